@@ -1,0 +1,2 @@
+//! (under construction)
+#![cfg_attr(not(test), no_std)]

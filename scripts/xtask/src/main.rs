@@ -1,0 +1,2 @@
+//! Builds, boots, tests and checks Vela.
+fn main() {}

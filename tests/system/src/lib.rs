@@ -1,0 +1,1 @@
+//! Boots real images and looks at them from outside.
