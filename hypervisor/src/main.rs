@@ -1,5 +1,136 @@
-//! stub
+//! Vela's kernel: what the boot core does from the first instruction of Rust to the root program.
+//!
+//! Purpose: bring the machine up, in the order of [`bring_up`], and say in words where that fails.
+//! Invariants: each step uses only what the steps before have made; nothing that comes from the boot loader, the
+//! firmware or a module can panic the kernel.
+//! Concurrency: the boot core runs this alone; the others are started in the middle and halt until there is work.
+//! Source: design plan §3; `docs/src/architecture.md`.
 #![no_std]
 #![no_main]
-#[panic_handler]
-fn p(_: &core::panic::PanicInfo) -> ! { loop {} }
+// UNSAFETY: entry points of assembly, and the steps of boot that hand memory from one owner to the next.
+#![expect(unsafe_code, reason = "entry points and hand-over of memory at boot")]
+
+mod clock;
+mod cores;
+mod domain;
+mod hypercall;
+mod information;
+mod log;
+mod machine;
+mod physical;
+mod pool;
+#[cfg(feature = "selftest")]
+mod provoke;
+mod report;
+mod root;
+mod settings;
+mod stop;
+mod tables;
+mod trap;
+
+use abi::PhysAddr;
+use arch::apic::{self, Interface};
+use arch::boot::{BootTable, BootTables};
+use arch::features::Features;
+use arch::window::{self, View};
+use arch::{control, cpu, descriptors, pic};
+use firmware::boot_info::{self, BootInfo};
+use information::Facts;
+use memory::format::Attributes;
+use memory::region::Region;
+use tables::{CorePages, MachineTables};
+
+/// First Rust code of the boot core: on its final stack, in the boot tables. `information` is the physical address of
+/// the boot information.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_start(information: u32) -> ! {
+    let features = Features::detect();
+    // SAFETY: boot/entry.s has set up no-execute tables, stacks and the core-local page; this runs once, alone.
+    unsafe {
+        descriptors::build_gates();
+        control::enable(&features);
+        descriptors::load();
+        window::install(BootTables::get().address(BootTable::Window).get(), 512);
+    }
+    window::set_physical_bits(features.physical_bits);
+    settings::start_log();
+    pic::silence();
+    let address = PhysAddr::truncate(u64::from(information));
+    let view = boot_information(address).unwrap_or_else(|error| return_error(format_args!("{error}")));
+    // SAFETY: the boot loader is done with it, and the pool keeps clear of it.
+    let bytes = unsafe { view.bytes() };
+    let boot = BootInfo::parse(bytes).unwrap_or_else(|error| return_error(format_args!("{error}")));
+    bring_up(&features, boot, Region::from_length(address.get(), bytes.len() as u64))
+}
+
+fn return_error(why: core::fmt::Arguments<'_>) -> ! {
+    stop::machine(stop::BROKEN, why)
+}
+
+/// Shows the boot information at `address`.
+fn boot_information(address: PhysAddr) -> Result<View, boot_info::BootInfoError> {
+    let incomplete = |need| boot_info::BootInfoError::Incomplete { have: 0, need };
+    let header = View::new(address, 8, Attributes::READ).ok_or(incomplete(8))?;
+    // SAFETY: as in `kernel_start`.
+    let first = unsafe { header.bytes() }.first_chunk().ok_or(incomplete(8))?;
+    let size = boot_info::total_size(first)?;
+    View::new(address, size, Attributes::READ).ok_or(incomplete(size))
+}
+
+/// Everything from the boot information to the root program.
+fn bring_up(features: &Features, boot: BootInfo<'_>, information: Region) -> ! {
+    let options = settings::apply(boot.command_line());
+    settings::describe(features, &boot);
+    let pool = pool::start(&boot, information, options.kernel_memory, options.poison, features.physical_bits);
+    let plan = pool.unwrap_or_else(|error| return_error(format_args!("{error}")));
+
+    let by_msr = apic::in_msr_mode() || features.x2apic && !options.xapic;
+    let largest_id = if by_msr { u32::MAX - 1 } else { 254 };
+    let limit = options.cores.unwrap_or(u32::MAX);
+    let machine = machine::read(&boot, features.apic_id, largest_id, limit);
+    let machine = machine.unwrap_or_else(|error| return_error(format_args!("ACPI: {error}")));
+
+    apic::choose(if by_msr { Interface::Msr } else { Interface::Page });
+    let local_apic = (!by_msr).then(|| PhysAddr::truncate(apic::base()));
+    let (stack, interrupt_stacks, local) = arch::boot::boot_core_pages();
+    let shared = MachineTables::build((PhysAddr::truncate(plan.pool.start), plan.pool.length()), local_apic);
+    let built = shared.and_then(|shared| {
+        let core = shared.core(CorePages { stack, interrupt_stacks, local })?;
+        Ok((shared, core))
+    });
+    let (shared, core) = built.unwrap_or_else(|error| {
+        return_error(format_args!("no kernel memory for page tables ({error:?}); raise kernel-memory="))
+    });
+    // The boot information's view lives in the boot tables' window, so it is shown again in the core's own.
+    // SAFETY: the tables map all that the boot tables map above the user range, stack and core-local page included.
+    unsafe {
+        cpu::load_root(core.root);
+        window::install(arch::pool::virt(core.window).unwrap_or(0), tables::WINDOW_PAGES);
+    }
+    percpu::this().local.root.set(core.root.get());
+    let Ok(view) = boot_information(PhysAddr::truncate(information.start)) else {
+        return_error(format_args!("the boot information has disappeared"))
+    };
+    // SAFETY: as in `kernel_start`.
+    let Ok(boot) = BootInfo::parse(unsafe { view.bytes() }) else {
+        return_error(format_args!("the boot information has changed"))
+    };
+
+    if cores::start_boot_core(features, machine.cores).is_none() {
+        return_error(format_args!("no kernel memory for the list of cores; raise kernel-memory="));
+    }
+    if clock::start(features, &machine).is_none() {
+        return_error(format_args!("no clock counts: neither CPUID, HPET, PM timer nor interval timer tell the time"));
+    }
+    cores::start_others(machine.cores, &shared, PhysAddr::truncate(plan.trampoline));
+    cores::check_timers();
+    #[cfg(feature = "selftest")]
+    if let Some(name) = options.provoke {
+        provoke::fail(name);
+    }
+    let facts = Facts { boot, machine: &machine, features, plan: &plan };
+    match root::start(&facts, &shared, &core) {
+        Ok(never) => match never {},
+        Err(error) => return_error(format_args!("{error}")),
+    }
+}

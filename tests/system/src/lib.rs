@@ -1,1 +1,34 @@
 //! Boots real images and looks at them from outside.
+//!
+//! A case is a name and a function ([`case::Case`]); [`cases`] lists them all
+//! and the binary of this package runs them, two at a time. Every machine a
+//! case starts has a time limit and ends with the case. What can be decided
+//! without a machine (reading the monitor's answers, building hostile boot
+//! images) is pure and has host tests of its own.
+
+pub mod boot;
+pub mod case;
+pub mod context;
+pub mod failure;
+pub mod hostile;
+pub mod layout;
+pub mod runner;
+pub mod shim;
+pub mod tlb;
+
+/// All cases, in the order in which they start.
+pub fn cases() -> Vec<case::Case> {
+    [layout::cases(), boot::cases(), failure::cases(), hostile::cases()].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_are_unique_and_fit_for_file_names() {
+        let names: Vec<_> = super::cases().into_iter().map(|case| case.name).collect();
+        for (index, name) in names.iter().enumerate() {
+            assert!(!names[..index].contains(name), "{name} twice");
+            assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{name}");
+        }
+    }
+}

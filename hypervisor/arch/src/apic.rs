@@ -1,0 +1,236 @@
+//! The local interrupt controller of a core.
+//!
+//! Purpose: identity, end of interrupt, inter-processor interrupts, and the one-shot timer.
+//! Invariants: the interface (page or MSRs) is chosen once, by the boot core, for all; every local vector is either
+//! masked or one of [`crate::vector`].
+//! Concurrency: acts on the calling core's own controller.
+//! Source: AMD64 manual volume 2, chapter 16; Intel SDM volume 3, chapter 11; lecture D:207-240.
+use crate::{cpu, ratio::Factor, vector};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use memory::layout;
+use x86::msr;
+
+/// How the registers are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// An uncached page; 8-bit ids.
+    Page,
+    /// MSRs; 32-bit ids.
+    Msr,
+}
+
+static MSR_INTERFACE: AtomicBool = AtomicBool::new(false);
+static DEADLINE: AtomicBool = AtomicBool::new(false);
+static FACTOR: AtomicU64 = AtomicU64::new(0);
+
+const BASE_ENABLE: u64 = 1 << 11;
+const BASE_X2APIC: u64 = 1 << 10;
+
+const ID: u32 = 0x20;
+const VERSION: u32 = 0x30;
+const TASK_PRIORITY: u32 = 0x80;
+const END_OF_INTERRUPT: u32 = 0xB0;
+const SPURIOUS: u32 = 0xF0;
+const ERROR_STATUS: u32 = 0x280;
+const LVT_CORRECTED: u32 = 0x2F0;
+const COMMAND: u32 = 0x300;
+const COMMAND_HIGH: u32 = 0x310;
+const LVT_TIMER: u32 = 0x320;
+const LVT_THERMAL: u32 = 0x330;
+const LVT_PERFORMANCE: u32 = 0x340;
+const LVT_LINT0: u32 = 0x350;
+const LVT_LINT1: u32 = 0x360;
+const LVT_ERROR: u32 = 0x370;
+const INITIAL_COUNT: u32 = 0x380;
+const CURRENT_COUNT: u32 = 0x390;
+const DIVIDE: u32 = 0x3E0;
+
+const MASKED: u32 = 1 << 16;
+const DELIVER_NMI: u32 = 4 << 8;
+const TIMER_DEADLINE: u32 = 2 << 17;
+const DIVIDE_BY_16: u32 = 3;
+const BUSY: u32 = 1 << 12;
+const ASSERT: u32 = 1 << 14;
+const DELIVER_INIT: u32 = 5 << 8;
+const DELIVER_STARTUP: u32 = 6 << 8;
+
+fn page(register: u32) -> *mut u32 {
+    core::ptr::with_exposed_provenance_mut((layout::LOCAL_APIC + u64::from(register)) as usize)
+}
+
+fn read(register: u32) -> u32 {
+    if MSR_INTERFACE.load(Ordering::Relaxed) {
+        // SAFETY: an x2APIC register; reading has no effect on memory.
+        return unsafe { msr::rdmsr(0x800 + (register >> 4)) } as u32;
+    }
+    // SAFETY: the page is mapped uncached at this address on every core before this module is used.
+    unsafe { page(register).read_volatile() }
+}
+
+fn write(register: u32, value: u32) {
+    // SAFETY: local APIC registers cause interrupts, which the kernel is ready for, and nothing else. The page is mapped
+    // as above.
+    unsafe {
+        if MSR_INTERFACE.load(Ordering::Relaxed) {
+            msr::wrmsr(0x800 + (register >> 4), u64::from(value));
+        } else {
+            page(register).write_volatile(value);
+        }
+    }
+}
+
+/// Physical address at which the processor puts the controller's page.
+#[must_use]
+pub fn base() -> u64 {
+    // SAFETY: every 64-bit processor has this register.
+    unsafe { msr::rdmsr(msr::IA32_APIC_BASE) & 0x000F_FFFF_FFFF_F000 }
+}
+
+/// Whether the firmware has switched on the MSR interface already; then there is no way back to the page.
+#[must_use]
+pub fn in_msr_mode() -> bool {
+    // SAFETY: as above.
+    unsafe { msr::rdmsr(msr::IA32_APIC_BASE) & BASE_X2APIC != 0 }
+}
+
+/// Chooses the interface. Called once, before [`enable`].
+pub fn choose(interface: Interface) {
+    MSR_INTERFACE.store(interface == Interface::Msr, Ordering::Relaxed);
+}
+
+/// The interface in use.
+#[must_use]
+pub fn interface() -> Interface {
+    if MSR_INTERFACE.load(Ordering::Relaxed) { Interface::Msr } else { Interface::Page }
+}
+
+/// Switches the calling core's controller on, with everything masked but its errors and NMI.
+pub fn enable() {
+    let mode = if interface() == Interface::Msr { BASE_ENABLE | BASE_X2APIC } else { BASE_ENABLE };
+    // SAFETY: keeps base and boot-core flag, sets the mode that CPUID offers. From disabled to x2APIC the manual demands
+    // a step through xAPIC mode, hence two writes.
+    unsafe {
+        let current = msr::rdmsr(msr::IA32_APIC_BASE);
+        msr::wrmsr(msr::IA32_APIC_BASE, current | BASE_ENABLE);
+        msr::wrmsr(msr::IA32_APIC_BASE, current | mode);
+    }
+    write(TASK_PRIORITY, 0);
+    let last = read(VERSION) >> 16 & 0xFF;
+    let other = MASKED | u32::from(vector::LOCAL_OTHER);
+    for (register, number) in [(LVT_PERFORMANCE, 4), (LVT_THERMAL, 5), (LVT_CORRECTED, 6)] {
+        if last >= number {
+            write(register, other);
+        }
+    }
+    write(LVT_TIMER, MASKED | u32::from(vector::TIMER));
+    write(LVT_LINT0, other);
+    write(LVT_LINT1, DELIVER_NMI);
+    write(LVT_ERROR, u32::from(vector::ERROR));
+    write(DIVIDE, DIVIDE_BY_16);
+    write(SPURIOUS, 1 << 8 | u32::from(vector::SPURIOUS));
+    write(ERROR_STATUS, 0);
+    end_of_interrupt();
+}
+
+/// The calling core's id.
+#[must_use]
+pub fn id() -> u32 {
+    let id = read(ID);
+    if interface() == Interface::Msr { id } else { id >> 24 }
+}
+
+/// Tells the controller that the interrupt in service is done.
+pub fn end_of_interrupt() {
+    write(END_OF_INTERRUPT, 0);
+}
+
+/// The errors since the last call, as the controller's error status bits.
+#[must_use]
+pub fn take_errors() -> u32 {
+    write(ERROR_STATUS, 0);
+    read(ERROR_STATUS)
+}
+
+fn command(target: u32, low: u32) {
+    if MSR_INTERFACE.load(Ordering::Relaxed) {
+        // SAFETY: an inter-processor interrupt. What was stored before must be visible to the target: WRMSR to the
+        // x2APIC does not order memory accesses.
+        unsafe {
+            core::arch::asm!("mfence", "lfence", options(nostack, preserves_flags));
+            msr::wrmsr(0x830, u64::from(target) << 32 | u64::from(low));
+        }
+        return;
+    }
+    for _ in 0..1_000_000 {
+        if read(COMMAND) & BUSY == 0 {
+            break;
+        }
+        sync::relax();
+    }
+    write(COMMAND_HIGH, target << 24);
+    write(COMMAND, low);
+}
+
+/// Resets the core with this id; it waits for a start-up interrupt then.
+///
+/// # Safety
+/// That core runs nothing that anybody relies on.
+pub unsafe fn send_init(target: u32) {
+    command(target, DELIVER_INIT | ASSERT);
+}
+
+/// Starts the core with this id, which waits after INIT, at physical address `page` × 4096, below 1 MiB.
+///
+/// # Safety
+/// The page holds the trampoline.
+pub unsafe fn send_startup(target: u32, page: u8) {
+    command(target, DELIVER_STARTUP | ASSERT | u32::from(page));
+}
+
+/// Interrupts the core with this id, to make it look at its hazard word.
+pub fn send_request(target: u32) {
+    command(target, ASSERT | u32::from(vector::REQUEST));
+}
+
+/// Starts the timer's counter, masked, at its maximum, for a calibration.
+pub fn start_count() {
+    write(INITIAL_COUNT, u32::MAX);
+}
+
+/// How far the counter has come since [`start_count`], in timer ticks.
+#[must_use]
+pub fn count() -> u32 {
+    u32::MAX - read(CURRENT_COUNT)
+}
+
+/// Sets how deadlines become timer programming on all cores: by TSC value, or by a count converted with `factor`.
+pub fn set_timer(deadline_mode: bool, factor: Factor) {
+    DEADLINE.store(deadline_mode, Ordering::Relaxed);
+    FACTOR.store(factor.bits(), Ordering::Relaxed);
+}
+
+/// Prepares this core's timer for [`arm`].
+pub fn enable_timer() {
+    write(INITIAL_COUNT, 0);
+    let mode = if DEADLINE.load(Ordering::Relaxed) { TIMER_DEADLINE } else { 0 };
+    write(LVT_TIMER, mode | u32::from(vector::TIMER));
+}
+
+/// Asks for a timer interrupt when the TSC reaches `deadline`; at once if it has. With a 32-bit count a far deadline
+/// gives an early interrupt, and the caller arms again. A deadline of 0 disarms.
+pub fn arm(deadline: u64) {
+    if DEADLINE.load(Ordering::Relaxed) {
+        // SAFETY: an x2APIC or xAPIC timer register that CPUID announced. The fence orders it after the mode change.
+        unsafe {
+            core::arch::asm!("mfence", options(nostack, preserves_flags));
+            msr::wrmsr(msr::IA32_TSC_DEADLINE, deadline);
+        }
+        return;
+    }
+    let factor = Factor::from_bits(FACTOR.load(Ordering::Relaxed));
+    let ticks = match deadline {
+        0 => 0,
+        _ => factor.timer_ticks(deadline.saturating_sub(cpu::time_stamp())),
+    };
+    write(INITIAL_COUNT, ticks);
+}

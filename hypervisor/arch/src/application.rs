@@ -1,0 +1,109 @@
+//! Starting the other cores.
+//!
+//! Purpose: place the trampoline, hand a core its root table, reset and start it.
+//! Invariants: a core claims the mailbox by its APIC id and one exchange; one that is not expected, or comes after the
+//! boot core withdrew the offer, parks with interrupts off and touches nothing. The trampoline and its mapping in the boot
+//! tables stay for such a core.
+//! Concurrency: one core is started at a time; the claim is the only shared state.
+//! Source: Intel SDM volume 3, §9.4.4 (INIT-SIPI-SIPI); AMD64 manual volume 2, §16.3; `boot/trampoline.s`.
+use crate::boot::{BootTable, BootTables};
+use crate::window::View;
+use crate::apic;
+use abi::PhysAddr;
+use core::arch::global_asm;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use memory::format::{Attributes, Format, Host};
+use memory::layout;
+
+#[repr(C)]
+struct Mailbox {
+    root: AtomicU64,
+    expected: AtomicU32,
+}
+
+static MAILBOX: Mailbox = Mailbox { root: AtomicU64::new(0), expected: AtomicU32::new(u32::MAX) };
+
+unsafe extern "C" {
+    static trampoline_start: u8;
+    static trampoline_end: u8;
+    static trampoline_gdt_base: u8;
+    static trampoline_jump: u8;
+    fn application_start() -> !;
+}
+
+global_asm!(
+    include_str!("../../../boot/trampoline.s"),
+    STACK_TOP = const layout::STACK_TOP as i64,
+    MAILBOX = sym MAILBOX,
+    ROOT = const offset_of!(Mailbox, root),
+    EXPECTED = const offset_of!(Mailbox, expected),
+    START = sym application_start,
+);
+
+/// The trampoline, in place.
+#[derive(Debug)]
+pub struct Trampoline {
+    page: u8,
+}
+
+impl Trampoline {
+    /// Copies the trampoline to `page` and maps it one-to-one, read-execute, in the boot tables. `None` if the page is
+    /// not one below 1 MiB, or the window is full.
+    ///
+    /// # Safety
+    /// The page is memory that nobody uses.
+    #[must_use]
+    pub unsafe fn install(page: PhysAddr) -> Option<Self> {
+        let number = u8::try_from(page.page()).ok()?;
+        let address = |symbol: *const u8| symbol.addr();
+        let [start, end] = [&raw const trampoline_start, &raw const trampoline_end];
+        let [gdt, jump] = [&raw const trampoline_gdt_base, &raw const trampoline_jump];
+        // SAFETY: constants of the image between two symbols.
+        let code = unsafe { core::slice::from_raw_parts(start, address(end) - address(start)) };
+        let mut view = View::new(page, 4096, Attributes::READ | Attributes::WRITE)?;
+        // SAFETY: the caller gave us the page.
+        let bytes = unsafe { view.bytes_mut() };
+        bytes.get_mut(..code.len())?.copy_from_slice(code);
+        for word in [gdt, jump] {
+            let field = bytes.get_mut(address(word) - address(start)..)?.first_chunk_mut::<4>()?;
+            *field = (u32::from_le_bytes(*field) + page.get() as u32).to_le_bytes();
+        }
+        let entry = Host::leaf(page, 1, Attributes::READ | Attributes::EXECUTE);
+        // SAFETY: mapped without write right.
+        unsafe { BootTables::get().set(BootTable::Low, usize::from(number), entry) };
+        Some(Self { page: number })
+    }
+
+    /// Offers `root` to the core `apic_id` and starts it. It has to be reset before, and may need a second call.
+    ///
+    /// # Safety
+    /// `root` is the address space of a core of its own: stack, core-local page and all. The core was reset.
+    pub unsafe fn start(&self, apic_id: u32, root: PhysAddr) {
+        MAILBOX.expected.store(apic_id, Ordering::Relaxed);
+        MAILBOX.root.store(root.get(), Ordering::Release);
+        // SAFETY: the page holds the trampoline.
+        unsafe { apic::send_startup(apic_id, self.page) };
+    }
+
+    /// Sends a second start-up interrupt for the offer that stands, as old processors need.
+    ///
+    /// # Safety
+    /// As for [`Self::start`].
+    pub unsafe fn start_again(&self, apic_id: u32) {
+        // SAFETY: the page holds the trampoline.
+        unsafe { apic::send_startup(apic_id, self.page) };
+    }
+
+    /// Whether the offered root was taken.
+    #[must_use]
+    pub fn taken(&self) -> bool {
+        MAILBOX.root.load(Ordering::Acquire) == 0
+    }
+
+    /// Takes the offer back. False if the core has claimed it in the meantime.
+    #[must_use]
+    pub fn withdraw(&self) -> bool {
+        MAILBOX.root.swap(0, Ordering::AcqRel) != 0
+    }
+}

@@ -1,0 +1,134 @@
+//! What the first instructions leave behind, and what the linker knows about the image.
+//!
+//! Purpose: the assembly of `boot/`, and the image's sections as physical ranges.
+//! Invariants: the constants given to the assembly are those of [`memory::layout`]; the boot tables are written by the
+//! boot core only, through [`BootTables`].
+//! Concurrency: used before other cores start, except that they read the boot tables while they start.
+//! Source: `boot/entry.s`, `boot/trampoline.s`, `boot/kernel.ld`.
+use abi::{PhysAddr, VirtAddr};
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+use memory::layout;
+
+global_asm!(
+    include_str!("../../../boot/entry.s"),
+    STACK_TOP = const layout::STACK_TOP as i64,
+    STACK_PAGES = const layout::STACK_PAGES,
+    STACK_INDEX = const VirtAddr::new(layout::STACK_BOTTOM).index(1),
+    IST1_INDEX = const VirtAddr::new(layout::interrupt_stack_top(1) - 2 * 4096).index(1),
+    WINDOW_DIRECTORY_INDEX = const VirtAddr::new(layout::WINDOW).index(2),
+);
+
+unsafe extern "C" {
+    static image_start: u8;
+    static text_start: u8;
+    static text_end: u8;
+    static rodata_end: u8;
+    static sealed_end: u8;
+    static data_end: u8;
+    static boot_tables: [[AtomicU64; 512]; 12];
+    static boot_stack: u8;
+    static boot_interrupt_stacks: u8;
+    static boot_core_local: u8;
+}
+
+/// A range of the image: virtual start and end, page-aligned.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// First address.
+    pub start: VirtAddr,
+    /// First address after it.
+    pub end: VirtAddr,
+}
+
+macro_rules! address {
+    ($symbol:ident) => {
+        VirtAddr::new((&raw const $symbol).addr() as u64)
+    };
+}
+
+/// Physical address of something in the image.
+#[must_use]
+pub const fn image_phys(virt: VirtAddr) -> PhysAddr {
+    PhysAddr::truncate(virt.get().wrapping_sub(layout::IMAGE_OFFSET))
+}
+
+/// Code.
+#[must_use]
+pub fn text() -> Section {
+    Section { start: address!(text_start), end: address!(text_end) }
+}
+
+/// Constants, and what is sealed after boot.
+#[must_use]
+pub fn read_only() -> Section {
+    Section { start: address!(text_end), end: address!(sealed_end) }
+}
+
+/// Variables, boot tables and the boot core's pages.
+#[must_use]
+pub fn data() -> Section {
+    Section { start: address!(sealed_end), end: address!(data_end) }
+}
+
+/// The whole image, the pages that run before paging included.
+#[must_use]
+pub fn image() -> Section {
+    Section { start: address!(image_start), end: address!(data_end) }
+}
+
+/// First address after the constants proper.
+#[must_use]
+pub fn constants_end() -> VirtAddr {
+    address!(rodata_end)
+}
+
+/// Physical addresses of the boot core's pages: kernel stack, interrupt stacks, core-local page.
+#[must_use]
+pub fn boot_core_pages() -> (PhysAddr, PhysAddr, PhysAddr) {
+    let [stack, interrupt, local] =
+        [address!(boot_stack), address!(boot_interrupt_stacks), address!(boot_core_local)].map(image_phys);
+    (stack, interrupt, local)
+}
+
+/// The tables that `boot/entry.s` made.
+#[derive(Clone, Copy)]
+pub struct BootTables(&'static [[AtomicU64; 512]; 12]);
+
+/// Tables of [`BootTables`] that Rust completes, by their order in `boot/entry.s`.
+#[derive(Clone, Copy, Debug)]
+#[repr(usize)]
+pub enum BootTable {
+    /// Leaves of the first 2 MiB, one-to-one.
+    Low = 4,
+    /// Directory of GiB 510.
+    Image = 6,
+    /// Leaves of the first 2 MiB of the temporal window.
+    Window = 11,
+}
+
+impl BootTables {
+    /// The tables.
+    #[must_use]
+    pub fn get() -> Self {
+        // SAFETY: zeroed memory of the image, 4 KiB aligned, 12 tables (`boot/entry.s`). The processor reads and writes
+        // them too, which atomics allow.
+        Self(unsafe { &boot_tables })
+    }
+
+    /// Writes an entry. A present entry that changes must be flushed by the caller.
+    ///
+    /// # Safety
+    /// The entry maps memory that no Rust object occupies, or maps it without write right.
+    pub unsafe fn set(self, table: BootTable, index: usize, entry: u64) {
+        if let Some(slot) = self.0[table as usize].get(index) {
+            slot.store(entry, Ordering::Release);
+        }
+    }
+
+    /// Virtual address of `table`.
+    #[must_use]
+    pub fn address(self, table: BootTable) -> VirtAddr {
+        VirtAddr::new(self.0[table as usize].as_ptr().addr() as u64)
+    }
+}

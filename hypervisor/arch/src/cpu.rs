@@ -1,0 +1,80 @@
+//! Single instructions.
+//!
+//! Purpose: waiting, stopping, address-space switch and time stamps as functions.
+//! Invariants: interrupts are on only inside [`wait`].
+//! Concurrency: each acts on the calling core.
+//! Source: AMD64 manual volume 3.
+use abi::PhysAddr;
+use core::arch::asm;
+
+/// Halts until an interrupt arrives, takes it, and returns with interrupts off again.
+pub fn wait() {
+    // SAFETY: the kernel's interrupt handlers expect to be entered from here: they use the current stack below RSP
+    // (the target has no red zone) and preserve all registers. STI takes effect after HLT, so no wake-up is lost.
+    unsafe { asm!("sti", "hlt", "cli") }
+}
+
+/// Takes the interrupts that are pending, and returns with interrupts off again.
+pub fn breathe() {
+    // SAFETY: as for `wait`; the NOP ends the shadow of STI.
+    unsafe { asm!("sti", "nop", "cli") }
+}
+
+/// Stops this core for good. Only an NMI wakes it, and it stops again.
+pub fn halt() -> ! {
+    loop {
+        // SAFETY: with interrupts off this only stops the core.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) }
+    }
+}
+
+/// Loads the address space whose top-level table is at `root`; drops all translations that are not global.
+///
+/// # Safety
+/// `root` names a table that maps the running code, its stack and the core-local page as they are mapped now.
+pub unsafe fn load_root(root: PhysAddr) {
+    // SAFETY: the caller vouches for the table.
+    unsafe { asm!("mov cr3, {}", in(reg) root.get(), options(nostack)) }
+}
+
+/// Physical address of the current top-level table.
+#[must_use]
+pub fn root() -> PhysAddr {
+    let value: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr3", out(reg) value, options(nomem, nostack)) }
+    PhysAddr::truncate(value & !0xFFF)
+}
+
+/// Address of the last page fault on this core.
+#[must_use]
+pub fn fault_address() -> u64 {
+    let value: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack)) }
+    value
+}
+
+/// The stack pointer, roughly: somewhere in the caller's frame.
+#[must_use]
+pub fn stack_pointer() -> u64 {
+    let value: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rsp", out(reg) value, options(nomem, nostack)) }
+    value
+}
+
+/// Drops the translation of the page that holds `address` on this core, global or not.
+pub fn flush_page(address: u64) {
+    // SAFETY: forgetting a translation has no effect but a new walk.
+    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack)) }
+}
+
+/// The time-stamp counter, read after everything before it is done.
+#[must_use]
+pub fn time_stamp() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: reads a counter.
+    unsafe { asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nomem, nostack)) }
+    u64::from(high) << 32 | u64::from(low)
+}

@@ -1,0 +1,106 @@
+//! Entry and exit: from ring 3, from interrupts, and back.
+//!
+//! Purpose: the assembly in `entry.s`, its constants, and the four functions that the kernel binary supplies:
+//! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
+//! interrupt stack), `hypercall` (SYSCALL) and `hazards` (before any exit while the hazard word is not 0).
+//! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
+//! 2. Every exit to ring 3 tests the hazard word with interrupts off. 3. Callee-saved registers need no reload after a
+//! hypercall that returns to its caller; a hypercall that ends elsewhere goes through [`resume`].
+//! 4. The direction, trap, nested-task and alignment-check flags are clear in the kernel.
+//! Concurrency: interrupts are off from entry to exit; NMI, #DF, #DB and #MC have stacks of their own, because they can
+//! arrive between SYSCALL and the switch of stacks.
+//! Source: AMD64 manual volume 2, §6.1 and §8.9; interface §1; `docs/src/decisions/0007-register-frame.md`.
+use crate::frame::{self, Frame};
+use core::arch::global_asm;
+use core::mem::offset_of;
+use memory::layout::{CORE_LOCAL, STACK_TOP};
+use percpu::{CoreLocal, Local, Shared};
+use x86::msr;
+
+unsafe extern "C" {
+    static trap_stubs: [[u8; 16]; 256];
+    fn syscall_entry();
+    fn resume(frame: *const Frame) -> !;
+    fn trap_user(frame: &mut Frame) -> *const Frame;
+    fn trap_kernel(frame: &mut Frame);
+    fn hypercall(frame: &mut Frame);
+    fn hazards(frame: &mut Frame) -> *const Frame;
+}
+
+/// Address in the core-local page as the sign-extended 32-bit displacement that assembly needs.
+const fn local(offset: usize) -> i32 {
+    (CORE_LOCAL + offset as u64) as i32
+}
+
+const HAZARD: i32 = local(offset_of!(CoreLocal, shared) + offset_of!(Shared, hazard));
+const CURRENT_FRAME: i32 = local(offset_of!(CoreLocal, local) + offset_of!(Local, frame));
+
+global_asm!(
+    include_str!("entry.s"),
+    STACK_TOP = const STACK_TOP as i32,
+    HAZARD = const HAZARD,
+    FRAME = const CURRENT_FRAME,
+    SYSCALL = const frame::SYSCALL,
+    USER_CODE = const frame::USER_CODE,
+    USER_DATA = const frame::USER_DATA,
+    CS = const offset_of!(Frame, cs),
+    SS = const offset_of!(Frame, ss),
+    RIP = const offset_of!(Frame, rip),
+    RSP = const offset_of!(Frame, rsp),
+    RFLAGS = const offset_of!(Frame, rflags),
+    VECTOR = const offset_of!(Frame, vector),
+    RAX = const offset_of!(Frame, rax),
+    RCX = const offset_of!(Frame, rcx),
+    RDX = const offset_of!(Frame, rdx),
+    RBX = const offset_of!(Frame, rbx),
+    RBP = const offset_of!(Frame, rbp),
+    RSI = const offset_of!(Frame, rsi),
+    RDI = const offset_of!(Frame, rdi),
+    R8 = const offset_of!(Frame, r8),
+    R9 = const offset_of!(Frame, r9),
+    R10 = const offset_of!(Frame, r10),
+    R11 = const offset_of!(Frame, r11),
+    R12 = const offset_of!(Frame, r12),
+    R13 = const offset_of!(Frame, r13),
+    R14 = const offset_of!(Frame, r14),
+    R15 = const offset_of!(Frame, r15),
+    TRAP_USER = sym trap_user,
+    TRAP_KERNEL = sym trap_kernel,
+    HYPERCALL = sym hypercall,
+    HAZARDS = sym hazards,
+);
+
+/// Address of the entry stub of `vector`.
+#[must_use]
+pub fn stub(vector: u8) -> u64 {
+    // SAFETY: the array of stubs is defined by `entry.s`, one per vector; only its address is taken.
+    let stub = unsafe { &raw const trap_stubs[usize::from(vector)] };
+    stub.addr() as u64
+}
+
+const STAR: u64 = 0x1B << 48 | 0x08 << 32;
+/// Cleared on SYSCALL: TF, IF, DF, NT, AC.
+const FLAG_MASK: u64 = 1 << 8 | 1 << 9 | 1 << 10 | 1 << 14 | 1 << 18;
+
+/// Makes SYSCALL enter the kernel on this core.
+pub fn enable_syscall() {
+    let entry: unsafe extern "C" fn() = syscall_entry;
+    // SAFETY: EFER.SCE is set by `control::enable`; the entry point expects the core-local page and the kernel stack,
+    // which are there before Rust runs; the selectors are those of `percpu::descriptor_table`.
+    unsafe {
+        msr::wrmsr(msr::IA32_STAR, STAR);
+        msr::wrmsr(msr::IA32_LSTAR, entry as usize as u64);
+        msr::wrmsr(msr::IA32_CSTAR, 0);
+        msr::wrmsr(msr::IA32_FMASK, FLAG_MASK);
+    }
+}
+
+/// Leaves the kernel: the context whose registers are in `frame` runs.
+///
+/// # Safety
+/// `frame` is the current context's frame (its end is the task state's ring-0 stack pointer, its start is in the
+/// core-local page), its code and stack segments are those of ring 3 and its instruction pointer is canonical.
+pub unsafe fn leave(frame: *const Frame) -> ! {
+    // SAFETY: the caller's promise is what `resume` needs.
+    unsafe { resume(frame) }
+}

@@ -1,0 +1,149 @@
+// Into the kernel and out of it. See entry.rs for the rules.
+
+.macro SAVE_REGISTERS
+    push rax
+    push rcx
+    push rdx
+    push rbx
+    push rbp
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push r12
+    push r13
+    push r14
+    push r15
+.endm
+
+.macro LOAD_REGISTERS
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rbp
+    pop rbx
+    pop rdx
+    pop rcx
+    pop rax
+    add rsp, 16                                     // vector, error code
+.endm
+
+.section .text.entry, "ax"
+
+// 256 stubs of 16 bytes: a dummy error code where the processor pushes none, the vector, on.
+.balign 16
+.global trap_stubs
+trap_stubs:
+.set vector, 0
+.rept 256
+    .balign 16
+    .if !((vector == 8) || ((vector >= 10) && (vector <= 14)) || (vector == 17) || (vector == 21) || (vector == 29) || (vector == 30))
+    push 0
+    .endif
+    push vector
+    .if (vector == 1) || (vector == 2) || (vector == 8) || (vector == 18)
+    jmp trap_apart
+    .else
+    jmp trap
+    .endif
+    .set vector, vector + 1
+.endr
+
+// From ring 3 the registers are in the current context's frame now, from ring 0 on the kernel stack.
+.balign 16
+trap:
+    SAVE_REGISTERS
+    cld
+    mov rdi, rsp
+    test byte ptr [rsp + {CS}], 3
+    jz trap_nested
+    mov rsp, {STACK_TOP}
+    call {TRAP_USER}
+    mov rdi, rax
+    jmp resume
+
+// On an interrupt stack, whatever ran before: report and return, or do not return.
+trap_apart:
+    SAVE_REGISTERS
+    cld
+    mov rdi, rsp
+trap_nested:
+    mov rbx, rsp
+    and rsp, -16
+    call {TRAP_KERNEL}
+    mov rsp, rbx
+    LOAD_REGISTERS
+    iretq
+
+// RDI: the frame of the context to run.
+.balign 16
+.global resume
+resume:
+    cmp dword ptr [{HAZARD}], 0
+    jne 1f
+    mov rsp, rdi
+    LOAD_REGISTERS
+    iretq
+1:  mov rsp, {STACK_TOP}
+    call {HAZARDS}
+    mov rdi, rax
+    jmp resume
+
+// SYSCALL: RCX is the return address, R11 the flags, RSP the user's. R11 is free by the interface's convention.
+.balign 16
+.global syscall_entry
+syscall_entry:
+    mov r11, rsp
+    mov rsp, [{FRAME}]
+    mov [rsp + {RIP}], rcx
+    mov [rsp + {RSP}], r11
+    mov qword ptr [rsp + {VECTOR}], {SYSCALL}
+    mov [rsp + {RAX}], rax
+    mov [rsp + {RDX}], rdx
+    mov [rsp + {RBX}], rbx
+    mov [rsp + {RBP}], rbp
+    mov [rsp + {RSI}], rsi
+    mov [rsp + {RDI}], rdi
+    mov [rsp + {R8}], r8
+    mov [rsp + {R9}], r9
+    mov [rsp + {R10}], r10
+    mov [rsp + {R12}], r12
+    mov [rsp + {R13}], r13
+    mov [rsp + {R14}], r14
+    mov [rsp + {R15}], r15
+    mov rdi, rsp
+    mov rsp, {STACK_TOP}
+    call {HYPERCALL}
+    // Returned: the same context goes on, and its callee-saved registers are untouched.
+    cmp dword ptr [{HAZARD}], 0
+    jne 2f
+    mov r11, [{FRAME}]
+    mov rdi, [r11 + {RDI}]
+    mov rsi, [r11 + {RSI}]
+    mov rdx, [r11 + {RDX}]
+    mov rax, [r11 + {RAX}]
+    mov r8, [r11 + {R8}]
+    mov r9, [r11 + {R9}]
+    mov r10, [r11 + {R10}]
+    mov rcx, [r11 + {RIP}]
+    mov rsp, [r11 + {RSP}]
+    mov r11d, 0x200
+    sysretq
+2:  mov rdi, [{FRAME}]                              // the long way out: RCX, R11, flags and segments as SYSRET leaves them
+    mov rax, [rdi + {RIP}]
+    mov [rdi + {RCX}], rax
+    mov qword ptr [rdi + {R11}], 0x200
+    mov qword ptr [rdi + {RFLAGS}], 0x202
+    mov qword ptr [rdi + {CS}], {USER_CODE}
+    mov qword ptr [rdi + {SS}], {USER_DATA}
+    mov qword ptr [rdi + {VECTOR}], 0
+    jmp resume

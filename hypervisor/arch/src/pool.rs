@@ -1,0 +1,138 @@
+//! The bytes of the kernel's memory pool.
+//!
+//! Purpose: frames as words: page tables for the memory code, zeroing and poisoning for the frame allocator. The
+//! arithmetic is one addition (`docs/src/decisions/0001-kernel-pool.md`).
+//! Invariants: the pool is mapped writable, never executable, at [`layout::POOL_BASE`], from [`install`] on, in every
+//! address space. Its first pages (the frame descriptors) are a Rust object and not reachable through [`words`].
+//! Concurrency: words are atomics; who may change which frame is decided by who owns its `Frame`.
+//! Source: design plan §3.
+use abi::{PhysAddr, address::PAGE_SIZE};
+use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+use memory::frames::{Clean, Frame};
+use memory::{layout, mmu::Mmu};
+
+static START: AtomicU64 = AtomicU64::new(0);
+static SIZE: AtomicU64 = AtomicU64::new(0);
+static RESERVED: AtomicU64 = AtomicU64::new(0);
+
+/// Tells this module where the pool is: `size` bytes at `start`, of which the first `reserved` hold descriptors.
+///
+/// # Safety
+/// Called once; the range is mapped at [`layout::POOL_BASE`] and used by nobody else; `reserved` is a multiple of 4096.
+pub unsafe fn install(start: PhysAddr, size: u64, reserved: u64) {
+    START.store(start.get(), Ordering::Relaxed);
+    RESERVED.store(reserved, Ordering::Relaxed);
+    SIZE.store(size, Ordering::Release);
+}
+
+/// Physical address of frame `number` of the pool.
+#[must_use]
+pub fn phys(number: u32) -> PhysAddr {
+    PhysAddr::truncate(START.load(Ordering::Relaxed) + u64::from(number) * PAGE_SIZE)
+}
+
+/// Number of the pool's frame that holds `address`; `None` outside the pool.
+#[must_use]
+pub fn number(address: PhysAddr) -> Option<u32> {
+    let offset = address.get().checked_sub(START.load(Ordering::Relaxed))?;
+    (offset < SIZE.load(Ordering::Acquire)).then_some((offset / PAGE_SIZE) as u32)
+}
+
+/// Virtual address of `address`; `None` outside the pool or among the descriptors.
+#[must_use]
+pub fn virt(address: PhysAddr) -> Option<u64> {
+    let offset = address.get().checked_sub(START.load(Ordering::Relaxed))?;
+    let inside = offset >= RESERVED.load(Ordering::Relaxed) && offset < SIZE.load(Ordering::Acquire);
+    inside.then_some(layout::POOL_BASE + offset)
+}
+
+/// The frame at `address` as words; `None` outside the pool, among the descriptors, or not page-aligned.
+#[must_use]
+pub fn words(address: PhysAddr) -> Option<&'static [AtomicU64; 512]> {
+    let virt = virt(address).filter(|_| address.is_aligned(PAGE_SIZE))?;
+    let words = core::ptr::with_exposed_provenance::<[AtomicU64; 512]>(virt as usize);
+    // SAFETY: a mapped page of the pool, aligned, outside the descriptors; everything in it is accessed through
+    // atomics or owned by other means only while it is not handed to callers of this function (see the header).
+    Some(unsafe { &*words })
+}
+
+/// Fills `1 << order` frames from `number` on with `pattern`.
+///
+/// # Safety
+/// The caller owns these frames, and nothing refers to their contents.
+pub unsafe fn fill(number: u32, order: u32, pattern: u64) {
+    let Some(start) = virt(phys(number)) else { return };
+    // SAFETY: mapped pages of the pool, owned by the caller; the direction flag is clear in the kernel.
+    unsafe { store(start, (512usize) << order, pattern) }
+}
+
+/// # Safety
+/// `words` words from `start` on are mapped, writable and unused.
+unsafe fn store(start: u64, words: usize, pattern: u64) {
+    // SAFETY: the caller's duty.
+    unsafe {
+        asm!("rep stosq", inout("rcx") words => _, inout("rdi") start => _, in("rax") pattern, options(nostack, preserves_flags));
+    }
+}
+
+/// The reserved part of the pool as an array of `T`, all of whose bytes are zero.
+///
+/// # Safety
+/// Called once, after [`install`]; the all-zero bit pattern is a valid `T`.
+#[must_use]
+pub unsafe fn reserved<T>(count: usize) -> Option<&'static mut [T]> {
+    let size = RESERVED.load(Ordering::Relaxed);
+    let start = core::ptr::with_exposed_provenance_mut::<T>(layout::POOL_BASE as usize);
+    if size < (count * size_of::<T>()) as u64 || align_of::<T>() > 4096 {
+        return None;
+    }
+    // SAFETY: mapped, large enough (checked), used by nobody else (`install` and `words` leave it out, and the caller
+    // calls once); zero is valid for `T` by the caller's promise.
+    unsafe {
+        store(layout::POOL_BASE, size as usize / 8, 0);
+        Some(core::slice::from_raw_parts_mut(start, count))
+    }
+}
+
+/// Turns a frame for good into `count` values of `T`. `None` if they do not fit.
+#[must_use]
+pub fn place<T: Sync>(frame: Frame<Clean>, count: usize, mut make: impl FnMut(usize) -> T) -> Option<&'static [T]> {
+    let bytes = frame.order().bytes() as usize;
+    let start = virt(phys(frame.into_dirty().into_number().get()))?;
+    if count * size_of::<T>() > bytes || align_of::<T>() > 4096 {
+        return None;
+    }
+    let start = core::ptr::with_exposed_provenance_mut::<T>(start as usize);
+    // SAFETY: the frame was owned and is given up for ever, so nobody else reaches its bytes; it is mapped, aligned to
+    // at least a page, and large enough (checked).
+    unsafe {
+        for index in 0..count {
+            start.add(index).write(make(index));
+        }
+        Some(core::slice::from_raw_parts(start, count))
+    }
+}
+
+/// Lets `fill` write the bytes of an owned frame.
+pub fn with_bytes<R>(frame: &mut Frame<Clean>, fill: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+    let start = virt(phys(frame.number().get()))?;
+    let start = core::ptr::with_exposed_provenance_mut::<u8>(start as usize);
+    // SAFETY: the frame is owned and borrowed exclusively; it is mapped, and any byte is a valid `u8`.
+    Some(fill(unsafe { core::slice::from_raw_parts_mut(start, frame.order().bytes() as usize) }))
+}
+
+/// The processor's view of tables in the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Hardware;
+
+impl Mmu for Hardware {
+    fn read(&self, table: PhysAddr, index: usize) -> u64 {
+        words(table).and_then(|words| words.get(index)).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+    fn write(&self, table: PhysAddr, index: usize, entry: u64) {
+        if let Some(word) = words(table).and_then(|words| words.get(index)) {
+            word.store(entry, Ordering::Release);
+        }
+    }
+}

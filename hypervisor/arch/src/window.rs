@@ -1,0 +1,156 @@
+//! Temporal mappings: looking at memory that is not the kernel's.
+//!
+//! Purpose: boot information, firmware tables, module headers, device registers and (later) messages are reached
+//! through a window of this core's own at [`layout::WINDOW`]; there is no map of all memory.
+//! Invariants: a mapping exists while its [`View`] does; an entry is cleared and flushed before the page is used again;
+//! mappings are never executable; addresses beyond the processor's physical width are refused.
+//! Concurrency: each core has its own window and tables; a [`View`] cannot leave its core (it is not `Send`).
+//! Source: lecture D:337; design plan §3.
+use crate::cpu;
+use abi::{PhysAddr, address::PAGE_SIZE};
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use memory::format::{Attributes, Format, Host};
+use memory::layout;
+
+static PHYSICAL_BITS: AtomicU32 = AtomicU32::new(36);
+
+/// Sets the processor's physical address width, in bits.
+pub fn set_physical_bits(bits: u32) {
+    PHYSICAL_BITS.store(bits, Ordering::Relaxed);
+}
+
+/// Gives the calling core its window: `pages` leaf entries in tables at virtual address `tables`.
+///
+/// # Safety
+/// The tables are this core's, are referred to by the page directory for [`layout::WINDOW`], and stay.
+pub unsafe fn install(tables: u64, pages: u32) {
+    let local = &percpu::this().local;
+    local.window_tables.set(tables);
+    local.window_pages.set(pages);
+    local.window_next.set(0);
+}
+
+fn entry(index: u32) -> &'static AtomicU64 {
+    let table = core::ptr::with_exposed_provenance::<AtomicU64>(percpu::this().local.window_tables.get() as usize);
+    // SAFETY: `install` was promised a table with an entry for each page, and callers stay below the number of pages.
+    unsafe { &*table.add(index as usize) }
+}
+
+/// A range of physical memory, visible to this core.
+#[derive(Debug)]
+pub struct View {
+    start: NonNull<u8>,
+    length: usize,
+    first: u32,
+    pages: u32,
+    core: PhantomData<*mut ()>,
+}
+
+impl View {
+    /// Shows `length` bytes at `phys`. `None` if they reach beyond the processor's physical addresses, or the window
+    /// has no room.
+    #[must_use]
+    pub fn new(phys: PhysAddr, length: usize, attributes: Attributes) -> Option<Self> {
+        let end = phys.get().checked_add(length as u64)?;
+        if length == 0 || end > 1 << PHYSICAL_BITS.load(Ordering::Relaxed) {
+            return None;
+        }
+        let local = &percpu::this().local;
+        let first = local.window_next.get();
+        let pages = u32::try_from(end.div_ceil(PAGE_SIZE) - phys.page()).ok()?;
+        let next = first.checked_add(pages).filter(|&next| next <= local.window_pages.get())?;
+        for page in 0..pages {
+            let frame = PhysAddr::truncate((phys.page() + u64::from(page)) * PAGE_SIZE);
+            let attributes = attributes.difference(Attributes::EXECUTE | Attributes::USER | Attributes::GLOBAL);
+            entry(first + page).store(Host::leaf(frame, 1, attributes), Ordering::Release);
+        }
+        local.window_next.set(next);
+        let start = layout::WINDOW + u64::from(first) * PAGE_SIZE + (phys.get() & (PAGE_SIZE - 1));
+        let start = NonNull::new(core::ptr::with_exposed_provenance_mut(start as usize))?;
+        Some(Self { start, length, first, pages, core: PhantomData })
+    }
+
+    /// Address of the first byte.
+    #[must_use]
+    pub fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// The bytes.
+    ///
+    /// # Safety
+    /// It is memory, and nobody writes it while the slice lives.
+    #[must_use]
+    pub unsafe fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped readable for the lifetime of `self`; the rest is the caller's duty.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+
+    /// The bytes, for writing.
+    ///
+    /// # Safety
+    /// It was mapped writable, is memory that nobody else uses, and no other view shows it.
+    pub unsafe fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above.
+        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+
+    /// Reads a 32-bit device register at `offset`, a multiple of 4 within the view.
+    ///
+    /// # Safety
+    /// Reading the register at the view's address plus `offset` has no effect on memory.
+    #[must_use]
+    pub unsafe fn register(&self, offset: usize) -> u32 {
+        debug_assert!(offset.is_multiple_of(4) && offset + 4 <= self.length);
+        // SAFETY: within the view (asserted), the rest is the caller's duty.
+        unsafe { self.start.add(offset).cast::<u32>().read_volatile() }
+    }
+
+    /// Writes a 32-bit device register.
+    ///
+    /// # Safety
+    /// As for [`Self::register`], and the view is writable.
+    pub unsafe fn set_register(&self, offset: usize, value: u32) {
+        debug_assert!(offset.is_multiple_of(4) && offset + 4 <= self.length);
+        // SAFETY: as above.
+        unsafe { self.start.add(offset).cast::<u32>().write_volatile(value) }
+    }
+
+    /// Keeps the mapping for ever and gives up the view. [`release`] undoes it.
+    #[must_use]
+    pub fn into_raw(self) -> NonNull<u8> {
+        let start = self.start;
+        core::mem::forget(self);
+        start
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        unmap(self.first, self.pages);
+    }
+}
+
+/// Ends a mapping of `length` bytes whose first byte is at `start` and whose view was given up.
+pub fn release(start: NonNull<u8>, length: usize) {
+    let address = start.as_ptr().addr() as u64;
+    let Some(offset) = address.checked_sub(layout::WINDOW) else { return };
+    let pages = (offset + length as u64).div_ceil(PAGE_SIZE) - offset / PAGE_SIZE;
+    unmap((offset / PAGE_SIZE) as u32, pages as u32);
+}
+
+/// Clears and flushes entries; the room at the end of the window that is empty becomes usable again.
+fn unmap(first: u32, pages: u32) {
+    let local = &percpu::this().local;
+    for index in first..first.saturating_add(pages).min(local.window_pages.get()) {
+        entry(index).store(0, Ordering::Release);
+        cpu::flush_page(layout::WINDOW + u64::from(index) * PAGE_SIZE);
+    }
+    let mut next = local.window_next.get();
+    while next > 0 && entry(next - 1).load(Ordering::Relaxed) == 0 {
+        next -= 1;
+    }
+    local.window_next.set(next);
+}

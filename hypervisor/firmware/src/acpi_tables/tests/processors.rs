@@ -1,0 +1,195 @@
+//! The MADT: every well-formed entry is reported, every malformed one named.
+
+use super::*;
+use crate::synthetic::x2apic;
+use proptest::prelude::*;
+
+/// Runs `test` on the MADT of a machine that has only this one.
+fn with_madt<T>(
+    bytes: Vec<u8>,
+    test: impl FnOnce(Result<Madt<'_, crate::physical::Recorded<'_>>, AcpiError>) -> T,
+) -> T {
+    Machine::new(&[bytes]).with(|memory| test(Tables::open(memory, &BOTH).unwrap().madt()))
+}
+
+fn cores(entries: &[Vec<u8>]) -> Vec<Core> {
+    with_madt(madt(entries), |madt| madt.unwrap().cores().collect())
+}
+
+fn error(entries: &[Vec<u8>]) -> String {
+    with_madt(madt(entries), |madt| madt.err().expect("must be refused").to_string())
+}
+
+fn core(acpi_id: u32, apic_id: u32, enabled: bool) -> Core {
+    Core { apic_id, acpi_id, enabled, online_capable: false }
+}
+
+#[test]
+fn sparse_ids_are_reported_in_order() {
+    let found = cores(&[local_apic(0, 0, 1), local_apic(1, 2, 1), local_apic(4, 0xfe, 0), local_apic(2, 8, 2)]);
+    let last = Core { online_capable: true, ..core(2, 8, false) };
+    assert_eq!(found, [core(0, 0, true), core(1, 2, true), core(4, 0xfe, false), last]);
+}
+
+#[test]
+fn ids_of_32_bits_and_more_than_256_cores_are_reported() {
+    let entries: Vec<_> = (0..600).map(|index| x2apic(index, index * 0x0012_3457, 1)).collect();
+    let found = cores(&entries);
+    assert_eq!(found.len(), 600);
+    assert_eq!(found[599], core(599, 599 * 0x0012_3457, true));
+}
+
+#[test]
+fn a_core_listed_twice_is_one_core() {
+    let found = cores(&[
+        local_apic(0, 0, 1),
+        local_apic(1, 1, 0),
+        x2apic(0, 0, 1),
+        x2apic(9, 1, 1),
+        x2apic(2, 2, 1),
+        local_apic(2, 2, 2),
+        local_apic(3, 0, 0),
+    ]);
+    let last = Core { online_capable: true, ..core(2, 2, true) };
+    assert_eq!(found, [core(0, 0, true), core(9, 1, true), last]);
+}
+
+#[test]
+fn broadcast_ids_are_no_cores() {
+    let found = cores(&[local_apic(0, 0xff, 1), local_apic(1, 1, 1), x2apic(2, u32::MAX, 1), x2apic(3, 0xff, 1)]);
+    assert_eq!(found, [core(1, 1, true), core(3, 0xff, true)]);
+}
+
+#[test]
+fn the_64_bit_address_overrides_the_other() {
+    with_madt(madt(&[]), |madt| assert_eq!(madt.unwrap().local_apic_address(), 0xfee0_0000));
+    let entry = [&[5, 12, 0, 0][..], &0x12_3456_7000u64.to_le_bytes()].concat();
+    with_madt(madt(&[local_apic(0, 0, 1), entry]), |madt| {
+        let madt = madt.unwrap();
+        assert_eq!((madt.local_apic_address(), madt.has_8259()), (0x12_3456_7000, true));
+    });
+}
+
+#[test]
+fn interrupt_controllers_overrides_and_nmis_are_reported() {
+    let entries = vec![
+        vec![1, 12, 3, 0, 0, 0, 0xc0, 0xfe, 24, 0, 0, 0],
+        vec![2, 10, 0, 9, 9, 0, 0, 0, 0x0d, 0],
+        vec![2, 10, 0, 0, 2, 0, 0, 0, 0, 0],
+        vec![2, 10, 1, 5, 5, 0, 0, 0, 0b0111, 0],
+        vec![3, 8, 0b0101, 0, 17, 0, 0, 0],
+        vec![4, 6, 0xff, 0, 0, 1],
+        vec![4, 6, 7, 0b1111, 0, 0],
+        vec![10, 12, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0],
+        vec![10, 12, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0],
+        vec![0x42, 2],
+        vec![0x80, 5, 1, 2, 3],
+    ];
+    with_madt(madt(&entries), |madt| {
+        let madt = madt.unwrap();
+        let io_apics: Vec<_> = madt.io_apics().collect();
+        assert_eq!(io_apics, [IoApic { id: 3, address: 0xfec0_0000, gsi_base: 24 }]);
+        let overrides: Vec<_> = madt.overrides().collect();
+        let usual = |source, gsi| Override { bus: 0, source, gsi, polarity: Polarity::Bus, trigger: Trigger::Bus };
+        let level = Override { polarity: Polarity::High, trigger: Trigger::Level, ..usual(9, 9) };
+        let edge = Override { bus: 1, polarity: Polarity::Low, trigger: Trigger::Edge, ..usual(5, 5) };
+        assert_eq!(overrides, [level, usual(0, 2), edge]);
+        let local = |acpi_id, line| Nmi::Local { acpi_id, line, polarity: Polarity::Bus, trigger: Trigger::Bus };
+        let nmis: Vec<_> = madt.nmis().collect();
+        let global = Nmi::Global { gsi: 17, polarity: Polarity::High, trigger: Trigger::Edge };
+        let low = Nmi::Local { acpi_id: Some(7), line: 0, polarity: Polarity::Low, trigger: Trigger::Level };
+        assert_eq!(nmis, [global, local(None, 1), low, local(None, 1), local(Some(256), 1)]);
+        assert_eq!(madt.cores().count(), 0);
+    });
+}
+
+#[test]
+fn an_entry_of_length_zero_ends_in_an_error() {
+    for kind in [0, 9, 0x42, 0xff] {
+        let text = error(&[local_apic(0, 0, 1), vec![kind, 0, 0, 0, 0, 0, 0, 0]]);
+        assert_eq!(text, format!("ACPI: APIC entry at offset 0x34 (type {kind}) has length zero"));
+    }
+}
+
+#[test]
+fn an_entry_shorter_than_its_type_is_an_error() {
+    for (kind, size) in [(0, 8), (1, 12), (2, 10), (3, 8), (4, 6), (5, 12), (9, 16), (10, 12), (0x42, 2)] {
+        let mut entry = vec![0; size];
+        (entry[0], entry[1]) = (kind, size as u8);
+        assert!(with_madt(madt(&[entry.clone()]), |madt| madt.is_ok()), "type {kind}");
+        entry[1] -= 1;
+        let text = error(&[entry]);
+        if kind != 0x42 {
+            let have = size - 1;
+            let want = format!("offset 0x2c (type {kind}) has {have} bytes, needs at least {size}");
+            assert_eq!(text, format!("ACPI: APIC entry at {want}"));
+        }
+    }
+}
+
+#[test]
+fn an_entry_beyond_the_table_is_an_error() {
+    let mut entry = local_apic(0, 0, 1);
+    entry[1] = 9;
+    assert_eq!(
+        error(&[entry]),
+        "ACPI: APIC entry at offset 0x2c (type 0) has 9 bytes and reaches beyond the table's length 0x34"
+    );
+    assert_eq!(
+        error(&[local_apic(0, 0, 1), vec![0]]),
+        "ACPI: APIC entry at offset 0x34 is truncated: the table ends inside its header"
+    );
+}
+
+#[test]
+fn a_table_without_its_fixed_part_is_an_error() {
+    let text = with_madt(table(b"APIC", 1, &[0; 7]), |madt| madt.err().unwrap().to_string());
+    assert_eq!(text, "ACPI: APIC at 0x100000 has length 0x2b, must be between 0x2c and 0x100000");
+}
+
+#[test]
+fn more_entries_than_are_compared_are_an_error() {
+    let entries = vec![vec![0x42, 2]; 8193];
+    assert_eq!(error(&entries), "ACPI: APIC has more than 8192 entries");
+    assert!(cores(&entries[1..]).is_empty());
+}
+
+fn config() -> ProptestConfig {
+    let cases = if cfg!(miri) { 8 } else { 1024 };
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn cores_match_a_simple_model(
+        listed in prop::collection::vec((any::<bool>(), 0..24u32, 0..4u32, any::<u8>()), 0..64),
+    ) {
+        let entries: Vec<_> = listed.iter().map(|&(wide, id, flags, acpi_id)| {
+            if wide { x2apic(acpi_id.into(), id, flags) } else { local_apic(acpi_id, id as u8, flags) }
+        }).collect();
+        let mut model: Vec<Core> = Vec::new();
+        for &(_, apic_id, flags, acpi_id) in &listed {
+            let (enabled, online_capable, acpi_id) = (flags & 1 != 0, flags & 2 != 0, acpi_id.into());
+            match model.iter_mut().find(|core| core.apic_id == apic_id) {
+                None => model.push(Core { apic_id, acpi_id, enabled, online_capable }),
+                Some(core) => {
+                    if enabled && !core.enabled {
+                        core.acpi_id = acpi_id;
+                    }
+                    core.enabled |= enabled;
+                    core.online_capable |= online_capable;
+                }
+            }
+        }
+        prop_assert_eq!(cores(&entries), model);
+    }
+
+    #[test]
+    fn any_entries_are_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let head = [0; 8];
+        let machine = Machine::new(&[table(b"APIC", 1, &[&head[..], &body].concat())]);
+        machine.with(|memory| read_all(memory, &BOTH)).unwrap();
+    }
+}

@@ -1,0 +1,305 @@
+//! What the boot information says is passed on; what is malformed is named.
+
+use super::*;
+use crate::physical::PHYSICAL_END;
+use crate::synthetic::{Aligned, Random, boot_info, efi_memory_map, memory_map, rounds, rsdp_new, rsdp_old, tag};
+use proptest::prelude::*;
+
+fn ram() -> Vec<u8> {
+    memory_map(24, &[(0, 0x9_fc00, 1), (0xf_0000, 0x1_0000, 2), (0x10_0000, 0x1ff0_0000, 1)])
+}
+
+fn module(start: u32, end: u32, text: &[u8]) -> Vec<u8> {
+    tag(3, &[&start.to_le_bytes(), &end.to_le_bytes(), text])
+}
+
+fn framebuffer_tag(kind: u8, colours: &[u8]) -> Vec<u8> {
+    let numbers: Vec<u8> = [4096u32, 1024, 768].iter().flat_map(|number| number.to_le_bytes()).collect();
+    tag(8, &[&0xfd00_0000u64.to_le_bytes(), &numbers, &[32, kind, 0, 0], colours])
+}
+
+/// What a loader passes, in its order, with tags that are not read here.
+fn usual() -> Vec<u8> {
+    boot_info(&[
+        tag(21, &[&0x10_0000u32.to_le_bytes()]),
+        tag(1, &[b"log=debug console=e9\0"]),
+        tag(2, &[b"GRUB 2.06\0"]),
+        module(0x20_0000, 0x20_3123, b"/boot/hello a b\0"),
+        module(0x20_4000, 0x20_4000, b"\0"),
+        tag(4, &[&[0; 8]]),
+        ram(),
+        framebuffer_tag(1, &[16, 8, 8, 8, 0, 8]),
+        tag(12, &[&0x7ff0_0000u64.to_le_bytes()]),
+        tag(14, &[&rsdp_old(0x1234)]),
+        tag(15, &[&rsdp_new(0x1234, 0x5678)]),
+        tag(77, &[b"what is this"]),
+    ])
+}
+
+/// Uses every getter; the sum keeps the calls from being removed.
+fn read_all(bytes: &[u8]) -> Result<u64, BootInfoError> {
+    let info = BootInfo::parse(bytes)?;
+    let mut sum = info.command_line().len() as u64 + info.loader().len() as u64;
+    let mut usable = false;
+    for area in info.memory() {
+        assert!(area.length != 0 && area.base + area.length <= PHYSICAL_END);
+        usable |= area.kind == AVAILABLE;
+    }
+    assert!(usable, "a parsed map has usable memory");
+    sum += info.oversized_memory().count() as u64;
+    for module in info.modules() {
+        assert!(module.start <= module.end);
+        sum += module.command_line.len() as u64;
+    }
+    sum += info.rsdp().ok().flatten().map_or(0, |rsdp| rsdp.rsdt.into());
+    sum += info.framebuffer().map_or(0, |screen| screen.pitch.into());
+    Ok(sum ^ info.efi_system_table().unwrap_or(0))
+}
+
+fn error(bytes: &[u8]) -> BootInfoError {
+    BootInfo::parse(Aligned::new(bytes).bytes()).err().expect("malformed")
+}
+
+fn error_of(tags: &[Vec<u8>]) -> BootInfoError {
+    error(&boot_info(tags))
+}
+
+#[test]
+fn everything_the_loader_passes_is_read() {
+    let bytes = Aligned::new(&usual());
+    let info = BootInfo::parse(bytes.bytes()).unwrap();
+    assert_eq!((info.command_line(), info.loader()), ("log=debug console=e9", "GRUB 2.06"));
+    let areas: Vec<_> = info.memory().map(|area| (area.base, area.length, area.kind)).collect();
+    assert_eq!(areas, [(0, 0x9_fc00, 1), (0xf_0000, 0x1_0000, 2), (0x10_0000, 0x1ff0_0000, 1)]);
+    let modules: Vec<_> = info.modules().collect();
+    assert_eq!(
+        modules,
+        [
+            Module { start: 0x20_0000, end: 0x20_3123, command_line: "/boot/hello a b" },
+            Module { start: 0x20_4000, end: 0x20_4000, command_line: "" },
+        ]
+    );
+    assert_eq!(info.rsdp(), Ok(Some(Rsdp { revision: 2, rsdt: 0x1234, xsdt: Some(0x5678) })));
+    let screen = Framebuffer { address: 0xfd00_0000, pitch: 4096, width: 1024, height: 768, bpp: 32, kind: 1 };
+    assert_eq!(info.framebuffer(), Some(screen));
+    assert_eq!(info.efi_system_table(), Some(0x7ff0_0000));
+    assert_eq!(info.oversized_memory().count(), 0);
+}
+
+#[test]
+fn what_the_loader_leaves_out_is_absent() {
+    let bytes = Aligned::new(&boot_info(&[ram()]));
+    let info = BootInfo::parse(bytes.bytes()).unwrap();
+    assert_eq!((info.command_line(), info.loader()), ("", ""));
+    assert_eq!((info.modules().count(), info.framebuffer(), info.efi_system_table()), (0, None, None));
+    assert_eq!(info.rsdp(), Ok(None));
+}
+
+#[test]
+fn total_size_is_bounded() {
+    assert_eq!(total_size(&[16, 0, 0, 0, 9, 9, 9, 9]), Ok(16));
+    assert_eq!(total_size(&[0, 0, 16, 0, 0, 0, 0, 0]), Ok(MAX_SIZE));
+    for size in [0u32, 15, MAX_SIZE as u32 + 1, u32::MAX] {
+        let mut header = [0; 8];
+        header[..4].copy_from_slice(&size.to_le_bytes());
+        assert_eq!(total_size(&header), Err(BootInfoError::TotalSize(size)));
+        assert_eq!(error(&header), BootInfoError::TotalSize(size));
+    }
+}
+
+#[test]
+fn every_cut_off_information_is_an_error() {
+    let whole = usual();
+    for length in 0..whole.len() {
+        assert!(matches!(error(&whole[..length]), BootInfoError::Incomplete { have, .. } if have == length));
+        if length >= 16 {
+            let mut cut = whole[..length].to_vec();
+            cut[..4].copy_from_slice(&(length as u32).to_le_bytes());
+            let error = error(&cut);
+            assert!(matches!(error, BootInfoError::NoEndTag | BootInfoError::TagTooLong { .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_unaligned_information_is_an_error() {
+    let mut shifted = vec![0];
+    shifted.extend(usual());
+    let bytes = Aligned::new(&shifted);
+    assert_eq!(BootInfo::parse(&bytes.bytes()[1..]).err(), Some(BootInfoError::Misaligned));
+}
+
+#[test]
+fn a_tag_of_impossible_size_is_named_with_its_place() {
+    let mut bytes = boot_info(&[tag(77, &[]), ram()]);
+    for (size, want) in [
+        (0, "boot information: unknown tag (type 77) at offset 0x8 has 0 bytes, needs at least 8"),
+        (7, "boot information: unknown tag (type 77) at offset 0x8 has 7 bytes, needs at least 8"),
+        (0x1000, "boot information: unknown tag (type 77) at offset 0x8 is truncated: it has 4096 bytes, 104 are left"),
+        (
+            u32::MAX,
+            "boot information: unknown tag (type 77) at offset 0x8 is truncated: it has 4294967295 bytes, 104 are left",
+        ),
+    ] {
+        bytes[12..16].copy_from_slice(&size.to_le_bytes());
+        assert_eq!(error(&bytes).to_string(), want);
+    }
+}
+
+#[test]
+fn a_tag_too_short_for_its_type_is_an_error() {
+    for kind in [1, 2, 3, 6, 8, 11, 12, 14, 15, 17] {
+        let error = error_of(&[ram(), tag(kind, &[])]);
+        assert!(matches!(error, BootInfoError::TagTooShort { kind: found, .. } if found == kind), "{error}");
+    }
+}
+
+#[test]
+fn a_text_must_end_and_be_text() {
+    for kind in [1, 2] {
+        let open = error_of(&[ram(), tag(kind, &[b"abc"])]);
+        assert!(matches!(open, BootInfoError::Unterminated { kind: found, .. } if found == kind), "{open}");
+        let bad = error_of(&[ram(), tag(kind, &[b"ab\xff\0"])]);
+        assert!(matches!(bad, BootInfoError::NotText { kind: found, position: 2, .. } if found == kind), "{bad}");
+    }
+    assert_eq!(
+        error_of(&[ram(), module(0, 1, b"ab\xff\0")]).to_string(),
+        "boot information: text in the module tag (type 3) at offset 0x60 is not UTF-8 from byte 2 on"
+    );
+    assert_eq!(
+        error_of(&[ram(), module(0, 1, b"abc")]).to_string(),
+        "boot information: text in the module tag (type 3) at offset 0x60 has no terminating zero"
+    );
+}
+
+#[test]
+fn a_module_must_not_end_before_its_start() {
+    let error = error_of(&[ram(), module(1, 2, b"\0"), module(0x2000, 0x1000, b"\0")]);
+    assert_eq!(error, BootInfoError::ModuleBackwards { index: 1, start: 0x2000, end: 0x1000 });
+    assert_eq!(error.to_string(), "boot information: module 1 ends at 0x1000, before its start at 0x2000");
+}
+
+#[test]
+fn a_memory_map_must_be_there_and_name_usable_memory() {
+    assert_eq!(error_of(&[]).to_string(), "boot information: no memory map: the boot loader must pass one");
+    assert_eq!(error_of(&[memory_map(24, &[])]).to_string(), "boot information: the memory map is empty");
+    assert_eq!(
+        error_of(&[memory_map(24, &[(0, 4096, 2), (0x1000, 0, 1), (PHYSICAL_END, 4096, 1)])]),
+        BootInfoError::NoUsableMemory { entries: 3 }
+    );
+}
+
+#[test]
+fn the_entry_size_is_the_tags_own() {
+    for size in [24, 32, 40, 64] {
+        let bytes = Aligned::new(&boot_info(&[memory_map(size, &[(0, 4096, 1), (8192, 4096, 7)])]));
+        let info = BootInfo::parse(bytes.bytes()).unwrap();
+        assert_eq!(info.memory().map(|area| area.kind).collect::<Vec<_>>(), [1, 7]);
+    }
+    for size in [0, 1, 16, 23, 25, u32::MAX] {
+        let mut map = ram();
+        map[8..12].copy_from_slice(&size.to_le_bytes());
+        assert_eq!(error_of(&[map]), BootInfoError::EntrySize { offset: 8, size, minimum: 24 });
+    }
+}
+
+#[test]
+fn memory_beyond_the_address_space_is_cut_off_and_listed() {
+    let huge = [(0, 4096, 1), (PHYSICAL_END - 4096, 8192, 1), (PHYSICAL_END, 4096, 1), (4096, u64::MAX, 2)];
+    let bytes = Aligned::new(&boot_info(&[memory_map(24, &huge)]));
+    let info = BootInfo::parse(bytes.bytes()).unwrap();
+    let areas: Vec<_> = info.memory().map(|area| (area.base, area.length)).collect();
+    assert_eq!(areas, [(0, 4096), (PHYSICAL_END - 4096, 4096), (4096, PHYSICAL_END - 4096)]);
+    let oversized: Vec<_> = info.oversized_memory().map(|area| (area.base, area.length, area.kind)).collect();
+    assert_eq!(oversized, huge[1..]);
+}
+
+#[test]
+fn the_efi_map_is_used_when_it_is_the_only_one() {
+    let entries = [(7, 0x1000, 2), (9, 0x3000, 1), (10, 0x4000, 1), (11, 0x5000, 1), (3, 0x6000, u64::MAX)];
+    let efi = efi_memory_map(48, &entries);
+    let kinds = |tags: &[Vec<u8>]| {
+        let bytes = Aligned::new(&boot_info(tags));
+        let info = BootInfo::parse(bytes.bytes()).unwrap();
+        info.memory().map(|area| (area.base, area.kind)).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(std::slice::from_ref(&efi)), [(0x1000, 1), (0x3000, 3), (0x4000, 4), (0x5000, 2), (0x6000, 1)]);
+    assert_eq!(kinds(&[efi.clone(), memory_map(24, &[(0, 4096, 1)])]), [(0, 1)]);
+    assert_eq!(
+        error_of(&[efi_memory_map(40, &entries[..1]), tag(18, &[])]).to_string(),
+        "boot information: the only memory map is EFI's, and the EFI boot services still run: they must be left first"
+    );
+    assert!(matches!(error_of(&[efi_memory_map(32, &entries)]), BootInfoError::EntrySize { minimum: 40, .. }));
+}
+
+#[test]
+fn the_new_rsdp_is_preferred_and_a_broken_one_passed_over() {
+    let rsdp = |new: &[u8], old: &[u8]| {
+        let bytes = Aligned::new(&boot_info(&[tag(14, &[old]), ram(), tag(15, &[new])]));
+        BootInfo::parse(bytes.bytes()).unwrap().rsdp()
+    };
+    let (new, old) = (rsdp_new(1, 2), rsdp_old(3));
+    let broken = |bytes: &[u8]| [&bytes[..16], &[0xee], &bytes[17..]].concat();
+    assert_eq!(rsdp(&new, &old).unwrap().unwrap().xsdt, Some(2));
+    assert_eq!(rsdp(&broken(&new), &old).unwrap().unwrap().rsdt, 3);
+    assert!(matches!(rsdp(&broken(&new), &broken(&old)), Err(AcpiError::RsdpChecksum { length: 20, .. })));
+}
+
+#[test]
+fn a_32_bit_efi_table_is_taken_if_there_is_no_other() {
+    let bytes = Aligned::new(&boot_info(&[ram(), tag(11, &[&0xf000_1000u32.to_le_bytes()])]));
+    assert_eq!(BootInfo::parse(bytes.bytes()).unwrap().efi_system_table(), Some(0xf000_1000));
+}
+
+#[test]
+fn a_framebuffer_with_a_short_palette_or_unknown_type_is_read_all_the_same() {
+    for (kind, colours) in [(0, &[9, 0, 1, 2][..]), (0, &[]), (1, &[]), (0x40, &[])] {
+        let bytes = Aligned::new(&boot_info(&[ram(), framebuffer_tag(kind, colours)]));
+        assert_eq!(BootInfo::parse(bytes.bytes()).unwrap().framebuffer().unwrap().kind, kind);
+    }
+}
+
+#[test]
+fn mutated_informations_are_read_or_refused() {
+    let (whole, mut random) = (usual(), Random(1));
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..rounds(120_000) {
+        let mut bytes = whole.clone();
+        random.mutate(&mut bytes);
+        match read_all(Aligned::new(&bytes).bytes()) {
+            Ok(_) => good += 1,
+            Err(error) => {
+                assert!(error.to_string().starts_with("boot information: "));
+                bad += 1;
+            }
+        }
+    }
+    assert!(good > 0 && bad > 0, "{good} read, {bad} refused: the test lost its aim");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 8 } else { 2048 }, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+        let mut bytes = bytes;
+        let length = bytes.len() as u32;
+        if length > 16 {
+            bytes[..4].copy_from_slice(&length.to_le_bytes());
+        }
+        let _ = read_all(Aligned::new(&bytes).bytes());
+    }
+
+    #[test]
+    fn any_memory_map_comes_back(
+        entries in prop::collection::vec((0..1u64 << 51, 1..1u64 << 50, 2..20u32), 0..40), spare in 0..4usize,
+    ) {
+        let all: Vec<_> = entries.into_iter().chain([(0, 4096, 1)]).collect();
+        let bytes = Aligned::new(&boot_info(&[memory_map(24 + 8 * spare, &all)]));
+        let info = BootInfo::parse(bytes.bytes()).unwrap();
+        let read: Vec<_> = info.memory().map(|area| (area.base, area.length, area.kind)).collect();
+        prop_assert_eq!(read, all);
+    }
+}

@@ -1,0 +1,242 @@
+//! A file that can be mapped in place is accepted; any other is refused with
+//! what to change.
+
+use super::*;
+use crate::synthetic::{Random, rounds};
+use proptest::prelude::*;
+
+const LOAD: u32 = 1;
+const LENGTH: u64 = 0x5000;
+
+fn header(segments: &[[u64; 6]]) -> Vec<u8> {
+    let mut bytes = vec![0; FILE_HEADER];
+    bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    bytes[16] = 2;
+    bytes[18] = 62;
+    bytes[24..32].copy_from_slice(&0x40_1000u64.to_le_bytes());
+    bytes[32] = 64;
+    bytes[54] = 56;
+    bytes[56] = segments.len() as u8;
+    for [kind_and_flags, offset, virt, file_size, memory_size, align] in segments {
+        bytes.extend(kind_and_flags.to_le_bytes());
+        for number in [offset, virt, virt, file_size, memory_size, align] {
+            bytes.extend(number.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+fn segment(flags: u64, offset: u64, virt: u64, size: u64) -> [u64; 6] {
+    [u64::from(LOAD) | flags << 32, offset, virt, size, size, 4096]
+}
+
+/// Code, constants and data on pages of their own, and a header to be ignored.
+fn usual() -> [[u64; 6]; 4] {
+    [
+        [0x6474_e551, 0, 0, 0, 0, 16],
+        segment(5, 0x1000, 0x40_1000, 0x234),
+        segment(4, 0x2010, 0x40_2010, 0x100),
+        segment(6, 0x3000, 0x40_3000, 0x2000),
+    ]
+}
+
+fn error(bytes: &[u8]) -> ElfError {
+    Image::parse(bytes, LENGTH).err().expect("must be refused")
+}
+
+/// The fault of the usual file after a change of one segment's field.
+fn error_with(segment: usize, field: usize, value: u64) -> ElfError {
+    let mut segments = usual();
+    segments[segment][field] = value;
+    error(&header(&segments))
+}
+
+#[test]
+fn segments_come_with_their_rights_and_places() {
+    let bytes = header(&usual());
+    let image = Image::parse(&bytes, LENGTH).unwrap();
+    assert_eq!(image.entry(), 0x40_1000);
+    let rights = |read, write, execute| Rights { read, write, execute };
+    let found: Vec<_> = image.segments().collect();
+    let code = Segment { index: 1, virt: 0x40_1000, offset: 0x1000, size: 0x234, rights: rights(true, false, true) };
+    let data = Segment { index: 3, virt: 0x40_3000, offset: 0x3000, size: 0x2000, rights: rights(true, true, false) };
+    assert_eq!((found.len(), found[0], found[2]), (3, code, data));
+    assert_eq!(found[1].pages(), (0x40_2000, 0x40_3000));
+    assert_eq!(found[2].file_pages(), (0x3000, 0x5000));
+    assert_eq!(image.shared_frames().count(), 0);
+}
+
+#[test]
+fn empty_segments_are_left_out() {
+    let mut segments = usual();
+    segments[2] = segment(4, u64::MAX, 3, 0);
+    let bytes = header(&segments);
+    assert_eq!(Image::parse(&bytes, LENGTH).unwrap().segments().count(), 2);
+}
+
+#[test]
+fn a_file_that_is_no_elf_file_is_named_so() {
+    assert_eq!(error(b""), ElfError::Short(0));
+    assert_eq!(error(b"\x7fELF\x02\x01").to_string(), "not an ELF file: it has 6 bytes, an ELF header 64");
+    assert_eq!(
+        error(b"\x1f\x8b\x08\x00 some compressed file").to_string(),
+        "not an ELF file: it begins with \"\\x1f\\x8b\\x08\\x00\"; give an uncompressed x86-64 ELF file"
+    );
+}
+
+#[test]
+fn a_file_for_another_machine_is_refused() {
+    let with = |offset: usize, value| {
+        let mut bytes = header(&usual());
+        bytes[offset] = value;
+        error(&bytes)
+    };
+    assert_eq!(with(4, 1).to_string(), "ELF class 1, needs 2 (64 bits): build it for x86-64");
+    assert_eq!(with(5, 2), ElfError::ByteOrder(2));
+    assert_eq!(with(16, 1).to_string(), "ELF type 1, needs 2 (executable): link it");
+    assert!(with(16, 3).to_string().contains("position-independent"));
+    assert_eq!(with(18, 183).to_string(), "ELF machine 183, needs 62 (x86-64): build it for x86-64");
+    assert_eq!(with(54, 32), ElfError::HeaderSize(32));
+    assert_eq!(with(56, 0), ElfError::NoSegment);
+    assert_eq!(with(56, 129), ElfError::TooManyHeaders(129));
+}
+
+#[test]
+fn program_headers_must_lie_in_the_bytes_given() {
+    let bytes = header(&usual());
+    let end = bytes.len() as u64;
+    assert_eq!(error(&bytes[..bytes.len() - 1]), ElfError::HeadersTooFar { end, limit: end - 1 });
+    assert_eq!(Image::parse(&bytes, 100).err(), Some(ElfError::HeadersTooFar { end, limit: 100 }));
+    let mut far = bytes.clone();
+    far[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert_eq!(error(&far), ElfError::HeadersTooFar { end: u64::MAX, limit: end });
+}
+
+#[test]
+fn a_bss_is_refused_with_the_remedy() {
+    assert_eq!(
+        error_with(3, 4, 0x3000).to_string(),
+        "segment 3 has a bss (memory size 0x3000, file size 0x2000): link it into .data"
+    );
+    assert!(matches!(error_with(3, 3, 0), ElfError::Bss { file_size: 0, .. }));
+}
+
+#[test]
+fn a_truncated_file_is_named_with_both_lengths() {
+    let bytes = header(&usual());
+    let error = Image::parse(&bytes, 0x3000).err().unwrap();
+    assert_eq!(error.to_string(), "truncated: segment 3 ends at 0x5000, the file has 0x3000 bytes");
+    let wild = Image::parse(&bytes, 0x4fff).err();
+    assert_eq!(wild, Some(ElfError::Truncated { segment: 3, end: 0x5000, file_size: 0x4fff }));
+    assert!(matches!(error_with(1, 1, u64::MAX - 0xfff), ElfError::Truncated { segment: 1, .. }));
+}
+
+#[test]
+fn address_and_offset_must_agree_modulo_a_page() {
+    assert_eq!(error_with(1, 2, 0x40_1008), ElfError::Misaligned { segment: 1, virt: 0x40_1008, offset: 0x1000 });
+}
+
+#[test]
+fn segments_end_below_the_root_programs_buffer() {
+    let mut segments = usual();
+    segments[3][2] = USER_END - 0x2000;
+    assert!(Image::parse(&header(&segments), LENGTH).is_ok());
+    for virt in [USER_END - 0x1000, USER_END, 0xffff_ffff_8100_0000, u64::MAX - 0xfff] {
+        assert_eq!(error_with(3, 2, virt), ElfError::OutsideUserRange { segment: 3, virt, size: 0x2000 });
+    }
+}
+
+#[test]
+fn one_page_cannot_have_two_rights() {
+    assert_eq!(
+        error_with(2, 2, 0x40_3010).to_string(),
+        "segments 2 and 3 share the page 0x403000 with different rights or contents: align segments to pages"
+    );
+}
+
+#[test]
+fn one_page_cannot_have_two_contents_but_two_parts() {
+    let code = segment(5, 0x1000, 0x40_1000, 0x800);
+    let same = header(&[code, segment(5, 0x1800, 0x40_1800, 0x100)]);
+    assert_eq!(Image::parse(&same, LENGTH).unwrap().segments().count(), 2);
+    let other = error(&header(&[code, segment(5, 0x2800, 0x40_1800, 0x100)]));
+    assert_eq!(other, ElfError::Overlap { first: 0, second: 1, page: 0x40_1000 });
+}
+
+#[test]
+fn the_entry_point_must_be_executable() {
+    for entry in [0, 0x40_0fff, 0x40_1234, 0x40_3000, 0x8000_0000_0000_0000, u64::MAX] {
+        let mut bytes = header(&usual());
+        bytes[24..32].copy_from_slice(&u64::to_le_bytes(entry));
+        assert_eq!(error(&bytes), ElfError::Entry(entry));
+    }
+}
+
+#[test]
+fn a_file_without_a_loadable_segment_is_refused() {
+    assert_eq!(error(&header(&usual()[..1])), ElfError::NoSegment);
+}
+
+#[test]
+fn a_file_page_in_two_segments_of_different_rights_is_a_warning() {
+    let bytes = header(&[segment(5, 0x1000, 0x40_1000, 0x800), segment(6, 0x1800, 0x40_2800, 0x1000)]);
+    let image = Image::parse(&bytes, LENGTH).unwrap();
+    let shared: Vec<_> = image.shared_frames().collect();
+    assert_eq!(shared.len(), 1);
+    assert_eq!(
+        shared[0].to_string(),
+        "segments 0 (r-x) and 1 (rw-) share the file page at 0x1000: align segments to pages in the file"
+    );
+}
+
+/// What the caller relies on when it maps the segments.
+fn check_promises(bytes: &[u8], length: u64) -> Result<(), ElfError> {
+    let image = Image::parse(bytes, length)?;
+    let segments: Vec<_> = image.segments().collect();
+    assert!(!segments.is_empty());
+    for segment in &segments {
+        assert!(segment.size != 0 && segment.offset + segment.size <= length);
+        assert_eq!(segment.virt % 4096, segment.offset % 4096);
+        assert!(segment.pages().1 <= USER_END);
+    }
+    assert!(image.shared_frames().all(|shared| shared.first.rights != shared.second.rights));
+    Ok(())
+}
+
+#[test]
+fn mutated_headers_keep_the_promises_or_are_refused() {
+    let (whole, mut random) = (header(&usual()), Random(3));
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..rounds(120_000) {
+        let mut bytes = whole.clone();
+        random.mutate(&mut bytes);
+        match check_promises(&bytes, LENGTH) {
+            Ok(()) => good += 1,
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                bad += 1;
+            }
+        }
+    }
+    assert!(good > 0 && bad > 0, "{good} read, {bad} refused: the test lost its aim");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 8 } else { 2048 }, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_segments_keep_the_promises_or_are_refused(
+        segments in prop::collection::vec((0..8u64, 0..8u64, 0..8u64, 0..0x3000u64, any::<bool>()), 1..8),
+        length in 0..0x9000u64,
+    ) {
+        let segments: Vec<_> = segments.iter()
+            .map(|&(flags, offset, page, size, odd)| {
+                let odd = u64::from(odd) * 0x7f8;
+                segment(flags, offset * 0x1000 + odd, 0x40_0000 + page * 0x1000 + odd, size)
+            })
+            .collect();
+        let _ = check_promises(&header(&segments), length);
+    }
+}

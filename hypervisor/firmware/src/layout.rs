@@ -1,0 +1,76 @@
+//! Copies a packed structure of the crate `acpi` out of bytes.
+//!
+//! A copy on the stack replaces the crate's own way of pointing into the
+//! mapping: its iterators trust the lengths they find, and a reference to a
+//! header does not permit reading what follows the header.
+
+use acpi::{fadt, madt, mcfg, rsdp, sdt};
+use core::{mem, ptr};
+
+/// A structure for which every bit pattern is a valid value.
+///
+/// # Safety
+/// The type has no padding, no references and no field with invalid values.
+pub unsafe trait Plain: Copy {}
+
+macro_rules! plain {
+    ($($name:ty),* $(,)?) => {
+        $(
+            // SAFETY: `repr(C, packed)`, so no padding; all fields are integers
+            // or arrays and structures of integers.
+            unsafe impl Plain for $name {}
+        )*
+    };
+}
+
+plain!(
+    rsdp::Rsdp,
+    sdt::SdtHeader,
+    fadt::Fadt,
+    mcfg::McfgEntry,
+    madt::LocalApicEntry,
+    madt::IoApicEntry,
+    madt::InterruptSourceOverrideEntry,
+    madt::NmiSourceEntry,
+    madt::LocalApicNmiEntry,
+    madt::LocalApicAddressOverrideEntry,
+    madt::LocalX2ApicEntry,
+    madt::X2ApicNmiEntry,
+);
+
+/// The structure at the start of `bytes`; what lies beyond their end reads as
+/// zero.
+pub fn read_padded<T: Plain>(bytes: &[u8]) -> T {
+    let mut value = mem::MaybeUninit::<T>::zeroed();
+    let length = bytes.len().min(mem::size_of::<T>());
+    // SAFETY: `length` is within both sides, which do not overlap as one is a
+    // local; the rest stays zero, and every bit pattern is a `T`.
+    unsafe {
+        ptr::copy_nonoverlapping(bytes.as_ptr(), value.as_mut_ptr().cast::<u8>(), length);
+        value.assume_init()
+    }
+}
+
+/// The structure at the start of `bytes`, or `None` if they are too few.
+pub fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
+    (bytes.len() >= mem::size_of::<T>()).then(|| read_padded(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_structure_needs_all_its_bytes() {
+        let bytes = [0, 8, 1, 2, 1, 0, 0, 0];
+        let entry = read::<madt::LocalApicEntry>(&bytes).expect("eight bytes");
+        assert_eq!((entry.processor_id, entry.apic_id), (1, 2));
+        assert!(read::<madt::LocalApicEntry>(&bytes[..7]).is_none());
+    }
+
+    #[test]
+    fn missing_bytes_read_as_zero_when_padded() {
+        let entry: madt::LocalApicEntry = read_padded(&[0, 8, 7]);
+        assert_eq!((entry.processor_id, entry.apic_id, { entry.flags }), (7, 0, 0));
+    }
+}

@@ -1,0 +1,128 @@
+//! Access to physical memory that firmware filled.
+//!
+//! The kernel maps ranges through a temporary window; tests and fuzz targets
+//! use [`Recorded`], byte ranges at given physical addresses. At most three
+//! mappings live at once (a held MADT, the root table, the table being
+//! looked at), each at most 1 MiB and its position within the first page.
+
+use core::ptr::NonNull;
+
+/// First address beyond the architectural physical address space (52 bits,
+/// AMD64 manual volume 2, section 5.3).
+pub const PHYSICAL_END: u64 = 1 << abi::address::PHYS_BITS;
+
+/// Reading access to physical memory.
+///
+/// # Safety
+/// `map` returns `None` or the address of `length` readable bytes with the
+/// contents of physical memory at `base`, which stay mapped and unchanged until
+/// `unmap` is called with the same address and length.
+pub unsafe trait PhysicalMemory {
+    /// Makes `length` bytes at physical address `base` readable; `base` need
+    /// not be aligned. `None` if they cannot be read.
+    fn map(&self, base: u64, length: usize) -> Option<NonNull<u8>>;
+
+    /// Ends a mapping that `map` returned.
+    fn unmap(&self, address: NonNull<u8>, length: usize);
+}
+
+/// A range of physical memory, mapped as long as this value lives.
+pub struct Mapping<'m, M: PhysicalMemory + ?Sized> {
+    memory: &'m M,
+    base: u64,
+    address: NonNull<u8>,
+    length: usize,
+}
+
+impl<'m, M: PhysicalMemory + ?Sized> Mapping<'m, M> {
+    /// Maps `length` bytes at `base`; `None` if they are not readable, empty,
+    /// or not inside the physical address space.
+    pub fn new(memory: &'m M, base: u64, length: usize) -> Option<Self> {
+        let end = base.checked_add(u64::try_from(length).ok()?)?;
+        if length == 0 || end > PHYSICAL_END {
+            return None;
+        }
+        let address = memory.map(base, length)?;
+        Some(Self { memory, base, address, length })
+    }
+
+    /// Physical address of the first byte.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The mapped bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `PhysicalMemory::map` promises `length` readable bytes that do
+        // not change until `unmap`, which only `drop` calls.
+        unsafe { core::slice::from_raw_parts(self.address.as_ptr(), self.length) }
+    }
+}
+
+impl<M: PhysicalMemory + ?Sized> Drop for Mapping<'_, M> {
+    fn drop(&mut self) {
+        self.memory.unmap(self.address, self.length);
+    }
+}
+
+/// Physical memory recorded as byte ranges: for tests, fuzzing and dumps of
+/// real machines. Bytes outside the ranges are not readable.
+pub struct Recorded<'a> {
+    ranges: &'a [(u64, &'a [u8])],
+    mapped: core::cell::Cell<usize>,
+}
+
+impl<'a> Recorded<'a> {
+    /// Memory that holds the given bytes at the given physical addresses.
+    pub fn new(ranges: &'a [(u64, &'a [u8])]) -> Self {
+        Self { ranges, mapped: core::cell::Cell::new(0) }
+    }
+
+    /// Number of mappings that have not been ended.
+    pub fn mapped(&self) -> usize {
+        self.mapped.get()
+    }
+}
+
+// SAFETY: the address points into a slice that outlives `self` and is borrowed
+// shared, hence readable and unchanging; its length was checked.
+unsafe impl PhysicalMemory for Recorded<'_> {
+    fn map(&self, base: u64, length: usize) -> Option<NonNull<u8>> {
+        let bytes = self.ranges.iter().find_map(|&(start, bytes)| {
+            let offset = usize::try_from(base.checked_sub(start)?).ok()?;
+            bytes.get(offset..offset.checked_add(length)?)
+        })?;
+        self.mapped.set(self.mapped.get() + 1);
+        Some(NonNull::from(bytes).cast())
+    }
+
+    fn unmap(&self, _address: NonNull<u8>, _length: usize) {
+        self.mapped.set(self.mapped.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_ends_with_its_value() {
+        let ranges: [(u64, &[u8]); 1] = [(0x1000, &[1, 2, 3, 4])];
+        let memory = Recorded::new(&ranges);
+        let mapping = Mapping::new(&memory, 0x1001, 2).expect("inside the range");
+        assert_eq!((mapping.bytes(), mapping.base(), memory.mapped()), (&[2, 3][..], 0x1001, 1));
+        drop(mapping);
+        assert_eq!(memory.mapped(), 0);
+    }
+
+    #[test]
+    fn ranges_outside_memory_are_refused() {
+        let ranges: [(u64, &[u8]); 2] = [(0x1000, &[0; 16]), (PHYSICAL_END - 8, &[0; 16])];
+        let memory = Recorded::new(&ranges);
+        for (base, length) in [(0xfff, 1), (0x100f, 2), (0x1000, 0), (PHYSICAL_END - 8, 9), (u64::MAX, 1)] {
+            assert!(Mapping::new(&memory, base, length).is_none(), "{base:#x} {length}");
+        }
+        assert!(Mapping::new(&memory, PHYSICAL_END - 8, 8).is_some());
+        assert_eq!(memory.mapped(), 0);
+    }
+}

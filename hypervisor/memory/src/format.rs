@@ -1,0 +1,161 @@
+//! What an entry of a page table looks like.
+//!
+//! Purpose: the bits of one hierarchy of translation tables behind a trait, so that the walk is written once. This
+//! module has the host's format; nested and DMA formats join it.
+//! Invariants: `decode` undoes `leaf` and `table` at every level; an absent entry is 0; every table entry grants
+//! everything, rights are decided at the leaf.
+//! Concurrency: pure functions.
+//! Source: AMD64 manual volume 2, §5.3.3-5.3.5 and §7.8 (PAT); lecture D:88-101; trap T10 (x86 has no write-only).
+use abi::PhysAddr;
+use bitflags::bitflags;
+
+bitflags! {
+    /// What a mapping allows and how memory is accessed through it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct Attributes: u32 {
+        /// Loads.
+        const READ = 1;
+        /// Stores (and, on this architecture, loads).
+        const WRITE = 1 << 1;
+        /// Instruction fetches.
+        const EXECUTE = 1 << 2;
+        /// Allowed in ring 3.
+        const USER = 1 << 3;
+        /// The translation outlives a change of address space.
+        const GLOBAL = 1 << 4;
+        /// Strongly uncached: device registers.
+        const UNCACHED = 1 << 5;
+        /// Write-combining: frame buffers.
+        const WRITE_COMBINING = 1 << 6;
+    }
+}
+
+/// An entry, understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Translates nothing.
+    Absent,
+    /// Refers to a table one level down.
+    Table(PhysAddr),
+    /// Maps memory of the level's size.
+    Leaf(PhysAddr, Attributes),
+}
+
+/// A format of translation-table entries.
+pub trait Format {
+    /// Number of levels, the top one included.
+    const LEVELS: u32;
+    /// Highest level whose entries may map memory (1: 4 KiB only, 2: also 2 MiB, 3: also 1 GiB).
+    const LEAF_LEVELS: u32;
+    /// Entry of `level` (1 is the last) that maps `address`.
+    fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64;
+    /// Entry that refers to the table at `address`.
+    fn table(address: PhysAddr) -> u64;
+    /// What `entry` of `level` says.
+    fn decode(entry: u64, level: u32) -> Entry;
+}
+
+/// The format of the processor's own page tables in 64-bit mode, four levels, 4 KiB and 2 MiB leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Host;
+
+const PRESENT: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const WRITE_THROUGH: u64 = 1 << 3;
+const CACHE_DISABLE: u64 = 1 << 4;
+const LARGE: u64 = 1 << 7;
+const GLOBAL: u64 = 1 << 8;
+const NO_EXECUTE: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
+
+impl Format for Host {
+    const LEVELS: u32 = 4;
+    const LEAF_LEVELS: u32 = 2;
+
+    fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
+        let bits = [
+            (Attributes::WRITE, WRITE),
+            (Attributes::USER, USER),
+            (Attributes::GLOBAL, GLOBAL),
+            (Attributes::UNCACHED, CACHE_DISABLE | WRITE_THROUGH),
+            (Attributes::WRITE_COMBINING, WRITE_THROUGH),
+        ];
+        let mut entry = address.get() & ADDRESS | PRESENT;
+        for (attribute, bit) in bits {
+            if attributes.contains(attribute) {
+                entry |= bit;
+            }
+        }
+        if !attributes.contains(Attributes::EXECUTE) {
+            entry |= NO_EXECUTE;
+        }
+        if level > 1 {
+            entry |= LARGE;
+        }
+        entry
+    }
+
+    fn table(address: PhysAddr) -> u64 {
+        address.get() & ADDRESS | PRESENT | WRITE | USER
+    }
+
+    fn decode(entry: u64, level: u32) -> Entry {
+        if entry & PRESENT == 0 {
+            return Entry::Absent;
+        }
+        if level > 1 && entry & LARGE == 0 {
+            return Entry::Table(PhysAddr::truncate(entry & ADDRESS));
+        }
+        let mut attributes = Attributes::READ;
+        attributes.set(Attributes::WRITE, entry & WRITE != 0);
+        attributes.set(Attributes::USER, entry & USER != 0);
+        attributes.set(Attributes::GLOBAL, entry & GLOBAL != 0);
+        attributes.set(Attributes::EXECUTE, entry & NO_EXECUTE == 0);
+        attributes.set(Attributes::UNCACHED, entry & CACHE_DISABLE != 0);
+        attributes.set(Attributes::WRITE_COMBINING, entry & (WRITE_THROUGH | CACHE_DISABLE) == WRITE_THROUGH);
+        // Bit 12 of a large leaf selects the PAT, it is not part of the address; we never set it.
+        let low = (1u64 << (12 + 9 * (level - 1))) - 1;
+        Entry::Leaf(PhysAddr::truncate(entry & ADDRESS & !low), attributes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoding_undoes_encoding_for_all_attributes_and_leaf_sizes() {
+        for bits in 0..1 << 7 {
+            let attributes = Attributes::from_bits_truncate(bits) | Attributes::READ;
+            if attributes.contains(Attributes::UNCACHED | Attributes::WRITE_COMBINING) {
+                continue; // One memory type per mapping.
+            }
+            for level in 1..=Host::LEAF_LEVELS {
+                let address = PhysAddr::truncate(0x000A_BCDE_4060_0000);
+                let entry = Host::leaf(address, level, attributes);
+                assert_eq!(Host::decode(entry, level), Entry::Leaf(address, attributes));
+            }
+        }
+    }
+
+    #[test]
+    fn a_reference_to_a_table_decodes_to_that_table() {
+        let address = PhysAddr::truncate(0x0000_0001_2345_6000);
+        for level in 2..=Host::LEVELS {
+            assert_eq!(Host::decode(Host::table(address), level), Entry::Table(address));
+        }
+    }
+
+    #[test]
+    fn entries_have_the_bits_of_the_manual() {
+        let page = PhysAddr::truncate(0x1000);
+        assert_eq!(Host::leaf(page, 1, Attributes::READ), 0x8000_0000_0000_1001);
+        assert_eq!(Host::leaf(page, 1, Attributes::READ | Attributes::EXECUTE | Attributes::USER), 0x1005);
+        let uncached = Attributes::READ | Attributes::WRITE | Attributes::UNCACHED;
+        assert_eq!(Host::leaf(page, 1, uncached), 0x8000_0000_0000_101B);
+        let large = Attributes::READ | Attributes::WRITE | Attributes::GLOBAL;
+        assert_eq!(Host::leaf(PhysAddr::truncate(0x20_0000), 2, large), 0x8000_0000_0020_0183);
+        assert_eq!(Host::decode(0, 1), Entry::Absent);
+    }
+}

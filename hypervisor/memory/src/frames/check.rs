@@ -1,0 +1,82 @@
+//! Purpose: verifies the invariants of the allocator, for tests and for the
+//! end of a soak run.
+//!
+//! Invariants: see the module above; they are numbered there.
+//!
+//! Concurrency: reads the allocator under its lock. One step per frame, so
+//! this is not for the running system.
+//!
+//! Source: the module above.
+
+use super::descriptor::{Kind, Link};
+use super::{Defect, FrameNumber, Frames, Order};
+
+impl Frames<'_> {
+    /// Whether the invariants hold.
+    ///
+    /// # Errors
+    /// The first [`Defect`] found.
+    pub fn check(&self) -> Result<(), Defect> {
+        let blocks = self.check_tiling()?;
+        for order in Order::PAGE.and_above() {
+            self.check_list(order, blocks[order.index()])?;
+        }
+        let free: u32 = Order::PAGE.and_above().map(|order| blocks[order.index()] * order.frames()).sum();
+        if free != self.free || blocks != self.blocks || self.low_water > free {
+            return Err(Defect::Count);
+        }
+        Ok(())
+    }
+
+    /// Rules 1, 2 and 4; returns the number of free blocks by order.
+    fn check_tiling(&self) -> Result<[u32; Order::COUNT], Defect> {
+        let mut blocks = [0; Order::COUNT];
+        self.check_tails(0, self.reserved)?;
+        let mut head = self.reserved;
+        while head < self.count() {
+            let tiling = Defect::Tiling(FrameNumber::new(head));
+            let order = match self.descriptors[head as usize].kind() {
+                Kind::Tail => return Err(tiling),
+                Kind::Allocated(order) => order,
+                Kind::Free(order) => {
+                    blocks[order.index()] += 1;
+                    if order < Order::MAX && self.is_free(head ^ order.frames(), order) {
+                        return Err(Defect::Unjoined(FrameNumber::new(head)));
+                    }
+                    order
+                }
+            };
+            let end = head + order.frames();
+            if !head.is_multiple_of(order.frames()) || end > self.count() {
+                return Err(tiling);
+            }
+            self.check_tails(head + 1, end)?;
+            head = end;
+        }
+        Ok(blocks)
+    }
+
+    fn check_tails(&self, from: u32, end: u32) -> Result<(), Defect> {
+        match (from..end).find(|&frame| self.descriptors[frame as usize].kind() != Kind::Tail) {
+            Some(frame) => Err(Defect::Tiling(FrameNumber::new(frame))),
+            None => Ok(()),
+        }
+    }
+
+    /// Rule 3: `expected` free blocks exist, so a list of that many different
+    /// ones holds them all. The list has no cycle as each element names the one
+    /// before it, and the first has none before.
+    fn check_list(&self, order: Order, expected: u32) -> Result<(), Defect> {
+        let (mut previous, mut next) = (Link::NONE, self.lists[order.index()]);
+        let mut length = 0;
+        while let Some(head) = next.index() {
+            let (back, onward) = self.descriptors.get(head as usize).map_or((Link::NONE, Link::NONE), |it| it.links());
+            if length == expected || !self.is_free(head, order) || back != previous {
+                return Err(Defect::List(order));
+            }
+            (previous, next) = (Link::to(head), onward);
+            length += 1;
+        }
+        if length == expected { Ok(()) } else { Err(Defect::List(order)) }
+    }
+}

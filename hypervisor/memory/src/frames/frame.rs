@@ -1,0 +1,217 @@
+//! Purpose: owned blocks of frames as types.
+//!
+//! A [`Frame`] can be neither copied nor made outside the allocator, so a
+//! block has one owner and is freed at most once (whoever keeps only a number,
+//! see [`Frame::into_number`], answers for that himself). Its parameter says
+//! what may be done with it:
+//!
+//! ```text
+//!                cleared_by
+//!             ----------------->
+//! allocate -> Dirty            Clean
+//!     retire |   <--------------
+//!            v     into_dirty
+//!         Retired -> free
+//! ```
+//!
+//! Invariants: only a [`Retired`] frame can be freed, and with poisoning on a
+//! frame becomes that by being filled once: each freed frame is poisoned
+//! exactly once, outside the allocator's lock.
+//!
+//! Concurrency: a frame belongs to whoever holds the value.
+//!
+//! Source: design plan §3 (memory of the kernel); `docs/src/decisions/0001-kernel-pool.md`.
+
+use core::marker::PhantomData;
+
+use crate::quota::Charge;
+
+/// log2 of the number of frames in a block: 0 (4 KiB) to 9 (2 MiB).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Order(u8);
+
+impl Order {
+    /// One frame, 4 KiB.
+    pub const PAGE: Self = Self(0);
+    /// The largest block, 2 MiB.
+    pub const MAX: Self = Self(9);
+    /// Number of orders.
+    pub const COUNT: usize = Self::MAX.0 as usize + 1;
+
+    /// The order `log2`, if blocks can be that large.
+    #[must_use]
+    pub const fn new(log2: u8) -> Option<Self> {
+        if log2 <= Self::MAX.0 { Some(Self(log2)) } else { None }
+    }
+
+    /// The smallest order whose blocks have `bytes` bytes, if there is one.
+    #[must_use]
+    pub const fn covering(bytes: u64) -> Option<Self> {
+        if bytes > Self::MAX.bytes() {
+            return None;
+        }
+        let frames = bytes.div_ceil(Self::PAGE.bytes());
+        Some(Self(frames.next_power_of_two().trailing_zeros() as u8))
+    }
+
+    /// log2 of the number of frames.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Number of frames in a block.
+    #[must_use]
+    pub const fn frames(self) -> u32 {
+        1 << self.0
+    }
+
+    /// Number of bytes in a block.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        4096 << self.0
+    }
+
+    /// The order of half a block.
+    pub(super) const fn half(self) -> Option<Self> {
+        match self.0.checked_sub(1) {
+            Some(log2) => Some(Self(log2)),
+            None => None,
+        }
+    }
+
+    /// The order of two blocks.
+    pub(super) const fn double(self) -> Option<Self> {
+        Self::new(self.0 + 1)
+    }
+
+    /// This order and all above it, lowest first.
+    pub(super) fn and_above(self) -> impl Iterator<Item = Self> {
+        (self.0..=Self::MAX.0).map(Self)
+    }
+}
+
+/// A frame's place in the pool; the pool's first frame is number 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FrameNumber(u32);
+
+impl FrameNumber {
+    /// The frame with this number.
+    #[must_use]
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The frame that holds the byte `offset` bytes behind the pool's start,
+    /// unless that is beyond what a number can name.
+    #[must_use]
+    pub const fn from_offset(offset: u64) -> Option<Self> {
+        let number = offset / Order::PAGE.bytes();
+        if number <= u32::MAX as u64 { Some(Self(number as u32)) } else { None }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// Bytes from the pool's start to the frame's start.
+    #[must_use]
+    pub const fn offset(self) -> u64 {
+        self.0 as u64 * Order::PAGE.bytes()
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// State: the content is undefined.
+#[derive(Debug)]
+pub enum Dirty {}
+/// State: every byte is zero.
+#[derive(Debug)]
+pub enum Clean {}
+/// State: the owner is done with it; it can only be freed.
+#[derive(Debug)]
+pub enum Retired {}
+
+/// An owned block of 2^order frames that some account has paid for.
+#[derive(Debug)]
+#[must_use = "a frame that is dropped is lost to the pool"]
+pub struct Frame<State = Dirty> {
+    number: FrameNumber,
+    order: Order,
+    state: PhantomData<State>,
+}
+
+impl<State> Frame<State> {
+    /// The block's first frame.
+    #[must_use]
+    pub const fn number(&self) -> FrameNumber {
+        self.number
+    }
+
+    /// The block's order.
+    #[must_use]
+    pub const fn order(&self) -> Order {
+        self.order
+    }
+
+    fn become_state<Next>(self) -> Frame<Next> {
+        Frame::known(self.number, self.order)
+    }
+
+    pub(super) const fn known(number: FrameNumber, order: Order) -> Self {
+        Self { number, order, state: PhantomData }
+    }
+}
+
+impl Frame<Dirty> {
+    /// A block just taken, for which `charge` was made. From here on the frame
+    /// stands for the charge.
+    pub(super) fn paid(number: FrameNumber, order: Order, charge: Charge) -> Self {
+        charge.absorb();
+        Self::known(number, order)
+    }
+
+    /// Lets `clear` write zeros to the whole block. The kernel has one caller
+    /// of this, which knows where the pool is mapped.
+    pub fn cleared_by(self, clear: impl FnOnce(FrameNumber, Order)) -> Frame<Clean> {
+        clear(self.number, self.order);
+        self.become_state()
+    }
+
+    /// Ends the frame's use: nobody can reach its memory any more. If frames
+    /// are to be poisoned, `poison` overwrites the whole block.
+    pub fn retire(self, on_free: OnFree, poison: impl FnOnce(FrameNumber, Order)) -> Frame<Retired> {
+        if on_free == OnFree::Poison {
+            poison(self.number, self.order);
+        }
+        self.become_state()
+    }
+
+    /// Leaves only the number of the frame, to be kept in a page-table entry
+    /// or an object; `Frames::reclaim` undoes this.
+    #[must_use = "without its number the frame is lost to the pool"]
+    pub fn into_number(self) -> FrameNumber {
+        self.number
+    }
+}
+
+impl Frame<Clean> {
+    /// The frame as one whose content is no longer known to be zero.
+    pub fn into_dirty(self) -> Frame<Dirty> {
+        self.become_state()
+    }
+}
+
+/// What happens to the content of a frame before it is freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFree {
+    /// It stays.
+    Keep,
+    /// It is overwritten, so that use after free shows.
+    Poison,
+}

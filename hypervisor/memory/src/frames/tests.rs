@@ -1,0 +1,284 @@
+//! Purpose: the allocator against a plain model, and each rule on its own.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+mod caches;
+
+fn order(log2: u8) -> Order {
+    Order::new(log2).expect("a valid order")
+}
+
+fn all_tails(count: usize) -> Vec<Descriptor> {
+    vec![Descriptor::TAIL; count]
+}
+
+fn retired(frame: Frame<Dirty>) -> Frame<Retired> {
+    frame.retire(OnFree::Keep, |_, _| unreachable!("poisoning is off"))
+}
+
+fn numbers(frame: &Frame<Dirty>) -> std::ops::Range<u32> {
+    frame.number().get()..frame.number().get() + frame.order().frames()
+}
+
+fn plenty() -> Quota {
+    Quota::new(1 << 30)
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Allocate(u8),
+    Free(usize),
+    ThroughNumber(usize),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => prop_oneof![4 => 0..4u8, 1 => 0..=9u8].prop_map(Step::Allocate),
+        4 => any::<usize>().prop_map(Step::Free),
+        1 => any::<usize>().prop_map(Step::ThroughNumber),
+    ]
+}
+
+/// Whether the free frames contain an aligned block of that order.
+fn has_block(free: &BTreeSet<u32>, order: Order, count: u32) -> bool {
+    let size = order.frames();
+    (0..count / size).any(|at| (at * size..(at + 1) * size).all(|frame| free.contains(&frame)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 192 }))]
+
+    #[test]
+    fn the_allocator_behaves_like_a_set_of_free_frames(
+        count in 1..1500u32,
+        reserved in 0..40u32,
+        steps in prop::collection::vec(any_step(), 0..120),
+    ) {
+        let reserved = reserved.min(count - 1);
+        let mut descriptors = all_tails(count as usize);
+        let mut frames = Frames::new(&mut descriptors, reserved).expect("frames are left");
+        let quota = plenty();
+        let start = frames.statistics();
+        let mut free: BTreeSet<u32> = (reserved..count).collect();
+        let mut owned: Vec<Frame> = Vec::new();
+        let mut lowest = free.len();
+        prop_assert_eq!(frames.check(), Ok(()));
+        for step in steps {
+            match step {
+                Step::Allocate(log2) => match frames.allocate(order(log2), &quota) {
+                    Ok(frame) => {
+                        prop_assert_eq!(frame.order(), order(log2));
+                        prop_assert!(frame.number().get().is_multiple_of(frame.order().frames()));
+                        for number in numbers(&frame) {
+                            prop_assert!(free.remove(&number), "frame {} was not free", number);
+                        }
+                        owned.push(frame);
+                    }
+                    Err(why) => {
+                        prop_assert_eq!(why, OutOfMemory::Pool);
+                        prop_assert!(!has_block(&free, order(log2), count), "there was a block");
+                    }
+                },
+                Step::Free(which) if !owned.is_empty() => {
+                    let frame = owned.swap_remove(which % owned.len());
+                    free.extend(numbers(&frame));
+                    prop_assert_eq!(frames.free(retired(frame), &quota), Ok(()));
+                }
+                Step::ThroughNumber(which) if !owned.is_empty() => {
+                    let frame = owned.swap_remove(which % owned.len());
+                    let (size, number) = (frame.order(), frame.into_number());
+                    let again = frames.reclaim(number).expect("it is allocated");
+                    prop_assert_eq!((again.number(), again.order()), (number, size));
+                    owned.push(again);
+                }
+                _ => {}
+            }
+            lowest = lowest.min(free.len());
+            prop_assert_eq!(frames.check(), Ok(()));
+            prop_assert_eq!(frames.statistics().free as usize, free.len());
+            prop_assert_eq!(frames.statistics().low_water as usize, lowest);
+            prop_assert_eq!(quota.usage() as usize, (count - reserved) as usize - free.len());
+        }
+        for frame in owned {
+            prop_assert_eq!(frames.free(retired(frame), &quota), Ok(()));
+        }
+        prop_assert_eq!(frames.check(), Ok(()));
+        let end = frames.statistics();
+        prop_assert_eq!((end.blocks, end.free, end.total), (start.blocks, start.free, start.total));
+        prop_assert_eq!(quota.usage(), 0);
+    }
+}
+
+#[test]
+fn a_descriptor_is_8_bytes_and_starts_as_zeros() {
+    assert_eq!(size_of::<Descriptor>(), 8);
+    assert_eq!(format!("{:?}", Descriptor::TAIL), "Descriptor(0)");
+    assert_eq!(Descriptor::default(), Descriptor::TAIL);
+}
+
+#[test]
+fn links_of_a_descriptor_do_not_disturb_each_other() {
+    let mut descriptor = Descriptor::free(Order::MAX, Link::to(Link::LIMIT - 1), Link::to(7));
+    assert_eq!(descriptor.links(), (Link::to(Link::LIMIT - 1), Link::to(7)));
+    descriptor.set_next(Link::to(Link::LIMIT - 1));
+    descriptor.set_previous(Link::NONE);
+    assert_eq!(descriptor.links(), (Link::NONE, Link::to(Link::LIMIT - 1)));
+    assert_eq!(descriptor.kind(), Kind::Free(Order::MAX));
+}
+
+#[test]
+fn setting_up_writes_the_heads_of_the_largest_blocks_only() {
+    let mut descriptors = all_tails(196_608);
+    let reserved = 384;
+    let frames = Frames::new(&mut descriptors, reserved).expect("frames are left");
+    let statistics = frames.statistics();
+    assert_eq!(statistics.total, 196_608 - 384);
+    assert_eq!(statistics.blocks, [0, 0, 0, 0, 0, 0, 0, 1, 0, 383]);
+    assert_eq!(frames.check(), Ok(()));
+    let written = descriptors.iter().filter(|descriptor| **descriptor != Descriptor::TAIL).count();
+    assert_eq!(written, 384);
+}
+
+#[test]
+fn a_pool_without_frames_is_refused() {
+    assert_eq!(Frames::new(&mut [], 0).err(), Some(BadPool::NothingLeft));
+    assert_eq!(Frames::new(&mut all_tails(4), 4).err(), Some(BadPool::NothingLeft));
+    assert_eq!(Frames::new(&mut all_tails(4), u32::MAX).err(), Some(BadPool::NothingLeft));
+}
+
+#[test]
+fn reserved_frames_are_never_handed_out() {
+    let mut descriptors = all_tails(64);
+    let mut frames = Frames::new(&mut descriptors, 5).expect("frames are left");
+    let quota = plenty();
+    let taken: Vec<Frame> = std::iter::from_fn(|| frames.allocate(Order::PAGE, &quota).ok()).collect();
+    assert_eq!(taken.len(), 59);
+    assert!(taken.iter().all(|frame| frame.number().get() >= 5));
+    for frame in taken {
+        assert_eq!(frames.free(retired(frame), &quota), Ok(()));
+    }
+    assert_eq!(frames.check(), Ok(()));
+}
+
+#[test]
+fn exhaustion_says_whether_pool_or_quota_is_exhausted() {
+    let mut descriptors = all_tails(4);
+    let mut frames = Frames::new(&mut descriptors, 0).expect("frames are left");
+    let (poor, rich) = (Quota::new(1), Quota::new(100));
+    assert_eq!(frames.allocate(order(1), &poor).err(), Some(OutOfMemory::Quota));
+    assert_eq!(frames.allocate(order(3), &rich).err(), Some(OutOfMemory::Pool));
+    assert_eq!((poor.usage(), rich.usage()), (0, 0), "a failure charges nothing");
+    let frame = frames.allocate(order(2), &rich).expect("the pool is one block of 4");
+    assert_eq!(rich.usage(), 4);
+    assert_eq!(frames.allocate(Order::PAGE, &poor).err(), Some(OutOfMemory::Pool));
+    assert_eq!(frames.free(retired(frame), &rich), Ok(()));
+    assert_eq!(frames.statistics().low_water, 0);
+}
+
+#[test]
+fn freeing_into_another_pool_is_reported() {
+    let (mut large, mut small) = (all_tails(64), all_tails(4));
+    let mut large = Frames::new(&mut large, 32).expect("frames are left");
+    let mut small = Frames::new(&mut small, 0).expect("frames are left");
+    let quota = plenty();
+    let beyond = large.allocate(Order::PAGE, &quota).expect("free");
+    let number = beyond.number();
+    assert_eq!(small.free(retired(beyond), &quota), Err(Defect::NotAllocated(number)));
+    assert_eq!(small.check(), Ok(()));
+    // Same number, other order.
+    let (mut third, mut fourth) = (all_tails(4), all_tails(4));
+    let mut third = Frames::new(&mut third, 0).expect("frames are left");
+    let mut fourth = Frames::new(&mut fourth, 0).expect("frames are left");
+    let (pair, single) = (third.allocate(order(1), &quota), fourth.allocate(Order::PAGE, &quota));
+    let (pair, single) = (pair.expect("free"), single.expect("free"));
+    assert_eq!(pair.number(), single.number());
+    let number = pair.number();
+    assert_eq!(fourth.free(retired(pair), &quota), Err(Defect::NotAllocated(number)));
+    assert_eq!(fourth.free(retired(single), &quota), Ok(()));
+}
+
+#[test]
+fn a_number_reclaimed_twice_is_freed_once() {
+    let mut descriptors = all_tails(8);
+    let mut frames = Frames::new(&mut descriptors, 0).expect("frames are left");
+    let quota = plenty();
+    let number = frames.allocate(order(1), &quota).expect("free").into_number();
+    let (one, two) = (frames.reclaim(number), frames.reclaim(number));
+    assert_eq!(frames.free(retired(one.expect("allocated")), &quota), Ok(()));
+    assert_eq!(frames.free(retired(two.expect("allocated")), &quota), Err(Defect::NotAllocated(number)));
+    assert_eq!(frames.reclaim(number).err(), Some(Defect::NotAllocated(number)));
+    assert_eq!(frames.reclaim(FrameNumber::new(99)).err(), Some(Defect::NotAllocated(FrameNumber::new(99))));
+    assert_eq!(frames.check(), Ok(()));
+}
+
+#[test]
+fn refunding_an_account_that_did_not_pay_is_reported() {
+    let mut descriptors = all_tails(8);
+    let mut frames = Frames::new(&mut descriptors, 0).expect("frames are left");
+    let (payer, other) = (plenty(), plenty());
+    let frame = frames.allocate(order(1), &payer).expect("free");
+    let number = frame.number();
+    assert_eq!(frames.free(retired(frame), &other), Err(Defect::NotCharged(number)));
+    assert_eq!((other.usage(), frames.statistics().free), (0, 8));
+}
+
+#[test]
+fn clearing_and_poisoning_see_the_whole_block_once() {
+    let mut descriptors = all_tails(16);
+    let mut frames = Frames::new(&mut descriptors, 0).expect("frames are left");
+    let quota = plenty();
+    let frame = frames.allocate(order(2), &quota).expect("free");
+    let place = (frame.number(), frame.order());
+    let mut cleared = Vec::new();
+    let clean = frame.cleared_by(|number, order| cleared.push((number, order)));
+    assert_eq!(cleared, [place]);
+    let mut poisoned = Vec::new();
+    let retired = clean.into_dirty().retire(OnFree::Poison, |number, order| poisoned.push((number, order)));
+    assert_eq!(frames.free(retired, &quota), Ok(()));
+    assert_eq!(poisoned, [place]);
+}
+
+#[test]
+fn the_checker_notices_what_it_checks() {
+    fn broken(damage: impl FnOnce(&mut Frames<'_>)) -> Defect {
+        let mut descriptors = all_tails(32);
+        let mut frames = Frames::new(&mut descriptors, 2).expect("frames are left");
+        assert_eq!(frames.check(), Ok(()));
+        damage(&mut frames);
+        frames.check().expect_err("the damage shows")
+    }
+    let at = FrameNumber::new;
+    assert_eq!(broken(|frames| frames.free -= 1), Defect::Count);
+    assert_eq!(broken(|frames| frames.low_water = 31), Defect::Count);
+    assert_eq!(broken(|frames| frames.lists[4] = Link::NONE), Defect::List(order(4)));
+    assert_eq!(broken(|frames| frames.lists[3] = Link::to(4)), Defect::List(order(3)));
+    assert_eq!(broken(|frames| frames.descriptors[16].set_next(Link::to(16))), Defect::List(order(4)));
+    assert_eq!(broken(|frames| frames.descriptors[16] = Descriptor::TAIL), Defect::Tiling(at(16)));
+    assert_eq!(broken(|frames| frames.descriptors[20] = Descriptor::allocated(Order::PAGE)), Defect::Tiling(at(20)));
+    assert_eq!(broken(|frames| frames.descriptors[0] = Descriptor::allocated(Order::PAGE)), Defect::Tiling(at(0)));
+    assert_eq!(broken(|frames| frames.descriptors[4] = Descriptor::allocated(order(3))), Defect::Tiling(at(4)));
+    let unjoined = broken(|frames| {
+        frames.unlink(16, order(4));
+        frames.push(16, order(3));
+        frames.push(24, order(3));
+    });
+    assert_eq!(unjoined, Defect::Unjoined(at(16)));
+}
+
+#[test]
+fn orders_know_their_sizes() {
+    assert_eq!(Order::new(10), None);
+    assert_eq!(Order::covering(0), Some(Order::PAGE));
+    assert_eq!(Order::covering(4096), Some(Order::PAGE));
+    assert_eq!(Order::covering(4097), Some(order(1)));
+    assert_eq!(Order::covering(3 * 4096), Some(order(2)));
+    assert_eq!(Order::covering(2 << 20), Some(Order::MAX));
+    assert_eq!(Order::covering((2 << 20) + 1), None);
+    assert_eq!(Order::covering(u64::MAX), None);
+    assert_eq!(FrameNumber::from_offset(0x2fff), Some(FrameNumber::new(2)));
+    assert_eq!(FrameNumber::from_offset(1 << 44), None);
+    assert_eq!(FrameNumber::new(3).offset(), 0x3000);
+}

@@ -1,0 +1,52 @@
+//! The hardware that the memory code runs on, as a trait.
+//!
+//! Purpose: page tables are arrays of 512 words in frames of the kernel's pool. On the machine they are reached
+//! through the pool's constant offset, on the host through an arena, and the algorithm cannot tell.
+//! Invariants: a table is named by its physical address and was handed out by the frame allocator; an index is below
+//! 512; an address that is not a table of the pool reads as 0 and swallows writes.
+//! Concurrency: words are read and written as single atomic 64-bit accesses; the hardware walker reads at any time.
+//! Source: AMD64 manual volume 2, §5.3; design plan §3 (two traits: `Mmu` and `Clock`).
+use abi::PhysAddr;
+
+/// Access to page tables.
+pub trait Mmu {
+    /// Entry `index` (below 512) of the table at `table`.
+    fn read(&self, table: PhysAddr, index: usize) -> u64;
+    /// Replaces entry `index` (below 512) of the table at `table`.
+    fn write(&self, table: PhysAddr, index: usize, entry: u64);
+}
+
+#[cfg(test)]
+pub(crate) mod arena {
+    //! Page tables in ordinary memory.
+    use super::Mmu;
+    use abi::{PhysAddr, address::PAGE_BITS};
+    use core::cell::RefCell;
+
+    /// A machine whose memory is nothing but page tables; table n has the physical address n pages.
+    #[derive(Default)]
+    pub struct Arena(RefCell<Vec<[u64; 512]>>);
+
+    impl Arena {
+        /// A new empty table.
+        pub fn table(&self) -> PhysAddr {
+            let mut tables = self.0.borrow_mut();
+            tables.push([0; 512]);
+            PhysAddr::truncate((tables.len() as u64 - 1) << PAGE_BITS)
+        }
+
+        /// Number of tables made so far.
+        pub fn tables(&self) -> usize {
+            self.0.borrow().len()
+        }
+    }
+
+    impl Mmu for Arena {
+        fn read(&self, table: PhysAddr, index: usize) -> u64 {
+            self.0.borrow()[table.page() as usize][index]
+        }
+        fn write(&self, table: PhysAddr, index: usize, entry: u64) {
+            self.0.borrow_mut()[table.page() as usize][index] = entry;
+        }
+    }
+}

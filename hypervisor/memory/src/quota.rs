@@ -1,0 +1,209 @@
+//! Purpose: accounts of kernel memory, in pages.
+//!
+//! Every page of kernel memory is charged to an account. Limit and usage share
+//! one atomic word, so that both always change together: at no moment does
+//! another core see a usage above its limit. The *lower* part of a limit is
+//! what the account keeps for itself: it may be used, not transferred.
+//!
+//! Invariants: `usage <= limit`; a transfer leaves `usage + lower <= limit` in
+//! the source; charges, refunds and transfers conserve the sum of all limits,
+//! which the creator of the accounts keeps at or below [`Quota::MAXIMUM`].
+//!
+//! Concurrency: lock-free; a retry means that another core made progress. A
+//! core that reads a usage also sees what was done before the refunds in it.
+//!
+//! Source: the interface's quota rules (limit, usage, non-transferable part).
+
+use sync::atomic::{AtomicU64, Ordering};
+
+/// The account cannot bear the pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaExceeded;
+
+/// The account was not charged what is to be refunded: the pages were charged
+/// to another one. This is a defect of the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotCharged;
+
+/// A receipt for charged pages. It is given back by [`Quota::refund`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a charge that is dropped is never refunded"]
+pub struct Charge {
+    pages: u32,
+}
+
+impl Charge {
+    /// Number of pages.
+    #[must_use]
+    pub const fn pages(&self) -> u64 {
+        self.pages as u64
+    }
+
+    /// The receipt for which a frame of `pages` pages stands.
+    pub(crate) const fn of_frame(pages: u32) -> Self {
+        Self { pages }
+    }
+
+    /// Lets the frame that was paid with this receipt stand for it.
+    pub(crate) fn absorb(self) {}
+}
+
+/// One account.
+#[derive(Debug)]
+pub struct Quota {
+    account: AtomicU64,
+    lower: u32,
+}
+
+/// The account's word, taken apart.
+#[derive(Clone, Copy)]
+struct Account {
+    limit: u32,
+    usage: u32,
+}
+
+impl Account {
+    const fn pack(self) -> u64 {
+        (self.limit as u64) << 32 | self.usage as u64
+    }
+
+    const fn unpack(word: u64) -> Self {
+        Self { limit: (word >> 32) as u32, usage: word as u32 }
+    }
+}
+
+impl Quota {
+    /// Largest sum of all limits, in pages (16 TiB).
+    pub const MAXIMUM: u64 = u32::MAX as u64;
+
+    /// An account with a limit of `limit` pages from nowhere, all of them
+    /// transferable. For the first account of the machine; others are filled
+    /// from it by [`transfer`].
+    #[must_use]
+    #[cfg(not(any(loom, shuttle)))]
+    pub const fn new(limit: u32) -> Self {
+        Self { account: AtomicU64::new(Account { limit, usage: 0 }.pack()), lower: 0 }
+    }
+
+    /// The same for the model checkers, whose atomics are made at run time.
+    #[must_use]
+    #[cfg(any(loom, shuttle))]
+    pub fn new(limit: u32) -> Self {
+        Self { account: AtomicU64::new(Account { limit, usage: 0 }.pack()), lower: 0 }
+    }
+
+    /// An account of which `lower` pages cannot be transferred away, with a
+    /// limit of `upper` pages that are taken from `donor`.
+    ///
+    /// # Errors
+    /// [`QuotaExceeded`] if `donor` has no `upper` transferable pages, or if
+    /// `lower` is above `upper`.
+    pub fn funded_by(donor: &Self, lower: u64, upper: u64) -> Result<Self, QuotaExceeded> {
+        if lower > upper {
+            return Err(QuotaExceeded);
+        }
+        let child = Self { lower: u32::try_from(lower).map_err(|_| QuotaExceeded)?, ..Self::new(0) };
+        transfer(donor, &child, upper)?;
+        Ok(child)
+    }
+
+    /// Pages that may be in use.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.read().limit.into()
+    }
+
+    /// Pages that are in use.
+    #[must_use]
+    pub fn usage(&self) -> u64 {
+        self.read().usage.into()
+    }
+
+    /// Pages of the limit that cannot be transferred away.
+    #[must_use]
+    pub fn lower(&self) -> u64 {
+        self.lower.into()
+    }
+
+    /// Charges `pages` pages.
+    ///
+    /// # Errors
+    /// [`QuotaExceeded`] if the usage would go above the limit; nothing is
+    /// charged then.
+    pub fn charge(&self, pages: u64) -> Result<Charge, QuotaExceeded> {
+        let pages = u32::try_from(pages).map_err(|_| QuotaExceeded)?;
+        self.update(|account| {
+            let usage = account.usage.checked_add(pages).ok_or(QuotaExceeded)?;
+            if usage > account.limit { Err(QuotaExceeded) } else { Ok(Account { usage, ..account }) }
+        })?;
+        Ok(Charge { pages })
+    }
+
+    /// Takes a charge back.
+    ///
+    /// # Errors
+    /// [`NotCharged`] if less than that is in use; nothing changes then, and
+    /// the receipt is void.
+    pub fn refund(&self, charge: Charge) -> Result<(), NotCharged> {
+        self.update(|account| {
+            let usage = account.usage.checked_sub(charge.pages).ok_or(NotCharged)?;
+            Ok(Account { usage, ..account })
+        })
+    }
+
+    /// Raises the limit by `pages` pages from nowhere: memory was found.
+    ///
+    /// # Errors
+    /// [`QuotaExceeded`] if the limit would go above [`Quota::MAXIMUM`].
+    pub fn endow(&self, pages: u64) -> Result<(), QuotaExceeded> {
+        let pages = u32::try_from(pages).map_err(|_| QuotaExceeded)?;
+        self.update(|account| {
+            let limit = account.limit.checked_add(pages).ok_or(QuotaExceeded)?;
+            Ok(Account { limit, ..account })
+        })
+    }
+
+    fn read(&self) -> Account {
+        Account::unpack(self.account.load(Ordering::Acquire))
+    }
+
+    /// Replaces the account by what `change` makes of it, in one step.
+    fn update<E>(&self, change: impl Fn(Account) -> Result<Account, E>) -> Result<(), E> {
+        let mut seen = self.account.load(Ordering::Acquire);
+        loop {
+            let next = change(Account::unpack(seen))?.pack();
+            match self.account.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(()),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+/// Moves `pages` pages of limit from one account to another.
+///
+/// The pages leave the source before they reach the target, so no core sees
+/// them twice.
+///
+/// # Errors
+/// [`QuotaExceeded`] if the source has fewer unused transferable pages
+/// (`usage + lower + pages > limit`), or if the target's limit would go above
+/// [`Quota::MAXIMUM`]; both limits are then as before.
+pub fn transfer(from: &Quota, to: &Quota, pages: u64) -> Result<(), QuotaExceeded> {
+    let amount = u32::try_from(pages).map_err(|_| QuotaExceeded)?;
+    from.update(|account| {
+        // 64 bits hold the sum of three 32-bit numbers.
+        let needed = u64::from(account.usage) + from.lower() + pages;
+        if needed > account.limit.into() {
+            Err(QuotaExceeded)
+        } else {
+            Ok(Account { limit: account.limit - amount, ..account })
+        }
+    })?;
+    // Cannot fail as long as the sum of all limits is at most the maximum;
+    // neither can giving back what was just taken.
+    to.endow(pages).or_else(|full| from.endow(pages).and(Err(full)))
+}
+
+#[cfg(test)]
+mod tests;

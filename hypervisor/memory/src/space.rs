@@ -1,0 +1,115 @@
+//! A domain's user memory on one core: filled from the master table, on demand.
+//!
+//! Purpose: the tables of a (domain, core) pair are a cache of the domain's master; a page fault brings in the
+//! directory entry that it needs. The unit is the directory entry: 2 MiB, or a large leaf.
+//! Invariants: leaf tables belong to the domain and are shared by all its cores; directories and above are private.
+//! Concurrency: the caller holds the space's lock. The precise protocol with sharer sets builds on this.
+//! Source: lecture D:295, D:346-361; trap T7; design plan §3.
+use crate::format::{Attributes, Entry, Format, Host};
+use crate::mmu::Mmu;
+use crate::table::{MapError, Table};
+use abi::VirtAddr;
+
+/// What a fault came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// The core's tables lacked an entry that the master has; now they have it.
+    Installed,
+    /// The core's tables are up to date.
+    Current,
+    /// The master maps nothing there.
+    Absent,
+}
+
+/// Level whose entries are private to a core.
+const DIRECTORY: u32 = 2;
+
+/// Copies the directory entry for `virt` from `master` to `local` if they differ.
+///
+/// # Errors
+/// [`MapError::NoTable`] if `frame`, a source of zeroed frames, fails.
+pub fn sync<E>(
+    mmu: &impl Mmu,
+    master: &Table<Host>,
+    local: &Table<Host>,
+    virt: VirtAddr,
+    frame: &mut impl FnMut() -> Result<abi::PhysAddr, E>,
+) -> Result<Sync, MapError<E>> {
+    let mut table = master.root();
+    for level in (DIRECTORY + 1..=Host::LEVELS).rev() {
+        match Host::decode(mmu.read(table, virt.index(level)), level) {
+            Entry::Table(next) => table = next,
+            _ => return Ok(Sync::Absent),
+        }
+    }
+    let entry = mmu.read(table, virt.index(DIRECTORY));
+    if Host::decode(entry, DIRECTORY) == Entry::Absent {
+        return Ok(Sync::Absent);
+    }
+    let directory = local.descend(mmu, virt, DIRECTORY, frame)?;
+    if mmu.read(directory, virt.index(DIRECTORY)) == entry {
+        return Ok(Sync::Current);
+    }
+    mmu.write(directory, virt.index(DIRECTORY), entry);
+    Ok(Sync::Installed)
+}
+
+/// Whether `table` allows ring 3 an access with `needed` rights at `virt`: then a fault was spurious.
+pub fn allows(mmu: &impl Mmu, table: &Table<Host>, virt: VirtAddr, needed: Attributes) -> bool {
+    let needed = needed | Attributes::READ | Attributes::USER;
+    table.lookup(mmu, virt).is_some_and(|(_, attributes, _)| attributes.contains(needed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mmu::arena::Arena;
+    use crate::table::Mapping;
+    use abi::PhysAddr;
+
+    fn map(arena: &Arena, table: &Table<Host>, virt: u64, phys: u64, attributes: Attributes) {
+        let (virt, phys) = (VirtAddr::new(virt), PhysAddr::truncate(phys));
+        let mapping = Mapping { virt, phys, size: 4096, attributes };
+        assert_eq!(table.map(arena, mapping, &mut || Ok::<_, ()>(arena.table())), Ok(()));
+    }
+
+    fn fault(arena: &Arena, master: &Table<Host>, local: &Table<Host>, virt: u64) -> Result<Sync, MapError<()>> {
+        sync(arena, master, local, VirtAddr::new(virt), &mut || Ok(arena.table()))
+    }
+
+    #[test]
+    fn a_fault_brings_in_one_directory_entry_and_shares_the_leaf_table() {
+        let arena = Arena::default();
+        let (master, local) = (Table::<Host>::new(arena.table()), Table::<Host>::new(arena.table()));
+        let rights = Attributes::READ | Attributes::USER;
+        map(&arena, &master, 0x40_0000, 0x5000, rights);
+        map(&arena, &master, 0x60_0000, 0x6000, rights);
+        assert_eq!(fault(&arena, &master, &local, 0x40_0123), Ok(Sync::Installed));
+        assert_eq!(fault(&arena, &master, &local, 0x40_0123), Ok(Sync::Current));
+        let seen = |virt| local.lookup(&arena, VirtAddr::new(virt)).map(|(phys, ..)| phys.get());
+        assert_eq!((seen(0x40_0123), seen(0x60_0000)), (Some(0x5123), None), "the other 2 MiB are not touched");
+        map(&arena, &master, 0x40_1000, 0x7000, rights);
+        assert_eq!(seen(0x40_1000), Some(0x7000), "a new page in a shared leaf table needs no fault");
+    }
+
+    #[test]
+    fn nothing_is_made_for_an_address_that_the_master_does_not_map() {
+        let arena = Arena::default();
+        let (master, local) = (Table::<Host>::new(arena.table()), Table::<Host>::new(arena.table()));
+        let tables = arena.tables();
+        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(Sync::Absent));
+        assert_eq!(arena.tables(), tables);
+    }
+
+    #[test]
+    fn an_access_that_is_allowed_already_is_spurious() {
+        let arena = Arena::default();
+        let master = Table::<Host>::new(arena.table());
+        map(&arena, &master, 0x1000, 0x5000, Attributes::READ | Attributes::USER);
+        let allowed = |virt, needed| allows(&arena, &master, VirtAddr::new(virt), needed);
+        assert!(allowed(0x1000, Attributes::READ));
+        assert!(!allowed(0x1000, Attributes::WRITE));
+        assert!(!allowed(0x1000, Attributes::EXECUTE));
+        assert!(!allowed(0x2000, Attributes::READ));
+    }
+}

@@ -1,0 +1,239 @@
+//! A hierarchy of translation tables: walk, look up, map a range.
+//!
+//! Purpose: the page tables of the kernel and of domains are built by this code, over any [`Format`] and any
+//! [`Mmu`].
+//! Invariants: a range operation visits each table once; the largest leaf that size and alignment allow is used; an
+//! entry that is present is never replaced (that is an error of the caller, reported); recursion depth is at most
+//! the number of levels.
+//! Concurrency: the caller holds the lock of the space; entries become visible to the hardware one at a time, a new
+//! table only after it is complete (it is handed out zeroed).
+//! Source: lecture D:385-401 (software walk), D:466-482 (generic entries).
+use crate::format::{Attributes, Entry, Format};
+use crate::mmu::Mmu;
+use abi::{PhysAddr, VirtAddr, address::PAGE_BITS};
+use core::marker::PhantomData;
+
+/// Why a range was not mapped completely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapError<E> {
+    /// Something is mapped at this address already.
+    Occupied(VirtAddr),
+    /// Start, end or physical address is not a multiple of the page size, or the end lies before the start.
+    Misaligned,
+    /// No frame for a table.
+    NoTable(E),
+}
+
+/// A range of virtual addresses and the memory that it is to show.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapping {
+    /// First address, page-aligned.
+    pub virt: VirtAddr,
+    /// What the first address shows, page-aligned; the rest follows contiguously.
+    pub phys: PhysAddr,
+    /// Length in bytes, a multiple of the page size.
+    pub size: u64,
+    /// Rights and memory type of all of it.
+    pub attributes: Attributes,
+}
+
+/// A hierarchy of tables in format `F`, named by its top-level table.
+pub struct Table<F> {
+    root: PhysAddr,
+    format: PhantomData<F>,
+}
+
+/// log2 of the bytes that one entry of `level` covers.
+const fn shift(level: u32) -> u32 {
+    PAGE_BITS + 9 * (level - 1)
+}
+
+impl<F: Format> Table<F> {
+    /// The hierarchy whose top-level table, a zeroed frame or an existing one, is at `root`.
+    #[must_use]
+    pub const fn new(root: PhysAddr) -> Self {
+        Self { root, format: PhantomData }
+    }
+
+    /// Physical address of the top-level table.
+    #[must_use]
+    pub const fn root(&self) -> PhysAddr {
+        self.root
+    }
+
+    /// The leaf that translates `virt`: what `virt` itself shows, with which attributes, and the leaf's level.
+    pub fn lookup(&self, mmu: &impl Mmu, virt: VirtAddr) -> Option<(PhysAddr, Attributes, u32)> {
+        let (mut table, mut level) = (self.root, F::LEVELS);
+        loop {
+            match F::decode(mmu.read(table, virt.index(level)), level) {
+                Entry::Absent => return None,
+                Entry::Table(_) if level == 1 => return None,
+                Entry::Table(next) => (table, level) = (next, level - 1),
+                Entry::Leaf(base, attributes) => {
+                    let inside = virt.get() & ((1 << shift(level)) - 1);
+                    return Some((base.offset(inside), attributes, level));
+                }
+            }
+        }
+    }
+
+    /// The table of `level` (1 to `LEVELS` − 1) that translates `virt`; made from `frame`, a source of zeroed frames,
+    /// where it is missing.
+    ///
+    /// # Errors
+    /// [`MapError::Occupied`] if a leaf of a higher level is in the way, [`MapError::NoTable`] if `frame` fails.
+    pub fn descend<E>(
+        &self,
+        mmu: &impl Mmu,
+        virt: VirtAddr,
+        level: u32,
+        frame: &mut impl FnMut() -> Result<PhysAddr, E>,
+    ) -> Result<PhysAddr, MapError<E>> {
+        (level + 1..=F::LEVELS).rev().try_fold(self.root, |table, at| below::<F, E>(mmu, table, virt, at, frame))
+    }
+
+    /// Maps `mapping`; tables that are missing come from `frame`, a source of zeroed frames.
+    ///
+    /// # Errors
+    /// See [`MapError`]; what was mapped before the error stays mapped.
+    pub fn map<E>(
+        &self,
+        mmu: &impl Mmu,
+        mapping: Mapping,
+        frame: &mut impl FnMut() -> Result<PhysAddr, E>,
+    ) -> Result<(), MapError<E>> {
+        let mask = (1 << PAGE_BITS) - 1;
+        if (mapping.virt.get() | mapping.phys.get() | mapping.size) & mask != 0
+            || mapping.virt.get().checked_add(mapping.size.saturating_sub(1)).is_none()
+        {
+            return Err(MapError::Misaligned);
+        }
+        fill::<F, E>(mmu, self.root, F::LEVELS, mapping, frame)
+    }
+}
+
+/// The table that entry `virt` of `table`, a table of `level`, refers to; made if absent.
+fn below<F: Format, E>(
+    mmu: &impl Mmu,
+    table: PhysAddr,
+    virt: VirtAddr,
+    level: u32,
+    frame: &mut impl FnMut() -> Result<PhysAddr, E>,
+) -> Result<PhysAddr, MapError<E>> {
+    match F::decode(mmu.read(table, virt.index(level)), level) {
+        Entry::Table(next) => Ok(next),
+        Entry::Leaf(..) => Err(MapError::Occupied(virt)),
+        Entry::Absent => {
+            let next = frame().map_err(MapError::NoTable)?;
+            mmu.write(table, virt.index(level), F::table(next));
+            Ok(next)
+        }
+    }
+}
+
+/// Fills the part of `mapping` that lies under `table`, a table of `level`.
+fn fill<F: Format, E>(
+    mmu: &impl Mmu,
+    table: PhysAddr,
+    level: u32,
+    mapping: Mapping,
+    frame: &mut impl FnMut() -> Result<PhysAddr, E>,
+) -> Result<(), MapError<E>> {
+    let span = 1u64 << shift(level);
+    let mut done = 0;
+    while done < mapping.size {
+        let virt = mapping.virt.offset(done);
+        let phys = mapping.phys.offset(done);
+        let size = (span - (virt.get() & (span - 1))).min(mapping.size - done);
+        let whole = size == span && phys.is_aligned(span);
+        if level <= F::LEAF_LEVELS && (level == 1 || whole) {
+            if F::decode(mmu.read(table, virt.index(level)), level) != Entry::Absent {
+                return Err(MapError::Occupied(virt));
+            }
+            mmu.write(table, virt.index(level), F::leaf(phys, level, mapping.attributes));
+        } else {
+            let next = below::<F, E>(mmu, table, virt, level, frame)?;
+            fill::<F, E>(mmu, next, level - 1, Mapping { virt, phys, size, ..mapping }, frame)?;
+        }
+        done += size;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Host;
+    use crate::mmu::arena::Arena;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const RW: Attributes = Attributes::READ.union(Attributes::WRITE);
+
+    fn mapping(virt: u64, phys: u64, size: u64) -> Mapping {
+        Mapping { virt: VirtAddr::new(virt), phys: PhysAddr::truncate(phys), size, attributes: RW }
+    }
+
+    fn map(arena: &Arena, table: &Table<Host>, m: Mapping) -> Result<(), MapError<()>> {
+        table.map(arena, m, &mut || Ok(arena.table()))
+    }
+
+    #[test]
+    fn the_largest_leaf_that_fits_is_used() {
+        let arena = Arena::default();
+        let table = Table::<Host>::new(arena.table());
+        assert_eq!(map(&arena, &table, mapping(0x1F_F000, 0x3F_F000, 0x20_2000)), Ok(()));
+        let level = |virt| table.lookup(&arena, VirtAddr::new(virt)).map(|(_, _, level)| level);
+        assert_eq!([level(0x1F_F000), level(0x20_0000), level(0x40_0000)], [Some(1), Some(2), Some(1)]);
+        assert_eq!(level(0x40_1000), None);
+        assert_eq!(arena.tables(), 5, "top, two directories, a leaf table on each side of the large page");
+    }
+
+    #[test]
+    fn what_is_mapped_is_not_replaced() {
+        let arena = Arena::default();
+        let table = Table::<Host>::new(arena.table());
+        assert_eq!(map(&arena, &table, mapping(0x20_0000, 0x20_0000, 0x20_0000)), Ok(()));
+        let inside = VirtAddr::new(0x20_1000);
+        assert_eq!(map(&arena, &table, mapping(0x20_1000, 0, 0x1000)), Err(MapError::Occupied(inside)));
+        let outcome: Result<_, MapError<()>> = table.descend(&arena, inside, 1, &mut || Ok(arena.table()));
+        assert_eq!(outcome, Err(MapError::Occupied(inside)));
+    }
+
+    #[test]
+    fn a_missing_frame_and_a_misaligned_range_are_values() {
+        let arena = Arena::default();
+        let table = Table::<Host>::new(arena.table());
+        assert_eq!(table.map(&arena, mapping(0, 0, 0x1000), &mut || Err("none")), Err(MapError::NoTable("none")));
+        for bad in [mapping(1, 0, 0x1000), mapping(0, 0x10, 0x1000), mapping(0, 0, 0x123)] {
+            assert_eq!(map(&arena, &table, bad), Err(MapError::Misaligned));
+        }
+        assert_eq!(map(&arena, &table, mapping(u64::MAX << 12, 0, 0x2000)), Err(MapError::Misaligned));
+        assert_eq!(map(&arena, &table, mapping(u64::MAX << 12, 0, 0x1000)), Ok(()), "the last page can be mapped");
+    }
+
+    proptest! {
+        #[test]
+        fn tables_agree_with_a_map_of_pages(
+            ranges in prop::collection::vec((0u64..2048, 0u64..4096, 1u64..1200), 1..8),
+        ) {
+            let arena = Arena::default();
+            let table = Table::<Host>::new(arena.table());
+            let mut model = BTreeMap::new();
+            for (virt, phys, pages) in ranges {
+                let outcome = map(&arena, &table, mapping(virt << 12, phys << 12, pages << 12));
+                let first = (virt..virt + pages).find(|page| model.contains_key(page));
+                prop_assert_eq!(outcome.is_ok(), first.is_none());
+                if outcome.is_ok() {
+                    model.extend((0..pages).map(|page| (virt + page, phys + page)));
+                } else {
+                    break; // What was mapped before the error is not specified further.
+                }
+                for page in 0..4096 {
+                    let found = table.lookup(&arena, VirtAddr::new(page << 12)).map(|(phys, ..)| phys.page());
+                    prop_assert_eq!(found, model.get(&page).copied());
+                }
+            }
+        }
+    }
+}

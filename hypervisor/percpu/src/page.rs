@@ -1,0 +1,128 @@
+//! What stands in the core-local page.
+//!
+//! Purpose: the layout; assembly gets its offsets from `offset_of!` on these types.
+//! Invariants: exactly one page; all-zero bytes are a valid value; what the exit paths read is in the first cache
+//! line; the task state ends the page, so that its I/O-bitmap offset reaches [`layout::IO_BITMAP`] within 16 bits.
+//! Concurrency: [`Local`] by its own core, [`Shared`] by all, through atomics.
+//! Source: lecture D:335-336; AMD64 manual volume 2, §12.2.5 (64-bit TSS); `docs/src/decisions/0005-core-local-page.md`.
+use crate::task_state::{GDT_ENTRIES, TaskState};
+use core::cell::Cell;
+use core::mem::{offset_of, size_of};
+use memory::layout;
+use sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Things that a core must look at before it leaves the kernel, one bit each.
+///
+/// The exit paths test the whole word against 0 and handle what is set; every path out of the kernel does, returns to
+/// user level and VM entries alike (`docs/src/decisions/0006-hazards.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Hazard {
+    /// Another context may have to run.
+    Schedule = 1,
+    /// A recall of the current context is pending.
+    Recall = 1 << 1,
+    /// Translations of the current domain are stale.
+    Flush = 1 << 2,
+    /// The task register's limit was cut by a VM exit.
+    TaskRegister = 1 << 3,
+    /// The vector registers hold another context's state.
+    Vector = 1 << 4,
+}
+
+/// State that only its own core touches.
+#[repr(C)]
+pub struct Local {
+    /// Address of the register frame of the current context; traps from ring 3 push into it.
+    pub frame: Cell<u64>,
+    /// Number of this core, 0 for the one that booted; dense.
+    pub id: Cell<u32>,
+    /// Local APIC id.
+    pub apic_id: Cell<u32>,
+    /// Reference (see the context's store) to the current context, 0 if none.
+    pub current: Cell<u64>,
+    /// Address of the tables of the temporal window, in the pool or the image.
+    pub window_tables: Cell<u64>,
+    /// Number of pages that the temporal window can show.
+    pub window_pages: Cell<u32>,
+    /// First page of the temporal window that is free.
+    pub window_next: Cell<u32>,
+    /// Physical address of the core's own top-level table, which maps no user memory.
+    pub root: Cell<u64>,
+    /// Nesting depth of fault reports, so that a fault within a report stops the machine at once.
+    pub faults: Cell<u32>,
+    /// Interrupts that nobody asked for.
+    pub spurious: Cell<u32>,
+}
+
+/// State that other cores write or read.
+#[repr(C, align(64))]
+pub struct Shared {
+    /// The hazard word: bits of [`Hazard`].
+    pub hazard: AtomicU32,
+    /// Inter-processor interrupts taken.
+    pub interrupts: AtomicU64,
+}
+
+impl Shared {
+    /// Makes the core look at `hazard` before it leaves the kernel the next time.
+    pub fn raise(&self, hazard: Hazard) {
+        self.hazard.fetch_or(hazard as u32, Ordering::Release);
+    }
+
+    /// Takes all hazards that are pending: they are cleared and returned as bits.
+    pub fn take(&self) -> u32 {
+        self.hazard.swap(0, Ordering::Acquire)
+    }
+}
+
+const FIXED: usize = size_of::<Local>().next_multiple_of(64) + size_of::<Shared>();
+const TAIL: usize = size_of::<TaskState>() + GDT_ENTRIES * 8;
+
+/// The page.
+#[repr(C, align(4096))]
+pub struct CoreLocal {
+    /// What only this core touches.
+    pub local: Local,
+    /// What other cores may touch.
+    pub shared: Shared,
+    reserved: [u8; 4096 - FIXED - TAIL],
+    /// The global descriptor table.
+    pub gdt: [Cell<u64>; GDT_ENTRIES],
+    /// The task state, 4-byte aligned, at the end of the page.
+    pub task: Cell<TaskState>,
+}
+
+const _: () = {
+    assert!(size_of::<CoreLocal>() == 4096);
+    assert!(offset_of!(CoreLocal, task) + size_of::<TaskState>() == 4096);
+    assert!(offset_of!(CoreLocal, shared) >= size_of::<Local>());
+    // The offset of the I/O bitmap from the task state fits 16 bits.
+    assert!(layout::IO_BITMAP - layout::CORE_LOCAL - (offset_of!(CoreLocal, task) as u64) < 1 << 16);
+};
+
+/// Compile-time trip-wire: `Local` must not become `Sync`, or a reference could leave its core. If it were, both
+/// implementations of the trait below would apply and the constant would be ambiguous.
+trait NotSync<Marker> {
+    const CHECKED: () = ();
+}
+struct IfSync;
+impl<T: ?Sized> NotSync<()> for T {}
+impl<T: ?Sized + Sync> NotSync<IfSync> for T {}
+const _: () = <Local as NotSync<_>>::CHECKED;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_raised_hazard_is_taken_exactly_once() {
+        let shared =
+            Shared { hazard: AtomicU32::new(0), interrupts: AtomicU64::new(0) };
+        shared.raise(Hazard::Recall);
+        shared.raise(Hazard::Schedule);
+        shared.raise(Hazard::Recall);
+        assert_eq!(shared.take(), Hazard::Recall as u32 | Hazard::Schedule as u32);
+        assert_eq!(shared.take(), 0);
+    }
+}

@@ -1,0 +1,214 @@
+//! The cores: starting them, and what each does first.
+//!
+//! Purpose: every core that the firmware lists and that answers gets a number, its own page tables and its timer.
+//! Invariants: numbers are dense, in the order in which cores came up, the boot core is 0; a core that does not answer
+//! is reported and left out, and can do no harm later (see `arch::application`); waiting cores halt.
+//! Concurrency: one core is started at a time; it takes its number and tables from [`START`], then announces itself in
+//! the registry, whose entries are atomics.
+//! Source: Intel SDM volume 3, §9.4.4; design plan §3; issue "a multicore machine comes up".
+use crate::log::{error, info, warning};
+use crate::machine::ListedCore;
+use crate::tables::{CoreTables, MachineTables, WINDOW_PAGES, core_pages};
+use crate::{clock, pool, stop};
+use abi::PhysAddr;
+use arch::application::Trampoline;
+use arch::features::Features;
+use arch::{apic, control, cpu, descriptors, entry, window};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use memory::frames::Order;
+use sync::Once;
+
+/// A core that runs.
+#[derive(Debug, Default)]
+pub struct RunningCore {
+    apic_id: AtomicU32,
+    acpi_id: AtomicU32,
+    online: AtomicU32,
+    ticks: AtomicU32,
+}
+
+static RUNNING: Once<&'static [RunningCore]> = Once::new();
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// What the core that is being started takes over.
+struct Start {
+    id: AtomicU32,
+    root: AtomicU64,
+    window: AtomicU64,
+}
+static START: Start = Start { id: AtomicU32::new(0), root: AtomicU64::new(0), window: AtomicU64::new(0) };
+
+/// How long a reset core gets before its start-up interrupt, in microseconds (Intel SDM).
+const AFTER_RESET: u64 = 10_000;
+/// How long a core gets to answer its first start-up interrupt, in microseconds, before it gets a second.
+const FIRST_ANSWER: u64 = 50_000;
+/// How long it gets after that; emulators on a busy host take tens of milliseconds.
+const LAST_ANSWER: u64 = 2_000_000;
+/// How long a core's timer gets to fire once, in microseconds.
+const TICK: u64 = 2_000_000;
+
+impl RunningCore {
+    /// Its number in the firmware's tables.
+    pub fn acpi_id(&self) -> u32 {
+        self.acpi_id.load(Ordering::Relaxed)
+    }
+}
+
+/// The cores that run, by number.
+pub fn running() -> &'static [RunningCore] {
+    let all = RUNNING.get().copied().unwrap_or(&[]);
+    all.get(..COUNT.load(Ordering::Acquire) as usize).unwrap_or(all)
+}
+
+/// Counts a timer interrupt of the calling core.
+pub fn tick() {
+    if let Some(core) = running_slot(percpu::this().local.id.get()) {
+        core.ticks.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn running_slot(id: u32) -> Option<&'static RunningCore> {
+    RUNNING.get().and_then(|all| all.get(id as usize))
+}
+
+/// Puts the calling core into its final state, after it runs on its own tables.
+fn settle(features: &Features) {
+    apic::enable();
+    entry::enable_syscall();
+    let local = &percpu::this().local;
+    local.apic_id.set(apic::id());
+    if features.tsc_aux {
+        // SAFETY: the register exists, and ring 3 reads the core's number from it.
+        unsafe { arch::control::set_tsc_aux(local.id.get()) };
+    }
+}
+
+/// Prepares the boot core's interrupt controller, and the registry for `listed` cores. `None` without memory.
+#[must_use]
+pub fn start_boot_core(features: &Features, listed: &[ListedCore]) -> Option<()> {
+    let bytes = size_of_val(listed).max(listed.len() * size_of::<RunningCore>()) as u64;
+    let frame = pool::zeroed(Order::covering(bytes)?).ok()?;
+    let slots = arch::pool::place(frame, listed.len(), |_| RunningCore::default())?;
+    RUNNING.call_once(|| slots);
+    settle(features);
+    announce(0, listed.first()?);
+    Some(())
+}
+
+fn announce(id: u32, listed: &ListedCore) {
+    if let Some(core) = running_slot(id) {
+        core.apic_id.store(listed.apic_id, Ordering::Relaxed);
+        core.acpi_id.store(listed.acpi_id, Ordering::Relaxed);
+        core.online.store(1, Ordering::Release);
+    }
+    COUNT.fetch_add(1, Ordering::Release);
+    info!("core {id}: up, APIC id {}", listed.apic_id);
+}
+
+/// Starts all cores of `listed` but the first, with the trampoline at `page`.
+pub fn start_others(listed: &[ListedCore], machine: &MachineTables, page: PhysAddr) {
+    let Some(others) = listed.get(1..).filter(|others| !others.is_empty()) else { return };
+    // SAFETY: the plan found the page free, and it is given to nobody.
+    let Some(trampoline) = (unsafe { Trampoline::install(page) }) else {
+        return error!("the trampoline does not fit at {page}; using the boot core only");
+    };
+    for core in others {
+        // SAFETY: the core has run nothing yet.
+        unsafe { apic::send_init(core.apic_id) };
+    }
+    arch::clock::pause(clock::khz(), AFTER_RESET);
+    let mut spare = None;
+    for core in others {
+        let id = COUNT.load(Ordering::Acquire);
+        let tables = match spare.take() {
+            Some(tables) => tables,
+            None => match core_pages().and_then(|pages| machine.core(pages)) {
+                Ok(tables) => tables,
+                Err(_) => return error!("no kernel memory for core {id} and those after it; raise kernel-memory="),
+            },
+        };
+        if start_one(&trampoline, id, core, &tables) {
+            announce(id, core);
+        } else {
+            warning!("core with APIC id {} does not come up; it is left out", core.apic_id);
+            spare = Some(tables);
+        }
+    }
+}
+
+fn start_one(trampoline: &Trampoline, id: u32, core: &ListedCore, tables: &CoreTables) -> bool {
+    START.id.store(id, Ordering::Relaxed);
+    START.root.store(tables.root.get(), Ordering::Relaxed);
+    START.window.store(arch::pool::virt(tables.window).unwrap_or(0), Ordering::Release);
+    let came_up = || running_slot(id).is_some_and(|slot| slot.online.load(Ordering::Acquire) != 0);
+    // SAFETY: the tables are this core's own; it was reset.
+    unsafe { trampoline.start(core.apic_id, tables.root) };
+    if !wait_for(FIRST_ANSWER, || trampoline.taken()) {
+        // SAFETY: as above; a core that runs already ignores it.
+        unsafe { trampoline.start_again(core.apic_id) };
+        if !wait_for(LAST_ANSWER, || trampoline.taken()) && trampoline.withdraw() {
+            return false;
+        }
+    }
+    // It runs on the offered tables now: wait until it has taken its number, or give up the machine.
+    wait_for(LAST_ANSWER, came_up) || {
+        stop::machine(stop::BROKEN, format_args!("core {id} started and then fell silent"))
+    }
+}
+
+/// Waits until `done`, at most `microseconds`; the answer is whether it is.
+fn wait_for(microseconds: u64, done: impl Fn() -> bool) -> bool {
+    let end = cpu::time_stamp() + u64::from(clock::khz()) * microseconds / 1000;
+    while !done() {
+        if cpu::time_stamp() > end {
+            return done();
+        }
+        sync::relax();
+    }
+    true
+}
+
+/// First Rust code of a core that was started; it runs on its own stack and tables.
+#[unsafe(no_mangle)]
+extern "C" fn application_start() -> ! {
+    let local = &percpu::this().local;
+    local.id.set(START.id.load(Ordering::Acquire));
+    local.root.set(START.root.load(Ordering::Relaxed));
+    let features = Features::detect();
+    // SAFETY: the tables have no-execute bits, no user pages; the gates were built by the boot core; the window's
+    // tables are this core's.
+    unsafe {
+        control::enable(&features);
+        descriptors::load();
+        window::install(START.window.load(Ordering::Relaxed), WINDOW_PAGES);
+    }
+    settle(&features);
+    if let Some(slot) = running_slot(local.id.get()) {
+        slot.online.store(1, Ordering::Release);
+    }
+    apic::enable_timer();
+    apic::arm(cpu::time_stamp() + u64::from(clock::khz()));
+    idle()
+}
+
+/// What a core does that has nothing to run.
+fn idle() -> ! {
+    loop {
+        cpu::wait();
+    }
+}
+
+/// Lets the boot core's timer fire as the others' do, and reports the cores whose timer does not.
+pub fn check_timers() {
+    apic::enable_timer();
+    apic::arm(cpu::time_stamp() + u64::from(clock::khz()));
+    let ticked = |core: &RunningCore| core.ticks.load(Ordering::Relaxed) != 0;
+    let all = wait_for(TICK, || {
+        cpu::breathe();
+        running().iter().all(ticked)
+    });
+    for (id, _) in running().iter().enumerate().filter(|(_, core)| !all && !ticked(core)) {
+        warning!("core {id}: its timer does not fire");
+    }
+    info!("cores: {} up, {} timers fire", running().len(), running().iter().filter(|core| ticked(core)).count());
+}

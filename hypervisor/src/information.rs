@@ -1,0 +1,85 @@
+//! The hypervisor information page.
+//!
+//! Purpose: what the root program learns of the machine: cores, memory, modules, tables of the firmware.
+//! Invariants: every range that the kernel keeps is listed as its own; length and checksum are right.
+//! Concurrency: written once, before the root program starts; read-only for everybody afterwards.
+//! Source: interface §7 ("HIP").
+use crate::log::warning;
+use crate::machine::Machine;
+use crate::{clock, cores};
+use abi::hip::{CpuDescriptor, CpuFlags, Features as Offers, HipError, HipWriter, MemoryDescriptor, MemoryKind};
+use arch::features::Features;
+use firmware::boot_info::BootInfo;
+use memory::plan::Plan;
+
+/// Where the facts come from.
+pub struct Facts<'a> {
+    /// The boot loader's information.
+    pub boot: BootInfo<'a>,
+    /// The firmware's.
+    pub machine: &'a Machine,
+    /// The processor's.
+    pub features: &'a Features,
+    /// What the kernel keeps.
+    pub plan: &'a Plan,
+}
+
+/// Writes the page into `area`.
+pub fn write(facts: &Facts<'_>, area: &mut [u8]) {
+    if let Err(error) = try_write(facts, area) {
+        warning!("the information page is incomplete: {error:?}");
+    }
+}
+
+fn try_write(facts: &Facts<'_>, area: &mut [u8]) -> Result<(), HipError> {
+    let mut offers = Offers::empty();
+    offers.set(Offers::SVM, facts.features.svm);
+    offers.set(Offers::VMX, facts.features.vmx);
+    let mut page = HipWriter::new(area, offers, clock::khz())?;
+    let outcome = fill(facts, &mut page);
+    page.finish();
+    outcome
+}
+
+fn fill(facts: &Facts<'_>, page: &mut HipWriter<'_>) -> Result<(), HipError> {
+    let (family, model, stepping) = facts.features.signature;
+    for (number, core) in cores::running().iter().enumerate() {
+        let descriptor = CpuDescriptor {
+            flags: CpuFlags::ENABLED,
+            core: number as u8,
+            acpi_id: core.acpi_id() as u8,
+            family,
+            model,
+            stepping_platform: stepping,
+            ..CpuDescriptor::default()
+        };
+        page.set_cpu(number, descriptor)?;
+    }
+    for area in facts.boot.memory() {
+        page.push_memory(MemoryDescriptor::new(area.base, area.length, MemoryKind(area.kind as i32)))?;
+    }
+    for module in facts.boot.modules() {
+        page.push_memory(MemoryDescriptor::new(module.start, module.end - module.start, MemoryKind::MODULE))?;
+    }
+    let image = arch::boot::image();
+    let start = arch::boot::image_phys(image.start).get();
+    let kept = [
+        (start, arch::boot::image_phys(image.end).get() - start),
+        (facts.plan.pool.start, facts.plan.pool.length()),
+        (facts.plan.trampoline, abi::address::PAGE_SIZE),
+    ];
+    for (start, size) in kept {
+        page.push_memory(MemoryDescriptor::new(start, size, MemoryKind::HYPERVISOR))?;
+    }
+    let tables = [
+        (facts.machine.rsdt.map(u64::from), MemoryKind::RSDT),
+        (facts.machine.xsdt, MemoryKind::XSDT),
+        (facts.boot.efi_system_table(), MemoryKind::EFI_SYSTEM_TABLE),
+    ];
+    for (address, kind) in tables {
+        if let Some(address) = address {
+            page.push_memory(MemoryDescriptor::new(address, 0, kind))?;
+        }
+    }
+    Ok(())
+}

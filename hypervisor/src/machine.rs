@@ -1,0 +1,123 @@
+//! What the firmware says the machine is.
+//!
+//! Purpose: from ACPI tables to the list of cores and the clocks that can calibrate ours.
+//! Invariants: the list of cores is sized by the table, the boot core comes first, nobody is listed twice; a machine
+//! without usable tables runs on its boot core, if the reason is absence; a broken table stops the machine in words.
+//! Concurrency: boot core, before other cores start.
+//! Source: ACPI specification 6.5, §5.2; design plan §3.
+use crate::log::{debug, info, warning};
+use crate::physical::FirmwareMemory;
+use crate::pool;
+use arch::clock::Reference;
+use firmware::acpi_tables::{AcpiError, Core, Fadt, Madt, Register, Rsdp, Tables};
+use firmware::boot_info::BootInfo;
+use firmware::physical::PhysicalMemory;
+use memory::frames::Order;
+
+/// A core as the firmware lists it.
+#[derive(Clone, Copy, Debug)]
+pub struct ListedCore {
+    /// Id of its local interrupt controller.
+    pub apic_id: u32,
+    /// Its number in the firmware's tables.
+    pub acpi_id: u32,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Machine {
+    /// Usable cores, the boot core first.
+    pub cores: &'static [ListedCore],
+    /// Power management, if described.
+    pub fadt: Option<Fadt>,
+    /// Base address of the high-precision event timer.
+    pub hpet: Option<u64>,
+    /// Where the root tables are, for the root program.
+    pub rsdt: Option<u32>,
+    /// As above, with 64-bit addresses.
+    pub xsdt: Option<u64>,
+}
+
+/// Reads the tables. `boot_apic_id` is the boot core's id, `largest_id` the
+/// largest that can be addressed, `limit` the number of cores to use at most.
+///
+/// # Errors
+/// A table that is needed is broken.
+pub fn read(boot: &BootInfo<'_>, boot_apic_id: u32, largest_id: u32, limit: u32) -> Result<Machine, AcpiError> {
+    let memory = FirmwareMemory(boot);
+    let rsdp = match boot.rsdp()? {
+        Some(rsdp) => Ok(rsdp),
+        None => Rsdp::search(&memory),
+    };
+    let tables = match rsdp {
+        Ok(rsdp) => Tables::open(&memory, &rsdp)?,
+        Err(error) => {
+            warning!("ACPI: {error}; using the boot core only");
+            let alone = ListedCore { apic_id: boot_apic_id, acpi_id: 0 };
+            return Ok(Machine { cores: list(1, |_| alone), fadt: None, hpet: None, rsdt: None, xsdt: None });
+        }
+    };
+    for problem in tables.problems() {
+        warning!("ACPI: {problem}");
+    }
+    let madt = tables.madt()?;
+    let cores = cores(&madt, boot_apic_id, largest_id, limit);
+    for io_apic in madt.io_apics() {
+        info!("I/O APIC {}: address {:#x}, first interrupt {}", io_apic.id, io_apic.address, io_apic.gsi_base);
+    }
+    for entry in madt.overrides() {
+        debug!("interrupt override: {entry:?}");
+    }
+    let fadt = tables.fadt()?;
+    let hpet = tables.hpet()?.map(|hpet| hpet.base);
+    if let Some(mcfg) = tables.mcfg()? {
+        for segment in mcfg.segments() {
+            info!("PCI segment {} configuration at {:#x}", segment.segment, segment.base);
+        }
+    }
+    Ok(Machine { cores, fadt, hpet, rsdt: tables.rsdt_address(), xsdt: tables.xsdt_address() })
+}
+
+fn cores<M: PhysicalMemory>(madt: &Madt<'_, M>, boot_apic_id: u32, largest_id: u32, limit: u32) -> &'static [ListedCore] {
+    let usable = |core: &Core| core.enabled && core.apic_id != boot_apic_id && core.apic_id <= largest_id;
+    for core in madt.cores().filter(|core| core.enabled && core.apic_id > largest_id) {
+        warning!("core with APIC id {} cannot be reached without x2APIC; it is left out", core.apic_id);
+    }
+    let (listed, others) = (madt.cores().count(), madt.cores().filter(usable).count());
+    let count = (others + 1).min(limit as usize);
+    info!("cores: {listed} listed by the firmware, {} usable, using {count}", others + 1);
+    let boot_acpi_id = madt.cores().find(|core| core.apic_id == boot_apic_id).map_or(0, |core| core.acpi_id);
+    if madt.cores().all(|core| core.apic_id != boot_apic_id) {
+        warning!("the firmware does not list the boot core (APIC id {boot_apic_id})");
+    }
+    let mut rest = madt.cores().filter(usable);
+    list(count, |index| match (index > 0).then(|| rest.next()).flatten() {
+        Some(core) => ListedCore { apic_id: core.apic_id, acpi_id: core.acpi_id },
+        None => ListedCore { apic_id: boot_apic_id, acpi_id: boot_acpi_id },
+    })
+}
+
+/// A list in a frame of its own; shorter than asked for, with a warning, if there is no such frame.
+fn list(count: usize, make: impl FnMut(usize) -> ListedCore) -> &'static [ListedCore] {
+    let bytes = (count * size_of::<ListedCore>()) as u64;
+    let frame = Order::covering(bytes).and_then(|order| pool::zeroed(order).ok());
+    let Some(frame) = frame else {
+        warning!("no kernel memory for a list of {count} cores");
+        return &[];
+    };
+    arch::pool::place(frame, count, make).unwrap_or(&[])
+}
+
+/// The clock to calibrate with: HPET, else PM timer, else the interval timer.
+pub fn reference(machine: &Machine) -> Reference {
+    if let Some(hpet) = machine.hpet.and_then(Reference::hpet) {
+        return hpet;
+    }
+    match machine.fadt.as_ref().and_then(|fadt| fadt.pm_timer) {
+        Some(timer) => match timer.register {
+            Register::Port(port) => Reference::power_management(port, timer.wide),
+            _ => Reference::IntervalTimer,
+        },
+        None => Reference::IntervalTimer,
+    }
+}

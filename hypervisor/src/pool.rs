@@ -1,0 +1,168 @@
+//! The kernel's memory pool, from the boot loader's memory map to the first frame.
+//!
+//! Purpose: choose the pool, map it, and hand out zeroed frames.
+//! Invariants: the pool overlaps neither image, modules, boot information nor anything the map calls occupied; a frame
+//! handed out by [`zeroed`] is all zeros and charged to an account.
+//! Concurrency: [`start`] on the boot core; the allocator is behind one lock (per-core caches exist in `memory`).
+//! Source: design plan §3 (memory of the kernel); `docs/src/decisions/0001-kernel-pool.md`.
+use crate::log::{info, warning};
+use abi::PhysAddr;
+use abi::address::{LARGE_PAGE_SIZE, PAGE_SIZE};
+use arch::boot::{BootTable, BootTables};
+use core::sync::atomic::{AtomicBool, Ordering};
+use firmware::boot_info::BootInfo;
+use memory::format::{Attributes, Format, Host};
+use memory::frames::{Clean, Descriptor, Frame, Frames, OnFree, Order, OutOfMemory};
+use memory::layout;
+use memory::plan::{self, Entry, Plan, PlanError, Request};
+use memory::quota::Quota;
+use memory::region::Region;
+use sync::{Once, Spin};
+
+static FRAMES: Once<Spin<Frames<'static>>> = Once::new();
+static QUOTA: Once<Quota> = Once::new();
+static POISON: AtomicBool = AtomicBool::new(false);
+/// What freed frames are filled with in poisoning mode: not canonical as an address, absent as a table entry.
+const POISON_PATTERN: u64 = 0xDEAD_DEAD_DEAD_DEA0;
+/// Reserved ranges besides the modules: image, boot information, first page, room for video memory and ROMs.
+const FIXED: usize = 4;
+/// Modules that are kept out of the pool; the boot loader may have loaded more, which is refused.
+const MODULES: usize = 60;
+
+/// Why there is no pool.
+#[derive(Debug)]
+pub enum PoolError {
+    /// The memory map offers none.
+    Plan(PlanError),
+    /// More modules than the kernel can keep track of.
+    Modules,
+    /// The allocator refused the pool: a defect of ours.
+    Defect,
+}
+
+impl core::fmt::Display for PoolError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Plan(error) => error.fmt(f),
+            Self::Modules => write!(f, "more than {MODULES} modules were loaded; pass fewer"),
+            Self::Defect => f.write_str("the frame allocator refuses the pool"),
+        }
+    }
+}
+
+/// The memory map as the plan wants it.
+fn entries<'a>(boot: &BootInfo<'a>) -> impl Iterator<Item = Entry> + Clone + use<'a> {
+    boot.memory().map(|area| Entry { base: area.base, length: area.length, kind: area.kind })
+}
+
+/// Chooses the pool, maps it in the boot tables and starts the allocator. `information` is where the boot information
+/// lies, `size` what the command line asks for in bytes, `physical_bits` the processor's address width.
+///
+/// # Errors
+/// See [`PoolError`].
+pub fn start(
+    boot: &BootInfo<'_>,
+    information: Region,
+    size: Option<u64>,
+    poison: bool,
+    physical_bits: u32,
+) -> Result<Plan, PoolError> {
+    let mut reserved = [Region::from_length(0, 0); FIXED + MODULES];
+    let image = arch::boot::image();
+    let [image_start, image_end] = [image.start, image.end].map(|virt| arch::boot::image_phys(virt).get());
+    let fixed = [
+        Region { start: image_start, end: image_end },
+        information,
+        Region { start: 0, end: PAGE_SIZE },
+        Region { start: 0xA_0000, end: 0x10_0000 },
+    ];
+    let modules = boot.modules().map(|module| Region {
+        start: module.start & !(PAGE_SIZE - 1),
+        end: module.end.next_multiple_of(PAGE_SIZE),
+    });
+    let mut all = fixed.into_iter().chain(modules);
+    reserved.iter_mut().zip(all.by_ref()).for_each(|(slot, region)| *slot = region);
+    if all.next().is_some() {
+        return Err(PoolError::Modules);
+    }
+    let limit = 1 << physical_bits;
+    let request = Request { ram: plan::usable_bytes(entries(boot), limit), size, address_limit: limit };
+    let plan = plan::choose(entries(boot), &reserved, &request).map_err(PoolError::Plan)?;
+    if plan.is_short() {
+        warning!("memory pool: {} MiB wanted, none that large is free in one piece", plan.wanted >> 20);
+    }
+    let (start, length) = (PhysAddr::truncate(plan.pool.start), plan.pool.length());
+    map_in_boot_tables(start, length);
+
+    let count = (length / PAGE_SIZE) as usize;
+    let descriptors = ((count * size_of::<Descriptor>()) as u64).next_multiple_of(PAGE_SIZE);
+    // SAFETY: the plan found the range free, it was just mapped, and this is the only call.
+    unsafe { arch::pool::install(start, length, descriptors) };
+    // SAFETY: the only call; a descriptor is an integer and all zeros says "tail of a block".
+    let slots = unsafe { arch::pool::reserved::<Descriptor>(count) }.ok_or(PoolError::Defect)?;
+    let frames = Frames::new(slots, (descriptors / PAGE_SIZE) as u32).map_err(|_| PoolError::Defect)?;
+    let free = frames.statistics().free;
+    FRAMES.call_once(|| Spin::new(frames));
+    QUOTA.call_once(|| Quota::new(free));
+    POISON.store(poison, Ordering::Relaxed);
+    info!(
+        "memory pool: {} MiB at {start}, {free} frames free{}",
+        length >> 20,
+        if poison { ", freed frames are poisoned" } else { "" }
+    );
+    Ok(plan)
+}
+
+fn map_in_boot_tables(start: PhysAddr, length: u64) {
+    let first = abi::VirtAddr::new(layout::POOL_BASE).index(2);
+    for index in 0..(length / LARGE_PAGE_SIZE) as usize {
+        let frame = start.offset(index as u64 * LARGE_PAGE_SIZE);
+        let entry = Host::leaf(frame, 2, Attributes::READ | Attributes::WRITE);
+        // SAFETY: memory that the plan found free.
+        unsafe { BootTables::get().set(BootTable::Image, first + index, entry) };
+    }
+}
+
+/// The kernel's own account.
+pub fn quota() -> Option<&'static Quota> {
+    QUOTA.get()
+}
+
+/// A block of zeroed frames, charged to the kernel's own account.
+///
+/// # Errors
+/// The account or the pool is exhausted (or the pool does not exist yet).
+pub fn zeroed(order: Order) -> Result<Frame<Clean>, OutOfMemory> {
+    let (frames, quota) = FRAMES.get().zip(QUOTA.get()).ok_or(OutOfMemory::Pool)?;
+    let frame = frames.lock().allocate(order, quota)?;
+    Ok(frame.cleared_by(|number, order| {
+        // SAFETY: the frame was just handed out to us.
+        unsafe { arch::pool::fill(number.get(), order.index() as u32, 0) };
+    }))
+}
+
+/// Gives a block back. A defect of the kernel's accounting is reported and the block is lost.
+pub fn release(frame: Frame<Clean>) {
+    let Some((frames, quota)) = FRAMES.get().zip(QUOTA.get()) else { return };
+    let on_free = if POISON.load(Ordering::Relaxed) { OnFree::Poison } else { OnFree::Keep };
+    let frame = frame.into_dirty().retire(on_free, |number, order| {
+        // SAFETY: the owner is done with the frame.
+        unsafe { arch::pool::fill(number.get(), order.index() as u32, POISON_PATTERN) };
+    });
+    if let Err(defect) = frames.lock().free(frame, quota) {
+        warning!("memory pool: {defect:?}");
+    }
+}
+
+/// A single zeroed frame that becomes a table or the like, by its physical address.
+///
+/// # Errors
+/// As for [`zeroed`].
+pub fn table() -> Result<PhysAddr, OutOfMemory> {
+    zeroed(Order::PAGE).map(address)
+}
+
+/// The physical address of a frame that is owned by a table entry or an object from now on.
+pub fn address(frame: Frame<Clean>) -> PhysAddr {
+    arch::pool::phys(frame.into_dirty().into_number().get())
+}

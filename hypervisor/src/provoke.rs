@@ -1,0 +1,41 @@
+//! Failing on purpose.
+//!
+//! Purpose: the tests of fault reports need a kernel that faults. Only kernels built with the feature `selftest` have
+//! this code.
+//! Invariants: none; that is the point.
+//! Concurrency: boot core, all cores up.
+//! Source: `docs/src/testing.md`.
+use crate::log::{error, info};
+use arch::boot;
+use core::hint::black_box;
+
+/// Does what `name` says; returns if it survives, which is a failure of the test.
+pub fn fail(name: &str) {
+    info!("provoking: {name}");
+    match name {
+        "stack-overflow" => {
+            black_box(recurse(black_box(1)));
+        }
+        "page-fault" => {
+            // SAFETY: none; the page below the stacks is unmapped and the load faults.
+            unsafe { core::ptr::with_exposed_provenance::<u64>(0xFFFF_FFFF_A000_0000_usize | 1 << 29).read_volatile() };
+        }
+        "double-fault" => arch::provoke::without_stack(),
+        "undefined" => arch::provoke::undefined(),
+        "write-text" => {
+            // SAFETY: none; the kernel's text is mapped read-only and the store faults.
+            unsafe { core::ptr::with_exposed_provenance_mut::<u8>(boot::text().start.get() as usize).write_volatile(0) };
+        }
+        "execute-data" => arch::provoke::jump(boot::data().start.get()),
+        "panic" => core::panic!("provoked"),
+        other => return error!("provoke={other}: no such failure"),
+    }
+    error!("provoke={name}: survived");
+}
+
+#[expect(unconditional_recursion, reason = "the stack is to overflow")]
+#[inline(never)]
+fn recurse(depth: u64) -> u64 {
+    let local = black_box([depth; 64]);
+    recurse(depth + 1) + local[0]
+}

@@ -1,0 +1,94 @@
+//! Reports of faults of the kernel itself.
+//!
+//! Purpose: what, where, which core, registers and raw stack, in lines that the host tool symbolises.
+//! Invariants: reads only stack pages that are mapped; a fault within a report stops the machine at once.
+//! Concurrency: any core, in any state in which the log works.
+//! Source: design plan §5 (contract of the log).
+use crate::log::error;
+use crate::stop;
+use abi::event::Exception;
+use abi::address::PAGE_SIZE;
+use arch::frame::Frame;
+use memory::layout;
+
+/// Words of the stack that are shown.
+const WORDS: u64 = 64;
+
+/// Name of the event with this vector, short and long.
+pub fn name(vector: u64) -> (&'static str, &'static str) {
+    match u8::try_from(vector).ok().and_then(Exception::new) {
+        Some(exception) => (exception.mnemonic(), exception.words()),
+        None => ("interrupt", "unexpected"),
+    }
+}
+
+/// Reports a fault in ring 0 and stops the machine.
+pub fn kernel_fault(frame: &Frame) -> ! {
+    let local = &percpu::this().local;
+    local.faults.set(local.faults.get() + 1);
+    if local.faults.get() > 1 {
+        stop::machine(stop::FAULT, format_args!("a fault within a fault report"));
+    }
+    let (short, long) = name(frame.vector);
+    error!("kernel fault: {short} {long} at rip={:#x}, core {}", frame.rip, local.id.get());
+    let address = arch::cpu::fault_address();
+    if frame.vector == u64::from(Exception::PAGE_FAULT.vector()) {
+        error!("address {address:#x}, error {:#x} ({})", frame.error, access(frame.error));
+    } else {
+        error!("error {:#x}, last page fault at {address:#x}", frame.error);
+    }
+    if below_a_stack(address) {
+        error!("kernel stack overflow: {address:#x} is in the guard page below a stack");
+    }
+    registers(frame);
+    stack(frame.rsp);
+    stop::machine(stop::FAULT, format_args!("kernel fault {short}"))
+}
+
+/// What the bits of a page fault's error code say.
+pub fn access(error: u64) -> &'static str {
+    match (error & 0x10 != 0, error & 2 != 0, error & 1 != 0) {
+        (true, _, false) => "fetch from an unmapped page",
+        (true, _, true) => "fetch without execute right",
+        (false, true, false) => "store to an unmapped page",
+        (false, true, true) => "store without write right",
+        (false, false, false) => "load from an unmapped page",
+        (false, false, true) => "load without right",
+    }
+}
+
+fn below_a_stack(address: u64) -> bool {
+    let guard = |bottom: u64| (bottom - PAGE_SIZE..bottom).contains(&address);
+    let interrupt = |ist| layout::interrupt_stack_top(ist) - layout::INTERRUPT_STACK_PAGES * PAGE_SIZE;
+    guard(layout::STACK_BOTTOM) || (1..=layout::INTERRUPT_STACKS).any(|ist| guard(interrupt(ist)))
+}
+
+/// Shows the registers in `frame`.
+fn registers(frame: &Frame) {
+    let rows = [
+        [("rax", frame.rax), ("rbx", frame.rbx), ("rcx", frame.rcx), ("rdx", frame.rdx)],
+        [("rsi", frame.rsi), ("rdi", frame.rdi), ("rbp", frame.rbp), ("rsp", frame.rsp)],
+        [("r8 ", frame.r8), ("r9 ", frame.r9), ("r10", frame.r10), ("r11", frame.r11)],
+        [("r12", frame.r12), ("r13", frame.r13), ("r14", frame.r14), ("r15", frame.r15)],
+        [("rip", frame.rip), ("cs ", frame.cs), ("fl ", frame.rflags), ("cr3", arch::cpu::root().get())],
+    ];
+    for [a, b, c, d] in rows {
+        error!("{} {:016x}  {} {:016x}  {} {:016x}  {} {:016x}", a.0, a.1, b.0, b.1, c.0, c.1, d.0, d.1);
+    }
+}
+
+/// Shows the stack from `pointer` on, as far as it lies in the kernel stack of this core.
+pub fn stack(pointer: u64) {
+    let start = pointer.next_multiple_of(8).max(layout::STACK_BOTTOM);
+    let end = layout::STACK_TOP.min(start.saturating_add(WORDS * 8));
+    let mut row = start;
+    while row + 32 <= end {
+        let word = |index: u64| {
+            let address = core::ptr::with_exposed_provenance::<u64>((row + index * 8) as usize);
+            // SAFETY: within this core's kernel stack, which is mapped; a word that changes meanwhile does no harm.
+            unsafe { address.read_volatile() }
+        };
+        error!("stack {row:#x}: {:016x} {:016x} {:016x} {:016x}", word(0), word(1), word(2), word(3));
+        row += 32;
+    }
+}

@@ -1,0 +1,112 @@
+//! The root program: from a module of the boot loader to a context in ring 3.
+//!
+//! Purpose: map the program's segments in place with their own rights, write the information page, start.
+//! Invariants: nothing is copied; what the program may not have (kernel memory) is not mapped; a bad module is
+//! explained in words.
+//! Concurrency: boot core, once, after all cores are up.
+//! Source: interface §7; design plan §3.
+use crate::domain::{self, Context, map_user};
+use crate::information::{self, Facts};
+use crate::log::{info, warning};
+use crate::pool;
+use crate::tables::{CoreTables, Error, MachineTables};
+use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
+use abi::{PhysAddr, address::PAGE_SIZE};
+use arch::frame::Frame;
+use arch::window::View;
+use firmware::elf::{ElfError, Image, Rights, Segment};
+use memory::format::{Attributes, Host};
+use memory::frames::{Order, OutOfMemory};
+use memory::table::{MapError, Table};
+
+/// Why there is no root program.
+#[derive(Debug)]
+pub enum RootError {
+    /// The boot loader passed no module.
+    NoModule,
+    /// The module does not start at a page boundary, or lies beyond the processor's reach.
+    Placement(u64),
+    /// It is not a program that can be mapped.
+    Elf(ElfError),
+    /// Tables or pages could not be had.
+    Memory(Error),
+}
+
+impl core::fmt::Display for RootError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NoModule => f.write_str("no module: give GRUB a `module2` line with a root program"),
+            Self::Placement(start) => write!(f, "the boot loader put the module at {start:#x}, not at a page boundary"),
+            Self::Elf(error) => write!(f, "root program: {error}"),
+            Self::Memory(error) => write!(f, "no kernel memory for the root program ({error:?}); raise kernel-memory="),
+        }
+    }
+}
+
+impl From<Error> for RootError {
+    fn from(error: Error) -> Self {
+        Self::Memory(error)
+    }
+}
+
+impl From<OutOfMemory> for RootError {
+    fn from(error: OutOfMemory) -> Self {
+        Self::Memory(MapError::NoTable(error))
+    }
+}
+
+/// Starts the root program, which does not return.
+///
+/// # Errors
+/// See [`RootError`].
+pub fn start(facts: &Facts<'_>, machine: &MachineTables, core: &CoreTables) -> Result<core::convert::Infallible, RootError> {
+    let module = facts.boot.modules().next().ok_or(RootError::NoModule)?;
+    let place = PhysAddr::new(module.start).filter(|start| start.is_aligned(PAGE_SIZE));
+    let start = place.ok_or(RootError::Placement(module.start))?;
+    let length = module.end - module.start;
+    let shown = length.clamp(1, PAGE_SIZE) as usize;
+    let header = View::new(start, shown, Attributes::READ).ok_or(RootError::Placement(module.start))?;
+    // SAFETY: the module's memory; the boot loader is done with it and nobody else runs.
+    let image = Image::parse(unsafe { header.bytes() }, length).map_err(RootError::Elf)?;
+    for shared in image.shared_frames() {
+        warning!("root program: {shared}");
+    }
+
+    let master = Table::<Host>::new(pool::table()?);
+    for segment in image.segments() {
+        map_segment(&master, start, &segment)?;
+    }
+    let entry = image.entry();
+    drop(header);
+    let mut page = pool::zeroed(Order::covering(HIP_SIZE as u64).unwrap_or(Order::MAX))?;
+    if arch::pool::with_bytes(&mut page, |bytes| information::write(facts, bytes)).is_none() {
+        warning!("the information page is not in the pool");
+    }
+    map_user(&master, HIP_ADDRESS, pool::address(page), HIP_SIZE as u64, Attributes::READ)?;
+    let utcb = pool::table()?;
+    map_user(&master, ROOT_UTCB_ADDRESS, utcb, PAGE_SIZE, Attributes::READ | Attributes::WRITE)?;
+
+    let local = machine.space(core)?;
+    let root = local.root();
+    domain::make_root(master, local, utcb);
+    let mut frame = Frame::user(entry, HIP_ADDRESS);
+    frame.rdi = u64::from(percpu::this().local.id.get());
+    let frame_page = pool::zeroed(Order::PAGE)?;
+    let context = arch::pool::place(frame_page, 1, |_| Context::new(frame)).and_then(<[Context]>::first);
+    info!("root program: {length} bytes at {start}, entry {entry:#x}");
+    // SAFETY: the domain's tables share all kernel entries of this core.
+    unsafe { arch::cpu::load_root(root) };
+    match context {
+        Some(context) => context.run(),
+        None => Err(OutOfMemory::Pool.into()),
+    }
+}
+
+fn map_segment(master: &Table<Host>, file: PhysAddr, segment: &Segment) -> Result<(), Error> {
+    let ((virt, end), (offset, _)) = (segment.pages(), segment.file_pages());
+    let Rights { write, execute, .. } = segment.rights;
+    let mut rights = Attributes::READ;
+    rights.set(Attributes::WRITE, write);
+    rights.set(Attributes::EXECUTE, execute);
+    map_user(master, virt, file.offset(offset), end - virt, rights)
+}

@@ -1,0 +1,130 @@
+//! Traps and interrupts, after entry code has saved the registers.
+//!
+//! Purpose: say what each of the 256 vectors leads to, from ring 3 and from ring 0.
+//! Invariants: nothing is ignored silently: an unexpected interrupt is counted and the first is logged; a fault of
+//! ring 0 stops the machine with a report; a fault of ring 3 is the program's, never the kernel's.
+//! Concurrency: on the core where it happened, interrupts off. NMI and #DB may interrupt ring 0 anywhere.
+//! Source: AMD64 manual volume 2, chapter 8; interface §6; `docs/src/decisions/0008-vectors.md`.
+use crate::domain::{self, root_died};
+use crate::log::warning;
+use crate::report::{self, name};
+use crate::{cores, stop};
+use abi::event::Exception;
+use arch::frame::Frame;
+use arch::{apic, vector};
+use core::sync::atomic::Ordering;
+use memory::format::Attributes;
+
+const DEBUG: u64 = Exception::DEBUG.vector() as u64;
+const NMI: u64 = Exception::NMI.vector() as u64;
+const PROTECTION: u64 = Exception::GENERAL_PROTECTION.vector() as u64;
+const PAGE_FAULT: u64 = Exception::PAGE_FAULT.vector() as u64;
+/// Errors of the page-fault error code's bits.
+const STORE: u64 = 1 << 1;
+const FETCH: u64 = 1 << 4;
+
+/// From ring 3. Returns the frame of the context to run.
+#[unsafe(no_mangle)]
+extern "C" fn trap_user(frame: &mut Frame) -> *const Frame {
+    match frame.vector {
+        exception if exception < 32 => user_exception(frame),
+        other => interrupt(other as u8),
+    }
+    frame
+}
+
+/// From ring 0, or on an interrupt stack from anywhere. Returns to where it came from.
+#[unsafe(no_mangle)]
+extern "C" fn trap_kernel(frame: &mut Frame) {
+    match frame.vector {
+        NMI => warning!("non-maskable interrupt at rip={:#x}: no device is known to send one", frame.rip),
+        // Ring 3 can set the trap flag before SYSCALL, so that the trap arrives here: not the kernel's doing.
+        DEBUG if !frame.from_user() => {}
+        DEBUG => user_exception(frame),
+        exception if exception < 32 => report::kernel_fault(frame),
+        other => interrupt(other as u8),
+    }
+}
+
+/// Before an exit from the kernel while the hazard word is not 0. Returns the frame of the context to run.
+#[unsafe(no_mangle)]
+extern "C" fn hazards(frame: &mut Frame) -> *const Frame {
+    // So far only one context exists and no translation is ever taken away: looking is all there is to do.
+    let _ = percpu::this().shared.take();
+    frame
+}
+
+/// An exception of ring 3. Returns if the access may be retried.
+fn user_exception(frame: &Frame) {
+    let Some(domain) = domain::root() else { report::kernel_fault(frame) };
+    let address = arch::cpu::fault_address();
+    let resolved = match frame.vector {
+        PAGE_FAULT => domain.resolve_fault(address, rights(frame.error)),
+        PROTECTION => domain.resolve_protection(),
+        _ => false,
+    };
+    if resolved {
+        return;
+    }
+    let (short, long) = name(frame.vector);
+    let rip = frame.rip;
+    match frame.vector {
+        PAGE_FAULT => root_died(format_args!(
+            "{short} {long} at rip={rip:#x}, {} at {address:#x}; it has no portal for event 14",
+            report::access(frame.error)
+        )),
+        other => root_died(format_args!(
+            "{short} {long} at rip={rip:#x}, error {:#x}; it has no portal for event {other}",
+            frame.error
+        )),
+    }
+}
+
+fn rights(error: u64) -> Attributes {
+    let mut rights = Attributes::READ;
+    rights.set(Attributes::WRITE, error & STORE != 0);
+    rights.set(Attributes::EXECUTE, error & FETCH != 0);
+    rights
+}
+
+/// An interrupt, from ring 3 or from a halted core.
+fn interrupt(number: u8) {
+    let page = percpu::this();
+    match number {
+        vector::SPURIOUS => return count_spurious(number), // Not in service: no end of interrupt.
+        vector::LEGACY..=239 => return count_spurious(number),
+        vector::TIMER => cores::tick(),
+        vector::REQUEST => {
+            page.shared.interrupts.fetch_add(1, Ordering::Relaxed);
+        }
+        vector::ERROR => warning!("local interrupt controller: error {:#x}", apic::take_errors()),
+        _ => count_spurious(number),
+    }
+    apic::end_of_interrupt();
+}
+
+/// Counts an interrupt that nobody asked for, and logs the first of this core.
+fn count_spurious(number: u8) {
+    let spurious = &percpu::this().local.spurious;
+    spurious.set(spurious.get().saturating_add(1));
+    if spurious.get() == 1 {
+        warning!("interrupt {number} that nobody asked for; further ones are only counted");
+    }
+}
+
+/// Panics of the kernel: a broken invariant. Says where, and stops the machine.
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    let local = &percpu::this().local;
+    local.faults.set(local.faults.get() + 1);
+    if local.faults.get() > 1 {
+        stop::machine(stop::FAULT, format_args!("a panic within a fault report"));
+    }
+    let core = local.id.get();
+    match info.location() {
+        Some(at) => crate::log::error!("kernel panic: {} at {at}, core {core}", info.message()),
+        None => crate::log::error!("kernel panic: {}, core {core}", info.message()),
+    }
+    report::stack(arch::cpu::stack_pointer());
+    stop::machine(stop::FAULT, format_args!("kernel panic"))
+}

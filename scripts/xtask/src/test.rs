@@ -1,0 +1,178 @@
+//! Everything a change needs: host tests, Miri, the running system.
+//!
+//! Each step is a command that prints its results; the tool shows what is not
+//! plain success, counts the tests and times the step. A step that fails
+//! without a failed test (it did not build) counts as one failure.
+
+use std::io::{BufRead, BufReader};
+use std::ops::AddAssign;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::{process, toolchain, workspace};
+
+/// Crates with unsafe code that can run on the host, tested under Miri.
+/// A crate whose unsafe code is assembly or fixed addresses cannot.
+const MIRI: &[&str] = &["firmware"];
+
+/// How much is tested.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Tier {
+    /// What a change needs.
+    Fast,
+    /// The above and what takes long.
+    Full,
+}
+
+/// How many tests passed and failed.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Counts {
+    /// Passed.
+    pub passed: u32,
+    /// Failed.
+    pub failed: u32,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+/// Runs the steps and prints `N passed, N failed` as the last line.
+///
+/// # Errors
+/// A test failed, or `filter` fits none.
+pub fn run(filter: Option<&str>, tier: Tier) -> Result<()> {
+    let steps = [
+        ("host tests", host(filter)),
+        ("host tests under Miri", miri(filter)),
+        ("the running system", system(filter, tier)),
+    ];
+    let mut total = Counts::default();
+    let mut failures = Vec::new();
+    for (number, (name, mut command)) in steps.into_iter().enumerate() {
+        println!("test: [{}/3] {name}", number + 1);
+        let start = Instant::now();
+        let counts = counted(&mut command)?;
+        println!("test: [{}/3] {name}: {counts} in {:.1} s", number + 1, start.elapsed().as_secs_f64());
+        if counts.failed > 0 {
+            failures.push(name);
+        }
+        total += counts;
+    }
+    for name in &failures {
+        println!("test: failures in: {name}");
+    }
+    if total == Counts::default() {
+        bail!("no test has a name with {:?}", filter.unwrap_or_default());
+    }
+    println!("{total}");
+    if total.failed > 0 {
+        // The last line is the count; the status says the rest.
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+fn host(filter: Option<&str>) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(["test", "--no-fail-fast"]).args(filter);
+    command
+}
+
+fn miri(filter: Option<&str>) -> Command {
+    let mut command = toolchain::nightly();
+    command.args(["cargo", "miri", "test", "--no-fail-fast", "--lib", "--target-dir"]);
+    command.arg(workspace::target().join("miri")).env("MIRIFLAGS", "-Zmiri-strict-provenance");
+    for package in MIRI {
+        command.args(["-p", package]);
+    }
+    command.args(filter);
+    command
+}
+
+fn system(filter: Option<&str>, tier: Tier) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(["run", "--quiet", "-p", "system-tests", "--"]).args(filter);
+    if tier == Tier::Full {
+        command.args(["--tier", "full"]);
+    }
+    command
+}
+
+/// Runs a command that prints test results; shows what matters and counts.
+fn counted(command: &mut Command) -> Result<Counts> {
+    let text = process::line(command);
+    command.current_dir(workspace::root()).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot start `{text}`"))?;
+    let output = child.stdout.take().context("no output")?;
+    let mut counts = Counts::default();
+    for line in BufReader::new(output).lines() {
+        let line = line.with_context(|| format!("the output of `{text}` is no text"))?;
+        if let Some(found) = summary(&line) {
+            counts += found;
+        } else if !is_noise(&line) {
+            println!("  {line}");
+        }
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for `{text}`"))?;
+    if !status.success() && counts.failed == 0 {
+        println!("  `{text}` failed ({status})");
+        counts.failed = 1;
+    }
+    Ok(counts)
+}
+
+/// The counts of a summary line: of cargo's test harness, or of the system tests.
+fn summary(line: &str) -> Option<Counts> {
+    let of_cargo = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")).map(|(_, rest)| rest);
+    let (passed, rest) = of_cargo.unwrap_or(line).split_once(" passed")?;
+    let rest = rest.strip_prefix("; ").or_else(|| rest.strip_prefix(", "))?;
+    let (failed, _) = rest.split_once(" failed")?;
+    Some(Counts { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
+}
+
+/// Lines of cargo's test harness that say only that all is well.
+fn is_noise(line: &str) -> bool {
+    let heading = line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test"));
+    line.trim().is_empty() || heading || (line.starts_with("test ") && line.ends_with(" ... ok"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_summary_are_counted_and_nothing_else() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        assert_eq!(summary(line), Some(Counts { passed: 12, failed: 3 }));
+        assert_eq!(summary("7 passed, 0 failed"), Some(Counts { passed: 7, failed: 0 }));
+        assert_eq!(summary("test a::b ... ok"), None);
+        assert_eq!(summary("some passed, few failed"), None);
+    }
+
+    #[test]
+    fn failures_are_shown_and_successes_are_not() {
+        assert!(is_noise("test a::b ... ok"));
+        assert!(is_noise("running 12 tests"));
+        assert!(!is_noise("test a::b ... FAILED"));
+        assert!(!is_noise("thread 'a' panicked at x.rs:1"));
+    }
+
+    #[test]
+    fn a_step_that_fails_without_a_failed_test_counts_as_a_failure() {
+        let counts = counted(Command::new("sh").args(["-c", "echo 2 passed, 0 failed; exit 1"]));
+        assert!(counts.is_ok_and(|counts| counts == Counts { passed: 2, failed: 1 }));
+    }
+}

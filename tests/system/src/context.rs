@@ -1,0 +1,109 @@
+//! What all cases share: the build, and machines made from it.
+//!
+//! Built once, before the first case; shared by the runner's threads.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use xtask::build::{self, Built};
+use xtask::image::{Image, Module};
+use xtask::machine::{Machine, Media};
+use xtask::run::Outcome;
+
+/// The build under test.
+pub struct Context {
+    built: Built,
+    selftest: Mutex<Option<PathBuf>>,
+}
+
+impl Context {
+    /// Builds the kernel and the programs.
+    ///
+    /// # Errors
+    /// What cargo reported.
+    pub fn new() -> Result<Self> {
+        Ok(Self { built: build::all(false)?, selftest: Mutex::new(None) })
+    }
+
+    /// The kernel's ELF file.
+    pub fn kernel(&self) -> &Path {
+        &self.built.kernel
+    }
+
+    /// The kernel with its self tests; built when first asked for.
+    ///
+    /// # Errors
+    /// What cargo reported.
+    pub fn selftest_kernel(&self) -> Result<PathBuf> {
+        let mut selftest = self.selftest.lock().map_err(|_| anyhow!("the build failed in another case"))?;
+        if let Some(kernel) = &*selftest {
+            return Ok(kernel.clone());
+        }
+        let kernel = build::all(true)?.kernel;
+        *selftest = Some(kernel.clone());
+        Ok(kernel)
+    }
+
+    /// One of the root programs, as a module.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn program(&self, name: &str) -> Result<Module> {
+        Module::program(&self.built.program(name)?)
+    }
+
+    /// A machine that boots `kernel` with the given modules and arguments.
+    ///
+    /// # Errors
+    /// The image cannot be made.
+    pub fn machine(&self, name: &str, kernel: &Path, modules: Vec<Module>, args: &[&str]) -> Result<Machine> {
+        let kernel_args = std::iter::once("exit=0xf4").chain(args.iter().copied()).map(String::from).collect();
+        let iso = Image { kernel: kernel.to_path_buf(), kernel_args, modules }.build()?;
+        Ok(Machine { kernel: Some(kernel.to_path_buf()), ..Machine::new(name, Media::Iso(iso)) })
+    }
+
+    /// A machine that boots a root program of the workspace.
+    ///
+    /// # Errors
+    /// The image cannot be made.
+    pub fn scenario(&self, name: &str, program: &str) -> Result<Machine> {
+        self.machine(name, &self.built.kernel, vec![self.program(program)?], &[])
+    }
+}
+
+/// Fails unless some line holds all the words.
+///
+/// # Errors
+/// No such line; the error has the end of the log.
+pub fn expect_line(outcome: &Outcome, words: &[&str]) -> Result<()> {
+    if outcome.log.iter().any(|line| words.iter().all(|word| line.contains(word))) {
+        return Ok(());
+    }
+    bail!("no line with {words:?}: {}", outcome.explain(30))
+}
+
+/// Fails unless the machine failed by itself (not by a time-out or a crash of
+/// the emulator) and one line of its log holds all the words.
+///
+/// # Errors
+/// Says what is different.
+pub fn expect_failure(outcome: &Outcome, words: &[&str]) -> Result<()> {
+    if outcome.passed {
+        bail!("the machine passed, but had to fail: {}", outcome.explain(30));
+    }
+    expect_line(outcome, words)?;
+    if !outcome.log.iter().any(|line| xtask::run::reports_failure(line)) {
+        bail!("the machine did not report its failure: {}", outcome.explain(30));
+    }
+    Ok(())
+}
+
+/// The last line that is not empty.
+///
+/// # Errors
+/// There is none.
+pub fn last_line(outcome: &Outcome) -> Result<&str> {
+    let line = outcome.log.iter().rev().find(|line| !line.trim().is_empty());
+    line.map(String::as_str).context("the console printed nothing")
+}

@@ -1,0 +1,66 @@
+//! Failures are reported in words and by the exit status.
+
+use anyhow::{Result, bail};
+use xtask::image::Module;
+use xtask::machine::Machine;
+use xtask::run::{self, Outcome};
+
+use crate::case::Case;
+use crate::context::{Context, expect_failure};
+
+/// What the kernel's self tests provoke, and words of the line that reports it.
+const PROVOKED: [(&str, &[&str]); 7] = [
+    ("stack-overflow", &["kernel fault: #DF"]),
+    ("page-fault", &["kernel fault: #PF"]),
+    ("double-fault", &["kernel fault: #DF"]),
+    ("undefined", &["kernel fault: #UD"]),
+    ("write-text", &["kernel fault: #PF"]),
+    ("execute-data", &["kernel fault: #PF"]),
+    ("panic", &["kernel panic:"]),
+];
+
+/// The root programs that end badly, and words of the line that reports it.
+const PROGRAMS: [(&str, &[&str]); 1] = [("ud2", &["#UD"])];
+
+/// The cases of this module.
+pub fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        Case::new("no-module", |context, name| {
+            expect_failure(&boot(&context.machine(name, context.kernel(), Vec::new(), &[])?)?, &["error", "module"])
+        }),
+        Case::new("text-as-root-program", |context, name| {
+            let module = Module { name: "root".into(), data: b"This is no program.\n".to_vec(), args: Vec::new() };
+            let machine = context.machine(name, context.kernel(), vec![module], &[])?;
+            expect_failure(&boot(&machine)?, &["error", "ELF"])
+        }),
+    ];
+    for (program, words) in PROGRAMS {
+        cases.push(Case::new(format!("program-{program}"), move |context, name| {
+            expect_failure(&boot(&context.scenario(name, program)?)?, words)
+        }));
+    }
+    for (provoke, words) in PROVOKED {
+        cases.push(Case::new(format!("provoke-{provoke}"), move |context, name| {
+            provoked(context, name, provoke, words)
+        }));
+    }
+    cases
+}
+
+fn boot(machine: &Machine) -> Result<Outcome> {
+    run::to_the_end(machine)
+}
+
+/// The kernel fails on purpose: it says so, and the report names the code.
+fn provoked(context: &Context, name: &str, provoke: &str, words: &[&str]) -> Result<()> {
+    let kernel = context.selftest_kernel()?;
+    let argument = format!("provoke={provoke}");
+    let machine = context.machine(name, &kernel, vec![context.program("root")?], &[&argument])?;
+    let outcome = boot(&Machine { smp: 2, ..machine })?;
+    expect_failure(&outcome, words)?;
+    let named = outcome.log.iter().any(|line| line.contains(" = ") && line.contains(" at hypervisor/"));
+    if provoke != "panic" && !named {
+        bail!("the report names no function of the kernel: {}", outcome.explain(60));
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! The root partition's pure parts: what it computes, without the machine.
+//!
+//! The root partition takes all memory, ports and interrupts that the kernel does not keep and hands them out by policy.
+//! So far it looks at the machine and greets.
+//! Concurrency: plain values.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod machine;
