@@ -38,7 +38,7 @@ fn delegate(caller: &Domain, source: Selector, window: u64, destination: u64) ->
     let window = Crd::from_word(window);
     let header = Header::from_word(caller.message_word(0));
     for index in 0..header.items() {
-        let Some(word) = utcb::item_word(index) else { break };
+        let Some(word) = utcb::item_offset(index).map(|offset| offset / 8) else { break };
         let item = TypedItem::from_words(caller.message_word(word), caller.message_word(word + 1));
         if let Err(status) = delegate_item(caller, item, window) {
             return status;
