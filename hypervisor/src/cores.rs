@@ -6,9 +6,9 @@
 //! Concurrency: one core is started at a time; it takes its number and tables from [`START`], then announces itself in
 //! the registry, whose entries are atomics.
 //! Source: Intel SDM volume 3, §9.4.4; design plan §3; issue "a multicore machine comes up".
-use crate::log::{error, info, warning};
+use crate::log::{debug, error, info, warning};
 use crate::machine::ListedCore;
-use crate::tables::{CoreTables, MachineTables, WINDOW_PAGES, core_pages};
+use crate::tables::{CoreTables, MachineTables, WINDOW_PAGES, core_pages, release_core};
 use crate::{clock, pool, stop};
 use abi::PhysAddr;
 use arch::application::Trampoline;
@@ -117,23 +117,19 @@ pub fn start_others(listed: &[ListedCore], machine: &MachineTables, page: PhysAd
         unsafe { apic::send_init(core.apic_id) };
     }
     arch::clock::pause(clock::khz(), AFTER_RESET);
-    let mut spare = None;
     for core in others {
         let id = COUNT.load(Ordering::Acquire);
-        let tables = match spare.take() {
-            Some(tables) => tables,
-            None => match core_pages().and_then(|pages| machine.core(pages)) {
-                Ok(tables) => tables,
-                Err(_) => return error!("no kernel memory for core {id} and those after it; raise kernel-memory="),
-            },
+        let Ok((pages, tables)) = core_pages().and_then(|pages| Ok((pages, machine.core(pages)?))) else {
+            return error!("no kernel memory for core {id} and those after it; raise kernel-memory=");
         };
         if start_one(&trampoline, id, core, &tables) {
             announce(id, core);
         } else {
+            release_core(&tables, &pages);
             warning!("core with APIC id {} does not come up; it is left out", core.apic_id);
-            spare = Some(tables);
         }
     }
+    debug!("memory pool: {} frames free after the start of the cores", pool::free());
 }
 
 fn start_one(trampoline: &Trampoline, id: u32, core: &ListedCore, tables: &CoreTables) -> bool {

@@ -12,7 +12,7 @@ use arch::boot::{BootTable, BootTables};
 use core::sync::atomic::{AtomicBool, Ordering};
 use firmware::boot_info::BootInfo;
 use memory::format::{Attributes, Format, Host};
-use memory::frames::{Clean, Descriptor, Frame, Frames, OnFree, Order, OutOfMemory};
+use memory::frames::{Clean, Descriptor, Frame, FrameNumber, Frames, OnFree, Order, OutOfMemory};
 use memory::layout;
 use memory::plan::{self, Entry, Plan, PlanError, Request};
 use memory::quota::Quota;
@@ -123,11 +123,6 @@ fn map_in_boot_tables(start: PhysAddr, length: u64) {
     }
 }
 
-/// The kernel's own account.
-pub fn quota() -> Option<&'static Quota> {
-    QUOTA.get()
-}
-
 /// A block of zeroed frames, charged to the kernel's own account.
 ///
 /// # Errors
@@ -141,17 +136,28 @@ pub fn zeroed(order: Order) -> Result<Frame<Clean>, OutOfMemory> {
     }))
 }
 
-/// Gives a block back. A defect of the kernel's accounting is reported and the block is lost.
-pub fn release(frame: Frame<Clean>) {
+/// Gives back the block at `start`, which [`address`] named and nothing refers to any more. A defect of the kernel's
+/// accounting is reported, and the block is lost.
+pub fn release(start: PhysAddr) {
     let Some((frames, quota)) = FRAMES.get().zip(QUOTA.get()) else { return };
+    let number = FrameNumber::new(arch::pool::number(start).unwrap_or(u32::MAX));
     let on_free = if POISON.load(Ordering::Relaxed) { OnFree::Poison } else { OnFree::Keep };
-    let frame = frame.into_dirty().retire(on_free, |number, order| {
-        // SAFETY: the owner is done with the frame.
-        unsafe { arch::pool::fill(number.get(), order.index() as u32, POISON_PATTERN) };
+    let frame = frames.lock().reclaim(number);
+    let freed = frame.and_then(|frame| {
+        let retired = frame.retire(on_free, |number, order| {
+            // SAFETY: the frame was allocated, and its owner is done with it.
+            unsafe { arch::pool::fill(number.get(), order.index() as u32, POISON_PATTERN) };
+        });
+        frames.lock().free(retired, quota)
     });
-    if let Err(defect) = frames.lock().free(frame, quota) {
-        warning!("memory pool: {defect:?}");
+    if let Err(defect) = freed {
+        warning!("memory pool: {defect:?} at {start}");
     }
+}
+
+/// Frames that are free.
+pub fn free() -> u32 {
+    FRAMES.get().map_or(0, |frames| frames.lock().statistics().free)
 }
 
 /// A single zeroed frame that becomes a table or the like, by its physical address.

@@ -12,7 +12,7 @@ use arch::frame::Frame;
 use memory::layout;
 
 /// Words of the stack that are shown.
-const WORDS: u64 = 64;
+const WORDS: u64 = 96;
 
 /// Name of the event with this vector, short and long.
 pub fn name(vector: u64) -> (&'static str, &'static str) {

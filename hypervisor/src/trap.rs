@@ -68,6 +68,12 @@ fn user_exception(frame: &Frame) {
     }
     let (short, long) = name(frame.vector);
     let rip = frame.rip;
+    if rip == arch::entry::syscall_address() {
+        stop::machine(
+            stop::BROKEN,
+            format_args!("SYSCALL reached the kernel's entry without leaving ring 3: not a processor but a software KVM"),
+        );
+    }
     match frame.vector {
         PAGE_FAULT => root_died(format_args!(
             "{short} {long} at rip={rip:#x}, {} at {address:#x}; it has no portal for event 14",

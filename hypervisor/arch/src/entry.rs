@@ -78,18 +78,25 @@ pub fn stub(vector: u8) -> u64 {
     stub.addr() as u64
 }
 
+/// Address at which SYSCALL enters the kernel.
+#[must_use]
+pub fn syscall_address() -> u64 {
+    let entry: unsafe extern "C" fn() = syscall_entry;
+    entry as usize as u64
+}
+
 const STAR: u64 = 0x1B << 48 | 0x08 << 32;
 /// Cleared on SYSCALL: TF, IF, DF, NT, AC.
 const FLAG_MASK: u64 = 1 << 8 | 1 << 9 | 1 << 10 | 1 << 14 | 1 << 18;
 
 /// Makes SYSCALL enter the kernel on this core.
 pub fn enable_syscall() {
-    let entry: unsafe extern "C" fn() = syscall_entry;
+    let entry = syscall_address();
     // SAFETY: EFER.SCE is set by `control::enable`; the entry point expects the core-local page and the kernel stack,
     // which are there before Rust runs; the selectors are those of `percpu::descriptor_table`.
     unsafe {
         msr::wrmsr(msr::IA32_STAR, STAR);
-        msr::wrmsr(msr::IA32_LSTAR, entry as usize as u64);
+        msr::wrmsr(msr::IA32_LSTAR, entry);
         msr::wrmsr(msr::IA32_CSTAR, 0);
         msr::wrmsr(msr::IA32_FMASK, FLAG_MASK);
     }

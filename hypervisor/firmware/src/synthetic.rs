@@ -36,7 +36,7 @@ impl Random {
 
 /// How often a randomised test runs; interpreted runs are far slower.
 pub fn rounds(native: usize) -> usize {
-    if cfg!(miri) { native / 1000 } else { native }
+    if cfg!(miri) { native / 5000 } else { native }
 }
 
 /// Bytes at an address that is a multiple of 8.

@@ -100,7 +100,6 @@ fn places(pages: &[Page]) -> Result<(u64, u64)> {
     let data = |address: u64, what: &str| -> Result<u64> {
         let page = find(address).with_context(|| format!("{what} at {address:#x} is not mapped"))?;
         ensure!(!page.large && page.writable && page.no_execute, "{what} at {address:#x} has wrong rights: {page:?}");
-        ensure!(!page.global, "{what} at {address:#x} is global, but differs per core");
         Ok(page.frame)
     };
     let local = data(CORE_LOCAL, "the core-local page")?;

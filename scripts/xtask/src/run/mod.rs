@@ -26,6 +26,9 @@ use emulator::{Emulator, Event};
 use verdict::verdict;
 pub use verdict::{End, reports_failure};
 
+/// How long a machine may still run once it has reported its failure.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// How a machine ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -130,6 +133,10 @@ impl Running {
     }
 
     fn record(&mut self, line: &str) {
+        if reports_failure(line) {
+            // A machine that found no way to end itself waits in vain.
+            self.deadline = self.deadline.min(Instant::now() + LAST_WORDS);
+        }
         let notes = self.symbols.as_ref().map(|symbols| symbols.annotate(line)).unwrap_or_default();
         for text in std::iter::once(line.to_owned()).chain(notes) {
             if self.machine.echo {

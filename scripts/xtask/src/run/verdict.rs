@@ -38,7 +38,8 @@ const OFF: &str = "the machine reset itself or switched off without a report (as
 /// Whether the machine passed, and why (or why not).
 pub fn verdict(machine: &Machine, end: &End, notes: &Notes, log: &[String]) -> (bool, String) {
     if let Some(line) = log.iter().find(|line| reports_failure(line)) {
-        return (false, format!("the machine reported a failure: {}", line.trim()));
+        let doubt = if machine.platform == Platform::Kvm { kvm_doubt(log) } else { "" };
+        return (false, format!("the machine reported a failure: {}{doubt}", line.trim()));
     }
     let messages = notes.messages.trim();
     match end {
@@ -54,6 +55,18 @@ pub fn verdict(machine: &Machine, end: &End, notes: &Notes, log: &[String]) -> (
         End::Exited(None) => (false, with("the emulator was ended by a signal", messages)),
         End::Exited(Some(_)) if machine.platform == Platform::Bochs => bochs(notes),
         End::Exited(Some(code)) => qemu(*code, messages, log),
+    }
+}
+
+/// Whose fault a failure on KVM may be. A software KVM may enter the kernel by
+/// SYSCALL and stay in ring 3: the program then seems to run kernel code.
+fn kvm_doubt(log: &[String]) -> &'static str {
+    let in_kernel_code = |line: &String| line.contains("program killed") && line.contains("rip=0xffffffff8");
+    if log.iter().any(in_kernel_code) {
+        "\nthis KVM cannot run the kernel: its SYSCALL stays in ring 3, as with a KVM that emulates ring 0 in software; \
+         use --platform qemu"
+    } else {
+        "\nif --platform qemu passes, this KVM is at fault: one that emulates ring 0 in software does so incompletely"
     }
 }
 
@@ -136,6 +149,16 @@ mod tests {
         assert!(reason.contains("invalid option"), "{reason}");
         let warning = Notes { messages: "qemu-system-x86_64: warning: x".into(), ..Notes::default() };
         assert!(judge(Platform::Qemu, End::Exited(Some(1)), &warning, &[]).0);
+    }
+
+    #[test]
+    fn a_kvm_whose_syscall_stays_in_ring_3_is_named() {
+        let killed = "[ 0 warn ] root program killed: #PF page fault at rip=0xffffffff81002110, fetch without right";
+        let stops = "[ 0 error] machine stops: status 1 (the root program died)";
+        let judge = |platform, log: &[&str]| judge(platform, End::Exited(Some(3)), &Notes::default(), log).1;
+        assert!(judge(Platform::Kvm, &[killed, stops]).contains("cannot run the kernel"));
+        assert!(judge(Platform::Kvm, &[stops]).contains("if --platform qemu passes"));
+        assert!(!judge(Platform::Qemu, &[killed, stops]).contains("KVM"));
     }
 
     #[test]

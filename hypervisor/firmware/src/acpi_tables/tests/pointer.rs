@@ -71,7 +71,8 @@ fn a_bios_is_searched_in_both_areas() {
     assert_eq!(found(bios(0x9fc0, &[(0x3e0, one.clone())], &[(16, two.clone())])).unwrap().rsdt, 1);
     assert_eq!(found(bios(0x9fc0, &[], &[(0x1_ffe0, two.clone())])).unwrap().rsdt, 2);
     // An implausible or unreadable data area does not keep the ROM from being searched.
-    for segment in [0, 0x20, 0x5000, 0xffff] {
+    let segments = [0x5000, 0, 0x20, 0xffff];
+    for &segment in if cfg!(miri) { &segments[..1] } else { &segments[..] } {
         assert_eq!(found(bios(segment, &[(0, one.clone())], &[(16, two.clone())])).unwrap().rsdt, 2);
     }
     // A broken one is passed over, and so is one at another place.

@@ -33,10 +33,10 @@ fn sparse_ids_are_reported_in_order() {
 
 #[test]
 fn ids_of_32_bits_and_more_than_256_cores_are_reported() {
-    let entries: Vec<_> = (0..600).map(|index| x2apic(index, index * 0x0012_3457, 1)).collect();
-    let found = cores(&entries);
-    assert_eq!(found.len(), 600);
-    assert_eq!(found[599], core(599, 599 * 0x0012_3457, true));
+    let count = if cfg!(miri) { 20 } else { 600 };
+    let entries: Vec<_> = (0..count).map(|index| x2apic(index, index * 0x0012_3457, 1)).collect();
+    let model: Vec<_> = (0..count).map(|index| core(index, index * 0x0012_3457, true)).collect();
+    assert_eq!(cores(&entries), model);
 }
 
 #[test]
@@ -147,6 +147,8 @@ fn a_table_without_its_fixed_part_is_an_error() {
     assert_eq!(text, "ACPI: APIC at 0x100000 has length 0x2b, must be between 0x2c and 0x100000");
 }
 
+// Eight thousand entries take an interpreter minutes.
+#[cfg(not(miri))]
 #[test]
 fn more_entries_than_are_compared_are_an_error() {
     let entries = vec![vec![0x42, 2]; 8193];
@@ -155,7 +157,7 @@ fn more_entries_than_are_compared_are_an_error() {
 }
 
 fn config() -> ProptestConfig {
-    let cases = if cfg!(miri) { 8 } else { 1024 };
+    let cases = if cfg!(miri) { 3 } else { 1024 };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
