@@ -36,7 +36,9 @@ struct Start {
     root: AtomicU64,
     window: AtomicU64,
 }
-static START: Start = Start { id: AtomicU32::new(0), root: AtomicU64::new(0), window: AtomicU64::new(0) };
+static START: Start = Start { id: AtomicU32::new(NOBODY), root: AtomicU64::new(0), window: AtomicU64::new(0) };
+/// No number is on offer: whoever finds this parks.
+const NOBODY: u32 = u32::MAX;
 
 /// How long a reset core gets before its start-up interrupt, in microseconds (Intel SDM).
 const AFTER_RESET: u64 = 10_000;
@@ -44,6 +46,8 @@ const AFTER_RESET: u64 = 10_000;
 const FIRST_ANSWER: u64 = 50_000;
 /// How long it gets after that; emulators on a busy host take tens of milliseconds.
 const LAST_ANSWER: u64 = 2_000_000;
+/// How long all cores together may keep silent; a table that lists thousands of cores that do not exist ends here.
+const ALL_SILENCE: u64 = 10_000_000;
 /// How long a core's timer gets to fire once, in microseconds.
 const TICK: u64 = 2_000_000;
 
@@ -117,25 +121,45 @@ pub fn start_others(listed: &[ListedCore], machine: &MachineTables, page: PhysAd
         unsafe { apic::send_init(core.apic_id) };
     }
     arch::clock::pause(clock::khz(), AFTER_RESET);
-    for core in others {
+    let give_up = cpu::time_stamp() + u64::from(clock::khz()) * ALL_SILENCE / 1000;
+    let mut silent = 0;
+    for (tried, core) in others.iter().enumerate() {
+        if silent > 0 && cpu::time_stamp() > give_up {
+            return warning!("{silent} cores did not come up; {} are not tried", others.len() - tried);
+        }
         let id = COUNT.load(Ordering::Acquire);
         let Ok((pages, tables)) = core_pages().and_then(|pages| Ok((pages, machine.core(pages)?))) else {
             return error!("no kernel memory for core {id} and those after it; raise kernel-memory=");
         };
-        if start_one(&trampoline, id, core, &tables) {
-            announce(id, core);
-        } else {
-            release_core(&tables, &pages);
-            warning!("core with APIC id {} does not come up; it is left out", core.apic_id);
+        match start_one(&trampoline, id, core, &tables) {
+            Answer::Up => {
+                announce(id, core);
+                continue;
+            }
+            Answer::None => release_core(&tables, &pages),
+            // It may still run on its tables: they stay its own.
+            Answer::Silent => {}
         }
+        silent += 1;
+        warning!("core with APIC id {} does not come up; it is left out", core.apic_id);
     }
     debug!("memory pool: {} frames free after the start of the cores", pool::free());
 }
 
-fn start_one(trampoline: &Trampoline, id: u32, core: &ListedCore, tables: &CoreTables) -> bool {
-    START.id.store(id, Ordering::Relaxed);
+/// What came of starting a core.
+enum Answer {
+    /// It runs.
+    Up,
+    /// It did not take its tables, and will not.
+    None,
+    /// It took its tables and was not heard of again; it will not take its number.
+    Silent,
+}
+
+fn start_one(trampoline: &Trampoline, id: u32, core: &ListedCore, tables: &CoreTables) -> Answer {
     START.root.store(tables.root.get(), Ordering::Relaxed);
-    START.window.store(arch::pool::virt(tables.window).unwrap_or(0), Ordering::Release);
+    START.window.store(arch::pool::virt(tables.window).unwrap_or(0), Ordering::Relaxed);
+    START.id.store(id, Ordering::Release);
     let came_up = || running_slot(id).is_some_and(|slot| slot.online.load(Ordering::Acquire) != 0);
     // SAFETY: the tables are this core's own; it was reset.
     unsafe { trampoline.start(core.apic_id, tables.root) };
@@ -143,12 +167,17 @@ fn start_one(trampoline: &Trampoline, id: u32, core: &ListedCore, tables: &CoreT
         // SAFETY: as above; a core that runs already ignores it.
         unsafe { trampoline.start_again(core.apic_id) };
         if !wait_for(LAST_ANSWER, || trampoline.taken()) && trampoline.withdraw() {
-            return false;
+            return Answer::None;
         }
     }
-    // It runs on the offered tables now: wait until it has taken its number, or give up the machine.
-    wait_for(LAST_ANSWER, came_up) || {
-        stop::machine(stop::BROKEN, format_args!("core {id} started and then fell silent"))
+    if wait_for(LAST_ANSWER, came_up) {
+        return Answer::Up;
+    }
+    // The number is taken back; if it is gone, the core is alive and on its way.
+    match START.id.swap(NOBODY, Ordering::AcqRel) {
+        NOBODY if wait_for(LAST_ANSWER, came_up) => Answer::Up,
+        NOBODY => stop::machine(stop::BROKEN, format_args!("core {id} took its number and then fell silent")),
+        _ => Answer::Silent,
     }
 }
 
@@ -165,10 +194,15 @@ fn wait_for(microseconds: u64, done: impl Fn() -> bool) -> bool {
 }
 
 /// First Rust code of a core that was started; it runs on its own stack and tables.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn application_start() -> ! {
     let local = &percpu::this().local;
-    local.id.set(START.id.load(Ordering::Acquire));
+    let id = START.id.swap(NOBODY, Ordering::AcqRel);
+    if id == NOBODY {
+        cpu::halt();
+    }
+    local.id.set(id);
     local.root.set(START.root.load(Ordering::Relaxed));
     let features = Features::detect();
     // SAFETY: the tables have no-execute bits, no user pages; the gates were built by the boot core; the window's

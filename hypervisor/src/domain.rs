@@ -134,13 +134,7 @@ pub fn root_died(why: core::fmt::Arguments<'_>) -> ! {
 ///
 /// # Errors
 /// Occupied, misaligned, or the pool is exhausted.
-pub fn map_user(
-    master: &Table<Host>,
-    virt: u64,
-    phys: PhysAddr,
-    size: u64,
-    rights: Attributes,
-) -> Result<(), Error> {
+pub fn map_user(master: &Table<Host>, virt: u64, phys: PhysAddr, size: u64, rights: Attributes) -> Result<(), Error> {
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = memory::table::Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
     master.map(&Hardware, mapping, &mut pool::table)

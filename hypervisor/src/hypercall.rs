@@ -15,6 +15,7 @@ use arch::frame::Frame;
 use capability::window::{Range, overlap};
 
 /// Entered from `syscall_entry`; returns to the caller.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn hypercall(frame: &mut Frame) {
     let request = Request::from_word(frame.rdi);

@@ -7,6 +7,7 @@
 use crate::log::warning;
 use crate::machine::Machine;
 use crate::{clock, cores};
+use abi::hip::{CPU_SLOTS, MAX_MEMORY_DESCRIPTORS};
 use abi::hip::{CpuDescriptor, CpuFlags, Features as Offers, HipError, HipWriter, MemoryDescriptor, MemoryKind};
 use arch::features::Features;
 use firmware::boot_info::BootInfo;
@@ -23,6 +24,9 @@ pub struct Facts<'a> {
     /// What the kernel keeps.
     pub plan: &'a Plan,
 }
+
+/// Descriptors of the kernel's ranges and the firmware's tables.
+const OWN: usize = 6;
 
 /// Writes the page into `area`.
 pub fn write(facts: &Facts<'_>, area: &mut [u8]) {
@@ -43,7 +47,7 @@ fn try_write(facts: &Facts<'_>, area: &mut [u8]) -> Result<(), HipError> {
 
 fn fill(facts: &Facts<'_>, page: &mut HipWriter<'_>) -> Result<(), HipError> {
     let (family, model, stepping) = facts.features.signature;
-    for (number, core) in cores::running().iter().enumerate() {
+    for (number, core) in cores::running().iter().enumerate().take(CPU_SLOTS) {
         let descriptor = CpuDescriptor {
             flags: CpuFlags::ENABLED,
             core: number as u8,
@@ -55,7 +59,9 @@ fn fill(facts: &Facts<'_>, page: &mut HipWriter<'_>) -> Result<(), HipError> {
         };
         page.set_cpu(number, descriptor)?;
     }
-    for area in facts.boot.memory() {
+    // What the kernel keeps must find room after a long map.
+    let room = MAX_MEMORY_DESCRIPTORS - OWN - facts.boot.modules().count().min(MAX_MEMORY_DESCRIPTORS - OWN);
+    for area in facts.boot.memory().take(room) {
         page.push_memory(MemoryDescriptor::new(area.base, area.length, MemoryKind(area.kind as i32)))?;
     }
     for module in facts.boot.modules() {

@@ -78,7 +78,12 @@ pub fn read(boot: &BootInfo<'_>, boot_apic_id: u32, largest_id: u32, limit: u32)
     Ok(Machine { cores, fadt, hpet, rsdt: tables.rsdt_address(), xsdt: tables.xsdt_address() })
 }
 
-fn cores<M: PhysicalMemory>(madt: &Madt<'_, M>, boot_apic_id: u32, largest_id: u32, limit: u32) -> &'static [ListedCore] {
+fn cores<M: PhysicalMemory>(
+    madt: &Madt<'_, M>,
+    boot_apic_id: u32,
+    largest_id: u32,
+    limit: u32,
+) -> &'static [ListedCore] {
     let usable = |core: &Core| core.enabled && core.apic_id != boot_apic_id && core.apic_id <= largest_id;
     for core in madt.cores().filter(|core| core.enabled && core.apic_id > largest_id) {
         warning!("core with APIC id {} cannot be reached without x2APIC; it is left out", core.apic_id);

@@ -42,6 +42,7 @@ use tables::{CorePages, MachineTables};
 
 /// First Rust code of the boot core: on its final stack, in the boot tables. `information` is the physical address of
 /// the boot information.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_start(information: u32) -> ! {
     let features = Features::detect();

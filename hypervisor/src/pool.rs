@@ -29,11 +29,16 @@ const FIXED: usize = 4;
 /// Modules that are kept out of the pool; the boot loader may have loaded more, which is refused.
 const MODULES: usize = 60;
 
+/// Entries of the memory map that are believed; looking for the pool takes their square in steps.
+const ENTRIES: usize = 1024;
+
 /// Why there is no pool.
 #[derive(Debug)]
 pub enum PoolError {
     /// The memory map offers none.
     Plan(PlanError),
+    /// A memory map too long to be true.
+    Map(usize),
     /// More modules than the kernel can keep track of.
     Modules,
     /// The allocator refused the pool: a defect of ours.
@@ -44,6 +49,7 @@ impl core::fmt::Display for PoolError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Plan(error) => error.fmt(f),
+            Self::Map(entries) => write!(f, "the memory map has {entries} entries, more than {ENTRIES}: it is broken"),
             Self::Modules => write!(f, "more than {MODULES} modules were loaded; pass fewer"),
             Self::Defect => f.write_str("the frame allocator refuses the pool"),
         }
@@ -51,7 +57,7 @@ impl core::fmt::Display for PoolError {
 }
 
 /// The memory map as the plan wants it.
-fn entries<'a>(boot: &BootInfo<'a>) -> impl Iterator<Item = Entry> + Clone + use<'a> {
+pub fn entries<'a>(boot: &BootInfo<'a>) -> impl Iterator<Item = Entry> + Clone + use<'a> {
     boot.memory().map(|area| Entry { base: area.base, length: area.length, kind: area.kind })
 }
 
@@ -67,6 +73,10 @@ pub fn start(
     poison: bool,
     physical_bits: u32,
 ) -> Result<Plan, PoolError> {
+    let count = boot.memory().count();
+    if count > ENTRIES {
+        return Err(PoolError::Map(count));
+    }
     let mut reserved = [Region::from_length(0, 0); FIXED + MODULES];
     let image = arch::boot::image();
     let [image_start, image_end] = [image.start, image.end].map(|virt| arch::boot::image_phys(virt).get());
@@ -76,10 +86,9 @@ pub fn start(
         Region { start: 0, end: PAGE_SIZE },
         Region { start: 0xA_0000, end: 0x10_0000 },
     ];
-    let modules = boot.modules().map(|module| Region {
-        start: module.start & !(PAGE_SIZE - 1),
-        end: module.end.next_multiple_of(PAGE_SIZE),
-    });
+    let modules = boot
+        .modules()
+        .map(|module| Region { start: module.start & !(PAGE_SIZE - 1), end: module.end.next_multiple_of(PAGE_SIZE) });
     let mut all = fixed.into_iter().chain(modules);
     reserved.iter_mut().zip(all.by_ref()).for_each(|(slot, region)| *slot = region);
     if all.next().is_some() {

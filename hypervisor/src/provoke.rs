@@ -24,9 +24,12 @@ pub fn fail(name: &str) {
         "undefined" => arch::provoke::undefined(),
         "write-text" => {
             // SAFETY: none; the kernel's text is mapped read-only and the store faults.
-            unsafe { core::ptr::with_exposed_provenance_mut::<u8>(boot::text().start.get() as usize).write_volatile(0) };
+            unsafe {
+                core::ptr::with_exposed_provenance_mut::<u8>(boot::text().start.get() as usize).write_volatile(0)
+            };
         }
         "execute-data" => arch::provoke::jump(boot::data().start.get()),
+        // PANIC: the command line asked for it, and only kernels built for self-tests have this code.
         "panic" => core::panic!("provoked"),
         other => return error!("provoke={other}: no such failure"),
     }

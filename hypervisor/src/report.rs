@@ -6,8 +6,8 @@
 //! Source: design plan §5 (contract of the log).
 use crate::log::error;
 use crate::stop;
-use abi::event::Exception;
 use abi::address::PAGE_SIZE;
+use abi::event::Exception;
 use arch::frame::Frame;
 use memory::layout;
 

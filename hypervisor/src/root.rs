@@ -17,6 +17,8 @@ use arch::window::View;
 use firmware::elf::{ElfError, Image, Rights, Segment};
 use memory::format::{Attributes, Host};
 use memory::frames::{Order, OutOfMemory};
+use memory::plan;
+use memory::region::Region;
 use memory::table::{MapError, Table};
 
 /// Why there is no root program.
@@ -26,6 +28,8 @@ pub enum RootError {
     NoModule,
     /// The module does not start at a page boundary, or lies beyond the processor's reach.
     Placement(u64),
+    /// The module lies outside usable memory, or over the kernel.
+    NotMemory(u64, u64),
     /// It is not a program that can be mapped.
     Elf(ElfError),
     /// Tables or pages could not be had.
@@ -37,6 +41,9 @@ impl core::fmt::Display for RootError {
         match self {
             Self::NoModule => f.write_str("no module: give GRUB a `module2` line with a root program"),
             Self::Placement(start) => write!(f, "the boot loader put the module at {start:#x}, not at a page boundary"),
+            Self::NotMemory(start, end) => {
+                write!(f, "the module at {start:#x}-{end:#x} does not lie in free memory: the boot information is broken")
+            }
             Self::Elf(error) => write!(f, "root program: {error}"),
             Self::Memory(error) => write!(f, "no kernel memory for the root program ({error:?}); raise kernel-memory="),
         }
@@ -59,11 +66,22 @@ impl From<OutOfMemory> for RootError {
 ///
 /// # Errors
 /// See [`RootError`].
-pub fn start(facts: &Facts<'_>, machine: &MachineTables, core: &CoreTables) -> Result<core::convert::Infallible, RootError> {
+pub fn start(
+    facts: &Facts<'_>,
+    machine: &MachineTables,
+    core: &CoreTables,
+) -> Result<core::convert::Infallible, RootError> {
     let module = facts.boot.modules().next().ok_or(RootError::NoModule)?;
     let place = PhysAddr::new(module.start).filter(|start| start.is_aligned(PAGE_SIZE));
     let start = place.ok_or(RootError::Placement(module.start))?;
     let length = module.end - module.start;
+    let place = Region { start: module.start, end: module.end.next_multiple_of(PAGE_SIZE) };
+    let mut runs = plan::usable_runs(pool::entries(&facts.boot), &[], u64::MAX);
+    let image = arch::boot::image();
+    let [first, last] = [image.start, image.end].map(|virt| arch::boot::image_phys(virt).get());
+    if place.overlaps(&Region { start: first, end: last }) || !runs.any(|run| run.covers(&place)) {
+        return Err(RootError::NotMemory(module.start, module.end));
+    }
     let shown = length.clamp(1, PAGE_SIZE) as usize;
     let header = View::new(start, shown, Attributes::READ).ok_or(RootError::Placement(module.start))?;
     // SAFETY: the module's memory; the boot loader is done with it and nobody else runs.

@@ -20,6 +20,9 @@ const USUAL_PORT: u16 = 0x3F8;
 /// Where the BIOS keeps the port of the first serial line.
 const BIOS_SERIAL: u64 = 0x400;
 
+/// Entries of the memory map that are logged; more than any sane machine has.
+const SHOWN: usize = 128;
+
 /// Starts the log on the usual outputs.
 pub fn start_log() {
     serial::use_serial(bios_serial().unwrap_or(USUAL_PORT));
@@ -96,10 +99,10 @@ pub fn describe(features: &Features, boot: &BootInfo<'_>) {
     ];
     info!("features: NX{}", Listed(&flags));
     info!("command line: {}", boot.command_line());
-    for area in boot.memory() {
+    for area in boot.memory().take(SHOWN) {
         info!("memory map: {:#014x}-{:#014x} {}", area.base, area.base + area.length - 1, kind_name(area.kind));
     }
-    for area in boot.oversized_memory() {
+    for area in boot.oversized_memory().take(SHOWN) {
         warning!("memory map: {:#x} bytes at {:#x} reach beyond 2^52; cut off", area.length, area.base);
     }
     for module in boot.modules() {

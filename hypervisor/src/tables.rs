@@ -144,11 +144,12 @@ impl MachineTables {
 
 /// Gives back all frames of a core that did not come up.
 pub fn release_core(core: &CoreTables, pages: &CorePages) {
-    let table = |table: PhysAddr, virt: u64, level: u32| {
-        match Host::decode(Hardware.read(table, VirtAddr::new(virt).index(level)), level) {
-            Entry::Table(next) => Some(next),
-            _ => None,
-        }
+    let table = |table: PhysAddr, virt: u64, level: u32| match Host::decode(
+        Hardware.read(table, VirtAddr::new(virt).index(level)),
+        level,
+    ) {
+        Entry::Table(next) => Some(next),
+        _ => None,
     };
     let pointers = table(core.root, layout::GIB_510, 4);
     let directory_511 = pointers.and_then(|pointers| table(pointers, layout::GIB_511, 3));

@@ -24,6 +24,7 @@ const STORE: u64 = 1 << 1;
 const FETCH: u64 = 1 << 4;
 
 /// From ring 3. Returns the frame of the context to run.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn trap_user(frame: &mut Frame) -> *const Frame {
     match frame.vector {
@@ -34,6 +35,7 @@ extern "C" fn trap_user(frame: &mut Frame) -> *const Frame {
 }
 
 /// From ring 0, or on an interrupt stack from anywhere. Returns to where it came from.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn trap_kernel(frame: &mut Frame) {
     match frame.vector {
@@ -47,6 +49,7 @@ extern "C" fn trap_kernel(frame: &mut Frame) {
 }
 
 /// Before an exit from the kernel while the hazard word is not 0. Returns the frame of the context to run.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn hazards(frame: &mut Frame) -> *const Frame {
     // So far only one context exists and no translation is ever taken away: looking is all there is to do.
@@ -71,7 +74,9 @@ fn user_exception(frame: &Frame) {
     if rip == arch::entry::syscall_address() {
         stop::machine(
             stop::BROKEN,
-            format_args!("SYSCALL reached the kernel's entry without leaving ring 3: not a processor but a software KVM"),
+            format_args!(
+                "SYSCALL reached the kernel's entry without leaving ring 3: not a processor but a software KVM"
+            ),
         );
     }
     match frame.vector {

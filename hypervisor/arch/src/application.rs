@@ -24,6 +24,7 @@ struct Mailbox {
 
 static MAILBOX: Mailbox = Mailbox { root: AtomicU64::new(0), expected: AtomicU32::new(u32::MAX) };
 
+// SAFETY: the symbols are defined by `boot/trampoline.s`, and by the kernel binary with this signature.
 unsafe extern "C" {
     static trampoline_start: u8;
     static trampoline_end: u8;

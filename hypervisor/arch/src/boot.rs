@@ -19,6 +19,7 @@ global_asm!(
     WINDOW_DIRECTORY_INDEX = const VirtAddr::new(layout::WINDOW).index(2),
 );
 
+// SAFETY: the symbols are defined by `boot/kernel.ld` and `boot/entry.s`; of all but the tables only addresses are taken.
 unsafe extern "C" {
     static image_start: u8;
     static text_start: u8;

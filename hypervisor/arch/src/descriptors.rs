@@ -19,6 +19,7 @@ struct Gates(UnsafeCell<[[u64; 2]; 256]>);
 // SAFETY: written by `build_gates` only, on one core, before the others start; read by the processor afterwards.
 unsafe impl Sync for Gates {}
 
+// SAFETY: an ordinary writable section of the image until boot seals it, and nothing is written afterwards.
 #[unsafe(link_section = ".sealed")]
 static GATES: Gates = Gates(UnsafeCell::new([[0; 2]; 256]));
 

@@ -17,6 +17,7 @@ use memory::layout::{CORE_LOCAL, STACK_TOP};
 use percpu::{CoreLocal, Local, Shared};
 use x86::msr;
 
+// SAFETY: the symbols are defined by `entry.s`, and by the kernel binary with these signatures.
 unsafe extern "C" {
     static trap_stubs: [[u8; 16]; 256];
     fn syscall_entry();

@@ -12,7 +12,7 @@
 // What is arithmetic runs on the host as well; what is hardware exists on the bare machine only.
 pub mod features;
 pub mod frame;
-mod gates;
+pub mod gates;
 pub mod ratio;
 pub mod vector;
 

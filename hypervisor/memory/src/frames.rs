@@ -6,7 +6,7 @@
 //! of the pool, inside the reserved frames). The largest block is 2 MiB, the
 //! alignment of the pool, so a block is aligned to its size physically too.
 //!
-//! Invariants ([`Frames::check`] verifies them):
+//! Invariants: (verified by [`Frames::check`])
 //! 1. Free and allocated blocks tile the frames behind the reserved ones; the
 //!    first descriptor of a block says which it is, all others say "tail".
 //! 2. A block lies at a multiple of its size.

@@ -8,7 +8,7 @@
 //! the map once per boundary, so a map of `n` entries costs O(n²) steps and no
 //! memory, and there is no size of map that does not fit.
 //!
-//! Invariants of a plan: the pool is usable, 2 MiB-aligned at both ends, not
+//! Invariants: of a plan, the pool is usable, 2 MiB-aligned at both ends, not
 //! below 1 MiB, and between 4 MiB and 768 MiB long; the trampoline page is
 //! usable, not page 0, and ends at or below 640 KiB. The plan depends on the
 //! set of entries only, not on their order.

@@ -5,6 +5,7 @@
 //! cover the same bytes are equal. A list has a fixed capacity; an operation
 //! that does not fit leaves it unchanged and says so.
 //!
+//! Source: none needed.
 //! Concurrency: plain values, owned by one core (the boot core).
 
 use arrayvec::ArrayVec;

@@ -117,8 +117,7 @@ mod tests {
 
     #[test]
     fn every_raised_hazard_is_taken_exactly_once() {
-        let shared =
-            Shared { hazard: AtomicU32::new(0), interrupts: AtomicU64::new(0) };
+        let shared = Shared { hazard: AtomicU32::new(0), interrupts: AtomicU64::new(0) };
         shared.raise(Hazard::Recall);
         shared.raise(Hazard::Schedule);
         shared.raise(Hazard::Recall);

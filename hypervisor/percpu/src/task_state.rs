@@ -34,15 +34,8 @@ impl TaskState {
     /// The task state of a core whose task state is at `base`: interrupt stacks 1 to 4 and the I/O bitmap.
     #[must_use]
     pub const fn new(base: u64) -> Self {
-        let ist = [
-            interrupt_stack_top(1),
-            interrupt_stack_top(2),
-            interrupt_stack_top(3),
-            interrupt_stack_top(4),
-            0,
-            0,
-            0,
-        ];
+        let ist =
+            [interrupt_stack_top(1), interrupt_stack_top(2), interrupt_stack_top(3), interrupt_stack_top(4), 0, 0, 0];
         let io_map = (IO_BITMAP - base) as u16;
         Self { reserved0: 0, rsp: [0; 3], reserved1: 0, ist, reserved2: 0, reserved3: 0, io_map }
     }

@@ -110,7 +110,7 @@ fn total_size_is_bounded() {
 #[test]
 fn every_cut_off_information_is_an_error() {
     let whole = usual();
-    for length in 0..whole.len() {
+    for length in (0..whole.len()).step_by(if cfg!(miri) { 7 } else { 1 }) {
         assert!(matches!(error(&whole[..length]), BootInfoError::Incomplete { have, .. } if have == length));
         if length >= 16 {
             let mut cut = whole[..length].to_vec();
