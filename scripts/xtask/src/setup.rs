@@ -48,7 +48,12 @@ pub enum Purpose {
 /// Without root and sudo: the exact line that has to be run. Otherwise what
 /// the package manager or rustup reported.
 pub fn run(purpose: Purpose) -> Result<()> {
-    install(&missing())?;
+    let wanted = missing();
+    install(&wanted)?;
+    let left = if wanted.is_empty() { wanted } else { missing() };
+    if !left.is_empty() {
+        bail!("after the installation these packages are still missing: {}", left.join(" "));
+    }
     toolchain::ensure_target()?;
     if purpose == Purpose::Test {
         toolchain::ensure_nightly()?;

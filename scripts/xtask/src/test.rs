@@ -4,19 +4,23 @@
 //! plain success, counts the tests and times the step. A step that fails
 //! without a failed test (it did not build) counts as one failure.
 
-use std::io::{BufRead, BufReader};
 use std::ops::AddAssign;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
+use crate::run::console::follow;
 use crate::{process, toolchain, workspace};
 
 /// Crates with unsafe code that can run on the host, tested under Miri.
 /// A crate whose unsafe code is assembly or fixed addresses cannot.
 const MIRI: &[&str] = &["firmware"];
+
+/// How long a step may be silent before the tool says that it still runs.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 /// How much is tested.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -25,6 +29,16 @@ pub enum Tier {
     Fast,
     /// The above and what takes long.
     Full,
+}
+
+impl Tier {
+    /// How long one step may take, builds included, on two slow cores.
+    fn limit(self) -> Duration {
+        match self {
+            Self::Fast => Duration::from_secs(900),
+            Self::Full => Duration::from_secs(3600),
+        }
+    }
 }
 
 /// How many tests passed and failed.
@@ -64,7 +78,7 @@ pub fn run(filter: Option<&str>, tier: Tier) -> Result<()> {
     for (number, (name, mut command)) in steps.into_iter().enumerate() {
         println!("test: [{}/3] {name}", number + 1);
         let start = Instant::now();
-        let counts = counted(&mut command)?;
+        let counts = counted(&mut command, tier.limit())?;
         println!("test: [{}/3] {name}: {counts} in {:.1} s", number + 1, start.elapsed().as_secs_f64());
         if counts.failed > 0 {
             failures.push(name);
@@ -112,20 +126,33 @@ fn system(filter: Option<&str>, tier: Tier) -> Command {
 }
 
 /// Runs a command that prints test results; shows what matters and counts.
-fn counted(command: &mut Command) -> Result<Counts> {
+/// A command that takes longer than `limit` is ended, which is a failure.
+fn counted(command: &mut Command, limit: Duration) -> Result<Counts> {
     let text = process::line(command);
     command.current_dir(workspace::root()).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start `{text}`"))?;
-    let output = child.stdout.take().context("no output")?;
+    let output = follow(child.stdout.take().context("no output")?, None);
+    let start = Instant::now();
     let mut counts = Counts::default();
-    for line in BufReader::new(output).lines() {
-        let line = line.with_context(|| format!("the output of `{text}` is no text"))?;
-        if let Some(found) = summary(&line) {
-            counts += found;
-        } else if !is_noise(&line) {
-            println!("  {line}");
+    let mut running = Vec::new();
+    loop {
+        match output.recv_timeout(SIGN_OF_LIFE) {
+            Ok(line) => match summary(&line) {
+                Some(found) => counts += found,
+                None if is_noise(&line) => {}
+                None => println!("  {line}"),
+            },
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => println!("  ({} s so far)", start.elapsed().as_secs()),
+        }
+        if start.elapsed() > limit {
+            println!("  `{text}` did not end within {} s", limit.as_secs());
+            running = process::descendants(child.id());
+            running.push(child.id());
+            break;
         }
     }
+    process::kill(&running);
     let status = child.wait().with_context(|| format!("cannot wait for `{text}`"))?;
     if !status.success() && counts.failed == 0 {
         println!("  `{text}` failed ({status})");
@@ -172,7 +199,17 @@ mod tests {
 
     #[test]
     fn a_step_that_fails_without_a_failed_test_counts_as_a_failure() {
-        let counts = counted(Command::new("sh").args(["-c", "echo 2 passed, 0 failed; exit 1"]));
+        let counts = counted(Command::new("sh").args(["-c", "echo 2 passed, 0 failed; exit 1"]), SIGN_OF_LIFE);
         assert!(counts.is_ok_and(|counts| counts == Counts { passed: 2, failed: 1 }));
+    }
+
+    #[test]
+    fn a_step_that_does_not_end_is_ended_and_counts_as_a_failure() {
+        let start = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 1 passed, 0 failed; while true; do sleep 0.1; echo on; done"]);
+        let counts = counted(&mut command, Duration::from_millis(300));
+        assert!(counts.is_ok_and(|counts| counts == Counts { passed: 1, failed: 1 }));
+        assert!(start.elapsed() < Duration::from_secs(20));
     }
 }

@@ -6,7 +6,7 @@
 //! [`desk`] hands the terminal to the machine instead.
 
 mod command;
-mod console;
+pub(crate) mod console;
 mod emulator;
 mod monitor;
 mod state;

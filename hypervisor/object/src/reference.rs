@@ -1,0 +1,56 @@
+//! References to objects.
+//!
+//! Purpose: 32 bits that say where an object is, and at compile time of which type it is.
+//! Invariants: never 0; the number of granules from the start of the pool. The first page of the pool holds frame
+//! descriptors, so 0 is free to mean "none".
+//! Concurrency: plain values.
+//! Source: `docs/src/decisions/0003-objects-and-sync.md`.
+use core::fmt;
+use core::marker::PhantomData;
+use core::num::NonZeroU32;
+
+/// A type whose values live in the store.
+///
+/// # Safety
+/// No other type has the same [`Object::KIND`].
+pub unsafe trait Object: Sync + Sized {
+    /// Number of the type, not 0.
+    const KIND: u32;
+}
+
+/// A reference to an object of type `T`.
+pub struct Ref<T>(NonZeroU32, PhantomData<fn() -> T>);
+
+impl<T> Ref<T> {
+    pub(crate) const fn new(granule: NonZeroU32) -> Self {
+        Self(granule, PhantomData)
+    }
+
+    pub(crate) const fn granule(self) -> usize {
+        self.0.get() as usize
+    }
+
+    /// The reference as a word, for a field that holds one; never 0.
+    #[must_use]
+    pub const fn to_word(self) -> u64 {
+        self.0.get() as u64
+    }
+}
+
+impl<T> Clone for Ref<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Ref<T> {}
+impl<T> PartialEq for Ref<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl<T> Eq for Ref<T> {}
+impl<T> fmt::Debug for Ref<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{:#x}", self.0)
+    }
+}

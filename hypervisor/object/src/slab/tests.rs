@@ -1,0 +1,122 @@
+//! Slabs against a plain model, on host memory; Miri runs this too.
+use super::*;
+use crate::Store;
+use core::ptr::NonNull;
+use sync::atomic::AtomicU64;
+
+/// Pages of host memory. The first stays unused, as in the kernel.
+struct Host {
+    memory: Vec<Page>,
+    free: Vec<u32>,
+}
+#[derive(Clone, Copy)]
+#[repr(align(4096))]
+struct Page(#[expect(dead_code, reason = "reached as raw memory")] [u8; PAGE]);
+
+impl Host {
+    fn new(pages: u32) -> Self {
+        Self { memory: vec![Page([0xA5; PAGE]); pages as usize], free: (1..pages).collect() }
+    }
+    fn store(&mut self) -> (Store<'_>, &mut Vec<u32>) {
+        let base = NonNull::from(&mut self.memory[..]).cast();
+        // SAFETY: the vector lives and is borrowed as long as the store; only this store touches it.
+        (unsafe { Store::new(base, self.memory.len()) }, &mut self.free)
+    }
+}
+
+struct Thing {
+    value: AtomicU64,
+    _bulk: [u64; 30],
+}
+// SAFETY: the only types with these numbers in this test.
+unsafe impl Object for Thing {
+    const KIND: u32 = 7;
+}
+struct Other(#[expect(dead_code, reason = "only its type matters")] AtomicU64);
+// SAFETY: as above.
+unsafe impl Object for Other {
+    const KIND: u32 = 8;
+}
+
+fn thing(value: u64) -> Thing {
+    Thing { value: AtomicU64::new(value), _bulk: [value; 30] }
+}
+
+fn insert(slab: &mut Slab<Thing>, store: &Store<'_>, free: &mut Vec<u32>, value: u64) -> Option<Ref<Thing>> {
+    let (Full, object) = match slab.insert(store, thing(value)) {
+        Ok(reference) => return Some(reference),
+        Err(full) => full,
+    };
+    // SAFETY: the page comes from the list of free ones.
+    unsafe { slab.grow(store, FrameNumber::new(free.pop()?)) };
+    slab.insert(store, object).ok()
+}
+
+#[test]
+fn objects_keep_their_value_and_pages_come_back() {
+    let mut host = Host::new(6);
+    let (store, free) = host.store();
+    let mut slab = Slab::<Thing>::new();
+    let mut live: Vec<(Ref<Thing>, u64)> = Vec::new();
+    let mut random = 1u64;
+    for step in 0..if cfg!(miri) { 300 } else { 20_000 } {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let drain = step / 100 % 3 == 2;
+        if random >> 33 & 1 == 0 && !drain {
+            let wanted = insert(&mut slab, &store, free, step);
+            assert!(wanted.is_some() || live.len() == 5 * Slab::<Thing>::PER_PAGE, "full only when all pages are");
+            live.extend(wanted.map(|reference| (reference, step)));
+        } else if !live.is_empty() {
+            let (reference, value) = live.swap_remove((random >> 40) as usize % live.len());
+            assert_eq!(store.get(reference).value.load(Relaxed), value);
+            // SAFETY: it was removed from the list of live ones, which held the only reference.
+            free.extend(unsafe { slab.remove(&store, reference) }.map(FrameNumber::get));
+        }
+        for &(reference, value) in &live {
+            assert_eq!(store.get(reference).value.load(Relaxed), value);
+        }
+        let pages: std::collections::BTreeSet<_> = live.iter().map(|(reference, _)| reference.granule() / 64).collect();
+        assert_eq!(pages.len() + free.len(), 5, "a page without objects goes back at once");
+    }
+}
+
+#[test]
+fn a_word_names_an_object_of_its_own_type_only() {
+    let mut host = Host::new(3);
+    let (store, free) = host.store();
+    let mut slab = Slab::<Thing>::new();
+    let reference = insert(&mut slab, &store, free, 5);
+    let word = reference.map_or(0, Ref::to_word);
+    assert_eq!(store.reference::<Thing>(word), reference);
+    assert_eq!(store.reference::<Other>(word), None);
+    assert_eq!(store.reference::<Thing>(0), None);
+    assert_eq!(store.reference::<Thing>(1 << 20), None, "beyond the memory");
+    assert_eq!(store.reference::<Thing>(1 << 32 | word), None, "more than 32 bits");
+}
+
+#[test]
+fn ended_objects_are_dropped() {
+    static DROPPED: AtomicU64 = AtomicU64::new(0);
+    struct Noisy(#[expect(dead_code, reason = "objects have a size")] u64);
+    impl Drop for Noisy {
+        fn drop(&mut self) {
+            DROPPED.fetch_add(1, Relaxed);
+        }
+    }
+    // SAFETY: as above.
+    unsafe impl Object for Noisy {
+        const KIND: u32 = 9;
+    }
+    let mut host = Host::new(2);
+    let (store, _) = host.store();
+    let mut slab = Slab::<Noisy>::new();
+    // SAFETY: page 1 is free.
+    unsafe { slab.grow(&store, FrameNumber::new(1)) };
+    let reference = slab.insert(&store, Noisy(1)).map_err(|(full, _)| full);
+    assert!(reference.is_ok());
+    if let Ok(reference) = reference {
+        // SAFETY: the only reference.
+        assert_eq!(unsafe { slab.remove(&store, reference) }, Some(FrameNumber::new(1)));
+    }
+    assert_eq!(DROPPED.load(Relaxed), 1);
+}

@@ -1,0 +1,114 @@
+//! The store: pool memory as objects.
+//!
+//! Purpose: from a reference to a borrow. On the machine the pool is at a constant address, on the host it is a vector.
+//! Invariants: see the crate's; a page that became a page of objects stays one until its slab gives it up, which needs
+//! all its slots to be free.
+//! Concurrency: a `Store` is a permission to look at objects: the kernel makes one on entry, with interrupts off, and
+//! borrows end with it, so that "no entry older than this one" means "no borrow older than this one".
+//! Source: `docs/src/decisions/0003-objects-and-sync.md`.
+use crate::GRANULE;
+use crate::reference::{Object, Ref};
+use core::marker::PhantomData;
+use core::num::NonZeroU32;
+use core::ptr::NonNull;
+use sync::atomic::{AtomicU32, Ordering};
+
+/// Bytes of a page of objects.
+pub(crate) const PAGE: usize = 4096;
+/// Granules of a page.
+const GRANULES: usize = PAGE / GRANULE;
+
+/// The start of a page of objects.
+#[repr(C, align(64))]
+pub(crate) struct Header {
+    /// [`Object::KIND`] of the objects in the page.
+    pub kind: AtomicU32,
+    /// Number of free slots.
+    pub free: AtomicU32,
+    /// Granule of the first free slot, 0 if none.
+    pub first: AtomicU32,
+    /// Granules of the neighbours in the slab's list of pages with free slots, 0 if none.
+    pub previous: AtomicU32,
+    /// See `previous`.
+    pub next: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Header>() == GRANULE);
+
+/// Permission to look at the objects of a pool.
+pub struct Store<'m> {
+    base: NonNull<u8>,
+    pages: usize,
+    memory: PhantomData<&'m ()>,
+    // Not to be sent to another core.
+    core: PhantomData<*mut ()>,
+}
+
+impl<'m> Store<'m> {
+    /// The store over `pages` pages from `base` on.
+    ///
+    /// # Safety
+    /// The memory is readable, writable and aligned to 4096 for `'m`; all accesses to its pages of objects go through
+    /// stores over this same memory; what is not a page of objects is not touched by any.
+    #[must_use]
+    pub const unsafe fn new(base: NonNull<u8>, pages: usize) -> Self {
+        Self { base, pages, memory: PhantomData, core: PhantomData }
+    }
+
+    fn granule(&self, granule: usize) -> Option<NonNull<u8>> {
+        // SAFETY: inside the memory (checked), whose size fits `isize` because it exists.
+        (granule < self.pages * GRANULES).then(|| unsafe { self.base.add(granule * GRANULE) })
+    }
+
+    /// The object that `reference` names.
+    #[must_use]
+    pub fn get<T: Object>(&self, reference: Ref<T>) -> &T {
+        debug_assert!(self.kind_of(reference.granule()) == Some(T::KIND), "a stale reference");
+        // SAFETY: references come from `Slab::insert` on this memory (the crate's invariant 2), which wrote a `T` there;
+        // it stays one until `Slab::remove`, which happens only when no reference is left. `T` is `Sync`, and a shared
+        // borrow is all that is given out.
+        unsafe { self.base.add(reference.granule() * GRANULE).cast().as_ref() }
+    }
+
+    /// The reference that a field holds as a word; `None` for 0, and for what is not an object of this type.
+    #[must_use]
+    pub fn reference<T: Object>(&self, word: u64) -> Option<Ref<T>> {
+        let granule = NonZeroU32::new(u32::try_from(word).ok()?)?;
+        (self.kind_of(granule.get() as usize) == Some(T::KIND)).then_some(Ref::new(granule))
+    }
+
+    fn kind_of(&self, granule: usize) -> Option<u32> {
+        Some(self.header(granule)?.kind.load(Ordering::Relaxed))
+    }
+
+    /// Header of the page of objects that holds `granule`.
+    pub(crate) fn header(&self, granule: usize) -> Option<&Header> {
+        let page = self.granule(granule / GRANULES * GRANULES)?;
+        // SAFETY: references lie in pages of objects, which start with a header; it consists of atomics.
+        Some(unsafe { page.cast().as_ref() })
+    }
+
+    /// The word that links free slots, at the start of the free slot `granule`.
+    pub(crate) fn link(&self, granule: usize) -> Option<&AtomicU32> {
+        let slot = self.granule(granule)?;
+        // SAFETY: a free slot belongs to its slab, which asks; it holds nothing but this atomic.
+        Some(unsafe { slot.cast().as_ref() })
+    }
+
+    /// Writes `object` into the free slot `granule`.
+    pub(crate) fn write<T: Object>(&self, granule: NonZeroU32, object: T) -> Ref<T> {
+        const { assert!(align_of::<T>() <= GRANULE) };
+        // SAFETY: the slab just took the slot from its free list, where `grow` put slots of pages inside the memory only:
+        // nobody else uses it; it is large and aligned enough.
+        unsafe { self.base.add(granule.get() as usize * GRANULE).cast().write(object) };
+        Ref::new(granule)
+    }
+
+    /// Ends the object in slot `reference`.
+    pub(crate) fn drop_in_place<T: Object>(&self, reference: Ref<T>) {
+        if let Some(slot) = self.granule(reference.granule()) {
+            // SAFETY: the caller of `Slab::remove` promises that no reference is left.
+            unsafe { slot.cast::<T>().drop_in_place() }
+        }
+    }
+}
