@@ -17,7 +17,7 @@ use crate::{process, toolchain, workspace};
 
 /// Crates with unsafe code that can run on the host, tested under Miri.
 /// A crate whose unsafe code is assembly or fixed addresses cannot.
-const MIRI: &[&str] = &["firmware"];
+const MIRI: &[&str] = &["firmware", "objects"];
 
 /// How long a step may be silent before the tool says that it still runs.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
