@@ -42,7 +42,10 @@ impl core::fmt::Display for RootError {
             Self::NoModule => f.write_str("no module: give GRUB a `module2` line with a root program"),
             Self::Placement(start) => write!(f, "the boot loader put the module at {start:#x}, not at a page boundary"),
             Self::NotMemory(start, end) => {
-                write!(f, "the module at {start:#x}-{end:#x} does not lie in free memory: the boot information is broken")
+                write!(
+                    f,
+                    "the module at {start:#x}-{end:#x} does not lie in free memory: the boot information is broken"
+                )
             }
             Self::Elf(error) => write!(f, "root program: {error}"),
             Self::Memory(error) => write!(f, "no kernel memory for the root program ({error:?}); raise kernel-memory="),

@@ -1,5 +1,9 @@
-//! Little-endian numbers out of a byte slice. Every access is checked; `None`
-//! means that the number does not lie inside the slice.
+//! Little-endian numbers out of a byte slice.
+//!
+//! Purpose: fields of structures that no crate has, or has with too much trust.
+//! Invariants: every access is checked; `None` means that the number does not lie inside the slice.
+//! Concurrency: pure functions.
+//! Source: none needed.
 
 fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()

@@ -1,8 +1,10 @@
 //! Copies a packed structure of the crate `acpi` out of bytes.
 //!
-//! A copy on the stack replaces the crate's own way of pointing into the
-//! mapping: its iterators trust the lengths they find, and a reference to a
-//! header does not permit reading what follows the header.
+//! Purpose: a copy on the stack replaces the crate's own way of pointing into the mapping: its iterators trust the
+//! lengths they find, and a reference to a header does not permit reading what follows the header.
+//! Invariants: only types for which every bit pattern is valid are made ([`Plain`]).
+//! Concurrency: plain values.
+//! Source: none needed.
 
 use acpi::{fadt, madt, mcfg, rsdp, sdt};
 use core::{mem, ptr};
@@ -31,11 +33,7 @@ plain!(
     madt::LocalApicEntry,
     madt::IoApicEntry,
     madt::InterruptSourceOverrideEntry,
-    madt::NmiSourceEntry,
-    madt::LocalApicNmiEntry,
-    madt::LocalApicAddressOverrideEntry,
     madt::LocalX2ApicEntry,
-    madt::X2ApicNmiEntry,
 );
 
 /// The structure at the start of `bytes`; what lies beyond their end reads as

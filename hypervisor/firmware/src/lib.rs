@@ -1,19 +1,17 @@
-//! Everything the kernel reads that it did not write itself: the boot loader's
-//! information, the firmware's ACPI tables and the ELF headers of modules.
+//! Everything the kernel reads that it did not write itself: the boot loader's information, the firmware's ACPI tables
+//! and the ELF headers of modules.
 //!
-//! 1. Every byte is hostile. A malformed structure gives an error value whose
-//!    `Display` says in words what was found where; it never gives a panic, a
-//!    hang, or a read outside the bytes it was handed.
-//! 2. The layouts are those of the crates `multiboot2` and `acpi`. Both panic,
-//!    loop or read too far on malformed input, so lengths are checked here
-//!    first, and their iterators over untrusted lengths are not used at all.
-//! 3. Nothing allocates. Iterators walk the bytes again instead of storing what
-//!    they found; counts are bounded so that a quadratic walk stays short.
-//! 4. Unsafe code is confined to two places: reading a plain structure out of
-//!    a byte slice (`layout`), and viewing mapped memory as a slice
-//!    (`physical`).
-//!
+//! Purpose: hostile bytes in, checked values or a [`Problem`] in words out.
+//! Invariants: 1. Every byte is hostile. A malformed structure never gives a panic, a hang, or a read outside the
+//! bytes it was handed.
+//! 2. The layouts are those of the crates `multiboot2` and `acpi`. Both panic, loop or read too far on malformed
+//! input, so lengths are checked here first, and their iterators over untrusted lengths are not used at all.
+//! 3. Nothing allocates. Iterators walk the bytes again instead of storing what they found; counts are bounded so that
+//! a quadratic walk stays short.
+//! 4. Unsafe code is confined to two places: reading a plain structure out of a byte slice (`layout`), and viewing
+//! mapped memory as a slice (`physical`).
 //! Concurrency: none. All of this runs on the boot core before the others start.
+//! Source: Multiboot2 specification 2.0; ACPI specification 6.5; ELF-64 object file format 1.5.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 // UNSAFETY: firmware tables lie in physical memory and have packed layouts.
@@ -26,5 +24,8 @@ pub mod elf;
 mod layout;
 pub mod options;
 pub mod physical;
+mod problem;
 #[cfg(test)]
 mod synthetic;
+
+pub use problem::Problem;

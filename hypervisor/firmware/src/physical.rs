@@ -1,9 +1,11 @@
 //! Access to physical memory that firmware filled.
 //!
-//! The kernel maps ranges through a temporary window; tests and fuzz targets
-//! use [`Recorded`], byte ranges at given physical addresses. At most three
-//! mappings live at once (a held MADT, the root table, the table being
-//! looked at), each at most 1 MiB and its position within the first page.
+//! Purpose: the kernel maps ranges through a temporary window; tests and fuzz targets use [`Recorded`], byte ranges at
+//! given physical addresses.
+//! Invariants: a mapping is ended exactly once. At most three live at once (a held MADT, the root table, the table
+//! being looked at), each at most 1 MiB and its position within the first page.
+//! Concurrency: none; see the crate.
+//! Source: AMD64 manual volume 2, §5.3 (width of physical addresses).
 
 use core::ptr::NonNull;
 
@@ -27,14 +29,13 @@ pub unsafe trait PhysicalMemory {
 }
 
 /// A range of physical memory, mapped as long as this value lives.
-pub struct Mapping<'m, M: PhysicalMemory + ?Sized> {
+pub struct Mapping<'m, M: PhysicalMemory> {
     memory: &'m M,
-    base: u64,
     address: NonNull<u8>,
     length: usize,
 }
 
-impl<'m, M: PhysicalMemory + ?Sized> Mapping<'m, M> {
+impl<'m, M: PhysicalMemory> Mapping<'m, M> {
     /// Maps `length` bytes at `base`; `None` if they are not readable, empty,
     /// or not inside the physical address space.
     pub fn new(memory: &'m M, base: u64, length: usize) -> Option<Self> {
@@ -43,12 +44,7 @@ impl<'m, M: PhysicalMemory + ?Sized> Mapping<'m, M> {
             return None;
         }
         let address = memory.map(base, length)?;
-        Some(Self { memory, base, address, length })
-    }
-
-    /// Physical address of the first byte.
-    pub fn base(&self) -> u64 {
-        self.base
+        Some(Self { memory, address, length })
     }
 
     /// The mapped bytes.
@@ -59,7 +55,7 @@ impl<'m, M: PhysicalMemory + ?Sized> Mapping<'m, M> {
     }
 }
 
-impl<M: PhysicalMemory + ?Sized> Drop for Mapping<'_, M> {
+impl<M: PhysicalMemory> Drop for Mapping<'_, M> {
     fn drop(&mut self) {
         self.memory.unmap(self.address, self.length);
     }
@@ -110,7 +106,7 @@ mod tests {
         let ranges: [(u64, &[u8]); 1] = [(0x1000, &[1, 2, 3, 4])];
         let memory = Recorded::new(&ranges);
         let mapping = Mapping::new(&memory, 0x1001, 2).expect("inside the range");
-        assert_eq!((mapping.bytes(), mapping.base(), memory.mapped()), (&[2, 3][..], 0x1001, 1));
+        assert_eq!((mapping.bytes(), memory.mapped()), (&[2, 3][..], 1));
         drop(mapping);
         assert_eq!(memory.mapped(), 0);
     }

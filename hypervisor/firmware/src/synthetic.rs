@@ -1,5 +1,9 @@
-//! Boot informations, ACPI tables and numbers for tests: well-formed unless a
-//! test breaks them on purpose.
+//! Boot informations, ACPI tables and numbers for tests.
+//!
+//! Purpose: inputs that are well-formed unless a test breaks them on purpose.
+//! Invariants: the same in every run.
+//! Concurrency: plain values.
+//! Source: as of the parsers.
 
 use crate::bytes::checksum;
 use crate::physical::Recorded;

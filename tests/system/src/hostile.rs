@@ -8,7 +8,7 @@ use xtask::machine::{Machine, Media};
 use xtask::{run, workspace};
 
 use crate::case::Case;
-use crate::context::{Context, expect_failure, last_line};
+use crate::context::{Context, expect_failure, expect_line, last_line};
 use crate::shim::{self, Damage};
 
 /// Each damage with words of the line that reports it.
@@ -27,7 +27,7 @@ const CORES: u8 = 2;
 /// The cases of this module.
 pub fn cases() -> Vec<Case> {
     let control = Case::new("shim-control", |context, name| {
-        let outcome = run::to_the_end(&machine(context, name, Damage::None)?)?.success()?;
+        let outcome = run::to_the_end(&machine(context, name, Damage::None, CORES)?)?.success()?;
         if !last_line(&outcome)?.contains("hello") {
             bail!("no greeting at the end: {}", outcome.explain(10));
         }
@@ -35,17 +35,22 @@ pub fn cases() -> Vec<Case> {
     });
     let hostile = DAMAGES.iter().map(|(name, damage, words)| {
         Case::new(format!("hostile-{name}"), move |context, name| {
-            expect_failure(&run::to_the_end(&machine(context, name, *damage)?)?, words)
+            expect_failure(&run::to_the_end(&machine(context, name, *damage, CORES)?)?, words)
         })
     });
-    std::iter::once(control).chain(hostile).collect()
+    let absent = Case::new("absent-core", |context, name| {
+        let outcome = run::to_the_end(&machine(context, name, Damage::None, CORES + 1)?)?.success()?;
+        expect_line(&outcome, &["warn", "APIC id 2", "left out"])?;
+        expect_line(&outcome, &["2 up, 2 timers fire"])
+    });
+    [control, absent].into_iter().chain(hostile).collect()
 }
 
-/// A machine that boots the fabricated image.
-fn machine(context: &Context, name: &str, damage: Damage) -> Result<Machine> {
+/// A machine that boots the fabricated image, whose MADT lists `listed` cores.
+fn machine(context: &Context, name: &str, damage: Damage, listed: u8) -> Result<Machine> {
     let kernel = fs::read(context.kernel()).context("the kernel cannot be read")?;
     let program = context.program("root")?;
-    let image = shim::image(&kernel, &program.data, "exit=0xf4", CORES, damage)?;
+    let image = shim::image(&kernel, &program.data, "exit=0xf4 poison log=debug", listed, damage)?;
     let file = workspace::scratch("shim")?.join(format!("{name}.elf"));
     fs::write(&file, image).with_context(|| format!("cannot write {}", file.display()))?;
     let media = Media::Multiboot(file);

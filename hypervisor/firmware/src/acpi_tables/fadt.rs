@@ -1,29 +1,20 @@
-//! The fixed ACPI description table: registers at fixed places.
+//! The fixed ACPI description table.
 //!
-//! Tables of old revisions are shorter; fields beyond their end read as zero,
-//! which the specification defines as absent. The 64-bit form of a field is
-//! preferred to the 32-bit one if it is not zero.
-//!
+//! Purpose: registers at fixed places: timer, reset, power states.
+//! Invariants: tables of old revisions are shorter; fields beyond their end read as zero, which the specification
+//! defines as absent. The 64-bit form of a field is preferred to the 32-bit one if it is not zero.
+//! Concurrency: none; see the crate.
 //! Source: ACPI specification 6.5, §5.2.9, table 5.9.
 
-use super::{AcpiError, Signature, Table};
-use crate::bytes::{u16_at, u32_at, u64_at};
+use crate::Problem;
 use crate::layout::read_padded;
-use crate::physical::PhysicalMemory;
+use crate::problem::problem;
 use acpi::address::{AddressSpace, GenericAddress};
 
-pub const SIGNATURE: Signature = Signature(*b"FACP");
-
-/// Length of the table of ACPI 1.0.
-const LENGTH: u32 = 116;
-/// Offsets of the lengths of the PM1 event and control blocks and the PM timer.
-const PM1_EVENT_LENGTH: usize = 88;
-const PM1_CONTROL_LENGTH: usize = 89;
-const BOOT_ARCHITECTURE: usize = 109;
-const FLAGS: usize = 112;
-const X_DSDT: usize = 140;
-/// Flag: the reset register is there.
-const RESET_SUPPORTED: u32 = 1 << 10;
+/// Offsets of the lengths of the PM1 event and control blocks.
+const PM1_LENGTHS: [usize; 2] = [88, 89];
+/// Bytes of a table that has a reset register.
+const WITH_RESET: usize = 129;
 
 /// Where a register is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +23,6 @@ pub enum Register {
     Port(u16),
     /// At a physical address.
     Memory(u64),
-    /// In another address space (ACPI numbers them) or at an impossible port.
-    Other,
 }
 
 /// The power management timer, 3.579545 MHz.
@@ -54,17 +43,11 @@ pub struct Reset {
     pub value: u8,
 }
 
-/// What the table says about fixed hardware.
+/// What the table says about fixed hardware. Registers that are neither ports nor in memory count as absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fadt {
     /// Interrupt number of the system control interrupt (GSI on APIC systems).
     pub sci_interrupt: u16,
-    /// Port of the command that changes to ACPI mode; 0 if there is none.
-    pub smi_command_port: u32,
-    /// What to write to that port to enable ACPI mode.
-    pub acpi_enable: u8,
-    /// What to write to that port to leave ACPI mode.
-    pub acpi_disable: u8,
     /// The power management timer.
     pub pm_timer: Option<PmTimer>,
     /// The reset register.
@@ -73,73 +56,43 @@ pub struct Fadt {
     pub pm1a_control: Option<Register>,
     /// PM1b control register (16 bits).
     pub pm1b_control: Option<Register>,
-    /// None of the fixed registers exist.
-    pub hardware_reduced: bool,
-    /// IA-PC boot architecture flags: bit 0 legacy devices, 1 keyboard
-    /// controller, 2 no VGA, 3 no MSI, 4 no ASPM, 5 no CMOS clock.
-    pub boot_architecture: u16,
-    /// Fixed feature flags.
-    pub flags: u32,
-    /// Physical address of the DSDT; 0 if there is none.
-    pub dsdt: u64,
 }
 
 impl Fadt {
-    pub(super) fn new<M: PhysicalMemory + ?Sized>(table: &Table<'_, M>) -> Result<Self, AcpiError> {
-        let bytes = table.bytes();
-        let length = bytes.len() as u32;
-        if length < LENGTH {
-            let address = table.address();
-            return Err(AcpiError::TableLength { table: SIGNATURE, address, length, minimum: LENGTH });
-        }
+    pub(super) fn new(bytes: &[u8]) -> Result<Self, Problem> {
         let fadt: acpi::fadt::Fadt = read_padded(&sanitized(bytes));
-        let number = |offset| u32_at(bytes, offset).unwrap_or(0);
-        let flags = number(FLAGS);
-        let timer = fadt.pm_timer_block().map_err(|_| invalid("PM timer"))?;
-        let reset = if flags & RESET_SUPPORTED != 0 && bytes.len() >= 129 {
-            register(Some(fadt.reset_register().map_err(|_| invalid("reset register"))?))
-        } else {
-            None
-        };
+        let flags = fadt.flags;
+        let resets = flags.supports_system_reset_via_fadt() && bytes.len() >= WITH_RESET;
+        let reset = if resets { fadt.reset_register().map(Some) } else { Ok(None) };
+        let pm_timer = register("PM timer", fadt.pm_timer_block())?;
         Ok(Self {
             sci_interrupt: fadt.sci_interrupt,
-            smi_command_port: fadt.smi_cmd_port,
-            acpi_enable: fadt.acpi_enable,
-            acpi_disable: fadt.acpi_disable,
-            pm_timer: register(timer).map(|register| PmTimer { register, wide: { fadt.flags }.pm_timer_is_32_bit() }),
-            reset: reset.map(|register| Reset { register, value: fadt.reset_value }),
-            pm1a_control: register(Some(fadt.pm1a_control_block().map_err(|_| invalid("PM1a control register"))?)),
-            pm1b_control: register(fadt.pm1b_control_block().map_err(|_| invalid("PM1b control register"))?),
-            hardware_reduced: { fadt.flags }.system_is_hw_reduced_acpi(),
-            boot_architecture: u16_at(bytes, BOOT_ARCHITECTURE).unwrap_or(0),
-            flags,
-            dsdt: u64_at(bytes, X_DSDT).filter(|&address| address != 0).unwrap_or(number(40).into()),
+            pm_timer: pm_timer.map(|register| PmTimer { register, wide: flags.pm_timer_is_32_bit() }),
+            reset: register("reset register", reset)?.map(|register| Reset { register, value: fadt.reset_value }),
+            pm1a_control: register("PM1a control register", fadt.pm1a_control_block().map(Some))?,
+            pm1b_control: register("PM1b control register", fadt.pm1b_control_block())?,
         })
     }
 }
 
-/// The table with what makes the crate's getters overflow taken out: they
-/// multiply the length of a register block by 8 in eight bits.
+/// The table with what makes the crate's getters overflow taken out: they multiply the length of a register block by
+/// 8 in eight bits.
 fn sanitized(bytes: &[u8]) -> [u8; size_of::<acpi::fadt::Fadt>()] {
     let mut copy = [0; size_of::<acpi::fadt::Fadt>()];
-    for (to, from) in copy.iter_mut().zip(bytes) {
-        *to = *from;
+    copy.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    for length in PM1_LENGTHS {
+        copy[length] = copy[length].min(31);
     }
-    copy[PM1_EVENT_LENGTH] = copy[PM1_EVENT_LENGTH].min(31);
-    copy[PM1_CONTROL_LENGTH] = copy[PM1_CONTROL_LENGTH].min(31);
     copy
 }
 
-fn invalid(name: &'static str) -> AcpiError {
-    AcpiError::Register { table: SIGNATURE, name }
-}
-
 /// Where an address leads; address 0 means that there is no register.
-fn register(address: Option<GenericAddress>) -> Option<Register> {
-    let GenericAddress { address_space, address, .. } = address.filter(|register| register.address != 0)?;
-    Some(match address_space {
-        AddressSpace::SystemIo => u16::try_from(address).map_or(Register::Other, Register::Port),
-        AddressSpace::SystemMemory => Register::Memory(address),
-        _ => Register::Other,
-    })
+fn register<E>(name: &str, address: Result<Option<GenericAddress>, E>) -> Result<Option<Register>, Problem> {
+    let address = address.map_err(|_| problem!("FACP describes the {name} in a way that means nothing"))?;
+    let address = address.filter(|register| register.address != 0);
+    Ok(address.and_then(|GenericAddress { address_space, address, .. }| match address_space {
+        AddressSpace::SystemIo => u16::try_from(address).ok().map(Register::Port),
+        AddressSpace::SystemMemory => Some(Register::Memory(address)),
+        _ => None,
+    }))
 }

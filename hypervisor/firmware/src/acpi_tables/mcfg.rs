@@ -1,11 +1,16 @@
-//! PCI configuration space in memory (PCI firmware specification 3.3, §4.1.2).
+//! PCI configuration space in memory.
+//!
+//! Purpose: which buses have their registers where.
+//! Invariants: every segment that is reported lies inside the physical address space.
+//! Concurrency: none; see the crate.
+//! Source: PCI firmware specification 3.3, §4.1.2.
 
-use super::{AcpiError, Signature, Table};
+use super::Table;
+use crate::Problem;
 use crate::layout::read;
 use crate::physical::{PHYSICAL_END, PhysicalMemory};
+use crate::problem::problem;
 use acpi::mcfg::McfgEntry;
-
-pub const SIGNATURE: Signature = Signature(*b"MCFG");
 
 /// Bytes before the entries.
 const ENTRIES: usize = 44;
@@ -24,15 +29,17 @@ pub struct Segment {
 }
 
 /// A checked MCFG, mapped as long as this value lives.
-pub struct Mcfg<'m, M: PhysicalMemory + ?Sized>(Table<'m, M>);
+pub struct Mcfg<'m, M: PhysicalMemory>(Table<'m, M>);
 
-impl<'m, M: PhysicalMemory + ?Sized> Mcfg<'m, M> {
-    pub(super) fn new(table: Table<'m, M>) -> Result<Self, AcpiError> {
-        let mcfg = Self(table.at_least(ENTRIES as u32)?);
+impl<'m, M: PhysicalMemory> Mcfg<'m, M> {
+    pub(super) fn new(table: Table<'m, M>) -> Result<Self, Problem> {
+        let mcfg = Self(table);
         for (index, Segment { base, first_bus, last_bus, .. }) in mcfg.segments().enumerate() {
             let end = base.checked_add((u64::from(last_bus) + 1) << 20);
             if first_bus > last_bus || end.is_none_or(|end| end > PHYSICAL_END) {
-                return Err(AcpiError::Segment { index, base, first_bus, last_bus });
+                return Err(problem!(
+                    "MCFG segment {index} at {base:#x} with buses {first_bus} to {last_bus} is not a possible range"
+                ));
             }
         }
         Ok(mcfg)

@@ -1,42 +1,41 @@
-//! The memory map, from either of the two tags that can carry it.
+//! The memory map.
 //!
-//! Both are arrays with an entry size of their own (multiboot2 specification
-//! §3.6.8 and §3.6.17, UEFI specification §7.2). EFI's memory types become
-//! those of the E820 interface, the way the boot loader itself does it.
+//! Purpose: ranges out of an array with an entry size of its own.
+//! Invariants: of a parsed map the entry size is valid and at least one range is usable; no range that is handed out
+//! reaches beyond the physical address space.
+//! Concurrency: none; see the crate.
+//! Source: Multiboot2 specification 2.0, §3.6.8.
 
-use super::{Area, BootInfoError, Tag, kind};
+use super::Tag;
+use crate::Problem;
 use crate::bytes::{u32_at, u64_at};
 use crate::physical::PHYSICAL_END;
-use multiboot2::{EFIMemoryDesc, MemoryArea};
+use crate::problem::problem;
 
 /// E820 type of memory that can be used.
 pub const AVAILABLE: u32 = 1;
 
-/// Bytes of a tag before its entries.
+/// Bytes of the tag before its entries.
 const ENTRIES: usize = 16;
+/// Smallest size of an entry in bytes.
+const MINIMUM: usize = size_of::<multiboot2::MemoryArea>();
 
 /// One range of the memory map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct MemoryArea {
     /// First byte.
     pub base: u64,
     /// Bytes.
     pub length: u64,
-    /// E820 type: 1 usable, 2 reserved, 3 ACPI tables (reclaimable), 4 ACPI
-    /// non-volatile storage, 5 defective; others as the firmware gives them.
+    /// E820 type: 1 usable, 2 reserved, 3 ACPI tables (reclaimable), 4 ACPI non-volatile storage, 5 defective; others
+    /// as the firmware gives them.
     pub kind: u32,
 }
 
-impl Entry {
-    /// The part below the end of the physical address space.
-    fn clipped(self) -> Area {
-        let end = self.base.saturating_add(self.length).min(PHYSICAL_END);
-        Area { length: end.saturating_sub(self.base), ..self }
-    }
-
-    /// Whether the range lies wholly inside the physical address space.
-    fn fits(self) -> bool {
-        self.base.checked_add(self.length).is_some_and(|end| end <= PHYSICAL_END)
+impl MemoryArea {
+    /// First address after the range, inside the physical address space.
+    fn end(&self) -> u64 {
+        self.base.saturating_add(self.length).min(PHYSICAL_END)
     }
 }
 
@@ -45,73 +44,42 @@ impl Entry {
 pub struct Map<'a> {
     entries: &'a [u8],
     entry_size: usize,
-    efi: bool,
 }
 
 impl<'a> Map<'a> {
-    /// The map in a tag of type 6 or 17.
-    pub fn parse(tag: Tag<'a>) -> Result<Self, BootInfoError> {
-        let efi = tag.kind == kind::EFI_MEMORY_MAP;
-        let minimum = if efi { size_of::<EFIMemoryDesc>() } else { size_of::<MemoryArea>() };
-        let size = u32_at(tag.bytes, 8).unwrap_or(0);
-        let entry_size = size as usize;
-        if entry_size < minimum || !entry_size.is_multiple_of(8) {
-            return Err(BootInfoError::EntrySize { offset: tag.offset, size, minimum: minimum as u32 });
+    pub fn parse(tag: Tag<'a>) -> Result<Self, Problem> {
+        let entry_size = u32_at(tag.bytes, 8).unwrap_or(0) as usize;
+        if entry_size < MINIMUM || !entry_size.is_multiple_of(8) {
+            let offset = tag.offset;
+            return Err(problem!(
+                "memory map at offset {offset:#x} has entries of {entry_size} bytes, needs a multiple of 8 from \
+                 {MINIMUM} on"
+            ));
         }
-        let map = Self { entries: tag.bytes.get(ENTRIES..).unwrap_or(&[]), entry_size, efi };
-        let entries = map.raw().count();
-        if entries == 0 {
-            return Err(BootInfoError::EmptyMemoryMap);
+        let map = Self { entries: tag.bytes.get(ENTRIES..).unwrap_or(&[]), entry_size };
+        match map.raw().count() {
+            0 => Err(problem!("the memory map is empty")),
+            _ if map.areas().any(|area| area.kind == AVAILABLE) => Ok(map),
+            entries => Err(problem!("the memory map has {entries} entries and none is usable memory")),
         }
-        if !map.areas().any(|area| area.kind == AVAILABLE) {
-            return Err(BootInfoError::NoUsableMemory { entries });
-        }
-        Ok(map)
     }
 
-    fn raw(self) -> impl Iterator<Item = Entry> + Clone + 'a {
-        self.entries.chunks_exact(self.entry_size).map(move |bytes| {
-            if self.efi {
-                let pages = u64_at(bytes, 24).unwrap_or(0);
-                Entry {
-                    base: u64_at(bytes, 8).unwrap_or(0),
-                    length: pages.saturating_mul(4096),
-                    kind: e820_type(u32_at(bytes, 0).unwrap_or(0)),
-                }
-            } else {
-                Entry {
-                    base: u64_at(bytes, 0).unwrap_or(0),
-                    length: u64_at(bytes, 8).unwrap_or(0),
-                    kind: u32_at(bytes, 16).unwrap_or(0),
-                }
-            }
+    fn raw(self) -> impl Iterator<Item = MemoryArea> + Clone + 'a {
+        self.entries.chunks_exact(self.entry_size).map(|bytes| MemoryArea {
+            base: u64_at(bytes, 0).unwrap_or(0),
+            length: u64_at(bytes, 8).unwrap_or(0),
+            kind: u32_at(bytes, 16).unwrap_or(0),
         })
     }
 
     /// Non-empty ranges, cut off at the end of the physical address space.
-    pub fn areas(self) -> impl Iterator<Item = Area> + Clone + 'a {
-        self.raw().map(Entry::clipped).filter(|area| area.length != 0)
+    pub fn areas(self) -> impl Iterator<Item = MemoryArea> + Clone + 'a {
+        let cut = |area: MemoryArea| MemoryArea { length: area.end().saturating_sub(area.base), ..area };
+        self.raw().map(cut).filter(|area| area.length != 0)
     }
 
     /// Ranges, as given, that reach beyond the physical address space.
-    pub fn oversized(self) -> impl Iterator<Item = Entry> + 'a {
-        self.raw().filter(|entry| !entry.fits())
-    }
-}
-
-/// The E820 type for a UEFI memory type after the boot services have ended.
-fn e820_type(efi: u32) -> u32 {
-    match efi {
-        // Loader code and data, boot services code and data, conventional.
-        1..=4 | 7 => AVAILABLE,
-        // Unusable.
-        8 => 5,
-        // ACPI reclaim.
-        9 => 3,
-        // ACPI non-volatile storage.
-        10 => 4,
-        // Persistent.
-        14 => 7,
-        _ => 2,
+    pub fn oversized(self) -> impl Iterator<Item = MemoryArea> + 'a {
+        self.raw().filter(|area| area.base.checked_add(area.length) != Some(area.end()))
     }
 }

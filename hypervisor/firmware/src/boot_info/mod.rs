@@ -1,31 +1,27 @@
 //! The multiboot2 information that the boot loader hands over.
 //!
-//! [`BootInfo::parse`] walks all tags once; everything a getter returns was
-//! checked there, so getters cannot fail. Tags of unknown type are skipped.
-//! If a tag that may occur once occurs twice, the first one counts.
-//!
-//! A text that is not UTF-8 or lacks its terminating zero is an error: a guess
-//! at the command line would start another machine than the one asked for.
-//! Ranges of the memory map that reach beyond 2^52 are cut off there and listed
-//! by [`BootInfo::oversized_memory`].
-//!
+//! Purpose: command line, memory map, modules and the places of firmware tables.
+//! Invariants: [`BootInfo::parse`] walks all tags once; everything a getter returns was checked there, so getters
+//! cannot fail. Tags of unknown type are skipped. If a tag that may occur once occurs twice, the first one counts.
+//! A text that is not UTF-8 or lacks its terminating zero is an error: a guess at the command line would start another
+//! machine than the one asked for. Ranges of the memory map that reach beyond 2^52 are cut off there and listed by
+//! [`BootInfo::oversized_memory`].
+//! Concurrency: none; see the crate.
 //! Source: Multiboot2 specification 2.0, §3.6.
 
-mod error;
 mod memory;
 #[cfg(test)]
 mod tests;
 
-use crate::acpi_tables::{AcpiError, Rsdp};
+use crate::Problem;
+use crate::acpi_tables::Rsdp;
 use crate::bytes::{u32_at, u64_at};
-pub use error::BootInfoError;
+use crate::problem::problem;
 use memory::Map;
-pub use memory::{AVAILABLE, Entry as MemoryArea};
+pub use memory::{AVAILABLE, MemoryArea};
 use multiboot2::{
     BootLoaderNameTag, CommandLineTag, DynSizedStructure, FramebufferTag, ModuleTag, StringError, TagHeader,
 };
-
-type Area = MemoryArea;
 
 /// Largest boot information that is accepted, in bytes.
 pub const MAX_SIZE: usize = 1 << 20;
@@ -42,20 +38,21 @@ mod kind {
     pub const EFI_TABLE_64: u32 = 12;
     pub const RSDP_OLD: u32 = 14;
     pub const RSDP_NEW: u32 = 15;
-    pub const EFI_MEMORY_MAP: u32 = 17;
-    pub const EFI_BOOT_SERVICES: u32 = 18;
 
-    /// Smallest size of a tag of this type, in bytes with its header.
-    pub fn minimum(kind: u32) -> u32 {
+    /// Name of a type, and smallest size of a tag of this type, in bytes with its header.
+    pub fn known(kind: u32) -> (&'static str, u32) {
         match kind {
-            COMMAND_LINE | LOADER => 9,
-            MODULE => 17,
-            MEMORY_MAP | EFI_MEMORY_MAP | EFI_TABLE_64 => 16,
-            EFI_TABLE_32 => 12,
-            FRAMEBUFFER => 32,
-            RSDP_OLD => 28,
-            RSDP_NEW => 44,
-            _ => 8,
+            END => ("end", 8),
+            COMMAND_LINE => ("command line", 9),
+            LOADER => ("boot loader name", 9),
+            MODULE => ("module", 17),
+            MEMORY_MAP => ("memory map", 16),
+            FRAMEBUFFER => ("framebuffer", 32),
+            EFI_TABLE_32 => ("EFI system table", 12),
+            EFI_TABLE_64 => ("EFI system table", 16),
+            RSDP_OLD => ("old ACPI RSDP", 28),
+            RSDP_NEW => ("new ACPI RSDP", 44),
+            _ => ("unknown", 8),
         }
     }
 }
@@ -64,13 +61,17 @@ mod kind {
 ///
 /// # Errors
 /// A size below 16 bytes or above [`MAX_SIZE`].
-pub fn total_size(header: &[u8; 8]) -> Result<usize, BootInfoError> {
+pub fn total_size(header: &[u8; 8]) -> Result<usize, Problem> {
     let [a, b, c, d, ..] = *header;
-    let size = u32::from_le_bytes([a, b, c, d]);
-    match usize::try_from(size) {
-        Ok(bytes) if (16..=MAX_SIZE).contains(&bytes) => Ok(bytes),
-        _ => Err(BootInfoError::TotalSize(size)),
+    match u32::from_le_bytes([a, b, c, d]) as usize {
+        size if (16..=MAX_SIZE).contains(&size) => Ok(size),
+        size => Err(problem!("total size {size:#x} is not between 16 bytes and 1 MiB")),
     }
+}
+
+/// The fault of an information of which there are only `have` of `need` bytes.
+pub fn incomplete(have: usize, need: usize) -> Problem {
+    problem!("truncated: {have:#x} of {need:#x} bytes")
 }
 
 /// A tag that lies wholly inside the information.
@@ -86,41 +87,51 @@ struct Tag<'a> {
 
 impl<'a> Tag<'a> {
     /// The tag at `offset` of `info`, not smaller than its type demands.
-    fn at(info: &'a [u8], offset: usize) -> Result<Self, BootInfoError> {
+    fn at(info: &'a [u8], offset: usize) -> Result<Self, Problem> {
         let rest = info.get(offset..).unwrap_or(&[]);
-        let (Some(kind), Some(size)) = (u32_at(rest, 0), u32_at(rest, 4)) else {
-            return Err(BootInfoError::NoEndTag);
-        };
-        let minimum = kind::minimum(kind);
+        let (Some(kind), Some(size)) = (u32_at(rest, 0), u32_at(rest, 4)) else { return Err(problem!("no end tag")) };
+        let (name, minimum) = kind::known(kind);
         if size < minimum {
-            return Err(BootInfoError::TagTooShort { offset, kind, size, minimum });
+            return Err(problem!(
+                "{name} tag (type {kind}) at offset {offset:#x} has {size} bytes, needs at least {minimum}"
+            ));
         }
-        let too_long = BootInfoError::TagTooLong { offset, kind, size, left: rest.len() };
         // At most 1 MiB is left, so a size that would overflow here is too long.
-        let bytes = rest.get(..size as usize).ok_or(too_long)?;
-        let padded = rest.get(..bytes.len().next_multiple_of(8)).ok_or(too_long)?;
+        let bytes = rest.get(..size as usize);
+        let padded = bytes.and_then(|bytes| rest.get(..bytes.len().next_multiple_of(8)));
+        let Some((bytes, padded)) = bytes.zip(padded) else {
+            let left = rest.len();
+            return Err(problem!(
+                "{name} tag (type {kind}) at offset {offset:#x} is truncated: it has {size} bytes, {left} are left"
+            ));
+        };
         Ok(Self { offset, kind, bytes, padded })
     }
 
-    /// The tag as the crate's type. `None` never occurs for a tag made by `at`
-    /// from an aligned information.
-    fn structure(self) -> Option<&'a DynSizedStructure<TagHeader>> {
-        DynSizedStructure::ref_from_slice(self.padded).ok()
+    /// The tag as the crate's type, which only an information that is not aligned lacks.
+    fn structure(self) -> Result<&'a DynSizedStructure<TagHeader>, Problem> {
+        DynSizedStructure::ref_from_slice(self.padded).map_err(|_| problem!("does not start at a multiple of 8"))
     }
 
-    /// Turns the crate's text errors into ours.
-    fn text(self, text: Result<&'a str, StringError>) -> Result<&'a str, BootInfoError> {
+    /// The text in a tag; empty in one that has none.
+    fn text(self) -> Result<&'a str, Problem> {
+        let text = match self.kind {
+            kind::COMMAND_LINE => self.structure()?.cast::<CommandLineTag>().cmdline(),
+            kind::LOADER => self.structure()?.cast::<BootLoaderNameTag>().name(),
+            kind::MODULE => self.structure()?.cast::<ModuleTag>().cmdline(),
+            _ => Ok(""),
+        };
         let Self { offset, kind, .. } = self;
+        let place = format_args!("text in the {} tag (type {kind}) at offset {offset:#x}", kind::known(kind).0);
         text.map_err(|error| match error {
-            StringError::MissingNul(_) => BootInfoError::Unterminated { offset, kind },
-            StringError::Utf8(error) => BootInfoError::NotText { offset, kind, position: error.valid_up_to() },
+            StringError::MissingNul(_) => problem!("{place} has no terminating zero"),
+            StringError::Utf8(error) => problem!("{place} is not UTF-8 from byte {} on", error.valid_up_to()),
         })
     }
 
-    fn module(self) -> Result<Module<'a>, BootInfoError> {
-        let tag: &ModuleTag = self.structure().ok_or(BootInfoError::Misaligned)?.cast();
-        let command_line = self.text(tag.cmdline())?;
-        Ok(Module { start: tag.start_address().into(), end: tag.end_address().into(), command_line })
+    fn module(self) -> Result<Module<'a>, Problem> {
+        let tag: &ModuleTag = self.structure()?.cast();
+        Ok(Module { start: tag.start_address().into(), end: tag.end_address().into(), command_line: self.text()? })
     }
 }
 
@@ -145,7 +156,7 @@ pub struct Module<'a> {
     pub command_line: &'a str,
 }
 
-/// The screen that the boot loader set up.
+/// A screen that the boot loader has set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Framebuffer {
     /// Physical address of the first line.
@@ -166,80 +177,47 @@ pub struct Framebuffer {
 #[derive(Clone, Copy)]
 pub struct BootInfo<'a> {
     info: &'a [u8],
-    command_line: &'a str,
-    loader: &'a str,
     map: Map<'a>,
-    rsdp_old: Option<Tag<'a>>,
-    rsdp_new: Option<Tag<'a>>,
-    framebuffer: Option<Framebuffer>,
-    efi_system_table: Option<u64>,
 }
 
 impl<'a> BootInfo<'a> {
-    /// Checks a whole boot information, which starts at `bytes[0]`. Bytes after
-    /// its total size are ignored.
+    /// Checks a whole boot information, which starts at `bytes[0]`. Bytes after its total size are ignored.
     ///
     /// # Errors
-    /// Anything malformed in a tag that is read here, and a memory map without
-    /// usable memory.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, BootInfoError> {
+    /// Anything malformed in a tag that is read here, and a memory map without usable memory.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Problem> {
         if !bytes.as_ptr().addr().is_multiple_of(8) {
-            return Err(BootInfoError::Misaligned);
+            return Err(problem!("does not start at a multiple of 8"));
         }
-        let header = bytes.first_chunk().ok_or(BootInfoError::Incomplete { have: bytes.len(), need: 16 })?;
-        let need = total_size(header)?;
-        let info = bytes.get(..need).ok_or(BootInfoError::Incomplete { have: bytes.len(), need })?;
+        let need = total_size(bytes.first_chunk().ok_or_else(|| incomplete(bytes.len(), 16))?)?;
+        let info = bytes.get(..need).ok_or_else(|| incomplete(bytes.len(), need))?;
         check_tags(info)?;
+        let map = tags(info).find(|tag| tag.kind == kind::MEMORY_MAP);
+        let map = map.ok_or_else(|| problem!("no memory map: the boot loader must pass one"))?;
+        Ok(Self { info, map: Map::parse(map)? })
+    }
 
-        let first = |kind| tags(info).find(|tag| tag.kind == kind);
-        let map = match (first(kind::MEMORY_MAP), first(kind::EFI_MEMORY_MAP)) {
-            (Some(tag), _) => Map::parse(tag)?,
-            (None, Some(_)) if first(kind::EFI_BOOT_SERVICES).is_some() => {
-                return Err(BootInfoError::BootServicesActive);
-            }
-            (None, Some(tag)) => Map::parse(tag)?,
-            (None, None) => return Err(BootInfoError::NoMemoryMap),
-        };
-        let command_line = match first(kind::COMMAND_LINE).and_then(|tag| Some((tag, tag.structure()?))) {
-            Some((tag, structure)) => tag.text(structure.cast::<CommandLineTag>().cmdline())?,
-            None => "",
-        };
-        let loader = match first(kind::LOADER).and_then(|tag| Some((tag, tag.structure()?))) {
-            Some((tag, structure)) => tag.text(structure.cast::<BootLoaderNameTag>().name())?,
-            None => "",
-        };
-        Ok(Self {
-            info,
-            command_line,
-            loader,
-            map,
-            rsdp_old: first(kind::RSDP_OLD),
-            rsdp_new: first(kind::RSDP_NEW),
-            framebuffer: first(kind::FRAMEBUFFER).and_then(framebuffer),
-            efi_system_table: first(kind::EFI_TABLE_64)
-                .and_then(|tag| u64_at(tag.bytes, 8))
-                .or_else(|| first(kind::EFI_TABLE_32).and_then(|tag| u32_at(tag.bytes, 8)).map(u64::from)),
-        })
+    fn first(&self, kind: u32) -> Option<Tag<'a>> {
+        tags(self.info).find(|tag| tag.kind == kind)
     }
 
     /// The kernel's command line; empty if there is none.
     pub fn command_line(&self) -> &'a str {
-        self.command_line
+        self.first(kind::COMMAND_LINE).and_then(|tag| tag.text().ok()).unwrap_or("")
     }
 
     /// The boot loader's name; empty if it gives none.
     pub fn loader(&self) -> &'a str {
-        self.loader
+        self.first(kind::LOADER).and_then(|tag| tag.text().ok()).unwrap_or("")
     }
 
-    /// The memory map in the order given, without empty ranges. Ranges may
-    /// overlap each other, modules and the kernel. At least one is usable.
+    /// The memory map in the order given, without empty ranges. Ranges may overlap each other, modules and the kernel.
+    /// At least one is usable.
     pub fn memory(&self) -> impl Iterator<Item = MemoryArea> + Clone + use<'a> {
         self.map.areas()
     }
 
-    /// Ranges of the memory map that reach beyond 2^52, as the map gives them;
-    /// [`BootInfo::memory`] cuts them off there.
+    /// Ranges of the memory map that reach beyond 2^52, as the map gives them; [`BootInfo::memory`] cuts them off there.
     pub fn oversized_memory(&self) -> impl Iterator<Item = MemoryArea> + use<'a> {
         self.map.oversized()
     }
@@ -249,43 +227,48 @@ impl<'a> BootInfo<'a> {
         tags(self.info).filter(|tag| tag.kind == kind::MODULE).filter_map(|tag| tag.module().ok())
     }
 
-    /// The copy of the RSDP, from the new tag if there are both. `None` if the
-    /// boot loader passed none.
+    /// The copy of the RSDP, from the new tag if there are both. `None` if the boot loader passed none.
     ///
     /// # Errors
     /// No copy is valid: what is wrong with the preferred one.
-    pub fn rsdp(&self) -> Result<Option<Rsdp>, AcpiError> {
-        let read = |tag: Option<Tag<'a>>| tag.map(|tag| Rsdp::parse(tag.bytes.get(8..).unwrap_or(&[])));
-        match (read(self.rsdp_new), read(self.rsdp_old)) {
-            (Some(Ok(rsdp)), _) | (Some(Err(_)) | None, Some(Ok(rsdp))) => Ok(Some(rsdp)),
-            (Some(Err(error)), _) | (None, Some(Err(error))) => Err(error),
-            (None, None) => Ok(None),
+    pub fn rsdp(&self) -> Result<Option<Rsdp>, Problem> {
+        let copies = [kind::RSDP_NEW, kind::RSDP_OLD].map(|kind| self.first(kind));
+        let mut parsed = copies.into_iter().flatten().map(|tag| Rsdp::parse(tag.bytes.get(8..).unwrap_or(&[])));
+        match parsed.next() {
+            Some(Err(fault)) => parsed.find_map(Result::ok).ok_or(fault).map(Some),
+            preferred => preferred.transpose(),
         }
     }
 
     /// The screen, if the boot loader set one up.
     pub fn framebuffer(&self) -> Option<Framebuffer> {
-        self.framebuffer
+        let tag = self.first(kind::FRAMEBUFFER)?;
+        // The crate's getter for the type panics on a short palette: read it here.
+        let kind = *tag.bytes.get(29)?;
+        let tag: &FramebufferTag = tag.structure().ok()?.cast();
+        let (address, pitch, bpp) = (tag.address(), tag.pitch(), tag.bpp());
+        Some(Framebuffer { address, pitch, width: tag.width(), height: tag.height(), bpp, kind })
     }
 
     /// Physical address of the EFI system table, when started from EFI.
     pub fn efi_system_table(&self) -> Option<u64> {
-        self.efi_system_table
+        let wide = self.first(kind::EFI_TABLE_64).and_then(|tag| u64_at(tag.bytes, 8));
+        wide.or_else(|| u32_at(self.first(kind::EFI_TABLE_32)?.bytes, 8).map(u64::from))
     }
 }
 
-/// Checks the sequence of tags up to the end tag, and every module.
-fn check_tags(info: &[u8]) -> Result<(), BootInfoError> {
+/// Checks the sequence of tags up to the end tag, and every text and module.
+fn check_tags(info: &[u8]) -> Result<(), Problem> {
     let (mut offset, mut index) = (8, 0);
     loop {
         let tag = Tag::at(info, offset)?;
+        tag.text()?;
         match tag.kind {
             kind::END => return Ok(()),
             kind::MODULE => {
-                let module = tag.module()?;
-                if module.end < module.start {
-                    let (start, end) = (module.start as u32, module.end as u32);
-                    return Err(BootInfoError::ModuleBackwards { index, start, end });
+                let Module { start, end, .. } = tag.module()?;
+                if end < start {
+                    return Err(problem!("module {index} ends at {end:#x}, before its start at {start:#x}"));
                 }
                 index += 1;
             }
@@ -294,12 +277,4 @@ fn check_tags(info: &[u8]) -> Result<(), BootInfoError> {
         // A tag has at least 8 bytes, so this ends.
         offset += tag.padded.len();
     }
-}
-
-fn framebuffer(tag: Tag<'_>) -> Option<Framebuffer> {
-    // The crate's getter for the type panics on a short palette: read it here.
-    let kind = *tag.bytes.get(29)?;
-    let tag: &FramebufferTag = tag.structure()?.cast();
-    let (address, pitch, bpp) = (tag.address(), tag.pitch(), tag.bpp());
-    Some(Framebuffer { address, pitch, width: tag.width(), height: tag.height(), bpp, kind })
 }

@@ -1,27 +1,22 @@
 //! The headers of a program that is mapped in place from a module.
 //!
-//! [`Image::parse`] checks everything, so that mapping the segments' pages needs
-//! no further checks but the module's own alignment: file pages become virtual
-//! pages with the segment's rights, nothing is copied or cleared. Hence no bss,
-//! addresses congruent to file offsets, and no virtual page that two segments
-//! claim differently. What surrounds a segment in its first and last page is
-//! visible to the program.
-//!
-//! One page of the file that two segments map with different rights
-//! ([`Image::shared_frames`]) is allowed, as the interface always did; it can
-//! make a frame writable at one address and executable at another.
-//!
-//! Source: ELF-64 object file format 1.5; the classic interface's rules for
-//! the root program.
+//! Purpose: [`Image::parse`] checks everything, so that mapping the segments' pages needs no further checks but the
+//! module's own alignment: file pages become virtual pages with the segment's rights, nothing is copied or cleared.
+//! Invariants: no bss, addresses congruent to file offsets, and no virtual page that two segments claim differently.
+//! What surrounds a segment in its first and last page is visible to the program. One page of the file that two
+//! segments map with different rights ([`Image::shared_frames`]) is allowed, as the interface always did; it can make
+//! a frame writable at one address and executable at another.
+//! Concurrency: none; see the crate.
+//! Source: ELF-64 object file format 1.5; the classic interface's rules for the root program.
 
-mod error;
 #[cfg(test)]
 mod tests;
 
+use crate::Problem;
 use crate::bytes::{u16_at, u32_at, u64_at};
+use crate::problem::problem;
 use abi::address::PAGE_SIZE as PAGE;
 use core::fmt;
-pub use error::ElfError;
 
 /// First address that no segment may reach: the root program's communication
 /// buffer below the hypervisor information page in its largest form.
@@ -31,6 +26,8 @@ pub const MAX_HEADERS: u16 = 128;
 
 const FILE_HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
+/// Type of a segment that is loaded.
+const LOAD: u32 = 1;
 
 /// What a program may do with a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,28 +85,6 @@ fn common_page(a: (u64, u64), b: (u64, u64)) -> Option<u64> {
     (page < a.1.min(b.1)).then_some(page)
 }
 
-/// One page of the file that two segments map with different rights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SharedFrame {
-    /// The earlier segment.
-    pub first: Segment,
-    /// The later segment.
-    pub second: Segment,
-    /// File offset of the first such page.
-    pub offset: u64,
-}
-
-impl fmt::Display for SharedFrame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { first, second, offset } = self;
-        write!(
-            f,
-            "segments {} ({}) and {} ({}) share the file page at {offset:#x}: align segments to pages in the file",
-            first.index, first.rights, second.index, second.rights
-        )
-    }
-}
-
 /// A checked program file.
 #[derive(Clone, Copy)]
 pub struct Image<'a> {
@@ -119,19 +94,17 @@ pub struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    /// Checks a file of `file_length` bytes that begins with `header`, which
-    /// must hold all program headers.
+    /// Checks a file of `file_length` bytes that begins with `header`, which must hold all program headers.
     ///
     /// # Errors
     /// What keeps the file from being mapped in place, and how to change it.
-    pub fn parse(header: &'a [u8], file_length: u64) -> Result<Self, ElfError> {
+    pub fn parse(header: &'a [u8], file_length: u64) -> Result<Self, Problem> {
         let limit = file_length.min(header.len() as u64);
         // `limit` is at most the length of the slice.
         let header = header.get(..limit as usize).unwrap_or(header);
-        let headers = program_headers(header, limit)?;
-        let image = Self { headers, entry: u64_at(header, 24).unwrap_or(0) };
-        for segment in image.all_segments() {
-            check_segment(segment, file_length)?;
+        let image = Self { headers: program_headers(header)?, entry: u64_at(header, 24).unwrap_or(0) };
+        for (segment, memory_size) in image.loadable() {
+            check_segment(segment, memory_size, file_length)?;
         }
         image.check_together()?;
         Ok(image)
@@ -144,38 +117,55 @@ impl<'a> Image<'a> {
 
     /// The segments to map, without empty ones, in the order of the file.
     pub fn segments(&self) -> impl Iterator<Item = Segment> + Clone + use<'a> {
-        self.all_segments().map(|raw| raw.segment)
+        self.loadable().map(|(segment, _)| segment).filter(|segment| segment.size != 0)
     }
 
-    /// Pairs of segments of different rights that share a page of the file.
-    pub fn shared_frames(&self) -> impl Iterator<Item = SharedFrame> + use<'a> {
-        pairs(self.segments()).filter_map(|(first, second)| {
+    /// What is odd about segments of different rights that share a page of the file.
+    pub fn shared_frames(&self) -> impl Iterator<Item = Problem> + use<'a> {
+        pairs(self.segments()).filter(|(first, second)| first.rights != second.rights).filter_map(|(first, second)| {
             let offset = common_page(first.file_pages(), second.file_pages())?;
-            (first.rights != second.rights).then_some(SharedFrame { first, second, offset })
+            Some(problem!(
+                "segments {} ({}) and {} ({}) share the file page at {offset:#x}: align segments to pages in the file",
+                first.index,
+                first.rights,
+                second.index,
+                second.rights
+            ))
         })
     }
 
-    /// The loadable segments that have a size, not yet checked.
-    fn all_segments(&self) -> impl Iterator<Item = Raw> + Clone + use<'a> {
-        let headers = self.headers.chunks_exact(PROGRAM_HEADER).enumerate();
-        headers.filter_map(|(index, header)| Raw::new(index, header)).filter(|raw| raw.segment.size != 0)
+    /// The loadable segments with their sizes in memory, not yet checked.
+    fn loadable(&self) -> impl Iterator<Item = (Segment, u64)> + Clone + use<'a> {
+        self.headers.chunks_exact(PROGRAM_HEADER).enumerate().filter_map(|(index, header)| {
+            let (kind, flags) = (u32_at(header, 0)?, u32_at(header, 4)?);
+            let (offset, virt) = (u64_at(header, 8)?, u64_at(header, 16)?);
+            let rights = Rights { read: flags & 4 != 0, write: flags & 2 != 0, execute: flags & 1 != 0 };
+            let segment = Segment { index, virt, offset, size: u64_at(header, 32)?, rights };
+            (kind == LOAD).then_some((segment, u64_at(header, 40)?))
+        })
     }
 
-    fn check_together(&self) -> Result<(), ElfError> {
+    fn check_together(&self) -> Result<(), Problem> {
         if self.segments().next().is_none() {
-            return Err(ElfError::NoSegment);
+            return Err(problem!("no loadable segment"));
         }
         for (first, second) in pairs(self.segments()) {
             let same = first.rights == second.rights
                 && first.virt.wrapping_sub(first.offset) == second.virt.wrapping_sub(second.offset);
             if let Some(page) = common_page(first.pages(), second.pages()).filter(|_| !same) {
-                return Err(ElfError::Overlap { first: first.index, second: second.index, page });
+                return Err(problem!(
+                    "segments {} and {} share the page {page:#x} with different rights or contents: align segments to \
+                     pages",
+                    first.index,
+                    second.index
+                ));
             }
         }
         let entry = self.entry;
         let holds_entry =
             |segment: Segment| segment.rights.execute && entry >= segment.virt && entry - segment.virt < segment.size;
-        if self.segments().any(holds_entry) { Ok(()) } else { Err(ElfError::Entry(entry)) }
+        let held = self.segments().any(holds_entry);
+        held.then_some(()).ok_or_else(|| problem!("entry point {entry:#x} is in no executable segment"))
     }
 }
 
@@ -187,80 +177,68 @@ fn pairs(segments: impl Iterator<Item = Segment> + Clone) -> impl Iterator<Item 
         .flat_map(move |(index, first)| later.clone().skip(index + 1).map(move |second| (first, second)))
 }
 
-/// A loadable segment as the file gives it; `segment.size` is the larger of
-/// its two sizes.
-#[derive(Clone, Copy)]
-struct Raw {
-    segment: Segment,
-    file_size: u64,
-    memory_size: u64,
-}
-
-impl Raw {
-    /// The program header, if it is of type `PT_LOAD`.
-    fn new(index: usize, header: &[u8]) -> Option<Self> {
-        let (kind, flags) = (u32_at(header, 0)?, u32_at(header, 4)?);
-        let (offset, virt) = (u64_at(header, 8)?, u64_at(header, 16)?);
-        let (file_size, memory_size) = (u64_at(header, 32)?, u64_at(header, 40)?);
-        let rights = Rights { read: flags & 4 != 0, write: flags & 2 != 0, execute: flags & 1 != 0 };
-        let segment = Segment { index, virt, offset, size: file_size.max(memory_size), rights };
-        (kind == 1).then_some(Self { segment, file_size, memory_size })
+/// Checks the file header and finds the program headers in the first bytes of the file.
+fn program_headers(header: &[u8]) -> Result<&[u8], Problem> {
+    let limit = header.len();
+    if let Some(magic) = header.first_chunk::<4>().filter(|&magic| magic != b"\x7fELF") {
+        let found = magic.escape_ascii();
+        return Err(problem!("not an ELF file: it begins with \"{found}\"; give an uncompressed x86-64 ELF file"));
     }
-}
-
-/// Checks the file header and finds the program headers in the first `limit`
-/// bytes of the file.
-fn program_headers(header: &[u8], limit: u64) -> Result<&[u8], ElfError> {
-    if let Some(&magic) = header.first_chunk()
-        && magic != *b"\x7fELF"
-    {
-        return Err(ElfError::NotElf(magic));
+    if limit < FILE_HEADER {
+        return Err(problem!("not an ELF file: it has {limit} bytes, an ELF header {FILE_HEADER}"));
     }
-    let Some(ident) = header.get(..FILE_HEADER) else { return Err(ElfError::Short(limit)) };
-    let byte = |offset: usize| ident.get(offset).copied().unwrap_or(0);
-    let half = |offset| u16_at(ident, offset).unwrap_or(0);
-    if byte(4) != 2 {
-        return Err(ElfError::Class(byte(4)));
+    let byte = |offset: usize| header.get(offset).copied().unwrap_or(0);
+    let half = |offset| u16_at(header, offset).unwrap_or(0);
+    let (start, size, count) = (u64_at(header, 32).unwrap_or(0), half(54), half(56));
+    match (byte(4), byte(5), half(16), half(18)) {
+        (2, 1, 2, 62) => {}
+        (2, 1, 2, machine) => return Err(problem!("ELF machine {machine}, needs 62 (x86-64): build it for x86-64")),
+        (2, 1, kind, _) => {
+            return Err(problem!(
+                "ELF type {kind}, needs 2 (executable): link it, not position-independent but at a fixed address \
+                 (-no-pie)"
+            ));
+        }
+        (2, order, ..) => return Err(problem!("ELF byte order {order}, needs 1 (little-endian)")),
+        (class, ..) => return Err(problem!("ELF class {class}, needs 2 (64 bits): build it for x86-64")),
     }
-    if byte(5) != 1 {
-        return Err(ElfError::ByteOrder(byte(5)));
-    }
-    if half(16) != 2 {
-        return Err(ElfError::Type(half(16)));
-    }
-    if half(18) != 62 {
-        return Err(ElfError::Machine(half(18)));
-    }
-    let (start, size, count) = (u64_at(ident, 32).unwrap_or(0), half(54), half(56));
-    if count == 0 {
-        return Err(ElfError::NoSegment);
-    }
-    if usize::from(size) != PROGRAM_HEADER {
-        return Err(ElfError::HeaderSize(size));
+    if count != 0 && usize::from(size) != PROGRAM_HEADER {
+        return Err(problem!("program headers of {size} bytes, needs {PROGRAM_HEADER}"));
     }
     if count > MAX_HEADERS {
-        return Err(ElfError::TooManyHeaders(count));
+        return Err(problem!("{count} program headers, at most {MAX_HEADERS} are accepted"));
     }
     let end = start.saturating_add(u64::from(count) * PROGRAM_HEADER as u64);
     let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
-    range.and_then(|(start, end)| header.get(start..end)).ok_or(ElfError::HeadersTooFar { end, limit })
+    range.and_then(|(start, end)| header.get(start..end)).ok_or_else(|| {
+        problem!("program headers end at {end:#x}, beyond the {limit:#x} bytes looked at: truncated or misplaced")
+    })
 }
 
 /// Checks one segment on its own.
-fn check_segment(raw: Raw, file_length: u64) -> Result<(), ElfError> {
-    let Raw { segment: Segment { index: segment, virt, offset, size, .. }, file_size, memory_size } = raw;
-    if file_size != memory_size {
-        return Err(ElfError::Bss { segment, memory_size, file_size });
+fn check_segment(segment: Segment, memory_size: u64, file_length: u64) -> Result<(), Problem> {
+    let Segment { index, virt, offset, size, .. } = segment;
+    if size != memory_size {
+        return Err(problem!(
+            "segment {index} has a bss (memory size {memory_size:#x}, file size {size:#x}): link it into .data"
+        ));
     }
     let end = offset.saturating_add(size);
+    if size == 0 {
+        return Ok(());
+    }
     if end > file_length || end == u64::MAX {
-        return Err(ElfError::Truncated { segment, end, file_size: file_length });
+        return Err(problem!("truncated: segment {index} ends at {end:#x}, the file has {file_length:#x} bytes"));
     }
     if virt % PAGE != offset % PAGE {
-        return Err(ElfError::Misaligned { segment, virt, offset });
+        return Err(problem!(
+            "segment {index}: address {virt:#x} and file offset {offset:#x} differ modulo 0x1000: align it to a page"
+        ));
     }
     if virt.checked_add(size).is_none_or(|end| end > USER_END) {
-        return Err(ElfError::OutsideUserRange { segment, virt, size });
+        return Err(problem!(
+            "segment {index} at {virt:#x} of size {size:#x} ends beyond {USER_END:#x}: link it lower"
+        ));
     }
     Ok(())
 }

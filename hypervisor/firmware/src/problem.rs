@@ -1,0 +1,54 @@
+//! What is wrong with an input, as a sentence.
+//!
+//! Purpose: one error for all parsers. Nobody acts on the kind of a fault, somebody reads it: it says what was found
+//! where, with numbers, and what to do if that is not obvious. The caller puts the subject in front ("ACPI: ").
+//! Invariants: small enough to be returned by value; a sentence that does not fit ends in " ...".
+//! Concurrency: a plain value.
+//! Source: none needed.
+
+use arrayvec::ArrayString;
+use core::fmt::{self, Write};
+
+/// Bytes of the longest sentence.
+const LENGTH: usize = 112;
+/// What stands at the end of a longer one.
+const CUT: &str = " ...";
+
+/// A fault or an oddity of an input, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem(ArrayString<LENGTH>);
+
+impl Problem {
+    pub(crate) fn new(words: fmt::Arguments<'_>) -> Self {
+        let mut text = ArrayString::new();
+        if text.write_fmt(words).is_err() {
+            text.truncate((0..=LENGTH - CUT.len()).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0));
+            text.push_str(CUT);
+        }
+        Self(text)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl core::error::Error for Problem {}
+
+/// A [`Problem`] from a format string and its arguments.
+macro_rules! problem {
+    ($($words:tt)*) => { $crate::problem::Problem::new(format_args!($($words)*)) };
+}
+pub(crate) use problem;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_sentence_that_is_too_long_is_cut_visibly() {
+        let text = problem!("{:>108}{}{}", "é", "öl", "tail").to_string();
+        assert_eq!((text.len(), &text[107..]), (111, " ..."));
+        assert_eq!(problem!("{:>112}", 1).to_string().len(), 112);
+    }
+}
