@@ -64,12 +64,11 @@ application_entry:
     mov edx, ebx
     shr edx, 24
 2:  lea rsi, [rip + {MAILBOX}]
-    cmp [rsi + {EXPECTED}], edx
+    mov eax, edx
+    mov ecx, -1
+    lock cmpxchg [rsi + {EXPECTED}], ecx            // claims the offer if it is for this core; nobody else can then
     jne 3f
-    xor eax, eax
-    xchg [rsi + {ROOT}], rax                        // claims the start; nobody else can
-    test rax, rax
-    jz 3f
+    mov rax, [rsi + {ROOT}]
     mov cr3, rax
     mov rsp, {STACK_TOP}
     xor ebp, ebp

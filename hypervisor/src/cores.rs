@@ -136,7 +136,8 @@ pub fn start_others(listed: &[ListedCore], machine: &MachineTables, page: PhysAd
                 announce(id, core);
                 continue;
             }
-            Answer::None => release_core(&tables, &pages),
+            // SAFETY: it did not claim the offer, which is withdrawn.
+            Answer::None => unsafe { release_core(&tables, &pages) },
             // It may still run on its tables: they stay its own.
             Answer::Silent => {}
         }

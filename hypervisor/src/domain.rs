@@ -7,11 +7,10 @@
 //! Concurrency: the root domain runs on the boot core only; its fields are atomics or never change.
 //! Source: design plan §3; interface §7; lecture D:281-311.
 use crate::log::warning;
-use crate::tables::{self, Error};
+use crate::tables::{self, Error, HARDWARE};
 use crate::{pool, stop};
 use abi::{PhysAddr, VirtAddr};
 use arch::frame::Frame;
-use arch::pool::Hardware;
 use capability::{port, window::Range};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -40,15 +39,20 @@ pub struct Context(UnsafeCell<Frame>);
 unsafe impl core::marker::Sync for Context {}
 
 impl Context {
-    /// A context that starts with these registers.
-    pub const fn new(frame: Frame) -> Self {
-        Self(UnsafeCell::new(frame))
+    /// A context that starts at `entry` in ring 3 with this stack pointer and first argument. `None` if `entry` is not
+    /// in the user range.
+    pub fn new(entry: VirtAddr, stack: u64, argument: u64) -> Option<Self> {
+        let frame = Frame { rdi: argument, ..Frame::user(entry.get(), stack) };
+        entry.is_user().then_some(Self(UnsafeCell::new(frame)))
     }
 
     /// Runs the context on this core.
-    pub fn run(&self) -> ! {
-        // SAFETY: the context lives for ever and runs on this core only; its frame was made by `Frame::user` with an
-        // instruction pointer that was checked, see the header.
+    ///
+    /// # Safety
+    /// It runs on this core only, and its address space is loaded.
+    pub unsafe fn run(&'static self) -> ! {
+        // SAFETY: the context lives for ever and runs on this core only; its frame was made by `new`, with the segments of
+        // ring 3 and an instruction pointer that was checked.
         unsafe {
             arch::descriptors::set_frame(self.0.get());
             arch::entry::leave(self.0.get())
@@ -75,10 +79,10 @@ impl Domain {
         if !virt.is_user() {
             return false;
         }
-        match space::sync(&Hardware, &self.master, &self.local, virt, &mut pool::table) {
-            Ok(Sync::Installed) => space::allows(&Hardware, &self.master, virt, rights),
+        match space::sync(&HARDWARE, &self.master, &self.local, virt, &mut pool::table) {
+            Ok(Sync::Installed) => space::allows(&HARDWARE, &self.master, virt, rights),
             // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7).
-            Ok(Sync::Current) => space::allows(&Hardware, &self.local, virt, rights),
+            Ok(Sync::Current) => space::allows(&HARDWARE, &self.local, virt, rights),
             Ok(Sync::Absent) => false,
             Err(error) => {
                 warning!("no table for a page fault at {virt}: {error:?}");
@@ -137,5 +141,5 @@ pub fn root_died(why: core::fmt::Arguments<'_>) -> ! {
 pub fn map_user(master: &Table<Host>, virt: u64, phys: PhysAddr, size: u64, rights: Attributes) -> Result<(), Error> {
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = memory::table::Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
-    master.map(&Hardware, mapping, &mut pool::table)
+    master.map(&HARDWARE, mapping, &mut pool::table)
 }

@@ -8,9 +8,11 @@
 use crate::log::{debug, info, warning};
 use crate::physical::FirmwareMemory;
 use crate::pool;
+use abi::address::PHYS_BITS;
 use arch::clock::Reference;
-use firmware::acpi_tables::{AcpiError, Core, Fadt, Madt, Register, Rsdp, Tables};
-use firmware::boot_info::BootInfo;
+use firmware::Problem;
+use firmware::acpi_tables::{Core, Fadt, Madt, Register, Rsdp, Tables};
+use firmware::boot_info::{AVAILABLE, BootInfo, MemoryArea};
 use firmware::physical::PhysicalMemory;
 use memory::frames::Order;
 
@@ -43,14 +45,14 @@ pub struct Machine {
 ///
 /// # Errors
 /// A table that is needed is broken.
-pub fn read(boot: &BootInfo<'_>, boot_apic_id: u32, largest_id: u32, limit: u32) -> Result<Machine, AcpiError> {
+pub fn read(boot: &BootInfo<'_>, boot_apic_id: u32, largest_id: u32, limit: u32) -> Result<Machine, Problem> {
     let memory = FirmwareMemory(boot);
     let rsdp = match boot.rsdp()? {
         Some(rsdp) => Ok(rsdp),
         None => Rsdp::search(&memory),
     };
     let tables = match rsdp {
-        Ok(rsdp) => Tables::open(&memory, &rsdp)?,
+        Ok(rsdp) => Tables::open(&memory, rsdp)?,
         Err(error) => {
             warning!("ACPI: {error}; using the boot core only");
             let alone = ListedCore { apic_id: boot_apic_id, acpi_id: 0 };
@@ -63,19 +65,24 @@ pub fn read(boot: &BootInfo<'_>, boot_apic_id: u32, largest_id: u32, limit: u32)
     let madt = tables.madt()?;
     let cores = cores(&madt, boot_apic_id, largest_id, limit);
     for io_apic in madt.io_apics() {
+        let base = u64::from(io_apic.address);
+        // SAFETY: `registers` found no memory there, and the firmware says what it is.
+        if registers(boot, "I/O APIC", base, 0x20) && !unsafe { arch::io_apic::mask_all(base) } {
+            warning!("I/O APIC {}: cannot be masked", io_apic.id);
+        }
         info!("I/O APIC {}: address {:#x}, first interrupt {}", io_apic.id, io_apic.address, io_apic.gsi_base);
     }
     for entry in madt.overrides() {
         debug!("interrupt override: {entry:?}");
     }
     let fadt = tables.fadt()?;
-    let hpet = tables.hpet()?.map(|hpet| hpet.base);
+    let hpet = tables.hpet()?.filter(|&base| registers(boot, "HPET", base, 0x400));
     if let Some(mcfg) = tables.mcfg()? {
         for segment in mcfg.segments() {
             info!("PCI segment {} configuration at {:#x}", segment.segment, segment.base);
         }
     }
-    Ok(Machine { cores, fadt, hpet, rsdt: tables.rsdt_address(), xsdt: tables.xsdt_address() })
+    Ok(Machine { cores, fadt, hpet, rsdt: tables.rsdp.rsdt, xsdt: tables.rsdp.xsdt })
 }
 
 fn cores<M: PhysicalMemory>(
@@ -113,9 +120,20 @@ fn list(count: usize, make: impl FnMut(usize) -> ListedCore) -> &'static [Listed
     arch::pool::place(frame, count, make).unwrap_or(&[])
 }
 
+/// Whether `size` bytes at `base` can be device registers: aligned, and not in usable memory.
+fn registers(boot: &BootInfo<'_>, what: &str, base: u64, size: u64) -> bool {
+    let usable = |area: MemoryArea| area.kind == AVAILABLE && base < area.base + area.length && base + size > area.base;
+    let plausible = base.is_multiple_of(16) && base < 1 << PHYS_BITS && !boot.memory().any(usable);
+    if !plausible {
+        warning!("ACPI: the {what} cannot be at {base:#x}; it is not used");
+    }
+    plausible
+}
+
 /// The clock to calibrate with: HPET, else PM timer, else the interval timer.
 pub fn reference(machine: &Machine) -> Reference {
-    if let Some(hpet) = machine.hpet.and_then(Reference::hpet) {
+    // SAFETY: `registers` found no memory there.
+    if let Some(hpet) = machine.hpet.and_then(|base| unsafe { Reference::hpet(base) }) {
         return hpet;
     }
     match machine.fadt.as_ref().and_then(|fadt| fadt.pm_timer) {

@@ -34,6 +34,7 @@ use arch::boot::{BootTable, BootTables};
 use arch::features::Features;
 use arch::window::{self, View};
 use arch::{control, cpu, descriptors, pic};
+use firmware::Problem;
 use firmware::boot_info::{self, BootInfo};
 use information::Facts;
 use memory::format::Attributes;
@@ -57,10 +58,10 @@ extern "C" fn kernel_start(information: u32) -> ! {
     settings::start_log();
     pic::silence();
     let address = PhysAddr::truncate(u64::from(information));
-    let view = boot_information(address).unwrap_or_else(|error| return_error(format_args!("{error}")));
+    let view = boot_information(address).unwrap_or_else(|error| return_error(format_args!("boot information: {error}")));
     // SAFETY: the boot loader is done with it, and the pool keeps clear of it.
     let bytes = unsafe { view.bytes() };
-    let boot = BootInfo::parse(bytes).unwrap_or_else(|error| return_error(format_args!("{error}")));
+    let boot = BootInfo::parse(bytes).unwrap_or_else(|error| return_error(format_args!("boot information: {error}")));
     bring_up(&features, boot, Region::from_length(address.get(), bytes.len() as u64))
 }
 
@@ -69,8 +70,8 @@ fn return_error(why: core::fmt::Arguments<'_>) -> ! {
 }
 
 /// Shows the boot information at `address`.
-fn boot_information(address: PhysAddr) -> Result<View, boot_info::BootInfoError> {
-    let incomplete = |need| boot_info::BootInfoError::Incomplete { have: 0, need };
+fn boot_information(address: PhysAddr) -> Result<View, Problem> {
+    let incomplete = |need| boot_info::incomplete(0, need);
     let header = View::new(address, 8, Attributes::READ).ok_or(incomplete(8))?;
     // SAFETY: as in `kernel_start`.
     let first = unsafe { header.bytes() }.first_chunk().ok_or(incomplete(8))?;
@@ -91,7 +92,8 @@ fn bring_up(features: &Features, boot: BootInfo<'_>, information: Region) -> ! {
     let machine = machine::read(&boot, features.apic_id, largest_id, limit);
     let machine = machine.unwrap_or_else(|error| return_error(format_args!("ACPI: {error}")));
 
-    apic::choose(if by_msr { Interface::Msr } else { Interface::Page });
+    // SAFETY: `by_msr` needs x2APIC, and otherwise the tables built next map the page before `start_boot_core` uses it.
+    unsafe { apic::choose(if by_msr { Interface::Msr } else { Interface::Page }) };
     let local_apic = (!by_msr).then(|| PhysAddr::truncate(apic::base()));
     let (stack, interrupt_stacks, local) = arch::boot::boot_core_pages();
     let shared = MachineTables::build((PhysAddr::truncate(plan.pool.start), plan.pool.length()), local_apic);
@@ -126,7 +128,7 @@ fn bring_up(features: &Features, boot: BootInfo<'_>, information: Region) -> ! {
     cores::start_others(machine.cores, &shared, PhysAddr::truncate(plan.trampoline));
     cores::check_timers();
     #[cfg(feature = "selftest")]
-    if let Some(name) = options.provoke {
+    if let Some(name) = firmware::options::Options::parse(boot.command_line(), |_| {}).provoke {
         provoke::fail(name);
     }
     let facts = Facts { boot, machine: &machine, features, plan: &plan };

@@ -147,7 +147,10 @@ pub fn zeroed(order: Order) -> Result<Frame<Clean>, OutOfMemory> {
 
 /// Gives back the block at `start`, which [`address`] named and nothing refers to any more. A defect of the kernel's
 /// accounting is reported, and the block is lost.
-pub fn release(start: PhysAddr) {
+///
+/// # Safety
+/// Nothing refers to the block any more: no table entry, no object, no processor.
+pub unsafe fn release(start: PhysAddr) {
     let Some((frames, quota)) = FRAMES.get().zip(QUOTA.get()) else { return };
     let number = FrameNumber::new(arch::pool::number(start).unwrap_or(u32::MAX));
     let on_free = if POISON.load(Ordering::Relaxed) { OnFree::Poison } else { OnFree::Keep };

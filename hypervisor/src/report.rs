@@ -22,13 +22,21 @@ pub fn name(vector: u64) -> (&'static str, &'static str) {
     }
 }
 
+/// Counts reports of this core: a fault within a report ends the machine, and one within that ends the core silently.
+pub fn begin() {
+    let faults = &percpu::this().local.faults;
+    faults.set(faults.get() + 1);
+    match faults.get() {
+        1 => {}
+        2 => stop::machine(stop::FAULT, format_args!("a fault within a fault report")),
+        _ => arch::cpu::halt(),
+    }
+}
+
 /// Reports a fault in ring 0 and stops the machine.
 pub fn kernel_fault(frame: &Frame) -> ! {
     let local = &percpu::this().local;
-    local.faults.set(local.faults.get() + 1);
-    if local.faults.get() > 1 {
-        stop::machine(stop::FAULT, format_args!("a fault within a fault report"));
-    }
+    begin();
     let (short, long) = name(frame.vector);
     error!("kernel fault: {short} {long} at rip={:#x}, core {}", frame.rip, local.id.get());
     let address = arch::cpu::fault_address();
@@ -79,8 +87,8 @@ fn registers(frame: &Frame) {
 
 /// Shows the stack from `pointer` on, as far as it lies in the kernel stack of this core.
 pub fn stack(pointer: u64) {
-    let start = pointer.next_multiple_of(8).max(layout::STACK_BOTTOM);
-    let end = layout::STACK_TOP.min(start.saturating_add(WORDS * 8));
+    let start = pointer.clamp(layout::STACK_BOTTOM, layout::STACK_TOP).next_multiple_of(8);
+    let end = layout::STACK_TOP.min(start + WORDS * 8);
     let mut row = start;
     while row + 32 <= end {
         let word = |index: u64| {

@@ -9,12 +9,12 @@ use crate::domain::{self, Context, map_user};
 use crate::information::{self, Facts};
 use crate::log::{info, warning};
 use crate::pool;
-use crate::tables::{CoreTables, Error, MachineTables};
+use crate::tables::{CoreTables, Error, HARDWARE, MachineTables};
 use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
-use abi::{PhysAddr, address::PAGE_SIZE};
-use arch::frame::Frame;
+use abi::{PhysAddr, VirtAddr, address::PAGE_SIZE};
 use arch::window::View;
-use firmware::elf::{ElfError, Image, Rights, Segment};
+use firmware::Problem;
+use firmware::elf::{Image, Rights, Segment};
 use memory::format::{Attributes, Host};
 use memory::frames::{Order, OutOfMemory};
 use memory::plan;
@@ -31,7 +31,7 @@ pub enum RootError {
     /// The module lies outside usable memory, or over the kernel.
     NotMemory(u64, u64),
     /// It is not a program that can be mapped.
-    Elf(ElfError),
+    Elf(Problem),
     /// Tables or pages could not be had.
     Memory(Error),
 }
@@ -48,6 +48,9 @@ impl core::fmt::Display for RootError {
                 )
             }
             Self::Elf(error) => write!(f, "root program: {error}"),
+            Self::Memory(MapError::Occupied(page)) => {
+                write!(f, "root program: two segments want the page at {page}; align segments to pages")
+            }
             Self::Memory(error) => write!(f, "no kernel memory for the root program ({error:?}); raise kernel-memory="),
         }
     }
@@ -110,16 +113,18 @@ pub fn start(
     let local = machine.space(core)?;
     let root = local.root();
     domain::make_root(master, local, utcb);
-    let mut frame = Frame::user(entry, HIP_ADDRESS);
-    frame.rdi = u64::from(percpu::this().local.id.get());
-    let frame_page = pool::zeroed(Order::PAGE)?;
-    let context = arch::pool::place(frame_page, 1, |_| Context::new(frame)).and_then(<[Context]>::first);
+    let core_number = u64::from(percpu::this().local.id.get());
+    let context = Context::new(VirtAddr::new(entry), HIP_ADDRESS, core_number);
+    let mut context = Some(context.ok_or(RootError::NotMemory(entry, entry))?);
+    let page = pool::zeroed(Order::PAGE)?;
+    let context = arch::pool::place(page, 1, |_| context.take()).and_then(<[_]>::first);
     info!("root program: {length} bytes at {start}, entry {entry:#x}");
     // SAFETY: the domain's tables share all kernel entries of this core.
     unsafe { arch::cpu::load_root(root) };
     match context {
-        Some(context) => context.run(),
-        None => Err(OutOfMemory::Pool.into()),
+        // SAFETY: it was just made for this core, whose tables for the domain were just loaded.
+        Some(Some(context)) => unsafe { context.run() },
+        _ => Err(OutOfMemory::Pool.into()),
     }
 }
 
@@ -129,5 +134,13 @@ fn map_segment(master: &Table<Host>, file: PhysAddr, segment: &Segment) -> Resul
     let mut rights = Attributes::READ;
     rights.set(Attributes::WRITE, write);
     rights.set(Attributes::EXECUTE, execute);
-    map_user(master, virt, file.offset(offset), end - virt, rights)
+    // A page in which one segment of these rights ends and the next begins is mapped already.
+    let (mut virt, mut file) = (virt, file.offset(offset));
+    if let Some((shown, attributes, _)) = master.lookup(&HARDWARE, VirtAddr::new(virt))
+        && shown == file
+        && attributes == rights | Attributes::USER
+    {
+        (virt, file) = (virt + PAGE_SIZE, file.offset(PAGE_SIZE));
+    }
+    map_user(master, virt, file, end - virt, rights)
 }

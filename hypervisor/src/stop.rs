@@ -2,12 +2,12 @@
 //!
 //! Purpose: say why, tell an emulator, halt.
 //! Invariants: never returns; works from any state in which the log works.
-//! Concurrency: the core that calls it halts; the others have nothing to run, or are halted by the emulator.
+//! Concurrency: the core that calls it halts, after it has told the others to with an NMI.
 //! Source: design plan §5; QEMU isa-debug-exit; Bochs port 0x8900.
 use crate::log::error;
 use arch::port::Port;
 use core::fmt;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Status of a machine that cannot start or go on.
 pub const BROKEN: u8 = 1;
@@ -22,8 +22,19 @@ pub fn use_exit_port(port: u16) {
     EXIT_PORT.store(u32::from(port), Ordering::Relaxed);
 }
 
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the machine is being stopped: then an NMI is the request to halt.
+pub fn stopping() -> bool {
+    STOPPING.load(Ordering::Acquire)
+}
+
 /// Ends the machine with `status`, which is not 0, because of `why`.
 pub fn machine(status: u8, why: fmt::Arguments<'_>) -> ! {
+    STOPPING.store(true, Ordering::Release);
+    if crate::cores::running().len() > 1 {
+        arch::apic::send_nmi_to_others();
+    }
     error!("machine stops: status {status} ({why})");
     arch::serial::drain();
     if let Ok(port) = u16::try_from(EXIT_PORT.load(Ordering::Relaxed)) {

@@ -53,6 +53,10 @@ pub struct CoreTables {
 /// Why tables could not be built.
 pub type Error = MapError<OutOfMemory>;
 
+/// The processor's view of tables. This module and `domain` name frames that they allocated as tables, and no others.
+// SAFETY: see above: every table comes from `pool::table` or a directory entry that names one.
+pub const HARDWARE: Hardware = unsafe { Hardware::new() };
+
 const RW: Attributes = Attributes::READ.union(Attributes::WRITE).union(Attributes::GLOBAL);
 /// Leaf tables of the temporal window: 8 of 2 MiB.
 const WINDOW_TABLES: u64 = layout::WINDOW_SIZE >> 21;
@@ -61,7 +65,7 @@ const WINDOW_TABLES: u64 = layout::WINDOW_SIZE >> 21;
 pub const WINDOW_PAGES: u32 = (layout::WINDOW_SIZE / PAGE_SIZE) as u32;
 
 fn map(table: &Table<Host>, virt: u64, phys: PhysAddr, size: u64, attributes: Attributes) -> Result<(), Error> {
-    table.map(&Hardware, Mapping { virt: VirtAddr::new(virt), phys, size, attributes }, &mut pool::table)
+    table.map(&HARDWARE, Mapping { virt: VirtAddr::new(virt), phys, size, attributes }, &mut pool::table)
 }
 
 fn frame(order: Order) -> Result<PhysAddr, Error> {
@@ -84,7 +88,7 @@ impl MachineTables {
             map(&table, start.get(), boot::image_phys(start), end.get() - start.get(), attributes)?;
         }
         map(&table, layout::POOL_BASE, pool.0, pool.1, RW)?;
-        let template = table.descend(&Hardware, VirtAddr::new(layout::GIB_510), 2, &mut pool::table)?;
+        let template = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut pool::table)?;
         let ones = pool::zeroed(Order::PAGE).map_err(MapError::NoTable)?;
         // SAFETY: the frame was just handed out to us.
         unsafe { arch::pool::fill(ones.number().get(), 0, u64::MAX) };
@@ -97,9 +101,9 @@ impl MachineTables {
     /// The pool is exhausted.
     pub fn core(&self, pages: CorePages) -> Result<CoreTables, Error> {
         let table = Table::<Host>::new(frame(Order::PAGE)?);
-        let directory_510 = table.descend(&Hardware, VirtAddr::new(layout::GIB_510), 2, &mut pool::table)?;
+        let directory_510 = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut pool::table)?;
         for index in 0..VirtAddr::new(layout::CORE_LOCAL).index(2) {
-            Hardware.write(directory_510, index, Hardware.read(self.template, index));
+            HARDWARE.write(directory_510, index, HARDWARE.read(self.template, index));
         }
         map(&table, layout::STACK_BOTTOM, pages.stack, layout::STACK_PAGES * PAGE_SIZE, RW)?;
         let size = layout::INTERRUPT_STACK_PAGES * PAGE_SIZE;
@@ -123,8 +127,8 @@ impl MachineTables {
     /// The pool is exhausted.
     pub fn space(&self, core: &CoreTables) -> Result<Table<Host>, Error> {
         let table = Table::<Host>::new(frame(Order::PAGE)?);
-        let pointers = table.descend(&Hardware, VirtAddr::new(layout::GIB_510), 3, &mut pool::table)?;
-        Hardware.write(pointers, VirtAddr::new(layout::GIB_510).index(3), Host::table(core.directory_510));
+        let pointers = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 3, &mut pool::table)?;
+        HARDWARE.write(pointers, VirtAddr::new(layout::GIB_510).index(3), Host::table(core.directory_510));
         self.fill_511(&table, core)?;
         Ok(table)
     }
@@ -134,18 +138,21 @@ impl MachineTables {
         for page in 0..3 {
             map(table, layout::IO_BITMAP + page * PAGE_SIZE, self.ones, PAGE_SIZE, Attributes::READ)?;
         }
-        let directory = table.descend(&Hardware, VirtAddr::new(layout::WINDOW), 2, &mut pool::table)?;
+        let directory = table.descend(&HARDWARE, VirtAddr::new(layout::WINDOW), 2, &mut pool::table)?;
         for (index, leaf) in (0..WINDOW_TABLES).zip(VirtAddr::new(layout::WINDOW).index(2)..) {
-            Hardware.write(directory, leaf, Host::table(core.window.offset(index * PAGE_SIZE)));
+            HARDWARE.write(directory, leaf, Host::table(core.window.offset(index * PAGE_SIZE)));
         }
         Ok(())
     }
 }
 
 /// Gives back all frames of a core that did not come up.
-pub fn release_core(core: &CoreTables, pages: &CorePages) {
+///
+/// # Safety
+/// The core has not loaded these tables, and never will.
+pub unsafe fn release_core(core: &CoreTables, pages: &CorePages) {
     let table = |table: PhysAddr, virt: u64, level: u32| match Host::decode(
-        Hardware.read(table, VirtAddr::new(virt).index(level)),
+        HARDWARE.read(table, VirtAddr::new(virt).index(level)),
         level,
     ) {
         Entry::Table(next) => Some(next),
@@ -160,7 +167,8 @@ pub fn release_core(core: &CoreTables, pages: &CorePages) {
     let tables = [Some(core.root), pointers, Some(core.directory_510), directory_511, Some(core.window)];
     let blocks = [Some(pages.stack), Some(pages.interrupt_stacks), Some(pages.local)];
     for frame in tables.into_iter().chain(leaves).chain(blocks).flatten() {
-        pool::release(frame);
+        // SAFETY: the tables refer to each other only, and no processor uses them.
+        unsafe { pool::release(frame) };
     }
 }
 
@@ -171,12 +179,12 @@ pub fn release_core(core: &CoreTables, pages: &CorePages) {
 /// The pool is exhausted.
 pub fn show_ports(space: &Table<Host>, bitmap: PhysAddr) -> Result<bool, Error> {
     let base = VirtAddr::new(layout::IO_BITMAP);
-    let leaves = space.descend(&Hardware, base, 1, &mut pool::table)?;
+    let leaves = space.descend(&HARDWARE, base, 1, &mut pool::table)?;
     let mut changed = false;
     for (page, index) in (0..2).zip(base.index(1)..) {
         let entry = Host::leaf(bitmap.offset(page * PAGE_SIZE), 1, Attributes::READ);
-        if Hardware.read(leaves, index) != entry {
-            Hardware.write(leaves, index, entry);
+        if (HARDWARE.read(leaves, index) ^ entry) & !Host::EVIDENCE != 0 {
+            HARDWARE.write(leaves, index, entry);
             arch::cpu::flush_page(layout::IO_BITMAP + page * PAGE_SIZE);
             changed = true;
         }

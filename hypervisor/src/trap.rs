@@ -9,6 +9,7 @@ use crate::domain::{self, root_died};
 use crate::log::warning;
 use crate::report::{self, name};
 use crate::{cores, stop};
+use abi::VirtAddr;
 use abi::event::Exception;
 use arch::frame::Frame;
 use arch::{apic, vector};
@@ -19,9 +20,12 @@ const DEBUG: u64 = Exception::DEBUG.vector() as u64;
 const NMI: u64 = Exception::NMI.vector() as u64;
 const PROTECTION: u64 = Exception::GENERAL_PROTECTION.vector() as u64;
 const PAGE_FAULT: u64 = Exception::PAGE_FAULT.vector() as u64;
-/// Errors of the page-fault error code's bits.
+/// Bits of a page fault's error code.
 const STORE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
 const FETCH: u64 = 1 << 4;
+/// Present, store, user, fetch: what a missing or insufficient mapping can say. Reserved bits and keys are more.
+const UNDERSTOOD: u64 = 1 | STORE | USER | FETCH;
 
 /// From ring 3. Returns the frame of the context to run.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
@@ -39,6 +43,7 @@ extern "C" fn trap_user(frame: &mut Frame) -> *const Frame {
 #[unsafe(no_mangle)]
 extern "C" fn trap_kernel(frame: &mut Frame) {
     match frame.vector {
+        NMI if stop::stopping() => arch::cpu::halt(),
         NMI => warning!("non-maskable interrupt at rip={:#x}: no device is known to send one", frame.rip),
         // Ring 3 can set the trap flag before SYSCALL, so that the trap arrives here: not the kernel's doing.
         DEBUG if !frame.from_user() => {}
@@ -62,8 +67,12 @@ fn user_exception(frame: &Frame) {
     let Some(domain) = domain::root() else { report::kernel_fault(frame) };
     let address = arch::cpu::fault_address();
     let resolved = match frame.vector {
-        PAGE_FAULT => domain.resolve_fault(address, rights(frame.error)),
-        PROTECTION => domain.resolve_protection(),
+        // Only an access by ring 3 itself: the processor's own accesses to descriptor tables stay faults.
+        PAGE_FAULT if frame.error & USER != 0 && frame.error & !UNDERSTOOD == 0 => {
+            domain.resolve_fault(address, rights(frame.error))
+        }
+        // Port accesses have no error code. A retry resumes at the address that faulted, which must be canonical.
+        PROTECTION if frame.error == 0 && VirtAddr::new(frame.rip).is_user() => domain.resolve_protection(),
         _ => false,
     };
     if resolved {
@@ -71,15 +80,11 @@ fn user_exception(frame: &Frame) {
     }
     let (short, long) = name(frame.vector);
     let rip = frame.rip;
-    if rip == arch::entry::syscall_address() {
-        stop::machine(
-            stop::BROKEN,
-            format_args!(
-                "SYSCALL reached the kernel's entry without leaving ring 3: not a processor but a software KVM"
-            ),
-        );
-    }
     match frame.vector {
+        PAGE_FAULT if rip == arch::entry::syscall_address() => root_died(format_args!(
+            "{short} {long} at rip={rip:#x}, the entry of SYSCALL: it jumped there, or SYSCALL does not leave ring 3 \
+             here, as under a software KVM"
+        )),
         PAGE_FAULT => root_died(format_args!(
             "{short} {long} at rip={rip:#x}, {} at {address:#x}; it has no portal for event 14",
             report::access(frame.error)
@@ -102,8 +107,8 @@ fn rights(error: u64) -> Attributes {
 fn interrupt(number: u8) {
     let page = percpu::this();
     match number {
-        vector::SPURIOUS => return count_spurious(number), // Not in service: no end of interrupt.
-        vector::LEGACY..=239 => return count_spurious(number),
+        // Truly spurious ones are not in service and must not be ended.
+        vector::SPURIOUS | vector::LEGACY..=239 if !apic::in_service(number) => return count_spurious(number),
         vector::TIMER => cores::tick(),
         vector::REQUEST => {
             page.shared.interrupts.fetch_add(1, Ordering::Relaxed);
@@ -127,10 +132,7 @@ fn count_spurious(number: u8) {
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     let local = &percpu::this().local;
-    local.faults.set(local.faults.get() + 1);
-    if local.faults.get() > 1 {
-        stop::machine(stop::FAULT, format_args!("a panic within a fault report"));
-    }
+    report::begin();
     let core = local.id.get();
     match info.location() {
         Some(at) => crate::log::error!("kernel panic: {} at {at}, core {core}", info.message()),

@@ -31,6 +31,7 @@ const VERSION: u32 = 0x30;
 const TASK_PRIORITY: u32 = 0x80;
 const END_OF_INTERRUPT: u32 = 0xB0;
 const SPURIOUS: u32 = 0xF0;
+const IN_SERVICE: u32 = 0x100;
 const ERROR_STATUS: u32 = 0x280;
 const LVT_CORRECTED: u32 = 0x2F0;
 const COMMAND: u32 = 0x300;
@@ -51,6 +52,7 @@ const TIMER_DEADLINE: u32 = 2 << 17;
 const DIVIDE_BY_16: u32 = 3;
 const BUSY: u32 = 1 << 12;
 const ASSERT: u32 = 1 << 14;
+const ALL_BUT_SELF: u32 = 3 << 18;
 const DELIVER_INIT: u32 = 5 << 8;
 const DELIVER_STARTUP: u32 = 6 << 8;
 
@@ -94,7 +96,11 @@ pub fn in_msr_mode() -> bool {
 }
 
 /// Chooses the interface. Called once, before [`enable`].
-pub fn choose(interface: Interface) {
+///
+/// # Safety
+/// With [`Interface::Page`], the controller's page is mapped uncached at [`layout::LOCAL_APIC`] before anything else in
+/// this module is called; with [`Interface::Msr`], CPUID announces x2APIC.
+pub unsafe fn choose(interface: Interface) {
     MSR_INTERFACE.store(interface == Interface::Msr, Ordering::Relaxed);
 }
 
@@ -114,6 +120,8 @@ pub fn enable() {
         msr::wrmsr(msr::IA32_APIC_BASE, current | BASE_ENABLE);
         msr::wrmsr(msr::IA32_APIC_BASE, current | mode);
     }
+    // First the switch: while it is off, writes that unmask local vectors are ignored.
+    write(SPURIOUS, 1 << 8 | u32::from(vector::SPURIOUS));
     write(TASK_PRIORITY, 0);
     let last = read(VERSION) >> 16 & 0xFF;
     let other = MASKED | u32::from(vector::LOCAL_OTHER);
@@ -127,9 +135,14 @@ pub fn enable() {
     write(LVT_LINT1, DELIVER_NMI);
     write(LVT_ERROR, u32::from(vector::ERROR));
     write(DIVIDE, DIVIDE_BY_16);
-    write(SPURIOUS, 1 << 8 | u32::from(vector::SPURIOUS));
     write(ERROR_STATUS, 0);
-    end_of_interrupt();
+    // Firmware may have left interrupts in service; each end takes the highest.
+    for _ in 0..=u8::MAX {
+        if (0..8).all(|word| read(IN_SERVICE + word * 0x10) == 0) {
+            break;
+        }
+        end_of_interrupt();
+    }
 }
 
 /// The calling core's id.
@@ -142,6 +155,13 @@ pub fn id() -> u32 {
 /// Tells the controller that the interrupt in service is done.
 pub fn end_of_interrupt() {
     write(END_OF_INTERRUPT, 0);
+}
+
+/// Whether the interrupt with this vector is in service, so that [`end_of_interrupt`] is due.
+#[must_use]
+pub fn in_service(vector: u8) -> bool {
+    let vector = u32::from(vector);
+    read(IN_SERVICE + vector / 32 * 0x10) >> (vector % 32) & 1 != 0
 }
 
 /// The errors since the last call, as the controller's error status bits.
@@ -185,6 +205,11 @@ pub unsafe fn send_init(target: u32) {
 /// The page holds the trampoline.
 pub unsafe fn send_startup(target: u32, page: u8) {
     command(target, DELIVER_STARTUP | ASSERT | u32::from(page));
+}
+
+/// Sends an NMI to all cores but this one.
+pub fn send_nmi_to_others() {
+    command(0, ASSERT | DELIVER_NMI | ALL_BUT_SELF);
 }
 
 /// Interrupts the core with this id, to make it look at its hazard word.

@@ -1,7 +1,7 @@
 //! Starting the other cores.
 //!
 //! Purpose: place the trampoline, hand a core its root table, reset and start it.
-//! Invariants: a core claims the mailbox by its APIC id and one exchange; one that is not expected, or comes after the
+//! Invariants: a core claims the mailbox by one compare-and-exchange of its APIC id; one that is not expected, or comes after the
 //! boot core withdrew the offer, parks with interrupts off and touches nothing. The trampoline and its mapping in the boot
 //! tables stay for such a core.
 //! Concurrency: one core is started at a time; the claim is the only shared state.
@@ -22,7 +22,9 @@ struct Mailbox {
     expected: AtomicU32,
 }
 
-static MAILBOX: Mailbox = Mailbox { root: AtomicU64::new(0), expected: AtomicU32::new(u32::MAX) };
+static MAILBOX: Mailbox = Mailbox { root: AtomicU64::new(0), expected: AtomicU32::new(NOBODY) };
+/// No core is expected. No core has this id: it is the broadcast.
+const NOBODY: u32 = u32::MAX;
 
 // SAFETY: the symbols are defined by `boot/trampoline.s`, and by the kernel binary with this signature.
 unsafe extern "C" {
@@ -70,6 +72,7 @@ impl Trampoline {
             let field = bytes.get_mut(address(word) - address(start)..)?.first_chunk_mut::<4>()?;
             *field = (u32::from_le_bytes(*field) + page.get() as u32).to_le_bytes();
         }
+        drop(view);
         let entry = Host::leaf(page, 1, Attributes::READ | Attributes::EXECUTE);
         // SAFETY: mapped without write right.
         unsafe { BootTables::get().set(BootTable::Low, usize::from(number), entry) };
@@ -81,8 +84,8 @@ impl Trampoline {
     /// # Safety
     /// `root` is the address space of a core of its own: stack, core-local page and all. The core was reset.
     pub unsafe fn start(&self, apic_id: u32, root: PhysAddr) {
-        MAILBOX.expected.store(apic_id, Ordering::Relaxed);
-        MAILBOX.root.store(root.get(), Ordering::Release);
+        MAILBOX.root.store(root.get(), Ordering::Relaxed);
+        MAILBOX.expected.store(apic_id, Ordering::Release);
         // SAFETY: the page holds the trampoline.
         unsafe { apic::send_startup(apic_id, self.page) };
     }
@@ -96,15 +99,15 @@ impl Trampoline {
         unsafe { apic::send_startup(apic_id, self.page) };
     }
 
-    /// Whether the offered root was taken.
+    /// Whether the offer was taken.
     #[must_use]
     pub fn taken(&self) -> bool {
-        MAILBOX.root.load(Ordering::Acquire) == 0
+        MAILBOX.expected.load(Ordering::Acquire) == NOBODY
     }
 
     /// Takes the offer back. False if the core has claimed it in the meantime.
     #[must_use]
     pub fn withdraw(&self) -> bool {
-        MAILBOX.root.swap(0, Ordering::AcqRel) != 0
+        MAILBOX.expected.swap(NOBODY, Ordering::AcqRel) != NOBODY
     }
 }

@@ -27,18 +27,22 @@ const PATIENCE: u32 = 10_000_000;
 
 impl Reference {
     /// The event timer at `base`, if it exists and counts.
+    ///
+    /// # Safety
+    /// Device registers or nothing at all are there, but no memory.
     #[must_use]
-    pub fn hpet(base: u64) -> Option<Self> {
+    pub unsafe fn hpet(base: u64) -> Option<Self> {
         let attributes = Attributes::READ | Attributes::WRITE | Attributes::UNCACHED;
         let view = View::new(PhysAddr::new(base)?, 0x400, attributes)?;
-        // SAFETY: HPET registers; reading and starting the main counter touches no memory.
-        let period = unsafe {
-            let period = view.register(4);
-            view.set_register(0x10, view.register(0x10) | 1);
-            period
-        };
+        // SAFETY: the caller vouches for the registers; reading has no effect.
+        let period = unsafe { view.register(4) };
         // Femtoseconds per tick; the specification allows at most 100 ns.
-        (1_000_000..=100_000_000).contains(&period).then(|| Self::Hpet(view, 1_000_000_000_000_000 / u64::from(period)))
+        if !(1_000_000..=100_000_000).contains(&period) {
+            return None;
+        }
+        // SAFETY: as above; starting the main counter touches no memory.
+        unsafe { view.set_register(0x10, view.register(0x10) | 1) };
+        Some(Self::Hpet(view, 1_000_000_000_000_000 / u64::from(period)))
     }
 
     /// The power-management timer at `port`.

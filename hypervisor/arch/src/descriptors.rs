@@ -6,10 +6,11 @@
 //! Concurrency: [`build_gates`] runs once, on the boot core, before other cores are started.
 //! Source: AMD64 manual volume 2, §4.8.4 (gates), §8.9.4 (IST); `docs/src/decisions/0008-vectors.md`.
 use crate::entry;
+use crate::frame::USER_DATA;
 use crate::gates::gate;
 use core::cell::UnsafeCell;
 use memory::layout::CORE_LOCAL;
-use percpu::{CoreLocal, SELECTOR_TSS, TaskState, descriptor_table};
+use percpu::{CoreLocal, GDT_ENTRIES, SELECTOR_TSS, TaskState, descriptor_table};
 use x86::dtables::{DescriptorTablePointer, lgdt, lidt};
 use x86::segmentation::{SegmentSelector, load_cs, load_ds, load_es, load_fs, load_gs, load_ss};
 
@@ -40,27 +41,29 @@ pub unsafe fn build_gates() {
 /// # Safety
 /// The interrupt table is built, and this core's core-local page and stacks are mapped at their final addresses.
 pub unsafe fn load() {
-    let page = percpu::this();
-    let task = CORE_LOCAL + core::mem::offset_of!(CoreLocal, task) as u64;
-    page.task.set(TaskState::new(task));
-    for (slot, value) in page.gdt.iter().zip(descriptor_table(task)) {
-        slot.set(value);
-    }
-    let gdt = CORE_LOCAL + core::mem::offset_of!(CoreLocal, gdt) as u64;
-    let gdt = DescriptorTablePointer { limit: size_of_val(&page.gdt) as u16 - 1, base: gdt as *const u64 };
+    let task = CORE_LOCAL + CoreLocal::TASK as u64;
+    // SAFETY: nothing of it is loaded yet.
+    unsafe { percpu::this().set_descriptors(descriptor_table(task), TaskState::new(task)) };
+    let base = core::ptr::with_exposed_provenance((CORE_LOCAL as usize) + CoreLocal::GDT);
+    let gdt = DescriptorTablePointer::<u64> { limit: GDT_ENTRIES as u16 * 8 - 1, base };
     let idt = DescriptorTablePointer { limit: 4095, base: GATES.0.get() as *const u64 };
-    // SAFETY: the tables were just filled and stay where they are; the selectors name entries of the right kind. Null
-    // selectors in DS, ES, FS and GS give flat segments with base 0 in 64-bit mode.
+    // SAFETY: the tables were just filled and stay where they are; the selectors name entries of the right kind. DS and
+    // ES are what ring 3 expects to find, the kernel does not use them; FS and GS have base 0. Without a local
+    // descriptor table, SYSENTER and breakpoints ring 3 has no other way in than those the kernel made: reset leaves a
+    // present LDT of 64 KiB at address 0.
     unsafe {
         lgdt(&gdt);
         lidt(&idt);
         load_cs(SegmentSelector::from_raw(0x08));
         load_ss(SegmentSelector::from_raw(0x10));
-        load_ds(SegmentSelector::from_raw(0));
-        load_es(SegmentSelector::from_raw(0));
+        load_ds(SegmentSelector::from_raw(USER_DATA as u16));
+        load_es(SegmentSelector::from_raw(USER_DATA as u16));
         load_fs(SegmentSelector::from_raw(0));
         load_gs(SegmentSelector::from_raw(0));
+        x86::dtables::load_ldtr(SegmentSelector::from_raw(0));
         x86::task::load_tr(SegmentSelector::from_raw(SELECTOR_TSS));
+        x86::msr::wrmsr(x86::msr::IA32_SYSENTER_CS, 0);
+        x86::debugregs::dr7_write(x86::debugregs::Dr7(0x400));
         x86::msr::wrmsr(x86::msr::IA32_FS_BASE, 0);
         x86::msr::wrmsr(x86::msr::IA32_GS_BASE, 0);
         x86::msr::wrmsr(x86::msr::IA32_KERNEL_GSBASE, 0);
@@ -72,10 +75,7 @@ pub unsafe fn load() {
 /// # Safety
 /// `frame` stays valid, and is not used otherwise, until another frame is set on this core.
 pub unsafe fn set_frame(frame: *mut crate::frame::Frame) {
-    let page = percpu::this();
-    let mut task = page.task.get();
-    let [_, rsp1, rsp2] = task.rsp;
-    task.rsp = [frame.addr() as u64 + size_of::<crate::frame::Frame>() as u64, rsp1, rsp2];
-    page.task.set(task);
-    page.local.frame.set(frame.addr() as u64);
+    let start = frame.addr() as u64;
+    // SAFETY: the caller's promise.
+    unsafe { percpu::this().set_frame(start, start + size_of::<crate::frame::Frame>() as u64) };
 }

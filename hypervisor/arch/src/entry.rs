@@ -4,7 +4,8 @@
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
 //! interrupt stack), `hypercall` (SYSCALL) and `hazards` (before any exit while the hazard word is not 0).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
-//! 2. Every exit to ring 3 tests the hazard word with interrupts off. 3. Callee-saved registers need no reload after a
+//! 2. Every exit to ring 3 tests the hazard word with interrupts off,
+//! but for the return from an interrupt stack, which goes on where it interrupted. 3. Callee-saved registers need no reload after a
 //! hypercall that returns to its caller; a hypercall that ends elsewhere goes through [`resume`].
 //! 4. The direction, trap, nested-task and alignment-check flags are clear in the kernel.
 //! Concurrency: interrupts are off from entry to exit; NMI, #DF, #DB and #MC have stacks of their own, because they can
@@ -14,7 +15,7 @@ use crate::frame::{self, Frame};
 use core::arch::global_asm;
 use core::mem::offset_of;
 use memory::layout::{CORE_LOCAL, STACK_TOP};
-use percpu::{CoreLocal, Local, Shared};
+use percpu::CoreLocal;
 use x86::msr;
 
 // SAFETY: the symbols are defined by `entry.s`, and by the kernel binary with these signatures.
@@ -33,8 +34,8 @@ const fn local(offset: usize) -> i32 {
     (CORE_LOCAL + offset as u64) as i32
 }
 
-const HAZARD: i32 = local(offset_of!(CoreLocal, shared) + offset_of!(Shared, hazard));
-const CURRENT_FRAME: i32 = local(offset_of!(CoreLocal, local) + offset_of!(Local, frame));
+const HAZARD: i32 = local(CoreLocal::HAZARD);
+const CURRENT_FRAME: i32 = local(CoreLocal::FRAME);
 
 global_asm!(
     include_str!("entry.s"),

@@ -62,11 +62,12 @@ trap_stubs:
 .balign 16
 trap:
     SAVE_REGISTERS
-    cld
     mov rdi, rsp
     test byte ptr [rsp + {CS}], 3
     jz trap_nested
     mov rsp, {STACK_TOP}
+    push 2                                          // direction and alignment-check flags off, like all others
+    popfq
     call {TRAP_USER}
     mov rdi, rax
     jmp resume
@@ -74,11 +75,12 @@ trap:
 // On an interrupt stack, whatever ran before: report and return, or do not return.
 trap_apart:
     SAVE_REGISTERS
-    cld
     mov rdi, rsp
 trap_nested:
     mov rbx, rsp
     and rsp, -16
+    push 2
+    popfq
     call {TRAP_KERNEL}
     mov rsp, rbx
     LOAD_REGISTERS

@@ -84,7 +84,7 @@ unsafe fn store(start: u64, words: usize, pattern: u64) {
 pub unsafe fn reserved<T>(count: usize) -> Option<&'static mut [T]> {
     let size = RESERVED.load(Ordering::Relaxed);
     let start = core::ptr::with_exposed_provenance_mut::<T>(layout::POOL_BASE as usize);
-    if size < (count * size_of::<T>()) as u64 || align_of::<T>() > 4096 {
+    if count.checked_mul(size_of::<T>()).is_none_or(|bytes| bytes as u64 > size) || align_of::<T>() > 4096 {
         return None;
     }
     // SAFETY: mapped, large enough (checked), used by nobody else (`install` and `words` leave it out, and the caller
@@ -100,7 +100,7 @@ pub unsafe fn reserved<T>(count: usize) -> Option<&'static mut [T]> {
 pub fn place<T: Sync>(frame: Frame<Clean>, count: usize, mut make: impl FnMut(usize) -> T) -> Option<&'static [T]> {
     let bytes = frame.order().bytes() as usize;
     let start = virt(phys(frame.into_dirty().into_number().get()))?;
-    if count * size_of::<T>() > bytes || align_of::<T>() > 4096 {
+    if count.checked_mul(size_of::<T>()).is_none_or(|needed| needed > bytes) || align_of::<T>() > 4096 {
         return None;
     }
     let start = core::ptr::with_exposed_provenance_mut::<T>(start as usize);
@@ -124,7 +124,18 @@ pub fn with_bytes<R>(frame: &mut Frame<Clean>, fill: impl FnOnce(&mut [u8]) -> R
 
 /// The processor's view of tables in the pool.
 #[derive(Clone, Copy, Debug)]
-pub struct Hardware;
+pub struct Hardware(());
+
+impl Hardware {
+    /// Access to tables of the pool.
+    ///
+    /// # Safety
+    /// It is used with addresses of frames that serve as tables only: a write elsewhere would change an object.
+    #[must_use]
+    pub const unsafe fn new() -> Self {
+        Self(())
+    }
+}
 
 impl Mmu for Hardware {
     fn read(&self, table: PhysAddr, index: usize) -> u64 {

@@ -13,6 +13,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memory::format::{Attributes, Format, Host};
 use memory::layout;
+use percpu::Window;
 
 static PHYSICAL_BITS: AtomicU32 = AtomicU32::new(36);
 
@@ -26,14 +27,12 @@ pub fn set_physical_bits(bits: u32) {
 /// # Safety
 /// The tables are this core's, are referred to by the page directory for [`layout::WINDOW`], and stay.
 pub unsafe fn install(tables: u64, pages: u32) {
-    let local = &percpu::this().local;
-    local.window_tables.set(tables);
-    local.window_pages.set(pages);
-    local.window_next.set(0);
+    // SAFETY: the caller's promise; nothing is mapped in the new tables yet.
+    unsafe { percpu::this().local.set_window(Window { tables, pages, next: 0 }) };
 }
 
 fn entry(index: u32) -> &'static AtomicU64 {
-    let table = core::ptr::with_exposed_provenance::<AtomicU64>(percpu::this().local.window_tables.get() as usize);
+    let table = core::ptr::with_exposed_provenance::<AtomicU64>(percpu::this().local.window().tables as usize);
     // SAFETY: `install` was promised a table with an entry for each page, and callers stay below the number of pages.
     unsafe { &*table.add(index as usize) }
 }
@@ -58,15 +57,17 @@ impl View {
             return None;
         }
         let local = &percpu::this().local;
-        let first = local.window_next.get();
+        let window = local.window();
+        let first = window.next;
         let pages = u32::try_from(end.div_ceil(PAGE_SIZE) - phys.page()).ok()?;
-        let next = first.checked_add(pages).filter(|&next| next <= local.window_pages.get())?;
+        let next = first.checked_add(pages).filter(|&next| next <= window.pages)?;
         for page in 0..pages {
             let frame = PhysAddr::truncate((phys.page() + u64::from(page)) * PAGE_SIZE);
             let attributes = attributes.difference(Attributes::EXECUTE | Attributes::USER | Attributes::GLOBAL);
             entry(first + page).store(Host::leaf(frame, 1, attributes), Ordering::Release);
         }
-        local.window_next.set(next);
+        // SAFETY: the same tables; what is at or above `next` is still free.
+        unsafe { local.set_window(Window { next, ..window }) };
         let start = layout::WINDOW + u64::from(first) * PAGE_SIZE + (phys.get() & (PAGE_SIZE - 1));
         let start = NonNull::new(core::ptr::with_exposed_provenance_mut(start as usize))?;
         Some(Self { start, length, first, pages, core: PhantomData })
@@ -97,14 +98,20 @@ impl View {
         unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
     }
 
-    /// Reads a 32-bit device register at `offset`, a multiple of 4 within the view.
+    fn has_register(&self, offset: usize) -> bool {
+        (self.start.as_ptr().addr() + offset).is_multiple_of(4) && offset < self.length && self.length - offset >= 4
+    }
+
+    /// Reads a 32-bit device register at `offset`; 0 if it is not within the view, or not at a multiple of 4.
     ///
     /// # Safety
     /// Reading the register at the view's address plus `offset` has no effect on memory.
     #[must_use]
     pub unsafe fn register(&self, offset: usize) -> u32 {
-        debug_assert!(offset.is_multiple_of(4) && offset + 4 <= self.length);
-        // SAFETY: within the view (asserted), the rest is the caller's duty.
+        if !self.has_register(offset) {
+            return 0;
+        }
+        // SAFETY: within the view and aligned (checked), the rest is the caller's duty.
         unsafe { self.start.add(offset).cast::<u32>().read_volatile() }
     }
 
@@ -113,7 +120,9 @@ impl View {
     /// # Safety
     /// As for [`Self::register`], and the view is writable.
     pub unsafe fn set_register(&self, offset: usize, value: u32) {
-        debug_assert!(offset.is_multiple_of(4) && offset + 4 <= self.length);
+        if !self.has_register(offset) {
+            return;
+        }
         // SAFETY: as above.
         unsafe { self.start.add(offset).cast::<u32>().write_volatile(value) }
     }
@@ -133,8 +142,11 @@ impl Drop for View {
     }
 }
 
-/// Ends a mapping of `length` bytes whose first byte is at `start` and whose view was given up.
-pub fn release(start: NonNull<u8>, length: usize) {
+/// Ends a mapping of `length` bytes whose first byte is at `start`.
+///
+/// # Safety
+/// The mapping's view was given up with [`View::into_raw`], and nobody uses the bytes any more.
+pub unsafe fn release(start: NonNull<u8>, length: usize) {
     let address = start.as_ptr().addr() as u64;
     let Some(offset) = address.checked_sub(layout::WINDOW) else { return };
     let pages = (offset + length as u64).div_ceil(PAGE_SIZE) - offset / PAGE_SIZE;
@@ -144,13 +156,14 @@ pub fn release(start: NonNull<u8>, length: usize) {
 /// Clears and flushes entries; the room at the end of the window that is empty becomes usable again.
 fn unmap(first: u32, pages: u32) {
     let local = &percpu::this().local;
-    for index in first..first.saturating_add(pages).min(local.window_pages.get()) {
+    let mut window = local.window();
+    for index in first..first.saturating_add(pages).min(window.pages) {
         entry(index).store(0, Ordering::Release);
         cpu::flush_page(layout::WINDOW + u64::from(index) * PAGE_SIZE);
     }
-    let mut next = local.window_next.get();
-    while next > 0 && entry(next - 1).load(Ordering::Relaxed) == 0 {
-        next -= 1;
+    while window.next > 0 && entry(window.next - 1).load(Ordering::Relaxed) == 0 {
+        window.next -= 1;
     }
-    local.window_next.set(next);
+    // SAFETY: the same tables; the entries at or above `next` are clear.
+    unsafe { local.set_window(window) };
 }

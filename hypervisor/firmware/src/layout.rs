@@ -6,7 +6,8 @@
 //! Concurrency: plain values.
 //! Source: none needed.
 
-use acpi::{fadt, madt, mcfg, rsdp, sdt};
+use acpi::madt::{InterruptSourceOverrideEntry, IoApicEntry, LocalApicEntry, LocalX2ApicEntry};
+use acpi::{fadt::Fadt, mcfg::McfgEntry, rsdp::Rsdp, sdt::SdtHeader};
 use core::{mem, ptr};
 
 /// A structure for which every bit pattern is a valid value.
@@ -25,16 +26,8 @@ macro_rules! plain {
     };
 }
 
-plain!(
-    rsdp::Rsdp,
-    sdt::SdtHeader,
-    fadt::Fadt,
-    mcfg::McfgEntry,
-    madt::LocalApicEntry,
-    madt::IoApicEntry,
-    madt::InterruptSourceOverrideEntry,
-    madt::LocalX2ApicEntry,
-);
+plain!(Rsdp, SdtHeader, Fadt, McfgEntry, LocalApicEntry, IoApicEntry);
+plain!(InterruptSourceOverrideEntry, LocalX2ApicEntry);
 
 /// The structure at the start of `bytes`; what lies beyond their end reads as
 /// zero.
@@ -61,14 +54,14 @@ mod tests {
     #[test]
     fn a_structure_needs_all_its_bytes() {
         let bytes = [0, 8, 1, 2, 1, 0, 0, 0];
-        let entry = read::<madt::LocalApicEntry>(&bytes).expect("eight bytes");
+        let entry = read::<LocalApicEntry>(&bytes).expect("eight bytes");
         assert_eq!((entry.processor_id, entry.apic_id), (1, 2));
-        assert!(read::<madt::LocalApicEntry>(&bytes[..7]).is_none());
+        assert!(read::<LocalApicEntry>(&bytes[..7]).is_none());
     }
 
     #[test]
     fn missing_bytes_read_as_zero_when_padded() {
-        let entry: madt::LocalApicEntry = read_padded(&[0, 8, 7]);
+        let entry: LocalApicEntry = read_padded(&[0, 8, 7]);
         assert_eq!((entry.processor_id, entry.apic_id, { entry.flags }), (7, 0, 0));
     }
 }

@@ -1,7 +1,7 @@
 //! Access to physical memory that firmware filled.
 //!
-//! Purpose: the kernel maps ranges through a temporary window; tests and fuzz targets use [`Recorded`], byte ranges at
-//! given physical addresses.
+//! Purpose: the kernel maps ranges through a temporary window; tests and fuzz targets use byte ranges at given
+//! physical addresses (`physical/recorded.rs`).
 //! Invariants: a mapping is ended exactly once. At most three live at once (a held MADT, the root table, the table
 //! being looked at), each at most 1 MiB and its position within the first page.
 //! Concurrency: none; see the crate.
@@ -61,44 +61,12 @@ impl<M: PhysicalMemory> Drop for Mapping<'_, M> {
     }
 }
 
-/// Physical memory recorded as byte ranges: for tests, fuzzing and dumps of
-/// real machines. Bytes outside the ranges are not readable.
-pub struct Recorded<'a> {
-    ranges: &'a [(u64, &'a [u8])],
-    mapped: core::cell::Cell<usize>,
-}
-
-impl<'a> Recorded<'a> {
-    /// Memory that holds the given bytes at the given physical addresses.
-    pub fn new(ranges: &'a [(u64, &'a [u8])]) -> Self {
-        Self { ranges, mapped: core::cell::Cell::new(0) }
-    }
-
-    /// Number of mappings that have not been ended.
-    pub fn mapped(&self) -> usize {
-        self.mapped.get()
-    }
-}
-
-// SAFETY: the address points into a slice that outlives `self` and is borrowed
-// shared, hence readable and unchanging; its length was checked.
-unsafe impl PhysicalMemory for Recorded<'_> {
-    fn map(&self, base: u64, length: usize) -> Option<NonNull<u8>> {
-        let bytes = self.ranges.iter().find_map(|&(start, bytes)| {
-            let offset = usize::try_from(base.checked_sub(start)?).ok()?;
-            bytes.get(offset..offset.checked_add(length)?)
-        })?;
-        self.mapped.set(self.mapped.get() + 1);
-        Some(NonNull::from(bytes).cast())
-    }
-
-    fn unmap(&self, _address: NonNull<u8>, _length: usize) {
-        self.mapped.set(self.mapped.get() - 1);
-    }
-}
+#[cfg(test)]
+pub(crate) mod recorded;
 
 #[cfg(test)]
 mod tests {
+    use super::recorded::Recorded;
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@
 //! Source: as of the parsers.
 
 use crate::bytes::checksum;
-use crate::physical::Recorded;
+use crate::physical::recorded::Recorded;
 
 /// Numbers that are the same in every run (SplitMix64).
 pub struct Random(pub u64);
@@ -93,20 +93,6 @@ pub fn memory_map(entry_size: usize, entries: &[(u64, u64, u32)]) -> Vec<u8> {
         body.resize(start + entry_size, 0);
     }
     tag(6, &[&body])
-}
-
-/// An EFI memory map tag; entries are type, base, pages.
-pub fn efi_memory_map(entry_size: usize, entries: &[(u32, u64, u64)]) -> Vec<u8> {
-    let mut body = [(entry_size as u32).to_le_bytes(), 1u32.to_le_bytes()].concat();
-    for (kind, base, pages) in entries {
-        let start = body.len();
-        body.extend(u64::from(*kind).to_le_bytes());
-        body.extend(base.to_le_bytes());
-        body.extend(0u64.to_le_bytes());
-        body.extend(pages.to_le_bytes());
-        body.resize(start + entry_size, 0);
-    }
-    tag(17, &[&body])
 }
 
 /// Makes the bytes sum to zero by changing the one at `at`.

@@ -51,6 +51,8 @@ pub trait Format {
     fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64;
     /// Entry that refers to the table at `address`.
     fn table(address: PhysAddr) -> u64;
+    /// Bits that the hardware sets on its own (accessed, dirty).
+    const EVIDENCE: u64;
     /// What `entry` of `level` says.
     fn decode(entry: u64, level: u32) -> Entry;
 }
@@ -64,6 +66,8 @@ const WRITE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 const WRITE_THROUGH: u64 = 1 << 3;
 const CACHE_DISABLE: u64 = 1 << 4;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
 const LARGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 const NO_EXECUTE: u64 = 1 << 63;
@@ -72,6 +76,7 @@ const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 impl Format for Host {
     const LEVELS: u32 = 4;
     const LEAF_LEVELS: u32 = 2;
+    const EVIDENCE: u64 = ACCESSED | DIRTY;
 
     fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
         let bits = [

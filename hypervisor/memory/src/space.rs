@@ -47,7 +47,8 @@ pub fn sync<E>(
         return Ok(Sync::Absent);
     }
     let directory = local.descend(mmu, virt, DIRECTORY, frame)?;
-    if mmu.read(directory, virt.index(DIRECTORY)) == entry {
+    // What the hardware noted in the core's entry is no difference, and is not to be lost.
+    if (mmu.read(directory, virt.index(DIRECTORY)) ^ entry) & !Host::EVIDENCE == 0 {
         return Ok(Sync::Current);
     }
     mmu.write(directory, virt.index(DIRECTORY), entry);
@@ -90,6 +91,22 @@ mod tests {
         assert_eq!((seen(0x40_0123), seen(0x60_0000)), (Some(0x5123), None), "the other 2 MiB are not touched");
         map(&arena, &master, 0x40_1000, 0x7000, rights);
         assert_eq!(seen(0x40_1000), Some(0x7000), "a new page in a shared leaf table needs no fault");
+    }
+
+    #[test]
+    fn what_the_hardware_notes_in_an_entry_is_no_difference() {
+        let arena = Arena::default();
+        let (master, local) = (Table::<Host>::new(arena.table()), Table::<Host>::new(arena.table()));
+        map(&arena, &master, 0x40_0000, 0x5000, Attributes::READ | Attributes::USER);
+        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(Sync::Installed));
+        let virt = VirtAddr::new(0x40_0000);
+        let directory = local.descend(&arena, virt, DIRECTORY, &mut || Err(()));
+        assert!(directory.is_ok());
+        let Ok(directory) = directory else { return };
+        let noted = arena.read(directory, virt.index(DIRECTORY)) | Host::EVIDENCE;
+        arena.write(directory, virt.index(DIRECTORY), noted);
+        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(Sync::Current));
+        assert_eq!(arena.read(directory, virt.index(DIRECTORY)), noted, "the notes are kept");
     }
 
     #[test]

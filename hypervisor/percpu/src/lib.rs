@@ -15,7 +15,7 @@
 mod page;
 mod task_state;
 
-pub use page::{CoreLocal, Hazard, Local, Shared};
+pub use page::{CoreLocal, Hazard, Local, Shared, Window};
 pub use task_state::{GDT_ENTRIES, SELECTOR_TSS, TaskState, descriptor_table};
 
 use memory::layout::CORE_LOCAL;

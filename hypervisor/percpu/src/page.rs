@@ -33,26 +33,48 @@ pub enum Hazard {
 /// State that only its own core touches.
 #[repr(C)]
 pub struct Local {
-    /// Address of the register frame of the current context; traps from ring 3 push into it.
-    pub frame: Cell<u64>,
+    frame: Cell<u64>,
     /// Number of this core, 0 for the one that booted; dense.
     pub id: Cell<u32>,
     /// Local APIC id.
     pub apic_id: Cell<u32>,
     /// Reference (see the context's store) to the current context, 0 if none.
     pub current: Cell<u64>,
-    /// Address of the tables of the temporal window, in the pool or the image.
-    pub window_tables: Cell<u64>,
-    /// Number of pages that the temporal window can show.
-    pub window_pages: Cell<u32>,
-    /// First page of the temporal window that is free.
-    pub window_next: Cell<u32>,
+    window: Cell<Window>,
     /// Physical address of the core's own top-level table, which maps no user memory.
     pub root: Cell<u64>,
     /// Nesting depth of fault reports, so that a fault within a report stops the machine at once.
     pub faults: Cell<u32>,
     /// Interrupts that nobody asked for.
     pub spurious: Cell<u32>,
+}
+
+/// The temporal window of a core.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Window {
+    /// Address of the window's tables, in the pool or the image.
+    pub tables: u64,
+    /// Number of pages that the window can show.
+    pub pages: u32,
+    /// First page of the window that is free, as are all after it.
+    pub next: u32,
+}
+
+impl Local {
+    /// The temporal window.
+    pub fn window(&self) -> Window {
+        self.window.get()
+    }
+
+    /// Replaces the temporal window.
+    ///
+    /// # Safety
+    /// The tables are this core's, in use for the window, and have entries for all pages; no mapping at or above `next`
+    /// is in use.
+    pub unsafe fn set_window(&self, window: Window) {
+        self.window.set(window);
+    }
 }
 
 /// State that other cores write or read.
@@ -87,10 +109,42 @@ pub struct CoreLocal {
     /// What other cores may touch.
     pub shared: Shared,
     reserved: [u8; 4096 - FIXED - TAIL],
-    /// The global descriptor table.
-    pub gdt: [Cell<u64>; GDT_ENTRIES],
-    /// The task state, 4-byte aligned, at the end of the page.
-    pub task: Cell<TaskState>,
+    gdt: [Cell<u64>; GDT_ENTRIES],
+    task: Cell<TaskState>,
+}
+
+impl CoreLocal {
+    /// Offset of the address of the current register frame, for entry code.
+    pub const FRAME: usize = offset_of!(Self, local) + offset_of!(Local, frame);
+    /// Offset of the hazard word, for exit paths.
+    pub const HAZARD: usize = offset_of!(Self, shared) + offset_of!(Shared, hazard);
+    /// Offset of the global descriptor table.
+    pub const GDT: usize = offset_of!(Self, gdt);
+    /// Offset of the task state.
+    pub const TASK: usize = offset_of!(Self, task);
+
+    /// Fills the global descriptor table and the task state.
+    ///
+    /// # Safety
+    /// The processor has not loaded them yet, or uses none of what changes.
+    pub unsafe fn set_descriptors(&self, gdt: [u64; GDT_ENTRIES], task: TaskState) {
+        for (slot, value) in self.gdt.iter().zip(gdt) {
+            slot.set(value);
+        }
+        self.task.set(task);
+    }
+
+    /// Makes traps from ring 3 push downwards from `end`, and SYSCALL store upwards from `start`.
+    ///
+    /// # Safety
+    /// The two are start and end of a register frame that stays valid, and is not used otherwise, until the next call.
+    pub unsafe fn set_frame(&self, start: u64, end: u64) {
+        let mut task = self.task.get();
+        let [_, rsp1, rsp2] = task.rsp;
+        task.rsp = [end, rsp1, rsp2];
+        self.task.set(task);
+        self.local.frame.set(start);
+    }
 }
 
 const _: () = {

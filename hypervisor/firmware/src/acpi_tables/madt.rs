@@ -20,6 +20,9 @@ pub const MAX_ENTRIES: usize = 8192;
 /// Bytes before the entries.
 const ENTRIES: usize = 44;
 
+/// Smallest length of an entry in bytes by type; 2 for those whose size is not known here.
+const MINIMUM: [u8; 11] = [8, 12, 10, 8, 6, 12, 2, 2, 2, 16, 12];
+
 /// An entry inside the table, at least as long as its type demands.
 #[derive(Clone, Copy)]
 struct Entry<'a> {
@@ -34,7 +37,8 @@ impl<'a> Entry<'a> {
         let &[kind, length, ..] = rest else {
             return Err(problem!("APIC entry at offset {offset:#x} is truncated: the table ends inside its header"));
         };
-        let (name, minimum) = (format_args!("APIC entry at offset {offset:#x} (type {kind})"), minimum(kind));
+        let minimum = MINIMUM.get(usize::from(kind)).copied().unwrap_or(2);
+        let name = format_args!("APIC entry at offset {offset:#x} (type {kind})");
         match rest.get(..length.into()) {
             Some([]) => Err(problem!("{name} has length zero")),
             _ if length < minimum => Err(problem!("{name} has {length} bytes, needs at least {minimum}")),
@@ -60,18 +64,6 @@ impl<'a> Entry<'a> {
             (entry.x2apic_id, entry.processor_uid, entry.flags, u32::MAX)
         };
         (apic_id != broadcast).then_some(Core { apic_id, acpi_id, enabled: flags & 1 != 0 })
-    }
-}
-
-/// Smallest length of an entry of this type; 2 for those whose size is not known here.
-fn minimum(kind: u8) -> u8 {
-    match kind {
-        0 | 3 => 8,
-        1 | 5 | 10 => 12,
-        2 => 10,
-        4 => 6,
-        9 => 16,
-        _ => 2,
     }
 }
 

@@ -19,43 +19,14 @@ use crate::bytes::{u32_at, u64_at};
 use crate::problem::problem;
 use memory::Map;
 pub use memory::{AVAILABLE, MemoryArea};
-use multiboot2::{
-    BootLoaderNameTag, CommandLineTag, DynSizedStructure, FramebufferTag, ModuleTag, StringError, TagHeader,
-};
+use multiboot2::{BootLoaderNameTag, CommandLineTag, FramebufferTag, ModuleTag};
+use multiboot2::{DynSizedStructure, StringError, TagHeader, TagType};
 
 /// Largest boot information that is accepted, in bytes.
 pub const MAX_SIZE: usize = 1 << 20;
 
-/// Tag types that are read here.
-mod kind {
-    pub const END: u32 = 0;
-    pub const COMMAND_LINE: u32 = 1;
-    pub const LOADER: u32 = 2;
-    pub const MODULE: u32 = 3;
-    pub const MEMORY_MAP: u32 = 6;
-    pub const FRAMEBUFFER: u32 = 8;
-    pub const EFI_TABLE_32: u32 = 11;
-    pub const EFI_TABLE_64: u32 = 12;
-    pub const RSDP_OLD: u32 = 14;
-    pub const RSDP_NEW: u32 = 15;
-
-    /// Name of a type, and smallest size of a tag of this type, in bytes with its header.
-    pub fn known(kind: u32) -> (&'static str, u32) {
-        match kind {
-            END => ("end", 8),
-            COMMAND_LINE => ("command line", 9),
-            LOADER => ("boot loader name", 9),
-            MODULE => ("module", 17),
-            MEMORY_MAP => ("memory map", 16),
-            FRAMEBUFFER => ("framebuffer", 32),
-            EFI_TABLE_32 => ("EFI system table", 12),
-            EFI_TABLE_64 => ("EFI system table", 16),
-            RSDP_OLD => ("old ACPI RSDP", 28),
-            RSDP_NEW => ("new ACPI RSDP", 44),
-            _ => ("unknown", 8),
-        }
-    }
-}
+/// Smallest size of a tag in bytes, with its header, by type; 8 for types that are not read here.
+const MINIMUM: [u32; 16] = [8, 9, 9, 17, 8, 8, 16, 8, 32, 8, 8, 12, 16, 8, 28, 44];
 
 /// Size of the whole information in bytes, from its first eight.
 ///
@@ -78,7 +49,7 @@ pub fn incomplete(have: usize, need: usize) -> Problem {
 #[derive(Clone, Copy)]
 struct Tag<'a> {
     offset: usize,
-    kind: u32,
+    kind: TagType,
     /// The tag with its header, without padding.
     bytes: &'a [u8],
     /// The tag with its header and padding.
@@ -90,21 +61,17 @@ impl<'a> Tag<'a> {
     fn at(info: &'a [u8], offset: usize) -> Result<Self, Problem> {
         let rest = info.get(offset..).unwrap_or(&[]);
         let (Some(kind), Some(size)) = (u32_at(rest, 0), u32_at(rest, 4)) else { return Err(problem!("no end tag")) };
-        let (name, minimum) = kind::known(kind);
+        let (minimum, kind) = (MINIMUM.get(kind as usize).copied().unwrap_or(8), TagType::from(kind));
         if size < minimum {
-            return Err(problem!(
-                "{name} tag (type {kind}) at offset {offset:#x} has {size} bytes, needs at least {minimum}"
-            ));
+            return Err(problem!("{kind:?} tag at offset {offset:#x} has {size} bytes, needs at least {minimum}"));
         }
         // At most 1 MiB is left, so a size that would overflow here is too long.
         let bytes = rest.get(..size as usize);
         let padded = bytes.and_then(|bytes| rest.get(..bytes.len().next_multiple_of(8)));
-        let Some((bytes, padded)) = bytes.zip(padded) else {
-            let left = rest.len();
-            return Err(problem!(
-                "{name} tag (type {kind}) at offset {offset:#x} is truncated: it has {size} bytes, {left} are left"
-            ));
-        };
+        let left = rest.len();
+        let (bytes, padded) = bytes.zip(padded).ok_or_else(|| {
+            problem!("{kind:?} tag at offset {offset:#x} is truncated: it has {size} bytes, {left} are left")
+        })?;
         Ok(Self { offset, kind, bytes, padded })
     }
 
@@ -116,13 +83,13 @@ impl<'a> Tag<'a> {
     /// The text in a tag; empty in one that has none.
     fn text(self) -> Result<&'a str, Problem> {
         let text = match self.kind {
-            kind::COMMAND_LINE => self.structure()?.cast::<CommandLineTag>().cmdline(),
-            kind::LOADER => self.structure()?.cast::<BootLoaderNameTag>().name(),
-            kind::MODULE => self.structure()?.cast::<ModuleTag>().cmdline(),
+            TagType::Cmdline => self.structure()?.cast::<CommandLineTag>().cmdline(),
+            TagType::BootLoaderName => self.structure()?.cast::<BootLoaderNameTag>().name(),
+            TagType::Module => self.structure()?.cast::<ModuleTag>().cmdline(),
             _ => Ok(""),
         };
         let Self { offset, kind, .. } = self;
-        let place = format_args!("text in the {} tag (type {kind}) at offset {offset:#x}", kind::known(kind).0);
+        let place = format_args!("text in the {kind:?} tag at offset {offset:#x}");
         text.map_err(|error| match error {
             StringError::MissingNul(_) => problem!("{place} has no terminating zero"),
             StringError::Utf8(error) => problem!("{place} is not UTF-8 from byte {} on", error.valid_up_to()),
@@ -139,7 +106,7 @@ impl<'a> Tag<'a> {
 fn tags(info: &[u8]) -> impl Iterator<Item = Tag<'_>> {
     let mut offset = 8;
     core::iter::from_fn(move || {
-        let tag = Tag::at(info, offset).ok().filter(|tag| tag.kind != kind::END)?;
+        let tag = Tag::at(info, offset).ok().filter(|tag| tag.kind != TagType::End)?;
         offset += tag.padded.len();
         Some(tag)
     })
@@ -192,23 +159,23 @@ impl<'a> BootInfo<'a> {
         let need = total_size(bytes.first_chunk().ok_or_else(|| incomplete(bytes.len(), 16))?)?;
         let info = bytes.get(..need).ok_or_else(|| incomplete(bytes.len(), need))?;
         check_tags(info)?;
-        let map = tags(info).find(|tag| tag.kind == kind::MEMORY_MAP);
+        let map = tags(info).find(|tag| tag.kind == TagType::Mmap);
         let map = map.ok_or_else(|| problem!("no memory map: the boot loader must pass one"))?;
         Ok(Self { info, map: Map::parse(map)? })
     }
 
-    fn first(&self, kind: u32) -> Option<Tag<'a>> {
+    fn first(&self, kind: TagType) -> Option<Tag<'a>> {
         tags(self.info).find(|tag| tag.kind == kind)
     }
 
     /// The kernel's command line; empty if there is none.
     pub fn command_line(&self) -> &'a str {
-        self.first(kind::COMMAND_LINE).and_then(|tag| tag.text().ok()).unwrap_or("")
+        self.first(TagType::Cmdline).and_then(|tag| tag.text().ok()).unwrap_or("")
     }
 
     /// The boot loader's name; empty if it gives none.
     pub fn loader(&self) -> &'a str {
-        self.first(kind::LOADER).and_then(|tag| tag.text().ok()).unwrap_or("")
+        self.first(TagType::BootLoaderName).and_then(|tag| tag.text().ok()).unwrap_or("")
     }
 
     /// The memory map in the order given, without empty ranges. Ranges may overlap each other, modules and the kernel.
@@ -224,7 +191,7 @@ impl<'a> BootInfo<'a> {
 
     /// The modules in the order given. They may overlap anything.
     pub fn modules(&self) -> impl Iterator<Item = Module<'a>> + use<'a> {
-        tags(self.info).filter(|tag| tag.kind == kind::MODULE).filter_map(|tag| tag.module().ok())
+        tags(self.info).filter(|tag| tag.kind == TagType::Module).filter_map(|tag| tag.module().ok())
     }
 
     /// The copy of the RSDP, from the new tag if there are both. `None` if the boot loader passed none.
@@ -232,7 +199,7 @@ impl<'a> BootInfo<'a> {
     /// # Errors
     /// No copy is valid: what is wrong with the preferred one.
     pub fn rsdp(&self) -> Result<Option<Rsdp>, Problem> {
-        let copies = [kind::RSDP_NEW, kind::RSDP_OLD].map(|kind| self.first(kind));
+        let copies = [TagType::AcpiV2, TagType::AcpiV1].map(|kind| self.first(kind));
         let mut parsed = copies.into_iter().flatten().map(|tag| Rsdp::parse(tag.bytes.get(8..).unwrap_or(&[])));
         match parsed.next() {
             Some(Err(fault)) => parsed.find_map(Result::ok).ok_or(fault).map(Some),
@@ -242,7 +209,7 @@ impl<'a> BootInfo<'a> {
 
     /// The screen, if the boot loader set one up.
     pub fn framebuffer(&self) -> Option<Framebuffer> {
-        let tag = self.first(kind::FRAMEBUFFER)?;
+        let tag = self.first(TagType::Framebuffer)?;
         // The crate's getter for the type panics on a short palette: read it here.
         let kind = *tag.bytes.get(29)?;
         let tag: &FramebufferTag = tag.structure().ok()?.cast();
@@ -252,8 +219,8 @@ impl<'a> BootInfo<'a> {
 
     /// Physical address of the EFI system table, when started from EFI.
     pub fn efi_system_table(&self) -> Option<u64> {
-        let wide = self.first(kind::EFI_TABLE_64).and_then(|tag| u64_at(tag.bytes, 8));
-        wide.or_else(|| u32_at(self.first(kind::EFI_TABLE_32)?.bytes, 8).map(u64::from))
+        let wide = self.first(TagType::Efi64).and_then(|tag| u64_at(tag.bytes, 8));
+        wide.or_else(|| u32_at(self.first(TagType::Efi32)?.bytes, 8).map(u64::from))
     }
 }
 
@@ -264,8 +231,8 @@ fn check_tags(info: &[u8]) -> Result<(), Problem> {
         let tag = Tag::at(info, offset)?;
         tag.text()?;
         match tag.kind {
-            kind::END => return Ok(()),
-            kind::MODULE => {
+            TagType::End => return Ok(()),
+            TagType::Module => {
                 let Module { start, end, .. } = tag.module()?;
                 if end < start {
                     return Err(problem!("module {index} ends at {end:#x}, before its start at {start:#x}"));

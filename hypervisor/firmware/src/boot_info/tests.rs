@@ -1,8 +1,8 @@
-//! What the boot information says is passed on; what is malformed is named.
+//! Purpose: what the boot information says is passed on; what is malformed is named.
 
 use super::*;
 use crate::physical::PHYSICAL_END;
-use crate::synthetic::{Aligned, Random, boot_info, efi_memory_map, memory_map, rounds, rsdp_new, rsdp_old, tag};
+use crate::synthetic::{Aligned, Random, boot_info, memory_map, rounds, rsdp_new, rsdp_old, tag};
 use proptest::prelude::*;
 
 fn ram() -> Vec<u8> {
@@ -37,7 +37,7 @@ fn usual() -> Vec<u8> {
 }
 
 /// Uses every getter; the sum keeps the calls from being removed.
-fn read_all(bytes: &[u8]) -> Result<u64, BootInfoError> {
+fn read_all(bytes: &[u8]) -> Result<u64, Problem> {
     let info = BootInfo::parse(bytes)?;
     let mut sum = info.command_line().len() as u64 + info.loader().len() as u64;
     let mut usable = false;
@@ -51,16 +51,16 @@ fn read_all(bytes: &[u8]) -> Result<u64, BootInfoError> {
         assert!(module.start <= module.end);
         sum += module.command_line.len() as u64;
     }
-    sum += info.rsdp().ok().flatten().map_or(0, |rsdp| rsdp.rsdt.into());
+    sum += info.rsdp().ok().flatten().map_or(0, |rsdp| rsdp.rsdt.unwrap_or(0).into());
     sum += info.framebuffer().map_or(0, |screen| screen.pitch.into());
     Ok(sum ^ info.efi_system_table().unwrap_or(0))
 }
 
-fn error(bytes: &[u8]) -> BootInfoError {
-    BootInfo::parse(Aligned::new(bytes).bytes()).err().expect("malformed")
+fn error(bytes: &[u8]) -> String {
+    BootInfo::parse(Aligned::new(bytes).bytes()).err().expect("malformed").to_string()
 }
 
-fn error_of(tags: &[Vec<u8>]) -> BootInfoError {
+fn error_of(tags: &[Vec<u8>]) -> String {
     error(&boot_info(tags))
 }
 
@@ -79,7 +79,7 @@ fn everything_the_loader_passes_is_read() {
             Module { start: 0x20_4000, end: 0x20_4000, command_line: "" },
         ]
     );
-    assert_eq!(info.rsdp(), Ok(Some(Rsdp { revision: 2, rsdt: 0x1234, xsdt: Some(0x5678) })));
+    assert_eq!(info.rsdp(), Ok(Some(Rsdp { rsdt: Some(0x1234), xsdt: Some(0x5678) })));
     let screen = Framebuffer { address: 0xfd00_0000, pitch: 4096, width: 1024, height: 768, bpp: 32, kind: 1 };
     assert_eq!(info.framebuffer(), Some(screen));
     assert_eq!(info.efi_system_table(), Some(0x7ff0_0000));
@@ -102,8 +102,9 @@ fn total_size_is_bounded() {
     for size in [0u32, 15, MAX_SIZE as u32 + 1, u32::MAX] {
         let mut header = [0; 8];
         header[..4].copy_from_slice(&size.to_le_bytes());
-        assert_eq!(total_size(&header), Err(BootInfoError::TotalSize(size)));
-        assert_eq!(error(&header), BootInfoError::TotalSize(size));
+        let want = format!("total size {size:#x} is not between 16 bytes and 1 MiB");
+        assert_eq!(total_size(&header).err().unwrap().to_string(), want);
+        assert_eq!(error(&header), want);
     }
 }
 
@@ -111,12 +112,13 @@ fn total_size_is_bounded() {
 fn every_cut_off_information_is_an_error() {
     let whole = usual();
     for length in (0..whole.len()).step_by(if cfg!(miri) { 7 } else { 1 }) {
-        assert!(matches!(error(&whole[..length]), BootInfoError::Incomplete { have, .. } if have == length));
+        let need = if length < 8 { 16 } else { whole.len() };
+        assert_eq!(error(&whole[..length]), format!("truncated: {length:#x} of {need:#x} bytes"));
         if length >= 16 {
             let mut cut = whole[..length].to_vec();
             cut[..4].copy_from_slice(&(length as u32).to_le_bytes());
             let error = error(&cut);
-            assert!(matches!(error, BootInfoError::NoEndTag | BootInfoError::TagTooLong { .. }), "{error}");
+            assert!(error == "no end tag" || error.contains(" is truncated: "), "{error}");
         }
     }
 }
@@ -126,31 +128,29 @@ fn an_unaligned_information_is_an_error() {
     let mut shifted = vec![0];
     shifted.extend(usual());
     let bytes = Aligned::new(&shifted);
-    assert_eq!(BootInfo::parse(&bytes.bytes()[1..]).err(), Some(BootInfoError::Misaligned));
+    let error = BootInfo::parse(&bytes.bytes()[1..]).err().unwrap();
+    assert_eq!(error.to_string(), "does not start at a multiple of 8");
 }
 
 #[test]
 fn a_tag_of_impossible_size_is_named_with_its_place() {
     let mut bytes = boot_info(&[tag(77, &[]), ram()]);
     for (size, want) in [
-        (0, "boot information: unknown tag (type 77) at offset 0x8 has 0 bytes, needs at least 8"),
-        (7, "boot information: unknown tag (type 77) at offset 0x8 has 7 bytes, needs at least 8"),
-        (0x1000, "boot information: unknown tag (type 77) at offset 0x8 is truncated: it has 4096 bytes, 104 are left"),
-        (
-            u32::MAX,
-            "boot information: unknown tag (type 77) at offset 0x8 is truncated: it has 4294967295 bytes, 104 are left",
-        ),
+        (0, "Custom(77) tag at offset 0x8 has 0 bytes, needs at least 8"),
+        (7, "Custom(77) tag at offset 0x8 has 7 bytes, needs at least 8"),
+        (0x1000, "Custom(77) tag at offset 0x8 is truncated: it has 4096 bytes, 104 are left"),
+        (u32::MAX, "Custom(77) tag at offset 0x8 is truncated: it has 4294967295 bytes, 104 are left"),
     ] {
         bytes[12..16].copy_from_slice(&size.to_le_bytes());
-        assert_eq!(error(&bytes).to_string(), want);
+        assert_eq!(error(&bytes), want);
     }
 }
 
 #[test]
 fn a_tag_too_short_for_its_type_is_an_error() {
-    for kind in [1, 2, 3, 6, 8, 11, 12, 14, 15, 17] {
+    for (kind, size) in [(1, 9), (2, 9), (3, 17), (6, 16), (8, 32), (11, 12), (12, 16), (14, 28), (15, 44)] {
         let error = error_of(&[ram(), tag(kind, &[])]);
-        assert!(matches!(error, BootInfoError::TagTooShort { kind: found, .. } if found == kind), "{error}");
+        assert!(error.contains(&format!("({kind}) tag at offset 0x60 has 8 bytes, needs at least {size}")), "{error}");
     }
 }
 
@@ -158,34 +158,33 @@ fn a_tag_too_short_for_its_type_is_an_error() {
 fn a_text_must_end_and_be_text() {
     for kind in [1, 2] {
         let open = error_of(&[ram(), tag(kind, &[b"abc"])]);
-        assert!(matches!(open, BootInfoError::Unterminated { kind: found, .. } if found == kind), "{open}");
+        assert!(open.ends_with(&format!("({kind}) tag at offset 0x60 has no terminating zero")), "{open}");
         let bad = error_of(&[ram(), tag(kind, &[b"ab\xff\0"])]);
-        assert!(matches!(bad, BootInfoError::NotText { kind: found, position: 2, .. } if found == kind), "{bad}");
+        assert!(bad.ends_with(&format!("({kind}) tag at offset 0x60 is not UTF-8 from byte 2 on")), "{bad}");
     }
     assert_eq!(
-        error_of(&[ram(), module(0, 1, b"ab\xff\0")]).to_string(),
-        "boot information: text in the module tag (type 3) at offset 0x60 is not UTF-8 from byte 2 on"
+        error_of(&[ram(), module(0, 1, b"ab\xff\0")]),
+        "text in the Module(3) tag at offset 0x60 is not UTF-8 from byte 2 on"
     );
     assert_eq!(
-        error_of(&[ram(), module(0, 1, b"abc")]).to_string(),
-        "boot information: text in the module tag (type 3) at offset 0x60 has no terminating zero"
+        error_of(&[ram(), module(0, 1, b"abc")]),
+        "text in the Module(3) tag at offset 0x60 has no terminating zero"
     );
 }
 
 #[test]
 fn a_module_must_not_end_before_its_start() {
     let error = error_of(&[ram(), module(1, 2, b"\0"), module(0x2000, 0x1000, b"\0")]);
-    assert_eq!(error, BootInfoError::ModuleBackwards { index: 1, start: 0x2000, end: 0x1000 });
-    assert_eq!(error.to_string(), "boot information: module 1 ends at 0x1000, before its start at 0x2000");
+    assert_eq!(error, "module 1 ends at 0x1000, before its start at 0x2000");
 }
 
 #[test]
 fn a_memory_map_must_be_there_and_name_usable_memory() {
-    assert_eq!(error_of(&[]).to_string(), "boot information: no memory map: the boot loader must pass one");
-    assert_eq!(error_of(&[memory_map(24, &[])]).to_string(), "boot information: the memory map is empty");
+    assert_eq!(error_of(&[]), "no memory map: the boot loader must pass one");
+    assert_eq!(error_of(&[memory_map(24, &[])]), "the memory map is empty");
     assert_eq!(
         error_of(&[memory_map(24, &[(0, 4096, 2), (0x1000, 0, 1), (PHYSICAL_END, 4096, 1)])]),
-        BootInfoError::NoUsableMemory { entries: 3 }
+        "the memory map has 3 entries and none is usable memory"
     );
 }
 
@@ -199,7 +198,8 @@ fn the_entry_size_is_the_tags_own() {
     for size in [0, 1, 16, 23, 25, u32::MAX] {
         let mut map = ram();
         map[8..12].copy_from_slice(&size.to_le_bytes());
-        assert_eq!(error_of(&[map]), BootInfoError::EntrySize { offset: 8, size, minimum: 24 });
+        let want = format!("memory map at offset 0x8 has entries of {size} bytes, needs a multiple of 8 from 24 on");
+        assert_eq!(error_of(&[map]), want);
     }
 }
 
@@ -215,21 +215,8 @@ fn memory_beyond_the_address_space_is_cut_off_and_listed() {
 }
 
 #[test]
-fn the_efi_map_is_used_when_it_is_the_only_one() {
-    let entries = [(7, 0x1000, 2), (9, 0x3000, 1), (10, 0x4000, 1), (11, 0x5000, 1), (3, 0x6000, u64::MAX)];
-    let efi = efi_memory_map(48, &entries);
-    let kinds = |tags: &[Vec<u8>]| {
-        let bytes = Aligned::new(&boot_info(tags));
-        let info = BootInfo::parse(bytes.bytes()).unwrap();
-        info.memory().map(|area| (area.base, area.kind)).collect::<Vec<_>>()
-    };
-    assert_eq!(kinds(std::slice::from_ref(&efi)), [(0x1000, 1), (0x3000, 3), (0x4000, 4), (0x5000, 2), (0x6000, 1)]);
-    assert_eq!(kinds(&[efi.clone(), memory_map(24, &[(0, 4096, 1)])]), [(0, 1)]);
-    assert_eq!(
-        error_of(&[efi_memory_map(40, &entries[..1]), tag(18, &[])]).to_string(),
-        "boot information: the only memory map is EFI's, and the EFI boot services still run: they must be left first"
-    );
-    assert!(matches!(error_of(&[efi_memory_map(32, &entries)]), BootInfoError::EntrySize { minimum: 40, .. }));
+fn only_the_map_that_every_boot_loader_passes_is_read() {
+    assert_eq!(error_of(&[tag(17, &[&[0; 56]])]), "no memory map: the boot loader must pass one");
 }
 
 #[test]
@@ -241,8 +228,9 @@ fn the_new_rsdp_is_preferred_and_a_broken_one_passed_over() {
     let (new, old) = (rsdp_new(1, 2), rsdp_old(3));
     let broken = |bytes: &[u8]| [&bytes[..16], &[0xee], &bytes[17..]].concat();
     assert_eq!(rsdp(&new, &old).unwrap().unwrap().xsdt, Some(2));
-    assert_eq!(rsdp(&broken(&new), &old).unwrap().unwrap().rsdt, 3);
-    assert!(matches!(rsdp(&broken(&new), &broken(&old)), Err(AcpiError::RsdpChecksum { length: 20, .. })));
+    assert_eq!(rsdp(&broken(&new), &old).unwrap().unwrap().rsdt, Some(3));
+    let both = rsdp(&broken(&new), &broken(&old)).err().unwrap().to_string();
+    assert!(both.starts_with("RSDP has a bad checksum: its first 20 bytes"), "{both}");
 }
 
 #[test]
@@ -269,7 +257,7 @@ fn mutated_informations_are_read_or_refused() {
         match read_all(Aligned::new(&bytes).bytes()) {
             Ok(_) => good += 1,
             Err(error) => {
-                assert!(error.to_string().starts_with("boot information: "));
+                assert!(!error.to_string().is_empty());
                 bad += 1;
             }
         }

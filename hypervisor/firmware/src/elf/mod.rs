@@ -187,23 +187,18 @@ fn program_headers(header: &[u8]) -> Result<&[u8], Problem> {
     if limit < FILE_HEADER {
         return Err(problem!("not an ELF file: it has {limit} bytes, an ELF header {FILE_HEADER}"));
     }
-    let byte = |offset: usize| header.get(offset).copied().unwrap_or(0);
+    let byte = |offset: usize| header.get(offset).copied().unwrap_or(0).into();
     let half = |offset| u16_at(header, offset).unwrap_or(0);
-    let (start, size, count) = (u64_at(header, 32).unwrap_or(0), half(54), half(56));
-    match (byte(4), byte(5), half(16), half(18)) {
-        (2, 1, 2, 62) => {}
-        (2, 1, 2, machine) => return Err(problem!("ELF machine {machine}, needs 62 (x86-64): build it for x86-64")),
-        (2, 1, kind, _) => {
-            return Err(problem!(
-                "ELF type {kind}, needs 2 (executable): link it, not position-independent but at a fixed address \
-                 (-no-pie)"
-            ));
-        }
-        (2, order, ..) => return Err(problem!("ELF byte order {order}, needs 1 (little-endian)")),
-        (class, ..) => return Err(problem!("ELF class {class}, needs 2 (64 bits): build it for x86-64")),
-    }
-    if count != 0 && usize::from(size) != PROGRAM_HEADER {
-        return Err(problem!("program headers of {size} bytes, needs {PROGRAM_HEADER}"));
+    let (start, count) = (u64_at(header, 32).unwrap_or(0), half(56));
+    let fields = [
+        ("class", byte(4), 2, "64 bits: build it for x86-64"),
+        ("byte order", byte(5), 1, "little-endian"),
+        ("type", half(16), 2, "executable: link it at a fixed address, not position-independent"),
+        ("machine", half(18), 62, "x86-64: build it for x86-64"),
+        ("program header size", if count == 0 { 56 } else { half(54) }, 56, "64-bit program headers"),
+    ];
+    if let Some((name, found, need, how)) = fields.into_iter().find(|(_, found, need, _)| found != need) {
+        return Err(problem!("ELF {name} {found}, needs {need} ({how})"));
     }
     if count > MAX_HEADERS {
         return Err(problem!("{count} program headers, at most {MAX_HEADERS} are accepted"));
