@@ -6,7 +6,7 @@ use xtask::machine::Machine;
 use xtask::run::{self, Outcome};
 
 use crate::case::Case;
-use crate::context::{Context, expect_failure};
+use crate::context::{Context, expect_failure, expect_line};
 
 /// What the kernel's self tests provoke, and words of the line that reports it.
 const PROVOKED: [(&str, &[&str]); 7] = [
@@ -20,13 +20,16 @@ const PROVOKED: [(&str, &[&str]); 7] = [
 ];
 
 /// The root programs that end badly, and words of the line that reports it.
-const PROGRAMS: [(&str, &[&str]); 7] = [
+const PROGRAMS: [(&str, &[&str]); 10] = [
+    ("call-gate", &["root program", "#GP", "error 0xc"]),
     ("ud2", &["root program", "#UD"]),
     ("divide", &["root program", "#DE"]),
     ("hip-write", &["root program", "#PF", "write"]),
+    ("kernel-entry", &["root program", "#PF", "0xffffffff81001000"]),
     ("kernel-read", &["root program", "#PF", "0xffffffffbffff000"]),
     ("no-ports", &["root program", "#GP"]),
     ("run-data", &["root program", "#PF", "execute"]),
+    ("some-ports", &["root program", "#GP"]),
     ("write-code", &["root program", "#PF", "write"]),
 ];
 
@@ -47,6 +50,14 @@ pub fn cases() -> Vec<Case> {
             expect_failure(&boot(&context.scenario(name, program)?)?, words)
         }));
     }
+    cases.push(Case::new("last-port-byte", |context, name| {
+        let outcome = boot(&context.scenario(name, "last-port")?)?;
+        expect_line(&outcome, &["the byte was allowed"])?;
+        expect_failure(&outcome, &["root program", "#GP"])
+    }));
+    cases.push(Case::new("program-odd-flags", |context, name| {
+        boot(&context.scenario(name, "odd-flags")?)?.success().map(drop)
+    }));
     for (provoke, words) in PROVOKED {
         cases.push(Case::new(format!("provoke-{provoke}"), move |context, name| {
             provoked(context, name, provoke, words)
