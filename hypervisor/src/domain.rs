@@ -1,131 +1,124 @@
-//! The root protection domain and its one execution context.
+//! What the kernel does for a protection domain: faults, ports, user mappings, its objects' storage.
 //!
-//! Purpose: what runs in ring 3: a master table, the boot core's tables, a port bitmap, a message page and a register
-//! frame.
-//! Invariants: the port bitmap is all ones where no port was delegated; the context's segments are those of ring 3
-//! and its instruction pointer lies in the user range.
-//! Concurrency: the root domain runs on the boot core only; its fields are atomics or never change.
+//! Purpose: the steps between an object of the store and the tables of the processor.
+//! Invariants: the port bitmap is all ones where no port was delegated; a domain's objects lie in slabs that its
+//! account paid for (so far: the kernel's own).
+//! Concurrency: the root domain runs on the boot core only; slabs are behind a lock.
 //! Source: design plan §3; interface §7; lecture D:281-311.
 use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
 use crate::{pool, stop};
 use abi::{PhysAddr, VirtAddr};
-use arch::frame::Frame;
 use capability::{port, window::Range};
-use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU64, Ordering};
 use memory::format::{Attributes, Host};
 use memory::frames::{Order, OutOfMemory};
 use memory::space::{self, Sync};
-use memory::table::Table;
-use sync::Once;
+use memory::table::{Mapping, Table};
+use objects::{Context, Domain, Object, Ref, Slab, Store};
+use sync::Spin;
 
-/// A protection domain.
-pub struct Domain {
-    /// User memory.
-    pub master: Table<Host>,
-    /// The tables of the boot core.
-    pub local: Table<Host>,
-    /// Message page of the context.
-    pub utcb: PhysAddr,
-    /// The two pages of the port bitmap, 0 as long as the domain owns no port.
-    ports: AtomicU64,
+static DOMAINS: Spin<Slab<Domain>> = Spin::new(Slab::new());
+static CONTEXTS: Spin<Slab<Context>> = Spin::new(Slab::new());
+
+/// Stores a domain.
+///
+/// # Errors
+/// The pool is exhausted.
+pub fn add_domain(store: &Store<'_>, domain: Domain) -> Result<Ref<Domain>, OutOfMemory> {
+    insert(store, &DOMAINS, domain)
 }
 
-/// An execution context: where its registers are while it does not run.
-pub struct Context(UnsafeCell<Frame>);
+/// Stores a context.
+///
+/// # Errors
+/// The pool is exhausted.
+pub fn add_context(store: &Store<'_>, context: Context) -> Result<Ref<Context>, OutOfMemory> {
+    insert(store, &CONTEXTS, context)
+}
 
-// SAFETY: the frame is accessed by entry code and the handlers of the one core on which the context runs.
-unsafe impl core::marker::Sync for Context {}
+fn insert<T: Object>(store: &Store<'_>, slab: &Spin<Slab<T>>, object: T) -> Result<Ref<T>, OutOfMemory> {
+    let mut slab = slab.lock();
+    slab.insert(store, object).or_else(|(_, object)| {
+        let page = pool::zeroed(Order::PAGE)?.into_dirty().into_number();
+        // SAFETY: the page was just handed out to us and is given to the slab for good.
+        unsafe { slab.grow(store, page) };
+        slab.insert(store, object).map_err(|_| OutOfMemory::Pool)
+    })
+}
 
-impl Context {
-    /// A context that starts at `entry` in ring 3 with this stack pointer and first argument. `None` if `entry` is not
-    /// in the user range.
-    pub fn new(entry: VirtAddr, stack: u64, argument: u64) -> Option<Self> {
-        let frame = Frame { rdi: argument, ..Frame::user(entry.get(), stack) };
-        entry.is_user().then_some(Self(UnsafeCell::new(frame)))
+/// The context that runs on this core, if one does.
+pub fn current<'s>(store: &'s Store<'_>) -> Option<&'s Context> {
+    store.reference(percpu::this().local.current.get()).map(|context| store.get(context))
+}
+
+/// Runs the context on this core.
+///
+/// # Safety
+/// It lives for ever, runs on this core only, and its address space is loaded.
+pub unsafe fn run(store: &Store<'_>, context: Ref<Context>) -> ! {
+    percpu::this().local.current.set(context.to_word());
+    let frame = store.get(context).frame();
+    // SAFETY: the caller's promise; `Context::new` saw to the segments and the instruction pointer.
+    unsafe {
+        arch::descriptors::set_frame(frame);
+        arch::entry::leave(frame)
     }
+}
 
-    /// Runs the context on this core.
-    ///
-    /// # Safety
-    /// It runs on this core only, and its address space is loaded.
-    pub unsafe fn run(&'static self) -> ! {
-        // SAFETY: the context lives for ever and runs on this core only; its frame was made by `new`, with the segments of
-        // ring 3 and an instruction pointer that was checked.
-        unsafe {
-            arch::descriptors::set_frame(self.0.get());
-            arch::entry::leave(self.0.get())
+/// Tries to resolve a page fault of ring 3 at `address` that needed `rights`: true if the access may be retried.
+pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool {
+    let virt = VirtAddr::new(address);
+    if !virt.is_user() {
+        return false;
+    }
+    let (master, local) = (Table::<Host>::new(domain.master), Table::<Host>::new(domain.local));
+    match space::sync(&HARDWARE, &master, &local, virt, &mut pool::table) {
+        Ok(Sync::Installed) => space::allows(&HARDWARE, &master, virt, rights),
+        // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7).
+        Ok(Sync::Current) => space::allows(&HARDWARE, &local, virt, rights),
+        Ok(Sync::Absent) => false,
+        Err(error) => {
+            warning!("no table for a page fault at {virt}: {error:?}");
+            false
         }
     }
 }
 
-static ROOT: Once<Domain> = Once::new();
-
-/// The root domain, once it exists.
-pub fn root() -> Option<&'static Domain> {
-    ROOT.get()
+/// Tries to resolve a #GP of ring 3: true if the core showed a stale port bitmap and the access may be retried.
+pub fn resolve_protection(domain: &Domain) -> bool {
+    let local = Table::<Host>::new(domain.local);
+    domain.ports().is_some_and(|bitmap| tables::show_ports(&local, bitmap).unwrap_or(false))
 }
 
-/// Makes the root domain.
-pub fn make_root(master: Table<Host>, local: Table<Host>, utcb: PhysAddr) -> &'static Domain {
-    ROOT.call_once(|| Domain { master, local, utcb, ports: AtomicU64::new(0) })
-}
-
-impl Domain {
-    /// Tries to resolve a page fault of ring 3 at `address` that needed `rights`: true if the access may be retried.
-    pub fn resolve_fault(&self, address: u64, rights: Attributes) -> bool {
-        let virt = VirtAddr::new(address);
-        if !virt.is_user() {
-            return false;
-        }
-        match space::sync(&HARDWARE, &self.master, &self.local, virt, &mut pool::table) {
-            Ok(Sync::Installed) => space::allows(&HARDWARE, &self.master, virt, rights),
-            // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7).
-            Ok(Sync::Current) => space::allows(&HARDWARE, &self.local, virt, rights),
-            Ok(Sync::Absent) => false,
-            Err(error) => {
-                warning!("no table for a page fault at {virt}: {error:?}");
-                false
-            }
-        }
-    }
-
-    /// Tries to resolve a #GP of ring 3: true if the core showed a stale port bitmap and the access may be retried.
-    pub fn resolve_protection(&self) -> bool {
-        let bitmap = PhysAddr::truncate(self.ports.load(Ordering::Acquire));
-        bitmap.get() != 0 && tables::show_ports(&self.local, bitmap).unwrap_or(false)
-    }
-
-    /// Allows `range` of ports. What a core has to do to notice is left to [`Self::resolve_protection`].
-    ///
-    /// # Errors
-    /// The pool is exhausted.
-    pub fn allow_ports(&self, range: Range) -> Result<(), OutOfMemory> {
-        let mut bitmap = self.ports.load(Ordering::Acquire);
-        if bitmap == 0 {
-            let order = Order::covering(8192).unwrap_or(Order::MAX);
-            let frame = pool::zeroed(order)?;
+/// Allows `range` of ports. What a core has to do to notice is left to [`resolve_protection`].
+///
+/// # Errors
+/// The pool is exhausted.
+pub fn allow_ports(domain: &Domain, range: Range) -> Result<(), OutOfMemory> {
+    let bitmap = match domain.ports() {
+        Some(bitmap) => bitmap,
+        None => {
+            let frame = pool::zeroed(Order::covering(8192).unwrap_or(Order::MAX))?;
             // SAFETY: the frame was just handed out to us.
-            unsafe { arch::pool::fill(frame.number().get(), order.index() as u32, u64::MAX) };
-            bitmap = pool::address(frame).get();
-            self.ports.store(bitmap, Ordering::Release);
+            unsafe { arch::pool::fill(frame.number().get(), frame.order().index() as u32, u64::MAX) };
+            let bitmap = pool::address(frame);
+            domain.set_ports(bitmap);
+            bitmap
         }
-        let bitmap = PhysAddr::truncate(bitmap);
-        for (word, mask) in port::words(range) {
-            let page = arch::pool::words(bitmap.offset(word as u64 / 512 * 4096));
-            if let Some(word) = page.and_then(|page| page.get(word % 512)) {
-                word.fetch_and(!mask, Ordering::Release);
-            }
+    };
+    for (word, mask) in port::words(range) {
+        let page = arch::pool::words(bitmap.offset(word as u64 / 512 * 4096));
+        if let Some(word) = page.and_then(|page| page.get(word % 512)) {
+            word.fetch_and(!mask, core::sync::atomic::Ordering::Release);
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// A word of the context's message page; 0 beyond its end.
-    pub fn message_word(&self, index: usize) -> u64 {
-        let page = arch::pool::words(self.utcb);
-        page.and_then(|page| page.get(index)).map_or(0, |word| word.load(Ordering::Relaxed))
-    }
+/// A word of a context's message page; 0 beyond its end.
+pub fn message_word(context: &Context, index: usize) -> u64 {
+    let page = arch::pool::words(context.message());
+    page.and_then(|page| page.get(index)).map_or(0, |word| word.load(core::sync::atomic::Ordering::Relaxed))
 }
 
 /// Ends the root domain, which has no handler for what happened; nothing is left to run then.
@@ -140,6 +133,6 @@ pub fn root_died(why: core::fmt::Arguments<'_>) -> ! {
 /// Occupied, misaligned, or the pool is exhausted.
 pub fn map_user(master: &Table<Host>, virt: u64, phys: PhysAddr, size: u64, rights: Attributes) -> Result<(), Error> {
     let attributes = rights | Attributes::READ | Attributes::USER;
-    let mapping = memory::table::Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
+    let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
     master.map(&HARDWARE, mapping, &mut pool::table)
 }

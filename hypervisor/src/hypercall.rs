@@ -6,42 +6,45 @@
 //! `BadHypercall`, an unknown sub-operation `BadParameter`; nothing from ring 3 is used as an address.
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
-use crate::domain::{self, Domain};
+use crate::domain;
 use abi::item::{ItemFlags, ItemKind};
 use abi::operation::Misc;
 use abi::utcb::{self, Header};
 use abi::{Crd, Hypercall, Kind, Request, Selector, Status, TypedItem};
-use arch::frame::Frame;
 use capability::window::{Range, overlap};
+use objects::frame::Frame;
+use objects::{Context, Domain, Store};
 
 /// Entered from `syscall_entry`; returns to the caller.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn hypercall(frame: &mut Frame) {
-    let request = Request::from_word(frame.rdi);
-    let status = match (request.hypercall, domain::root()) {
+extern "C" fn hypercall(frame: &Frame) {
+    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+    let store = unsafe { arch::pool::store() };
+    let request = Request::from_word(frame.rdi.get());
+    let status = match (request.hypercall, domain::current(&store)) {
         (Hypercall::Misc, Some(caller)) => match Misc::from_flags(request.flags) {
-            Some(Misc::Delegate) => delegate(caller, request.selector, frame.rsi, frame.rdx),
+            Some(Misc::Delegate) => delegate(&store, caller, request.selector, frame.rsi.get(), frame.rdx.get()),
             Some(Misc::Lookup | Misc::Suspend) => Status::BadFeature,
             None => Status::BadParameter,
         },
         _ => Status::BadHypercall,
     };
-    frame.rdi = u64::from(status.number());
+    frame.rdi.set(u64::from(status.number()));
 }
 
 /// Delegates the typed items of the caller's message page from the domain `source` into `window` of `destination`.
-fn delegate(caller: &Domain, source: Selector, window: u64, destination: u64) -> Status {
+fn delegate(store: &Store<'_>, caller: &Context, source: Selector, window: u64, destination: u64) -> Status {
     // So far there is one domain, and its capability for itself stands where the interface puts it.
     if source != Selector::ROOT_DOMAIN || Selector::new(destination) != Selector::ROOT_DOMAIN {
         return Status::BadCapability;
     }
     let window = Crd::from_word(window);
-    let header = Header::from_word(caller.message_word(0));
+    let header = Header::from_word(domain::message_word(caller, 0));
     for index in 0..header.items() {
         let Some(word) = utcb::item_offset(index).map(|offset| offset / 8) else { break };
-        let item = TypedItem::from_words(caller.message_word(word), caller.message_word(word + 1));
-        if let Err(status) = delegate_item(caller, item, window) {
+        let item = TypedItem::from_words(domain::message_word(caller, word), domain::message_word(caller, word + 1));
+        if let Err(status) = delegate_item(store.get(caller.domain()), item, window) {
             return status;
         }
     }
@@ -62,7 +65,7 @@ fn delegate_item(receiver: &Domain, item: TypedItem, window: Crd) -> Result<(), 
         Kind::Ports => {
             let range = |crd: Crd| Range { base: crd.base(), order: crd.order() };
             match overlap(range(item.range), range(window)) {
-                Some(common) => receiver.allow_ports(common).map_err(|_| Status::QuotaExhausted),
+                Some(common) => domain::allow_ports(receiver, common).map_err(|_| Status::QuotaExhausted),
                 None => Ok(()),
             }
         }

@@ -58,7 +58,8 @@ extern "C" fn kernel_start(information: u32) -> ! {
     settings::start_log();
     pic::silence();
     let address = PhysAddr::truncate(u64::from(information));
-    let view = boot_information(address).unwrap_or_else(|error| return_error(format_args!("boot information: {error}")));
+    let view =
+        boot_information(address).unwrap_or_else(|error| return_error(format_args!("boot information: {error}")));
     // SAFETY: the boot loader is done with it, and the pool keeps clear of it.
     let bytes = unsafe { view.bytes() };
     let boot = BootInfo::parse(bytes).unwrap_or_else(|error| return_error(format_args!("boot information: {error}")));

@@ -10,11 +10,11 @@ use abi::PhysAddr;
 use abi::address::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use arch::boot::{BootTable, BootTables};
 use core::sync::atomic::{AtomicBool, Ordering};
-use firmware::boot_info::BootInfo;
+use firmware::boot_info::{AVAILABLE, BootInfo};
 use memory::format::{Attributes, Format, Host};
 use memory::frames::{Clean, Descriptor, Frame, FrameNumber, Frames, OnFree, Order, OutOfMemory};
 use memory::layout;
-use memory::plan::{self, Entry, Plan, PlanError, Request};
+use memory::plan::{self, Entry, Plan, PlanError};
 use memory::quota::Quota;
 use memory::region::Region;
 use sync::{Once, Spin};
@@ -58,7 +58,8 @@ impl core::fmt::Display for PoolError {
 
 /// The memory map as the plan wants it.
 pub fn entries<'a>(boot: &BootInfo<'a>) -> impl Iterator<Item = Entry> + Clone + use<'a> {
-    boot.memory().map(|area| Entry { base: area.base, length: area.length, kind: area.kind })
+    boot.memory()
+        .map(|area| Entry { region: Region::from_length(area.base, area.length), usable: area.kind == AVAILABLE })
 }
 
 /// Chooses the pool, maps it in the boot tables and starts the allocator. `information` is where the boot information
@@ -94,9 +95,7 @@ pub fn start(
     if all.next().is_some() {
         return Err(PoolError::Modules);
     }
-    let limit = 1 << physical_bits;
-    let request = Request { ram: plan::usable_bytes(entries(boot), limit), size, address_limit: limit };
-    let plan = plan::choose(entries(boot), &reserved, &request).map_err(PoolError::Plan)?;
+    let plan = plan::choose(entries(boot), &reserved, size, 1 << physical_bits).map_err(PoolError::Plan)?;
     if plan.is_short() {
         warning!("memory pool: {} MiB wanted, none that large is free in one piece", plan.wanted >> 20);
     }

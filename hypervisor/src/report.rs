@@ -8,8 +8,8 @@ use crate::log::error;
 use crate::stop;
 use abi::address::PAGE_SIZE;
 use abi::event::Exception;
-use arch::frame::Frame;
 use memory::layout;
+use objects::frame::Frame;
 
 /// Words of the stack that are shown.
 const WORDS: u64 = 96;
@@ -37,19 +37,19 @@ pub fn begin() {
 pub fn kernel_fault(frame: &Frame) -> ! {
     let local = &percpu::this().local;
     begin();
-    let (short, long) = name(frame.vector);
-    error!("kernel fault: {short} {long} at rip={:#x}, core {}", frame.rip, local.id.get());
+    let (short, long) = name(frame.vector.get());
+    error!("kernel fault: {short} {long} at rip={:#x}, core {}", frame.rip.get(), local.id.get());
     let address = arch::cpu::fault_address();
-    if frame.vector == u64::from(Exception::PAGE_FAULT.vector()) {
-        error!("address {address:#x}, error {:#x} ({})", frame.error, access(frame.error));
+    if frame.vector.get() == u64::from(Exception::PAGE_FAULT.vector()) {
+        error!("address {address:#x}, error {:#x} ({})", frame.error.get(), access(frame.error.get()));
     } else {
-        error!("error {:#x}, last page fault at {address:#x}", frame.error);
+        error!("error {:#x}, last page fault at {address:#x}", frame.error.get());
     }
     if below_a_stack(address) {
         error!("kernel stack overflow: {address:#x} is in the guard page below a stack");
     }
     registers(frame);
-    stack(frame.rsp);
+    stack(frame.rsp.get());
     stop::machine(stop::FAULT, format_args!("kernel fault {short}"))
 }
 
@@ -74,11 +74,16 @@ fn below_a_stack(address: u64) -> bool {
 /// Shows the registers in `frame`.
 fn registers(frame: &Frame) {
     let rows = [
-        [("rax", frame.rax), ("rbx", frame.rbx), ("rcx", frame.rcx), ("rdx", frame.rdx)],
-        [("rsi", frame.rsi), ("rdi", frame.rdi), ("rbp", frame.rbp), ("rsp", frame.rsp)],
-        [("r8 ", frame.r8), ("r9 ", frame.r9), ("r10", frame.r10), ("r11", frame.r11)],
-        [("r12", frame.r12), ("r13", frame.r13), ("r14", frame.r14), ("r15", frame.r15)],
-        [("rip", frame.rip), ("cs ", frame.cs), ("fl ", frame.rflags), ("cr3", arch::cpu::root().get())],
+        [("rax", frame.rax.get()), ("rbx", frame.rbx.get()), ("rcx", frame.rcx.get()), ("rdx", frame.rdx.get())],
+        [("rsi", frame.rsi.get()), ("rdi", frame.rdi.get()), ("rbp", frame.rbp.get()), ("rsp", frame.rsp.get())],
+        [("r8 ", frame.r8.get()), ("r9 ", frame.r9.get()), ("r10", frame.r10.get()), ("r11", frame.r11.get())],
+        [("r12", frame.r12.get()), ("r13", frame.r13.get()), ("r14", frame.r14.get()), ("r15", frame.r15.get())],
+        [
+            ("rip", frame.rip.get()),
+            ("cs ", frame.cs.get()),
+            ("fl ", frame.rflags.get()),
+            ("cr3", arch::cpu::root().get()),
+        ],
     ];
     for [a, b, c, d] in rows {
         error!("{} {:016x}  {} {:016x}  {} {:016x}  {} {:016x}", a.0, a.1, b.0, b.1, c.0, c.1, d.0, d.1);

@@ -5,7 +5,7 @@
 //! explained in words.
 //! Concurrency: boot core, once, after all cores are up.
 //! Source: interface §7; design plan §3.
-use crate::domain::{self, Context, map_user};
+use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
 use crate::log::{info, warning};
 use crate::pool;
@@ -20,6 +20,7 @@ use memory::frames::{Order, OutOfMemory};
 use memory::plan;
 use memory::region::Region;
 use memory::table::{MapError, Table};
+use objects::{Context, Domain};
 
 /// Why there is no root program.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ pub fn start(
     for segment in image.segments() {
         map_segment(&master, start, &segment)?;
     }
-    let entry = image.entry();
+    let entry = image.entry;
     drop(header);
     let mut page = pool::zeroed(Order::covering(HIP_SIZE as u64).unwrap_or(Order::MAX))?;
     if arch::pool::with_bytes(&mut page, |bytes| information::write(facts, bytes)).is_none() {
@@ -112,19 +113,17 @@ pub fn start(
 
     let local = machine.space(core)?;
     let root = local.root();
-    domain::make_root(master, local, utcb);
+    // SAFETY: in the kernel, interrupts off; this function does not return to anybody who could use a store.
+    let store = unsafe { arch::pool::store() };
+    let domain = domain::add_domain(&store, Domain::new(master.root(), root))?;
     let core_number = u64::from(percpu::this().local.id.get());
-    let context = Context::new(VirtAddr::new(entry), HIP_ADDRESS, core_number);
-    let mut context = Some(context.ok_or(RootError::NotMemory(entry, entry))?);
-    let page = pool::zeroed(Order::PAGE)?;
-    let context = arch::pool::place(page, 1, |_| context.take()).and_then(<[_]>::first);
+    let context = Context::new(domain, utcb, VirtAddr::new(entry), HIP_ADDRESS, core_number);
+    let context = domain::add_context(&store, context.ok_or(RootError::NotMemory(entry, entry))?)?;
     info!("root program: {length} bytes at {start}, entry {entry:#x}");
-    // SAFETY: the domain's tables share all kernel entries of this core.
-    unsafe { arch::cpu::load_root(root) };
-    match context {
-        // SAFETY: it was just made for this core, whose tables for the domain were just loaded.
-        Some(Some(context)) => unsafe { context.run() },
-        _ => Err(OutOfMemory::Pool.into()),
+    // SAFETY: the domain's tables share all kernel entries of this core; the context was just made for it.
+    unsafe {
+        arch::cpu::load_root(root);
+        domain::run(&store, context)
     }
 }
 

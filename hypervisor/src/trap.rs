@@ -11,10 +11,10 @@ use crate::report::{self, name};
 use crate::{cores, stop};
 use abi::VirtAddr;
 use abi::event::Exception;
-use arch::frame::Frame;
 use arch::{apic, vector};
 use core::sync::atomic::Ordering;
 use memory::format::Attributes;
+use objects::frame::Frame;
 
 const DEBUG: u64 = Exception::DEBUG.vector() as u64;
 const NMI: u64 = Exception::NMI.vector() as u64;
@@ -30,8 +30,8 @@ const UNDERSTOOD: u64 = 1 | STORE | USER | FETCH;
 /// From ring 3. Returns the frame of the context to run.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn trap_user(frame: &mut Frame) -> *const Frame {
-    match frame.vector {
+extern "C" fn trap_user(frame: &Frame) -> *const Frame {
+    match frame.vector.get() {
         exception if exception < 32 => user_exception(frame),
         other => interrupt(other as u8),
     }
@@ -41,10 +41,10 @@ extern "C" fn trap_user(frame: &mut Frame) -> *const Frame {
 /// From ring 0, or on an interrupt stack from anywhere. Returns to where it came from.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn trap_kernel(frame: &mut Frame) {
-    match frame.vector {
+extern "C" fn trap_kernel(frame: &Frame) {
+    match frame.vector.get() {
         NMI if stop::stopping() => arch::cpu::halt(),
-        NMI => warning!("non-maskable interrupt at rip={:#x}: no device is known to send one", frame.rip),
+        NMI => warning!("non-maskable interrupt at rip={:#x}: no device is known to send one", frame.rip.get()),
         // Ring 3 can set the trap flag before SYSCALL, so that the trap arrives here: not the kernel's doing.
         DEBUG if !frame.from_user() => {}
         DEBUG => user_exception(frame),
@@ -56,7 +56,7 @@ extern "C" fn trap_kernel(frame: &mut Frame) {
 /// Before an exit from the kernel while the hazard word is not 0. Returns the frame of the context to run.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn hazards(frame: &mut Frame) -> *const Frame {
+extern "C" fn hazards(frame: &Frame) -> *const Frame {
     // So far only one context exists and no translation is ever taken away: looking is all there is to do.
     let _ = percpu::this().shared.take();
     frame
@@ -64,34 +64,40 @@ extern "C" fn hazards(frame: &mut Frame) -> *const Frame {
 
 /// An exception of ring 3. Returns if the access may be retried.
 fn user_exception(frame: &Frame) {
-    let Some(domain) = domain::root() else { report::kernel_fault(frame) };
+    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+    let store = unsafe { arch::pool::store() };
+    let Some(domain) = domain::current(&store).map(|context| store.get(context.domain())) else {
+        report::kernel_fault(frame)
+    };
     let address = arch::cpu::fault_address();
-    let resolved = match frame.vector {
+    let resolved = match frame.vector.get() {
         // Only an access by ring 3 itself: the processor's own accesses to descriptor tables stay faults.
-        PAGE_FAULT if frame.error & USER != 0 && frame.error & !UNDERSTOOD == 0 => {
-            domain.resolve_fault(address, rights(frame.error))
+        PAGE_FAULT if frame.error.get() & USER != 0 && frame.error.get() & !UNDERSTOOD == 0 => {
+            domain::resolve_fault(domain, address, rights(frame.error.get()))
         }
         // Port accesses have no error code. A retry resumes at the address that faulted, which must be canonical.
-        PROTECTION if frame.error == 0 && VirtAddr::new(frame.rip).is_user() => domain.resolve_protection(),
+        PROTECTION if frame.error.get() == 0 && VirtAddr::new(frame.rip.get()).is_user() => {
+            domain::resolve_protection(domain)
+        }
         _ => false,
     };
     if resolved {
         return;
     }
-    let (short, long) = name(frame.vector);
-    let rip = frame.rip;
-    match frame.vector {
+    let (short, long) = name(frame.vector.get());
+    let rip = frame.rip.get();
+    match frame.vector.get() {
         PAGE_FAULT if rip == arch::entry::syscall_address() => root_died(format_args!(
             "{short} {long} at rip={rip:#x}, the entry of SYSCALL: it jumped there, or SYSCALL does not leave ring 3 \
              here, as under a software KVM"
         )),
         PAGE_FAULT => root_died(format_args!(
             "{short} {long} at rip={rip:#x}, {} at {address:#x}; it has no portal for event 14",
-            report::access(frame.error)
+            report::access(frame.error.get())
         )),
         other => root_died(format_args!(
             "{short} {long} at rip={rip:#x}, error {:#x}; it has no portal for event {other}",
-            frame.error
+            frame.error.get()
         )),
     }
 }

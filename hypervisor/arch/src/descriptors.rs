@@ -6,7 +6,7 @@
 //! Concurrency: [`build_gates`] runs once, on the boot core, before other cores are started.
 //! Source: AMD64 manual volume 2, §4.8.4 (gates), §8.9.4 (IST); `docs/src/decisions/0008-vectors.md`.
 use crate::entry;
-use crate::frame::USER_DATA;
+use objects::frame::{Frame, USER_DATA};
 use crate::gates::gate;
 use core::cell::UnsafeCell;
 use memory::layout::CORE_LOCAL;
@@ -74,8 +74,8 @@ pub unsafe fn load() {
 ///
 /// # Safety
 /// `frame` stays valid, and is not used otherwise, until another frame is set on this core.
-pub unsafe fn set_frame(frame: *mut crate::frame::Frame) {
-    let start = frame.addr() as u64;
+pub unsafe fn set_frame(frame: &Frame) {
+    let start = core::ptr::from_ref(frame).addr() as u64;
     // SAFETY: the caller's promise.
-    unsafe { percpu::this().set_frame(start, start + size_of::<crate::frame::Frame>() as u64) };
+    unsafe { percpu::this().set_frame(start, start + size_of::<Frame>() as u64) };
 }

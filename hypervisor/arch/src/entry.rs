@@ -11,7 +11,7 @@
 //! Concurrency: interrupts are off from entry to exit; NMI, #DF, #DB and #MC have stacks of their own, because they can
 //! arrive between SYSCALL and the switch of stacks.
 //! Source: AMD64 manual volume 2, §6.1 and §8.9; interface §1; `docs/src/decisions/0007-register-frame.md`.
-use crate::frame::{self, Frame};
+use objects::frame::{self, Frame};
 use core::arch::global_asm;
 use core::mem::offset_of;
 use memory::layout::{CORE_LOCAL, STACK_TOP};
@@ -23,10 +23,10 @@ unsafe extern "C" {
     static trap_stubs: [[u8; 16]; 256];
     fn syscall_entry();
     fn resume(frame: *const Frame) -> !;
-    fn trap_user(frame: &mut Frame) -> *const Frame;
-    fn trap_kernel(frame: &mut Frame);
-    fn hypercall(frame: &mut Frame);
-    fn hazards(frame: &mut Frame) -> *const Frame;
+    fn trap_user(frame: &Frame) -> *const Frame;
+    fn trap_kernel(frame: &Frame);
+    fn hypercall(frame: &Frame);
+    fn hazards(frame: &Frame) -> *const Frame;
 }
 
 /// Address in the core-local page as the sign-extended 32-bit displacement that assembly needs.

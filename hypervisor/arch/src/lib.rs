@@ -11,7 +11,6 @@
 
 // What is arithmetic runs on the host as well; what is hardware exists on the bare machine only.
 pub mod features;
-pub mod frame;
 pub mod gates;
 pub mod ratio;
 pub mod vector;

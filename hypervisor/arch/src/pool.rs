@@ -8,9 +8,11 @@
 //! Source: design plan §3.
 use abi::{PhysAddr, address::PAGE_SIZE};
 use core::arch::asm;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use memory::frames::{Clean, Frame};
 use memory::{layout, mmu::Mmu};
+use objects::Store;
 
 static START: AtomicU64 = AtomicU64::new(0);
 static SIZE: AtomicU64 = AtomicU64::new(0);
@@ -64,12 +66,12 @@ pub fn words(address: PhysAddr) -> Option<&'static [AtomicU64; 512]> {
 pub unsafe fn fill(number: u32, order: u32, pattern: u64) {
     let Some(start) = virt(phys(number)) else { return };
     // SAFETY: mapped pages of the pool, owned by the caller; the direction flag is clear in the kernel.
-    unsafe { store(start, (512usize) << order, pattern) }
+    unsafe { fill_words(start, (512usize) << order, pattern) }
 }
 
 /// # Safety
 /// `words` words from `start` on are mapped, writable and unused.
-unsafe fn store(start: u64, words: usize, pattern: u64) {
+unsafe fn fill_words(start: u64, words: usize, pattern: u64) {
     // SAFETY: the caller's duty.
     unsafe {
         asm!("rep stosq", inout("rcx") words => _, inout("rdi") start => _, in("rax") pattern, options(nostack, preserves_flags));
@@ -90,7 +92,7 @@ pub unsafe fn reserved<T>(count: usize) -> Option<&'static mut [T]> {
     // SAFETY: mapped, large enough (checked), used by nobody else (`install` and `words` leave it out, and the caller
     // calls once); zero is valid for `T` by the caller's promise.
     unsafe {
-        store(layout::POOL_BASE, size as usize / 8, 0);
+        fill_words(layout::POOL_BASE, size as usize / 8, 0);
         Some(core::slice::from_raw_parts_mut(start, count))
     }
 }
@@ -112,6 +114,18 @@ pub fn place<T: Sync>(frame: Frame<Clean>, count: usize, mut make: impl FnMut(us
         }
         Some(core::slice::from_raw_parts(start, count))
     }
+}
+
+/// The kernel's objects, which lie in the pool.
+///
+/// # Safety
+/// The pool is installed; the caller is in the kernel with interrupts off, and lets go of the store before it leaves.
+#[must_use]
+pub unsafe fn store() -> Store<'static> {
+    let base = core::ptr::with_exposed_provenance_mut::<u8>(layout::POOL_BASE as usize);
+    let pages = (SIZE.load(Ordering::Relaxed) / PAGE_SIZE) as usize;
+    // SAFETY: the pool is mapped for ever; pages of objects are frames that slabs own, which others do not touch.
+    unsafe { Store::new(NonNull::new_unchecked(base), pages) }
 }
 
 /// Lets `fill` write the bytes of an owned frame.

@@ -26,8 +26,7 @@ macro_rules! plain {
     };
 }
 
-plain!(Rsdp, SdtHeader, Fadt, McfgEntry, LocalApicEntry, IoApicEntry);
-plain!(InterruptSourceOverrideEntry, LocalX2ApicEntry);
+plain!(Rsdp, SdtHeader, Fadt, McfgEntry, LocalApicEntry, IoApicEntry, InterruptSourceOverrideEntry, LocalX2ApicEntry);
 
 /// The structure at the start of `bytes`; what lies beyond their end reads as
 /// zero.

@@ -17,6 +17,8 @@
 // UNSAFETY: firmware tables lie in physical memory and have packed layouts.
 #![expect(unsafe_code, reason = "mapped memory as slices, packed structures out of bytes")]
 
+#[macro_use]
+mod problem;
 pub mod acpi_tables;
 pub mod boot_info;
 mod bytes;
@@ -24,7 +26,6 @@ pub mod elf;
 mod layout;
 pub mod options;
 pub mod physical;
-mod problem;
 #[cfg(test)]
 mod synthetic;
 

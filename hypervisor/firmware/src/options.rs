@@ -60,12 +60,10 @@ impl<'a> Options<'a> {
 
 /// A decimal or, after `0x`, hexadecimal number.
 fn number(text: &str) -> Option<u64> {
-    match text.strip_prefix("0x") {
-        // `from_str_radix` would take a sign.
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => u64::from_str_radix(digits, 16).ok(),
-        None if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-        _ => None,
-    }
+    let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
+    // `from_str_radix` would take a sign.
+    let sign = digits.starts_with('+');
+    u64::from_str_radix(digits, radix).ok().filter(|_| !sign)
 }
 
 /// A number of bytes with an optional suffix K, M or G.

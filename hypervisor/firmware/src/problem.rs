@@ -31,13 +31,19 @@ impl fmt::Display for Problem {
     }
 }
 
-impl core::error::Error for Problem {}
-
 /// A [`Problem`] from a format string and its arguments.
 macro_rules! problem {
-    ($($words:tt)*) => { $crate::problem::Problem::new(format_args!($($words)*)) };
+    ($($words:tt)*) => { $crate::Problem::new(format_args!($($words)*)) };
 }
-pub(crate) use problem;
+
+/// Returns a [`Problem`] unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($words:tt)*) => {
+        if !$condition {
+            return Err(problem!($($words)*));
+        }
+    };
+}
 
 #[cfg(test)]
 mod tests {

@@ -12,10 +12,15 @@
 // UNSAFETY: references are turned into borrows of pool memory; argued in `store.rs`, on the host checked by Miri.
 #![expect(unsafe_code, reason = "references into pool memory")]
 
+mod context;
+mod domain;
+pub mod frame;
 mod reference;
 mod slab;
 mod store;
 
+pub use context::Context;
+pub use domain::Domain;
 pub use reference::{Object, Ref};
 pub use slab::{Full, Slab};
 pub use store::Store;

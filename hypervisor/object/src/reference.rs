@@ -9,6 +9,14 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
 
+/// The numbers of the object types, each of one type only.
+pub mod kind {
+    /// Protection domain.
+    pub const DOMAIN: u32 = 1;
+    /// Execution context.
+    pub const CONTEXT: u32 = 2;
+}
+
 /// A type whose values live in the store.
 ///
 /// # Safety

@@ -6,8 +6,13 @@
 #![no_main]
 
 use firmware::acpi_tables::{Rsdp, Tables};
-use firmware::physical::Recorded;
+use firmware::physical::PhysicalMemory;
 use libfuzzer_sys::fuzz_target;
+use recorded::Recorded;
+
+/// The stand-in for memory that the unit tests use.
+#[path = "../../../hypervisor/firmware/src/physical/recorded.rs"]
+mod recorded;
 
 const NAMES: [&[u8; 4]; 4] = [b"APIC", b"FACP", b"HPET", b"MCFG"];
 const FIRST: u64 = 0x10_0000;
@@ -55,15 +60,15 @@ fuzz_target!(|data: &[u8]| {
     ranges.extend(tables.iter().enumerate().map(|(index, bytes)| (FIRST + ((index as u64) << 20), &bytes[..])));
     let memory = Recorded::new(&ranges);
 
-    let given = Rsdp { revision: 2, rsdt: 0x7_0000, xsdt: Some(0x8_0000).filter(|_| flags & 0x80 == 0) };
+    let given = Rsdp { rsdt: Some(0x7_0000), xsdt: Some(0x8_0000).filter(|_| flags & 0x80 == 0) };
     let found = if flags & 0x10 != 0 { Rsdp::search(&memory).ok() } else { None };
     for rsdp in [Rsdp::parse(data).ok(), found, Some(given)].into_iter().flatten() {
-        read(&memory, &rsdp);
+        read(&memory, rsdp);
         assert_eq!(memory.mapped(), 0, "a mapping was not ended");
     }
 });
 
-fn read(memory: &Recorded<'_>, rsdp: &Rsdp) {
+fn read(memory: &Recorded<'_>, rsdp: Rsdp) {
     let tables = match Tables::open(memory, rsdp) {
         Ok(tables) => tables,
         Err(error) => return assert!(!error.to_string().is_empty()),
@@ -77,8 +82,7 @@ fn read(memory: &Recorded<'_>, rsdp: &Rsdp) {
             ids.sort_unstable();
             ids.dedup();
             assert_eq!(ids.len(), listed, "a core is listed twice");
-            let _ = (madt.io_apics().count(), madt.overrides().count(), madt.nmis().count());
-            let _ = (madt.local_apic_address(), madt.has_8259());
+            let _ = (madt.io_apics().count(), madt.overrides().count());
         }
     }
     let _ = (tables.fadt(), tables.hpet());

@@ -27,10 +27,10 @@ fuzz_target!(|data: &[u8]| {
                 assert_eq!(segment.virt % 4096, segment.offset % 4096);
                 assert!(segment.pages().1 <= USER_END);
             }
-            let entry = image.entry();
+            let entry = image.entry;
             assert!(segments.iter().any(|s| s.rights.execute && entry >= s.virt && entry - s.virt < s.size));
             for shared in image.shared_frames() {
-                assert!(shared.first.rights != shared.second.rights && !shared.to_string().is_empty());
+                assert!(!shared.to_string().is_empty());
             }
         }
     }

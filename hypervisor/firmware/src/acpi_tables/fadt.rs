@@ -8,11 +8,8 @@
 
 use crate::Problem;
 use crate::layout::read_padded;
-use crate::problem::problem;
 use acpi::address::{AddressSpace, GenericAddress};
 
-/// Offsets of the lengths of the PM1 event and control blocks.
-const PM1_LENGTHS: [usize; 2] = [88, 89];
 /// Bytes of a table that has a reset register.
 const WITH_RESET: usize = 129;
 
@@ -80,7 +77,8 @@ impl Fadt {
 fn sanitized(bytes: &[u8]) -> [u8; size_of::<acpi::fadt::Fadt>()] {
     let mut copy = [0; size_of::<acpi::fadt::Fadt>()];
     copy.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-    for length in PM1_LENGTHS {
+    // The PM1 event and control blocks.
+    for length in [88, 89] {
         copy[length] = copy[length].min(31);
     }
     copy

@@ -8,14 +8,12 @@
 use crate::Problem;
 use crate::bytes::u64_at;
 use crate::physical::PHYSICAL_END;
-use crate::problem::problem;
 
 /// Physical address of the registers, 1 KiB.
 pub fn base(table: &[u8]) -> Result<u64, Problem> {
     let (space, base) = (table.get(40), u64_at(table, 44).unwrap_or(0));
     // Address space 0 is memory.
-    if space != Some(&0) || base == 0 || base > PHYSICAL_END - 0x400 {
-        return Err(problem!("HPET describes the timer's registers in a way that means nothing"));
-    }
+    let valid = space == Some(&0) && (1..=PHYSICAL_END - 0x400).contains(&base);
+    ensure!(valid, "HPET describes the timer's registers in a way that means nothing");
     Ok(base)
 }

@@ -11,7 +11,6 @@ use super::Table;
 use crate::Problem;
 use crate::layout::{Plain, read};
 use crate::physical::PhysicalMemory;
-use crate::problem::problem;
 use acpi::madt::{InterruptSourceOverrideEntry, IoApicEntry, LocalApicEntry, LocalX2ApicEntry};
 
 /// Most entries that are accepted: [`Madt::cores`] compares them in pairs.
@@ -102,32 +101,28 @@ pub struct Override {
     pub level: bool,
 }
 
+/// The entries up to the first malformed one. An entry has at least two bytes, so they end.
+fn entries(table: &[u8]) -> impl Iterator<Item = Result<Entry<'_>, Problem>> + Clone {
+    let mut offset = ENTRIES;
+    core::iter::from_fn(move || {
+        let entry = (offset < table.len()).then(|| Entry::at(table, offset))?;
+        offset = entry.map_or(usize::MAX, |entry| offset + entry.bytes.len());
+        Some(entry)
+    })
+}
+
 /// A checked MADT, mapped as long as this value lives.
 pub struct Madt<'m, M: PhysicalMemory>(Table<'m, M>);
 
 impl<'m, M: PhysicalMemory> Madt<'m, M> {
     pub(super) fn new(table: Table<'m, M>) -> Result<Self, Problem> {
-        let bytes = table.bytes();
-        let (mut offset, mut count) = (ENTRIES, 0);
-        while offset < bytes.len() {
-            // At least two bytes, so this ends.
-            offset += Entry::at(bytes, offset)?.bytes.len();
-            count += 1;
-        }
-        if count > MAX_ENTRIES {
-            return Err(problem!("APIC has {count} entries, at most {MAX_ENTRIES} are looked at"));
-        }
+        let count = entries(table.bytes()).try_fold(0, |count, entry| entry.map(|_| count + 1))?;
+        ensure!(count <= MAX_ENTRIES, "APIC has {count} entries, at most {MAX_ENTRIES} are looked at");
         Ok(Self(table))
     }
 
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> + Clone {
-        let bytes = self.0.bytes();
-        let mut offset = ENTRIES;
-        core::iter::from_fn(move || {
-            let entry = Entry::at(bytes, offset).ok()?;
-            offset += entry.bytes.len();
-            Some(entry)
-        })
+        entries(self.0.bytes()).flatten()
     }
 
     /// The processors, each APIC id once, in the order given. The broadcast ids (0xFF in a local APIC entry,

@@ -9,7 +9,6 @@ use super::Table;
 use crate::Problem;
 use crate::layout::read;
 use crate::physical::{PHYSICAL_END, PhysicalMemory};
-use crate::problem::problem;
 use acpi::mcfg::McfgEntry;
 
 /// Bytes before the entries.
@@ -36,11 +35,10 @@ impl<'m, M: PhysicalMemory> Mcfg<'m, M> {
         let mcfg = Self(table);
         for (index, Segment { base, first_bus, last_bus, .. }) in mcfg.segments().enumerate() {
             let end = base.checked_add((u64::from(last_bus) + 1) << 20);
-            if first_bus > last_bus || end.is_none_or(|end| end > PHYSICAL_END) {
-                return Err(problem!(
-                    "MCFG segment {index} at {base:#x} with buses {first_bus} to {last_bus} is not a possible range"
-                ));
-            }
+            ensure!(
+                first_bus <= last_bus && end.is_some_and(|end| end <= PHYSICAL_END),
+                "MCFG segment {index} at {base:#x} with buses {first_bus} to {last_bus} is not a possible range"
+            );
         }
         Ok(mcfg)
     }

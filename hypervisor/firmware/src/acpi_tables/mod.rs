@@ -20,7 +20,6 @@ use crate::Problem;
 use crate::bytes::{checksum, u32_at, u64_at};
 use crate::layout::read;
 use crate::physical::{Mapping, PhysicalMemory};
-use crate::problem::problem;
 use acpi::sdt::SdtHeader;
 pub use fadt::{Fadt, PmTimer, Register, Reset};
 pub use madt::{Core, IoApic, Madt, Override};
@@ -72,27 +71,22 @@ impl<'m, M: PhysicalMemory> Table<'m, M> {
         if let Some(wanted) = wanted.filter(|&wanted| wanted != signature) {
             return Err(problem!("expected {} at {address:#x}, found \"{found}\"", wanted.escape_ascii()));
         }
-        if !(minimum..=MAX_TABLE).contains(&length) {
-            return Err(problem!(
-                "{found} at {address:#x} has length {length:#x}, must be between {minimum:#x} and {MAX_TABLE:#x}"
-            ));
-        }
+        ensure!(
+            (minimum..=MAX_TABLE).contains(&length),
+            "{found} at {address:#x} has length {length:#x}, must be between {minimum:#x} and {MAX_TABLE:#x}"
+        );
         let mapping = Mapping::new(memory, address, length as usize);
         let mapping = mapping.ok_or_else(|| unreadable(&signature, address, length as usize))?;
-        match checksum(mapping.bytes()) {
-            0 => Ok(Self { signature, mapping }),
-            sum => Err(problem!("{found} at {address:#x} has a bad checksum: its bytes sum to {sum:#04x}, not 0")),
-        }
+        let sum = checksum(mapping.bytes());
+        ensure!(sum == 0, "{found} at {address:#x} has a bad checksum: its bytes sum to {sum:#04x}, not 0");
+        Ok(Self { signature, mapping })
     }
 
     /// The root table at `address`.
     fn root(memory: &'m M, address: u64, signature: Signature) -> Result<Self, Problem> {
         let root = Self::open(memory, address, Some(signature))?;
-        let count = (root.bytes().len() - HEADER) / root.entry_size();
-        if count > MAX_TABLES {
-            let name = signature.escape_ascii();
-            return Err(problem!("{name} lists {count} tables, at most {MAX_TABLES} are looked at"));
-        }
+        let (name, count) = (signature.escape_ascii(), (root.bytes().len() - HEADER) / root.entry_size());
+        ensure!(count <= MAX_TABLES, "{name} lists {count} tables, at most {MAX_TABLES} are looked at");
         Ok(root)
     }
 

@@ -9,7 +9,6 @@ use crate::Problem;
 use crate::bytes::{checksum, u16_at};
 use crate::layout::read_padded;
 use crate::physical::{Mapping, PhysicalMemory};
-use crate::problem::problem;
 
 const SIGNATURE: &[u8; 8] = b"RSD PTR ";
 /// Length of the structure of ACPI 1.0, which the first checksum covers.
@@ -34,9 +33,7 @@ impl Rsdp {
     pub fn parse(bytes: &[u8]) -> Result<Self, Problem> {
         let old = bytes.get(..OLD_LENGTH).ok_or_else(|| too_short(bytes.len(), OLD_LENGTH))?;
         let (begin, _) = old.split_at(SIGNATURE.len());
-        if begin != SIGNATURE {
-            return Err(problem!("RSDP begins with \"{}\", not with \"RSD PTR \"", begin.escape_ascii()));
-        }
+        ensure!(begin == SIGNATURE, "RSDP begins with \"{}\", not with \"RSD PTR \"", begin.escape_ascii());
         check_sum(old)?;
         // The crate's own check reads as many bytes as the structure claims.
         let structure: acpi::rsdp::Rsdp = read_padded(bytes);
@@ -78,8 +75,7 @@ fn too_short(length: usize, minimum: usize) -> Problem {
 }
 
 fn check_sum(bytes: &[u8]) -> Result<(), Problem> {
-    match (checksum(bytes), bytes.len()) {
-        (0, _) => Ok(()),
-        (sum, length) => Err(problem!("RSDP has a bad checksum: its first {length} bytes sum to {sum:#04x}, not 0")),
-    }
+    let (sum, length) = (checksum(bytes), bytes.len());
+    ensure!(sum == 0, "RSDP has a bad checksum: its first {length} bytes sum to {sum:#04x}, not 0");
+    Ok(())
 }

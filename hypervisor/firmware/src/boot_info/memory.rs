@@ -10,7 +10,6 @@ use super::Tag;
 use crate::Problem;
 use crate::bytes::{u32_at, u64_at};
 use crate::physical::PHYSICAL_END;
-use crate::problem::problem;
 
 /// E820 type of memory that can be used.
 pub const AVAILABLE: u32 = 1;
@@ -49,13 +48,11 @@ pub struct Map<'a> {
 impl<'a> Map<'a> {
     pub fn parse(tag: Tag<'a>) -> Result<Self, Problem> {
         let entry_size = u32_at(tag.bytes, 8).unwrap_or(0) as usize;
-        if entry_size < MINIMUM || !entry_size.is_multiple_of(8) {
-            let offset = tag.offset;
-            return Err(problem!(
-                "memory map at offset {offset:#x} has entries of {entry_size} bytes, needs a multiple of 8 from \
-                 {MINIMUM} on"
-            ));
-        }
+        let offset = tag.offset;
+        ensure!(
+            entry_size >= MINIMUM && entry_size.is_multiple_of(8),
+            "memory map at offset {offset:#x} has entries of {entry_size} bytes, needs a multiple of 8 from {MINIMUM} on"
+        );
         let map = Self { entries: tag.bytes.get(ENTRIES..).unwrap_or(&[]), entry_size };
         match map.raw().count() {
             0 => Err(problem!("the memory map is empty")),

@@ -16,7 +16,6 @@ mod tests;
 use crate::Problem;
 use crate::acpi_tables::Rsdp;
 use crate::bytes::{u32_at, u64_at};
-use crate::problem::problem;
 use memory::Map;
 pub use memory::{AVAILABLE, MemoryArea};
 use multiboot2::{BootLoaderNameTag, CommandLineTag, FramebufferTag, ModuleTag};
@@ -33,11 +32,9 @@ const MINIMUM: [u32; 16] = [8, 9, 9, 17, 8, 8, 16, 8, 32, 8, 8, 12, 16, 8, 28, 4
 /// # Errors
 /// A size below 16 bytes or above [`MAX_SIZE`].
 pub fn total_size(header: &[u8; 8]) -> Result<usize, Problem> {
-    let [a, b, c, d, ..] = *header;
-    match u32::from_le_bytes([a, b, c, d]) as usize {
-        size if (16..=MAX_SIZE).contains(&size) => Ok(size),
-        size => Err(problem!("total size {size:#x} is not between 16 bytes and 1 MiB")),
-    }
+    let size = u32_at(header, 0).unwrap_or(0) as usize;
+    ensure!((16..=MAX_SIZE).contains(&size), "total size {size:#x} is not between 16 bytes and 1 MiB");
+    Ok(size)
 }
 
 /// The fault of an information of which there are only `have` of `need` bytes.
@@ -62,9 +59,7 @@ impl<'a> Tag<'a> {
         let rest = info.get(offset..).unwrap_or(&[]);
         let (Some(kind), Some(size)) = (u32_at(rest, 0), u32_at(rest, 4)) else { return Err(problem!("no end tag")) };
         let (minimum, kind) = (MINIMUM.get(kind as usize).copied().unwrap_or(8), TagType::from(kind));
-        if size < minimum {
-            return Err(problem!("{kind:?} tag at offset {offset:#x} has {size} bytes, needs at least {minimum}"));
-        }
+        ensure!(size >= minimum, "{kind:?} tag at offset {offset:#x} has {size} bytes, needs at least {minimum}");
         // At most 1 MiB is left, so a size that would overflow here is too long.
         let bytes = rest.get(..size as usize);
         let padded = bytes.and_then(|bytes| rest.get(..bytes.len().next_multiple_of(8)));
@@ -102,12 +97,12 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// The tags before the end tag; ends early at a malformed one.
-fn tags(info: &[u8]) -> impl Iterator<Item = Tag<'_>> {
-    let mut offset = 8;
+/// The tags up to the end tag or the first malformed one. A tag has at least 8 bytes, so they end.
+fn tags(info: &[u8]) -> impl Iterator<Item = Result<Tag<'_>, Problem>> {
+    let mut next = Some(8);
     core::iter::from_fn(move || {
-        let tag = Tag::at(info, offset).ok().filter(|tag| tag.kind != TagType::End)?;
-        offset += tag.padded.len();
+        let tag = Tag::at(info, next?);
+        next = tag.ok().filter(|tag| tag.kind != TagType::End).map(|tag| tag.offset + tag.padded.len());
         Some(tag)
     })
 }
@@ -153,19 +148,17 @@ impl<'a> BootInfo<'a> {
     /// # Errors
     /// Anything malformed in a tag that is read here, and a memory map without usable memory.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Problem> {
-        if !bytes.as_ptr().addr().is_multiple_of(8) {
-            return Err(problem!("does not start at a multiple of 8"));
-        }
+        ensure!(bytes.as_ptr().addr().is_multiple_of(8), "does not start at a multiple of 8");
         let need = total_size(bytes.first_chunk().ok_or_else(|| incomplete(bytes.len(), 16))?)?;
         let info = bytes.get(..need).ok_or_else(|| incomplete(bytes.len(), need))?;
         check_tags(info)?;
-        let map = tags(info).find(|tag| tag.kind == TagType::Mmap);
+        let map = tags(info).flatten().find(|tag| tag.kind == TagType::Mmap);
         let map = map.ok_or_else(|| problem!("no memory map: the boot loader must pass one"))?;
         Ok(Self { info, map: Map::parse(map)? })
     }
 
     fn first(&self, kind: TagType) -> Option<Tag<'a>> {
-        tags(self.info).find(|tag| tag.kind == kind)
+        tags(self.info).flatten().find(|tag| tag.kind == kind)
     }
 
     /// The kernel's command line; empty if there is none.
@@ -191,7 +184,7 @@ impl<'a> BootInfo<'a> {
 
     /// The modules in the order given. They may overlap anything.
     pub fn modules(&self) -> impl Iterator<Item = Module<'a>> + use<'a> {
-        tags(self.info).filter(|tag| tag.kind == TagType::Module).filter_map(|tag| tag.module().ok())
+        tags(self.info).flatten().filter(|tag| tag.kind == TagType::Module).filter_map(|tag| tag.module().ok())
     }
 
     /// The copy of the RSDP, from the new tag if there are both. `None` if the boot loader passed none.
@@ -226,22 +219,15 @@ impl<'a> BootInfo<'a> {
 
 /// Checks the sequence of tags up to the end tag, and every text and module.
 fn check_tags(info: &[u8]) -> Result<(), Problem> {
-    let (mut offset, mut index) = (8, 0);
-    loop {
-        let tag = Tag::at(info, offset)?;
+    let mut index = 0;
+    for tag in tags(info) {
+        let tag = tag?;
         tag.text()?;
-        match tag.kind {
-            TagType::End => return Ok(()),
-            TagType::Module => {
-                let Module { start, end, .. } = tag.module()?;
-                if end < start {
-                    return Err(problem!("module {index} ends at {end:#x}, before its start at {start:#x}"));
-                }
-                index += 1;
-            }
-            _ => {}
+        if tag.kind == TagType::Module {
+            let Module { start, end, .. } = tag.module()?;
+            ensure!(start <= end, "module {index} ends at {end:#x}, before its start at {start:#x}");
+            index += 1;
         }
-        // A tag has at least 8 bytes, so this ends.
-        offset += tag.padded.len();
     }
+    Ok(())
 }

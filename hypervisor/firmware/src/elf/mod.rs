@@ -14,7 +14,6 @@ mod tests;
 
 use crate::Problem;
 use crate::bytes::{u16_at, u32_at, u64_at};
-use crate::problem::problem;
 use abi::address::PAGE_SIZE as PAGE;
 use core::fmt;
 
@@ -40,13 +39,6 @@ pub struct Rights {
     pub execute: bool,
 }
 
-impl fmt::Display for Rights {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |set, letter| if set { letter } else { '-' };
-        write!(f, "{}{}{}", show(self.read, 'r'), show(self.write, 'w'), show(self.execute, 'x'))
-    }
-}
-
 /// A part of the file to be mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -60,6 +52,13 @@ pub struct Segment {
     pub size: u64,
     /// Rights.
     pub rights: Rights,
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (show, Rights { read, write, execute }) = (|set, letter| if set { letter } else { '-' }, self.rights);
+        write!(f, "{} ({}{}{})", self.index, show(read, 'r'), show(write, 'w'), show(execute, 'x'))
+    }
 }
 
 impl Segment {
@@ -90,7 +89,8 @@ fn common_page(a: (u64, u64), b: (u64, u64)) -> Option<u64> {
 pub struct Image<'a> {
     /// Program headers.
     headers: &'a [u8],
-    entry: u64,
+    /// Address of the first instruction; inside an executable segment.
+    pub entry: u64,
 }
 
 impl<'a> Image<'a> {
@@ -110,11 +110,6 @@ impl<'a> Image<'a> {
         Ok(image)
     }
 
-    /// Address of the first instruction; inside an executable segment.
-    pub fn entry(&self) -> u64 {
-        self.entry
-    }
-
     /// The segments to map, without empty ones, in the order of the file.
     pub fn segments(&self) -> impl Iterator<Item = Segment> + Clone + use<'a> {
         self.loadable().map(|(segment, _)| segment).filter(|segment| segment.size != 0)
@@ -125,11 +120,7 @@ impl<'a> Image<'a> {
         pairs(self.segments()).filter(|(first, second)| first.rights != second.rights).filter_map(|(first, second)| {
             let offset = common_page(first.file_pages(), second.file_pages())?;
             Some(problem!(
-                "segments {} ({}) and {} ({}) share the file page at {offset:#x}: align segments to pages in the file",
-                first.index,
-                first.rights,
-                second.index,
-                second.rights
+                "segments {first} and {second} share the file page at {offset:#x}: align segments to pages in the file"
             ))
         })
     }
@@ -146,26 +137,22 @@ impl<'a> Image<'a> {
     }
 
     fn check_together(&self) -> Result<(), Problem> {
-        if self.segments().next().is_none() {
-            return Err(problem!("no loadable segment"));
-        }
+        ensure!(self.segments().next().is_some(), "no loadable segment");
         for (first, second) in pairs(self.segments()) {
             let same = first.rights == second.rights
                 && first.virt.wrapping_sub(first.offset) == second.virt.wrapping_sub(second.offset);
-            if let Some(page) = common_page(first.pages(), second.pages()).filter(|_| !same) {
-                return Err(problem!(
-                    "segments {} and {} share the page {page:#x} with different rights or contents: align segments to \
-                     pages",
-                    first.index,
-                    second.index
-                ));
+            if let Some(page) = common_page(first.pages(), second.pages()) {
+                ensure!(
+                    same,
+                    "segments {first} and {second} share the page {page:#x} in different ways: align segments to pages"
+                );
             }
         }
         let entry = self.entry;
-        let holds_entry =
-            |segment: Segment| segment.rights.execute && entry >= segment.virt && entry - segment.virt < segment.size;
-        let held = self.segments().any(holds_entry);
-        held.then_some(()).ok_or_else(|| problem!("entry point {entry:#x} is in no executable segment"))
+        let mut code = self.segments().filter(|segment| segment.rights.execute);
+        let held = code.any(|segment| entry >= segment.virt && entry - segment.virt < segment.size);
+        ensure!(held, "entry point {entry:#x} is in no executable segment");
+        Ok(())
     }
 }
 
@@ -184,9 +171,7 @@ fn program_headers(header: &[u8]) -> Result<&[u8], Problem> {
         let found = magic.escape_ascii();
         return Err(problem!("not an ELF file: it begins with \"{found}\"; give an uncompressed x86-64 ELF file"));
     }
-    if limit < FILE_HEADER {
-        return Err(problem!("not an ELF file: it has {limit} bytes, an ELF header {FILE_HEADER}"));
-    }
+    ensure!(limit >= FILE_HEADER, "not an ELF file: it has {limit} bytes, an ELF header {FILE_HEADER}");
     let byte = |offset: usize| header.get(offset).copied().unwrap_or(0).into();
     let half = |offset| u16_at(header, offset).unwrap_or(0);
     let (start, count) = (u64_at(header, 32).unwrap_or(0), half(56));
@@ -200,12 +185,9 @@ fn program_headers(header: &[u8]) -> Result<&[u8], Problem> {
     if let Some((name, found, need, how)) = fields.into_iter().find(|(_, found, need, _)| found != need) {
         return Err(problem!("ELF {name} {found}, needs {need} ({how})"));
     }
-    if count > MAX_HEADERS {
-        return Err(problem!("{count} program headers, at most {MAX_HEADERS} are accepted"));
-    }
+    ensure!(count <= MAX_HEADERS, "{count} program headers, at most {MAX_HEADERS} are accepted");
     let end = start.saturating_add(u64::from(count) * PROGRAM_HEADER as u64);
-    let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
-    range.and_then(|(start, end)| header.get(start..end)).ok_or_else(|| {
+    header.get(start as usize..end as usize).ok_or_else(|| {
         problem!("program headers end at {end:#x}, beyond the {limit:#x} bytes looked at: truncated or misplaced")
     })
 }
@@ -213,27 +195,25 @@ fn program_headers(header: &[u8]) -> Result<&[u8], Problem> {
 /// Checks one segment on its own.
 fn check_segment(segment: Segment, memory_size: u64, file_length: u64) -> Result<(), Problem> {
     let Segment { index, virt, offset, size, .. } = segment;
-    if size != memory_size {
-        return Err(problem!(
-            "segment {index} has a bss (memory size {memory_size:#x}, file size {size:#x}): link it into .data"
-        ));
-    }
-    let end = offset.saturating_add(size);
+    ensure!(
+        size == memory_size,
+        "segment {index} has a bss (memory size {memory_size:#x}, file size {size:#x}): link it into .data"
+    );
     if size == 0 {
         return Ok(());
     }
-    if end > file_length || end == u64::MAX {
-        return Err(problem!("truncated: segment {index} ends at {end:#x}, the file has {file_length:#x} bytes"));
-    }
-    if virt % PAGE != offset % PAGE {
-        return Err(problem!(
-            "segment {index}: address {virt:#x} and file offset {offset:#x} differ modulo 0x1000: align it to a page"
-        ));
-    }
-    if virt.checked_add(size).is_none_or(|end| end > USER_END) {
-        return Err(problem!(
-            "segment {index} at {virt:#x} of size {size:#x} ends beyond {USER_END:#x}: link it lower"
-        ));
-    }
+    let end = offset.saturating_add(size);
+    ensure!(
+        end <= file_length && end != u64::MAX,
+        "truncated: segment {index} ends at {end:#x}, the file has {file_length:#x} bytes"
+    );
+    ensure!(
+        virt % PAGE == offset % PAGE,
+        "segment {index}: address {virt:#x} and file offset {offset:#x} differ modulo 0x1000: align it to a page"
+    );
+    ensure!(
+        virt.checked_add(size).is_some_and(|end| end <= USER_END),
+        "segment {index} at {virt:#x} of size {size:#x} ends beyond {USER_END:#x}: link it lower"
+    );
     Ok(())
 }

@@ -1,0 +1,44 @@
+//! Protection domains.
+//!
+//! Purpose: what a domain consists of: its memory, its ports; capabilities join them.
+//! Invariants: the tables are frames of the pool that belong to the domain.
+//! Concurrency: tables never change place; the port bitmap appears once.
+//! Source: lecture D:281-311; design plan §3.
+use crate::reference::{Object, kind};
+use abi::PhysAddr;
+use sync::atomic::{AtomicU64, Ordering};
+
+/// A protection domain.
+#[derive(Debug)]
+pub struct Domain {
+    /// Top-level table of the master of its user memory.
+    pub master: PhysAddr,
+    /// Top-level table of the boot core's view of it.
+    pub local: PhysAddr,
+    ports: AtomicU64,
+}
+
+// SAFETY: the numbers of object types stand in `reference::kind`, each once.
+unsafe impl Object for Domain {
+    const KIND: u32 = kind::DOMAIN;
+}
+
+impl Domain {
+    /// A domain with these tables and no port.
+    #[must_use]
+    pub const fn new(master: PhysAddr, local: PhysAddr) -> Self {
+        Self { master, local, ports: AtomicU64::new(0) }
+    }
+
+    /// The first of the two pages of its port bitmap, if it ever owned a port.
+    #[must_use]
+    pub fn ports(&self) -> Option<PhysAddr> {
+        let start = self.ports.load(Ordering::Acquire);
+        (start != 0).then(|| PhysAddr::truncate(start))
+    }
+
+    /// Gives it a port bitmap.
+    pub fn set_ports(&self, bitmap: PhysAddr) {
+        self.ports.store(bitmap.get(), Ordering::Release);
+    }
+}
