@@ -14,11 +14,12 @@ use memory::format::{Attributes, Host};
 use memory::frames::{Order, OutOfMemory};
 use memory::space::{self, Sync};
 use memory::table::{Mapping, Table};
-use objects::{Context, Domain, Object, Ref, Slab, Store};
+use objects::{Context, Domain, Object, Portal, Ref, Slab, Store};
 use sync::Spin;
 
 static DOMAINS: Spin<Slab<Domain>> = Spin::new(Slab::new());
 static CONTEXTS: Spin<Slab<Context>> = Spin::new(Slab::new());
+static PORTALS: Spin<Slab<Portal>> = Spin::new(Slab::new());
 
 /// Stores a domain.
 ///
@@ -46,23 +47,12 @@ fn insert<T: Object>(store: &Store<'_>, slab: &Spin<Slab<T>>, object: T) -> Resu
     })
 }
 
-/// The context that runs on this core, if one does.
-pub fn current<'s>(store: &'s Store<'_>) -> Option<&'s Context> {
-    store.reference(percpu::this().local.current.get()).map(|context| store.get(context))
-}
-
-/// Runs the context on this core.
+/// Stores a portal.
 ///
-/// # Safety
-/// It lives for ever, runs on this core only, and its address space is loaded.
-pub unsafe fn run(store: &Store<'_>, context: Ref<Context>) -> ! {
-    percpu::this().local.current.set(context.to_word());
-    let frame = store.get(context).frame();
-    // SAFETY: the caller's promise; `Context::new` saw to the segments and the instruction pointer.
-    unsafe {
-        arch::descriptors::set_frame(frame);
-        arch::entry::leave(frame)
-    }
+/// # Errors
+/// The pool is exhausted.
+pub fn add_portal(store: &Store<'_>, portal: Portal) -> Result<Ref<Portal>, OutOfMemory> {
+    insert(store, &PORTALS, portal)
 }
 
 /// Tries to resolve a page fault of ring 3 at `address` that needed `rights`: true if the access may be retried.
@@ -117,7 +107,7 @@ pub fn allow_ports(domain: &Domain, range: Range) -> Result<(), OutOfMemory> {
 
 /// A word of a context's message page; 0 beyond its end.
 pub fn message_word(context: &Context, index: usize) -> u64 {
-    let page = arch::pool::words(context.message());
+    let page = arch::pool::words(context.identity().message);
     page.and_then(|page| page.get(index)).map_or(0, |word| word.load(core::sync::atomic::Ordering::Relaxed))
 }
 

@@ -1,36 +1,55 @@
 //! Hypercalls.
 //!
-//! Purpose: decode what ring 3 asks for, do it, and leave a status. So far: delegation of ports from hypervisor
-//! space (`misc`, sub-operation 1), which is how a root program gets its ports.
+//! Purpose: decode what ring 3 asks for, do it, and leave a status. So far: call and reply within a core, creation of
+//! local contexts and of portals, delegation of ports from hypervisor space (how a root program gets its ports).
 //! Invariants: every word in every register has an answer; a number that this kernel does not serve yet answers
 //! `BadHypercall`, an unknown sub-operation `BadParameter`; nothing from ring 3 is used as an address.
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
-use crate::domain;
+use crate::call::{self, Outcome};
+use crate::{create, domain, switch};
 use abi::item::{ItemFlags, ItemKind};
 use abi::operation::Misc;
 use abi::utcb::{self, Header};
 use abi::{Crd, Hypercall, Kind, Request, Selector, Status, TypedItem};
 use capability::window::{Range, overlap};
 use objects::frame::Frame;
-use objects::{Context, Domain, Store};
+use objects::{Context, Domain, Ref, Store};
 
-/// Entered from `syscall_entry`; returns to the caller.
+/// Entered from `syscall_entry`. Whether another context leaves the kernel than the one that entered it.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn hypercall(frame: &Frame) {
+extern "C" fn hypercall(frame: &Frame) -> bool {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
     let request = Request::from_word(frame.rdi.get());
-    let status = match (request.hypercall, domain::current(&store)) {
-        (Hypercall::Misc, Some(caller)) => match Misc::from_flags(request.flags) {
-            Some(Misc::Delegate) => delegate(&store, caller, request.selector, frame.rsi.get(), frame.rdx.get()),
-            Some(Misc::Lookup | Misc::Suspend) => Status::BadFeature,
-            None => Status::BadParameter,
-        },
-        _ => Status::BadHypercall,
+    let outcome = match switch::current(&store) {
+        Some(caller) => dispatch(&store, caller, request, frame),
+        None => Outcome::Return(Status::BadHypercall),
     };
-    frame.rdi.set(u64::from(status.number()));
+    match outcome {
+        Outcome::Return(status) => frame.rdi.set(u64::from(status.number())),
+        Outcome::Switched => {}
+    }
+    outcome == Outcome::Switched
+}
+
+fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Request, frame: &Frame) -> Outcome {
+    let (at, domain) = (request.selector, store.get(caller.1.identity().domain));
+    let done = match request.hypercall {
+        Hypercall::Call => return call::call(store, caller, at),
+        Hypercall::Reply => return call::reply(store, caller.1),
+        Hypercall::CreateContext => create::context(store, domain, at, request.flags & 1 != 0, frame),
+        Hypercall::CreatePortal => create::portal(store, domain, at, frame),
+        Hypercall::ControlPortal => create::set_identity(store, at, frame.rsi.get()),
+        Hypercall::Misc => match Misc::from_flags(request.flags) {
+            Some(Misc::Delegate) => Err(delegate(store, caller.1, at, frame.rsi.get(), frame.rdx.get())),
+            Some(Misc::Lookup | Misc::Suspend) => Err(Status::BadFeature),
+            None => Err(Status::BadParameter),
+        },
+        _ => Err(Status::BadHypercall),
+    };
+    Outcome::Return(done.err().unwrap_or(Status::Success))
 }
 
 /// Delegates the typed items of the caller's message page from the domain `source` into `window` of `destination`.
@@ -44,7 +63,7 @@ fn delegate(store: &Store<'_>, caller: &Context, source: Selector, window: u64, 
     for index in 0..header.items() {
         let Some(word) = utcb::item_offset(index).map(|offset| offset / 8) else { break };
         let item = TypedItem::from_words(domain::message_word(caller, word), domain::message_word(caller, word + 1));
-        if let Err(status) = delegate_item(store.get(caller.domain()), item, window) {
+        if let Err(status) = delegate_item(store.get(caller.identity().domain), item, window) {
             return status;
         }
     }

@@ -10,8 +10,10 @@
 // UNSAFETY: entry points of assembly, and the steps of boot that hand memory from one owner to the next.
 #![expect(unsafe_code, reason = "entry points and hand-over of memory at boot")]
 
+mod call;
 mod clock;
 mod cores;
+mod create;
 mod domain;
 mod hypercall;
 mod information;
@@ -24,7 +26,9 @@ mod provoke;
 mod report;
 mod root;
 mod settings;
+mod slots;
 mod stop;
+mod switch;
 mod tables;
 mod trap;
 

@@ -12,7 +12,7 @@ use arch::boot::{BootTable, BootTables};
 use core::sync::atomic::{AtomicBool, Ordering};
 use firmware::boot_info::{AVAILABLE, BootInfo};
 use memory::format::{Attributes, Format, Host};
-use memory::frames::{Clean, Descriptor, Frame, FrameNumber, Frames, OnFree, Order, OutOfMemory};
+use memory::frames::{Clean, Descriptor, Frame, FrameNumber, Frames, Order, OutOfMemory};
 use memory::layout;
 use memory::plan::{self, Entry, Plan, PlanError};
 use memory::quota::Quota;
@@ -108,8 +108,8 @@ pub fn start(
     unsafe { arch::pool::install(start, length, descriptors) };
     // SAFETY: the only call; a descriptor is an integer and all zeros says "tail of a block".
     let slots = unsafe { arch::pool::reserved::<Descriptor>(count) }.ok_or(PoolError::Defect)?;
-    let frames = Frames::new(slots, (descriptors / PAGE_SIZE) as u32).map_err(|_| PoolError::Defect)?;
-    let free = frames.statistics().free;
+    let frames = Frames::new(slots, (descriptors / PAGE_SIZE) as u32).ok_or(PoolError::Defect)?;
+    let free = frames.free_frames();
     FRAMES.call_once(|| Spin::new(frames));
     QUOTA.call_once(|| Quota::new(free));
     POISON.store(poison, Ordering::Relaxed);
@@ -152,10 +152,10 @@ pub fn zeroed(order: Order) -> Result<Frame<Clean>, OutOfMemory> {
 pub unsafe fn release(start: PhysAddr) {
     let Some((frames, quota)) = FRAMES.get().zip(QUOTA.get()) else { return };
     let number = FrameNumber::new(arch::pool::number(start).unwrap_or(u32::MAX));
-    let on_free = if POISON.load(Ordering::Relaxed) { OnFree::Poison } else { OnFree::Keep };
+    let poison = POISON.load(Ordering::Relaxed);
     let frame = frames.lock().reclaim(number);
     let freed = frame.and_then(|frame| {
-        let retired = frame.retire(on_free, |number, order| {
+        let retired = frame.retire(poison, |number, order| {
             // SAFETY: the frame was allocated, and its owner is done with it.
             unsafe { arch::pool::fill(number.get(), order.index() as u32, POISON_PATTERN) };
         });
@@ -168,7 +168,7 @@ pub unsafe fn release(start: PhysAddr) {
 
 /// Frames that are free.
 pub fn free() -> u32 {
-    FRAMES.get().map_or(0, |frames| frames.lock().statistics().free)
+    FRAMES.get().map_or(0, |frames| frames.lock().free_frames())
 }
 
 /// A single zeroed frame that becomes a table or the like, by its physical address.

@@ -8,11 +8,14 @@
 use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
 use crate::log::{info, warning};
-use crate::pool;
+use crate::slots::put;
 use crate::tables::{CoreTables, Error, HARDWARE, MachineTables};
+use crate::{pool, switch};
 use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
-use abi::{PhysAddr, VirtAddr, address::PAGE_SIZE};
+use abi::rights::{ContextRights, DomainRights};
+use abi::{PhysAddr, Selector, VirtAddr, address::PAGE_SIZE};
 use arch::window::View;
+use capability::word::{Capability, Kind};
 use firmware::Problem;
 use firmware::elf::{Image, Rights, Segment};
 use memory::format::{Attributes, Host};
@@ -20,7 +23,7 @@ use memory::frames::{Order, OutOfMemory};
 use memory::plan;
 use memory::region::Region;
 use memory::table::{MapError, Table};
-use objects::{Context, Domain};
+use objects::{Context, Domain, Identity};
 
 /// Why there is no root program.
 #[derive(Debug)]
@@ -112,19 +115,24 @@ pub fn start(
     map_user(&master, ROOT_UTCB_ADDRESS, utcb, PAGE_SIZE, Attributes::READ | Attributes::WRITE)?;
 
     let local = machine.space(core)?;
-    let root = local.root();
     // SAFETY: in the kernel, interrupts off; this function does not return to anybody who could use a store.
     let store = unsafe { arch::pool::store() };
-    let domain = domain::add_domain(&store, Domain::new(master.root(), root))?;
-    let core_number = u64::from(percpu::this().local.id.get());
-    let context = Context::new(domain, utcb, VirtAddr::new(entry), HIP_ADDRESS, core_number);
-    let context = domain::add_context(&store, context.ok_or(RootError::NotMemory(entry, entry))?)?;
-    info!("root program: {length} bytes at {start}, entry {entry:#x}");
-    // SAFETY: the domain's tables share all kernel entries of this core; the context was just made for it.
-    unsafe {
-        arch::cpu::load_root(root);
-        domain::run(&store, context)
+    let domain = domain::add_domain(&store, Domain::new(master.root(), local.root(), pool::table()?))?;
+    let core = percpu::this().local.id.get();
+    let identity = Identity { domain, message: utcb, core, event_base: 0, global: true };
+    let context = Context::new(identity, HIP_ADDRESS);
+    context.frame().rip.set(entry);
+    context.frame().rdi.set(u64::from(core));
+    let context = domain::add_context(&store, context)?;
+    let initial = [
+        (Selector::ROOT_DOMAIN, Capability::new(Kind::Domain, DomainRights::all().into(), domain.to_word())),
+        (Selector::ROOT_CONTEXT, Capability::new(Kind::Context, ContextRights::all().into(), context.to_word())),
+    ];
+    for (selector, capability) in initial {
+        put(store.get(domain), selector, capability)?;
     }
+    info!("root program: {length} bytes at {start}, entry {entry:#x}");
+    switch::start(&store, context)
 }
 
 fn map_segment(master: &Table<Host>, file: PhysAddr, segment: &Segment) -> Result<(), Error> {

@@ -8,7 +8,7 @@
 use crate::domain::{self, root_died};
 use crate::log::warning;
 use crate::report::{self, name};
-use crate::{cores, stop};
+use crate::{call, cores, slots, stop, switch};
 use abi::VirtAddr;
 use abi::event::Exception;
 use arch::{apic, vector};
@@ -35,7 +35,14 @@ extern "C" fn trap_user(frame: &Frame) -> *const Frame {
         exception if exception < 32 => user_exception(frame),
         other => interrupt(other as u8),
     }
-    frame
+    current_frame(frame)
+}
+
+/// The frame of the context that is current now.
+fn current_frame(entered: &Frame) -> *const Frame {
+    // SAFETY: in the kernel, interrupts off; the frame outlives the store, as its context does while it is current.
+    let store = unsafe { arch::pool::store() };
+    switch::current(&store).map_or(core::ptr::from_ref(entered), |(_, context)| context.frame())
 }
 
 /// From ring 0, or on an interrupt stack from anywhere. Returns to where it came from.
@@ -48,9 +55,24 @@ extern "C" fn trap_kernel(frame: &Frame) {
         // Ring 3 can set the trap flag before SYSCALL, so that the trap arrives here: not the kernel's doing.
         DEBUG if !frame.from_user() => {}
         DEBUG => user_exception(frame),
+        PAGE_FAULT if capability_fault(frame) => {}
         exception if exception < 32 => report::kernel_fault(frame),
         other => interrupt(other as u8),
     }
+}
+
+/// A fault of the load of a capability: brings in the domain's table, or makes the load yield null.
+fn capability_fault(frame: &Frame) -> bool {
+    let Some(exit) = arch::capability::null_exit(frame.rip.get()) else { return false };
+    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+    let store = unsafe { arch::pool::store() };
+    let address = arch::cpu::fault_address();
+    let synced =
+        switch::current(&store).is_some_and(|(_, context)| slots::sync(store.get(context.identity().domain), address));
+    if !synced {
+        frame.rip.set(exit);
+    }
+    true
 }
 
 /// Before an exit from the kernel while the hazard word is not 0. Returns the frame of the context to run.
@@ -66,9 +88,8 @@ extern "C" fn hazards(frame: &Frame) -> *const Frame {
 fn user_exception(frame: &Frame) {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
-    let Some(domain) = domain::current(&store).map(|context| store.get(context.domain())) else {
-        report::kernel_fault(frame)
-    };
+    let Some((_, context)) = switch::current(&store) else { report::kernel_fault(frame) };
+    let domain = store.get(context.identity().domain);
     let address = arch::cpu::fault_address();
     let resolved = match frame.vector.get() {
         // Only an access by ring 3 itself: the processor's own accesses to descriptor tables stay faults.
@@ -81,7 +102,7 @@ fn user_exception(frame: &Frame) {
         }
         _ => false,
     };
-    if resolved {
+    if resolved || call::deliver(&store, frame.vector.get(), [frame.error.get(), address]) {
         return;
     }
     let (short, long) = name(frame.vector.get());

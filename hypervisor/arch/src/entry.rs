@@ -2,11 +2,12 @@
 //!
 //! Purpose: the assembly in `entry.s`, its constants, and the four functions that the kernel binary supplies:
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
-//! interrupt stack), `hypercall` (SYSCALL) and `hazards` (before any exit while the hazard word is not 0).
+//! interrupt stack), `hypercall` (SYSCALL; whether it switched contexts) and `hazards` (before any exit while the hazard word is not 0).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
 //! 2. Every exit to ring 3 tests the hazard word with interrupts off,
 //! but for the return from an interrupt stack, which goes on where it interrupted. 3. Callee-saved registers need no reload after a
-//! hypercall that returns to its caller; a hypercall that ends elsewhere goes through [`resume`].
+//! hypercall that returns to its caller; one that switched contexts goes through [`resume`], which leaves as the context
+//! entered, or as SYSCALL would.
 //! 4. The direction, trap, nested-task and alignment-check flags are clear in the kernel.
 //! Concurrency: interrupts are off from entry to exit; NMI, #DF, #DB and #MC have stacks of their own, because they can
 //! arrive between SYSCALL and the switch of stacks.
@@ -25,7 +26,7 @@ unsafe extern "C" {
     fn resume(frame: *const Frame) -> !;
     fn trap_user(frame: &Frame) -> *const Frame;
     fn trap_kernel(frame: &Frame);
-    fn hypercall(frame: &Frame);
+    fn hypercall(frame: &Frame) -> bool;
     fn hazards(frame: &Frame) -> *const Frame;
 }
 
@@ -43,16 +44,11 @@ global_asm!(
     HAZARD = const HAZARD,
     FRAME = const CURRENT_FRAME,
     SYSCALL = const frame::SYSCALL,
-    USER_CODE = const frame::USER_CODE,
-    USER_DATA = const frame::USER_DATA,
     CS = const offset_of!(Frame, cs),
-    SS = const offset_of!(Frame, ss),
     RIP = const offset_of!(Frame, rip),
     RSP = const offset_of!(Frame, rsp),
-    RFLAGS = const offset_of!(Frame, rflags),
     VECTOR = const offset_of!(Frame, vector),
     RAX = const offset_of!(Frame, rax),
-    RCX = const offset_of!(Frame, rcx),
     RDX = const offset_of!(Frame, rdx),
     RBX = const offset_of!(Frame, rbx),
     RBP = const offset_of!(Frame, rbp),
@@ -61,7 +57,6 @@ global_asm!(
     R8 = const offset_of!(Frame, r8),
     R9 = const offset_of!(Frame, r9),
     R10 = const offset_of!(Frame, r10),
-    R11 = const offset_of!(Frame, r11),
     R12 = const offset_of!(Frame, r12),
     R13 = const offset_of!(Frame, r13),
     R14 = const offset_of!(Frame, r14),

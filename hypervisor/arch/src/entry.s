@@ -86,19 +86,43 @@ trap_nested:
     LOAD_REGISTERS
     iretq
 
-// RDI: the frame of the context to run.
+// RDI: the frame of the context to run, which is current.
 .balign 16
 .global resume
 resume:
     cmp dword ptr [{HAZARD}], 0
     jne 1f
     mov rsp, rdi
+    cmp qword ptr [rsp + {VECTOR}], {SYSCALL}
+    je leave_by_sysret
     LOAD_REGISTERS
     iretq
 1:  mov rsp, {STACK_TOP}
     call {HAZARDS}
     mov rdi, rax
     jmp resume
+
+// RSP: a frame whose context entered by SYSCALL, or is to run as if it had: RCX and R11 are as SYSRET leaves them.
+leave_by_sysret:
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    add rsp, 8
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rbp
+    pop rbx
+    pop rdx
+    add rsp, 8
+    pop rax
+    mov rcx, [rsp + {RIP} - {VECTOR}]
+    mov r11d, 0x200
+    mov rsp, [rsp + {RSP} - {VECTOR}]
+    sysretq
 
 // SYSCALL: RCX is the return address, R11 the flags, RSP the user's. R11 is free by the interface's convention.
 .balign 16
@@ -125,10 +149,13 @@ syscall_entry:
     mov rdi, rsp
     mov rsp, {STACK_TOP}
     call {HYPERCALL}
-    // Returned: the same context goes on, and its callee-saved registers are untouched.
+    mov rdi, [{FRAME}]
+    test al, al
+    jnz resume
     cmp dword ptr [{HAZARD}], 0
-    jne 2f
-    mov r11, [{FRAME}]
+    jne resume
+    // Returned: the same context goes on, and its callee-saved registers are untouched.
+    mov r11, rdi
     mov rdi, [r11 + {RDI}]
     mov rsi, [r11 + {RSI}]
     mov rdx, [r11 + {RDX}]
@@ -140,12 +167,3 @@ syscall_entry:
     mov rsp, [r11 + {RSP}]
     mov r11d, 0x200
     sysretq
-2:  mov rdi, [{FRAME}]                              // the long way out: RCX, R11, flags and segments as SYSRET leaves them
-    mov rax, [rdi + {RIP}]
-    mov [rdi + {RCX}], rax
-    mov qword ptr [rdi + {R11}], 0x200
-    mov qword ptr [rdi + {RFLAGS}], 0x202
-    mov qword ptr [rdi + {CS}], {USER_CODE}
-    mov qword ptr [rdi + {SS}], {USER_DATA}
-    mov qword ptr [rdi + {VECTOR}], 0
-    jmp resume

@@ -18,4 +18,4 @@ pub mod vector;
 macro_rules! bare_metal {
     ($($module:ident)*) => { $(#[cfg(target_os = "none")] pub mod $module;)* };
 }
-bare_metal!(apic application boot clock control cpu descriptors entry io_apic pic pool port provoke serial window);
+bare_metal!(apic application boot capability clock control cpu descriptors entry io_apic pic pool port provoke serial window);

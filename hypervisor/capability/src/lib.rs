@@ -9,3 +9,4 @@
 
 pub mod port;
 pub mod window;
+pub mod word;

@@ -6,7 +6,7 @@
 //! of the pool, inside the reserved frames). The largest block is 2 MiB, the
 //! alignment of the pool, so a block is aligned to its size physically too.
 //!
-//! Invariants: (verified by [`Frames::check`])
+//! Invariants: (verified by the tests)
 //! 1. Free and allocated blocks tile the frames behind the reserved ones; the
 //!    first descriptor of a block says which it is, all others say "tail".
 //! 2. A block lies at a multiple of its size.
@@ -25,13 +25,14 @@
 //! system).
 
 mod cache;
+#[cfg(test)]
 mod check;
 mod descriptor;
 mod frame;
 
 pub use cache::Cache;
 pub use descriptor::Descriptor;
-pub use frame::{Clean, Dirty, Frame, FrameNumber, OnFree, Order, Retired};
+pub use frame::{Clean, Dirty, Frame, FrameNumber, Order, Retired};
 
 use crate::quota::{Charge, Quota};
 use descriptor::{Kind, Link};
@@ -45,54 +46,21 @@ pub enum OutOfMemory {
     Pool,
 }
 
-/// A broken rule, of a caller or of the allocator itself.
+/// A broken rule of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
     /// The frame is not an allocated block of this pool with that order.
     NotAllocated(FrameNumber),
     /// The account was never charged for the frame.
     NotCharged(FrameNumber),
-    /// Free and allocated blocks do not tile the pool from here on.
-    Tiling(FrameNumber),
-    /// A free block whose buddy is free as well.
-    Unjoined(FrameNumber),
-    /// A free list holds something else than the free blocks of its order.
-    List(Order),
-    /// The number of free frames is wrong.
-    Count,
-}
-
-/// Why the allocator cannot be set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadPool {
-    /// More descriptors than the links can name (2^28 frames).
-    TooLarge,
-    /// The reserved frames leave nothing to allocate.
-    NothingLeft,
-}
-
-/// How full the pool is, in frames of 4 KiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Statistics {
-    /// All frames but the reserved ones.
-    pub total: u32,
-    /// Free frames. Frames in a [`Cache`] do not count.
-    pub free: u32,
-    /// The lowest number of free frames so far.
-    pub low_water: u32,
-    /// Free blocks by order.
-    pub blocks: [u32; Order::COUNT],
 }
 
 /// The frames of one pool.
 #[derive(Debug)]
 pub struct Frames<'pool> {
     descriptors: &'pool mut [Descriptor],
-    reserved: u32,
     lists: [Link; Order::COUNT],
-    blocks: [u32; Order::COUNT],
     free: u32,
-    low_water: u32,
 }
 
 impl<'pool> Frames<'pool> {
@@ -103,24 +71,14 @@ impl<'pool> Frames<'pool> {
     /// Only the descriptors of the largest blocks are written, so this takes
     /// one step per 2 MiB.
     ///
-    /// # Errors
-    /// [`BadPool`].
-    pub fn new(descriptors: &'pool mut [Descriptor], reserved: u32) -> Result<Self, BadPool> {
-        let count = u32::try_from(descriptors.len()).map_err(|_| BadPool::TooLarge)?;
-        if count > Link::LIMIT {
-            return Err(BadPool::TooLarge);
-        }
+    /// `None` if there are more descriptors than the links can name (2^28), or
+    /// the reserved frames leave nothing to allocate.
+    pub fn new(descriptors: &'pool mut [Descriptor], reserved: u32) -> Option<Self> {
+        let count = u32::try_from(descriptors.len()).ok().filter(|count| (1..=Link::LIMIT).contains(count))?;
         if reserved >= count {
-            return Err(BadPool::NothingLeft);
+            return None;
         }
-        let mut frames = Self {
-            descriptors,
-            reserved,
-            lists: [Link::NONE; Order::COUNT],
-            blocks: [0; Order::COUNT],
-            free: 0,
-            low_water: 0,
-        };
+        let mut frames = Self { descriptors, lists: [Link::NONE; Order::COUNT], free: 0 };
         // Highest block first, so that the lists hand out low frames first.
         let mut end = count;
         while end > reserved {
@@ -128,8 +86,7 @@ impl<'pool> Frames<'pool> {
             end -= order.frames();
             frames.push(end, order);
         }
-        frames.low_water = frames.free;
-        Ok(frames)
+        Some(frames)
     }
 
     /// Takes a block of 2^`order` frames and charges `quota` for them. What
@@ -139,15 +96,7 @@ impl<'pool> Frames<'pool> {
     /// [`OutOfMemory`] says whether the account or the pool is exhausted;
     /// nothing is charged then.
     pub fn allocate(&mut self, order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
-        let charge = quota.charge(order.frames().into()).map_err(|_| OutOfMemory::Quota)?;
-        match self.take(order) {
-            Some(number) => Ok(Frame::paid(number, order, charge)),
-            None => {
-                // Cannot fail: this very charge was made above.
-                let _ = quota.refund(charge);
-                Err(OutOfMemory::Pool)
-            }
-        }
+        Frame::pay(quota, order, || self.take(order))
     }
 
     /// Takes a block back and refunds `quota`, which must be the account that
@@ -176,21 +125,10 @@ impl<'pool> Frames<'pool> {
         }
     }
 
-    /// How full the pool is.
+    /// Number of free frames. Frames in a [`Cache`] do not count.
     #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        Statistics {
-            total: self.count() - self.reserved,
-            free: self.free,
-            low_water: self.low_water,
-            blocks: self.blocks,
-        }
-    }
-
-    /// Number of frames, the reserved ones included.
-    fn count(&self) -> u32 {
-        // `new` has checked that it fits.
-        self.descriptors.len() as u32
+    pub const fn free_frames(&self) -> u32 {
+        self.free
     }
 
     /// Takes a block that nobody pays for.
@@ -199,13 +137,10 @@ impl<'pool> Frames<'pool> {
         let head = self.lists[found.index()].index()?;
         self.unlink(head, found);
         // Gives the upper half back until the block has the right size.
-        let mut size = found;
-        while let Some(half) = size.half().filter(|half| *half >= order) {
-            size = half;
-            self.push(head + size.frames(), size);
+        for half in (order.0..found.0).rev().map(Order) {
+            self.push(head + half.frames(), half);
         }
         self.descriptors[head as usize] = Descriptor::allocated(order);
-        self.low_water = self.low_water.min(self.free);
         Some(FrameNumber::new(head))
     }
 
@@ -218,14 +153,10 @@ impl<'pool> Frames<'pool> {
         let (mut head, mut size) = (number.get(), order);
         self.descriptors[head as usize] = Descriptor::TAIL;
         // Joins the block with its buddy as long as that is free as a whole.
-        while let Some(double) = size.double() {
+        while size < Order::MAX && self.is_free(head ^ size.frames(), size) {
             let buddy = head ^ size.frames();
-            if !self.is_free(buddy, size) {
-                break;
-            }
             self.unlink(buddy, size);
-            head = head.min(buddy);
-            size = double;
+            (head, size) = (head.min(buddy), Order(size.0 + 1));
         }
         self.push(head, size);
         Ok(())
@@ -244,7 +175,6 @@ impl<'pool> Frames<'pool> {
             self.descriptors[next as usize].set_previous(Link::to(head));
         }
         self.lists[order.index()] = Link::to(head);
-        self.blocks[order.index()] += 1;
         self.free += order.frames();
     }
 
@@ -259,7 +189,6 @@ impl<'pool> Frames<'pool> {
             self.descriptors[next as usize].set_previous(previous);
         }
         self.descriptors[head as usize] = Descriptor::TAIL;
-        self.blocks[order.index()] -= 1;
         self.free -= order.frames();
     }
 }

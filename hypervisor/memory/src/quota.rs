@@ -7,7 +7,7 @@
 //!
 //! Invariants: `usage <= limit`; a transfer leaves `usage + lower <= limit` in
 //! the source; charges, refunds and transfers conserve the sum of all limits,
-//! which the creator of the accounts keeps at or below [`Quota::MAXIMUM`].
+//! which the creator of the accounts keeps at or below 2^32 - 1 (16 TiB).
 //!
 //! Concurrency: lock-free; a retry means that another core made progress. A
 //! core that reads a usage also sees what was done before the refunds in it.
@@ -35,8 +35,8 @@ pub struct Charge {
 impl Charge {
     /// Number of pages.
     #[must_use]
-    pub const fn pages(&self) -> u64 {
-        self.pages as u64
+    pub const fn pages(&self) -> u32 {
+        self.pages
     }
 
     /// The receipt for which a frame of `pages` pages stands.
@@ -73,21 +73,10 @@ impl Account {
 }
 
 impl Quota {
-    /// Largest sum of all limits, in pages (16 TiB).
-    pub const MAXIMUM: u64 = u32::MAX as u64;
-
     /// An account with a limit of `limit` pages from nowhere, all of them
     /// transferable. For the first account of the machine; others are filled
     /// from it by [`transfer`].
     #[must_use]
-    #[cfg(not(any(loom, shuttle)))]
-    pub const fn new(limit: u32) -> Self {
-        Self { account: AtomicU64::new(Account { limit, usage: 0 }.pack()), lower: 0 }
-    }
-
-    /// The same for the model checkers, whose atomics are made at run time.
-    #[must_use]
-    #[cfg(any(loom, shuttle))]
     pub fn new(limit: u32) -> Self {
         Self { account: AtomicU64::new(Account { limit, usage: 0 }.pack()), lower: 0 }
     }
@@ -98,31 +87,31 @@ impl Quota {
     /// # Errors
     /// [`QuotaExceeded`] if `donor` has no `upper` transferable pages, or if
     /// `lower` is above `upper`.
-    pub fn funded_by(donor: &Self, lower: u64, upper: u64) -> Result<Self, QuotaExceeded> {
+    pub fn funded_by(donor: &Self, lower: u32, upper: u32) -> Result<Self, QuotaExceeded> {
         if lower > upper {
             return Err(QuotaExceeded);
         }
-        let child = Self { lower: u32::try_from(lower).map_err(|_| QuotaExceeded)?, ..Self::new(0) };
+        let child = Self { lower, ..Self::new(0) };
         transfer(donor, &child, upper)?;
         Ok(child)
     }
 
     /// Pages that may be in use.
     #[must_use]
-    pub fn limit(&self) -> u64 {
-        self.read().limit.into()
+    pub fn limit(&self) -> u32 {
+        self.read().limit
     }
 
     /// Pages that are in use.
     #[must_use]
-    pub fn usage(&self) -> u64 {
-        self.read().usage.into()
+    pub fn usage(&self) -> u32 {
+        self.read().usage
     }
 
     /// Pages of the limit that cannot be transferred away.
     #[must_use]
-    pub fn lower(&self) -> u64 {
-        self.lower.into()
+    pub fn lower(&self) -> u32 {
+        self.lower
     }
 
     /// Charges `pages` pages.
@@ -130,13 +119,12 @@ impl Quota {
     /// # Errors
     /// [`QuotaExceeded`] if the usage would go above the limit; nothing is
     /// charged then.
-    pub fn charge(&self, pages: u64) -> Result<Charge, QuotaExceeded> {
-        let pages = u32::try_from(pages).map_err(|_| QuotaExceeded)?;
-        self.update(|account| {
-            let usage = account.usage.checked_add(pages).ok_or(QuotaExceeded)?;
-            if usage > account.limit { Err(QuotaExceeded) } else { Ok(Account { usage, ..account }) }
-        })?;
-        Ok(Charge { pages })
+    pub fn charge(&self, pages: u32) -> Result<Charge, QuotaExceeded> {
+        let charged = self.update(|account| {
+            let usage = account.usage.checked_add(pages).filter(|usage| *usage <= account.limit)?;
+            Some(Account { usage, ..account })
+        });
+        charged.map(|()| Charge { pages }).ok_or(QuotaExceeded)
     }
 
     /// Takes a charge back.
@@ -145,38 +133,28 @@ impl Quota {
     /// [`NotCharged`] if less than that is in use; nothing changes then, and
     /// the receipt is void.
     pub fn refund(&self, charge: Charge) -> Result<(), NotCharged> {
-        self.update(|account| {
-            let usage = account.usage.checked_sub(charge.pages).ok_or(NotCharged)?;
-            Ok(Account { usage, ..account })
-        })
+        let refunded = |account: Account| Some(Account { usage: account.usage.checked_sub(charge.pages)?, ..account });
+        self.update(refunded).ok_or(NotCharged)
     }
 
     /// Raises the limit by `pages` pages from nowhere: memory was found.
     ///
     /// # Errors
-    /// [`QuotaExceeded`] if the limit would go above [`Quota::MAXIMUM`].
-    pub fn endow(&self, pages: u64) -> Result<(), QuotaExceeded> {
-        let pages = u32::try_from(pages).map_err(|_| QuotaExceeded)?;
-        self.update(|account| {
-            let limit = account.limit.checked_add(pages).ok_or(QuotaExceeded)?;
-            Ok(Account { limit, ..account })
-        })
+    /// [`QuotaExceeded`] if the limit would go above 2^32 - 1.
+    pub fn endow(&self, pages: u32) -> Result<(), QuotaExceeded> {
+        let endowed = |account: Account| Some(Account { limit: account.limit.checked_add(pages)?, ..account });
+        self.update(endowed).ok_or(QuotaExceeded)
     }
 
     fn read(&self) -> Account {
         Account::unpack(self.account.load(Ordering::Acquire))
     }
 
-    /// Replaces the account by what `change` makes of it, in one step.
-    fn update<E>(&self, change: impl Fn(Account) -> Result<Account, E>) -> Result<(), E> {
-        let mut seen = self.account.load(Ordering::Acquire);
-        loop {
-            let next = change(Account::unpack(seen))?.pack();
-            match self.account.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(()),
-                Err(now) => seen = now,
-            }
-        }
+    /// Replaces the account by what `change` makes of it, in one step; `None`
+    /// if it makes nothing of it.
+    fn update(&self, change: impl Fn(Account) -> Option<Account>) -> Option<()> {
+        let next = |word| change(Account::unpack(word)).map(Account::pack);
+        self.account.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok().map(drop)
     }
 }
 
@@ -188,18 +166,14 @@ impl Quota {
 /// # Errors
 /// [`QuotaExceeded`] if the source has fewer unused transferable pages
 /// (`usage + lower + pages > limit`), or if the target's limit would go above
-/// [`Quota::MAXIMUM`]; both limits are then as before.
-pub fn transfer(from: &Quota, to: &Quota, pages: u64) -> Result<(), QuotaExceeded> {
-    let amount = u32::try_from(pages).map_err(|_| QuotaExceeded)?;
-    from.update(|account| {
-        // 64 bits hold the sum of three 32-bit numbers.
-        let needed = u64::from(account.usage) + from.lower() + pages;
-        if needed > account.limit.into() {
-            Err(QuotaExceeded)
-        } else {
-            Ok(Account { limit: account.limit - amount, ..account })
-        }
-    })?;
+/// 2^32 - 1; both limits are then as before.
+pub fn transfer(from: &Quota, to: &Quota, pages: u32) -> Result<(), QuotaExceeded> {
+    let taken = from.update(|account| {
+        let kept = account.usage.checked_add(from.lower)?;
+        let limit = account.limit.checked_sub(pages).filter(|limit| *limit >= kept)?;
+        Some(Account { limit, ..account })
+    });
+    taken.ok_or(QuotaExceeded)?;
     // Cannot fail as long as the sum of all limits is at most the maximum;
     // neither can giving back what was just taken.
     to.endow(pages).or_else(|full| from.endow(pages).and(Err(full)))

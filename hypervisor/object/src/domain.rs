@@ -15,6 +15,8 @@ pub struct Domain {
     pub master: PhysAddr,
     /// Top-level table of the boot core's view of it.
     pub local: PhysAddr,
+    /// Directory of the tables of its object space; the entries of GiB 511 from the capability space on are in use.
+    pub objects: PhysAddr,
     ports: AtomicU64,
 }
 
@@ -24,10 +26,10 @@ unsafe impl Object for Domain {
 }
 
 impl Domain {
-    /// A domain with these tables and no port.
+    /// A domain with these tables, no capability and no port.
     #[must_use]
-    pub const fn new(master: PhysAddr, local: PhysAddr) -> Self {
-        Self { master, local, ports: AtomicU64::new(0) }
+    pub const fn new(master: PhysAddr, local: PhysAddr, objects: PhysAddr) -> Self {
+        Self { master, local, objects, ports: AtomicU64::new(0) }
     }
 
     /// The first of the two pages of its port bitmap, if it ever owned a port.

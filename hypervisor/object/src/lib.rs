@@ -15,12 +15,14 @@
 mod context;
 mod domain;
 pub mod frame;
+mod portal;
 mod reference;
 mod slab;
 mod store;
 
-pub use context::Context;
+pub use context::{Context, Continuation, Identity};
 pub use domain::Domain;
+pub use portal::Portal;
 pub use reference::{Object, Ref};
 pub use slab::{Full, Slab};
 pub use store::Store;

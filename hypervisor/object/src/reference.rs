@@ -15,6 +15,8 @@ pub mod kind {
     pub const DOMAIN: u32 = 1;
     /// Execution context.
     pub const CONTEXT: u32 = 2;
+    /// Portal.
+    pub const PORTAL: u32 = 4;
 }
 
 /// A type whose values live in the store.

@@ -40,6 +40,8 @@ pub struct Local {
     pub apic_id: Cell<u32>,
     /// Reference (see the context's store) to the current context, 0 if none.
     pub current: Cell<u64>,
+    /// Physical address of the top-level table of the domain that was current last.
+    pub space: Cell<u64>,
     window: Cell<Window>,
     /// Physical address of the core's own top-level table, which maps no user memory.
     pub root: Cell<u64>,

@@ -25,7 +25,7 @@ use crate::quota::{Charge, Quota};
 /// At most `N` free frames of one core; `N` is at least 2.
 #[derive(Debug, Default)]
 pub struct Cache<const N: usize> {
-    frames: ArrayVec<FrameNumber, N>,
+    pub(super) frames: ArrayVec<FrameNumber, N>,
 }
 
 impl<const N: usize> Cache<N> {
@@ -40,18 +40,6 @@ impl<const N: usize> Cache<N> {
         Self { frames: ArrayVec::new_const() }
     }
 
-    /// Number of frames in the cache.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.frames.len()
-    }
-
-    /// Whether the cache holds no frame.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
     /// Takes one frame and charges `quota` for it.
     ///
     /// # Errors
@@ -61,19 +49,13 @@ impl<const N: usize> Cache<N> {
     where
         G: DerefMut<Target = Frames<'pool>>,
     {
-        let charge = quota.charge(1).map_err(|_| OutOfMemory::Quota)?;
-        if self.frames.is_empty() {
-            let mut shared = lock();
-            self.frames.extend((0..Self::BATCH).map_while(|_| shared.take(Order::PAGE)));
-        }
-        match self.frames.pop() {
-            Some(number) => Ok(Frame::paid(number, Order::PAGE, charge)),
-            None => {
-                // Cannot fail: this very charge was made above.
-                let _ = quota.refund(charge);
-                Err(OutOfMemory::Pool)
+        Frame::pay(quota, Order::PAGE, || {
+            if self.frames.is_empty() {
+                let mut shared = lock();
+                self.frames.extend((0..Self::BATCH).map_while(|_| shared.take(Order::PAGE)));
             }
-        }
+            self.frames.pop()
+        })
     }
 
     /// Takes a frame back and refunds `quota`, which must be the account that
@@ -116,16 +98,10 @@ impl<const N: usize> Cache<N> {
     }
 
     /// Gives up to `count` frames back, the ones freed first, whose content is
-    /// the least likely to be in the processor's cache. Reports the last defect
-    /// met.
+    /// the least likely to be in the processor's cache. Reports the first
+    /// defect met.
     fn give_back(&mut self, count: usize, shared: &mut Frames<'_>) -> Result<(), Defect> {
-        let mut result = Ok(());
-        let count = count.min(self.frames.len());
-        for number in self.frames.drain(..count) {
-            if let Err(defect) = shared.give(number, Order::PAGE) {
-                result = Err(defect);
-            }
-        }
-        result
+        let given = self.frames.drain(..count.min(self.frames.len())).map(|number| shared.give(number, Order::PAGE));
+        given.reduce(Result::and).unwrap_or(Ok(()))
     }
 }

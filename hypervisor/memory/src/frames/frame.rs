@@ -24,11 +24,13 @@
 
 use core::marker::PhantomData;
 
-use crate::quota::Charge;
+use super::OutOfMemory;
+use crate::quota::Quota;
+use abi::address::PAGE_SIZE;
 
 /// log2 of the number of frames in a block: 0 (4 KiB) to 9 (2 MiB).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Order(u8);
+pub struct Order(pub(super) u8);
 
 impl Order {
     /// One frame, 4 KiB.
@@ -50,7 +52,7 @@ impl Order {
         if bytes > Self::MAX.bytes() {
             return None;
         }
-        let frames = bytes.div_ceil(Self::PAGE.bytes());
+        let frames = bytes.div_ceil(PAGE_SIZE);
         Some(Self(frames.next_power_of_two().trailing_zeros() as u8))
     }
 
@@ -69,24 +71,11 @@ impl Order {
     /// Number of bytes in a block.
     #[must_use]
     pub const fn bytes(self) -> u64 {
-        4096 << self.0
-    }
-
-    /// The order of half a block.
-    pub(super) const fn half(self) -> Option<Self> {
-        match self.0.checked_sub(1) {
-            Some(log2) => Some(Self(log2)),
-            None => None,
-        }
-    }
-
-    /// The order of two blocks.
-    pub(super) const fn double(self) -> Option<Self> {
-        Self::new(self.0 + 1)
+        PAGE_SIZE << self.0
     }
 
     /// This order and all above it, lowest first.
-    pub(super) fn and_above(self) -> impl Iterator<Item = Self> {
+    pub(super) fn and_above(self) -> impl DoubleEndedIterator<Item = Self> {
         (self.0..=Self::MAX.0).map(Self)
     }
 }
@@ -102,24 +91,10 @@ impl FrameNumber {
         Self(number)
     }
 
-    /// The frame that holds the byte `offset` bytes behind the pool's start,
-    /// unless that is beyond what a number can name.
-    #[must_use]
-    pub const fn from_offset(offset: u64) -> Option<Self> {
-        let number = offset / Order::PAGE.bytes();
-        if number <= u32::MAX as u64 { Some(Self(number as u32)) } else { None }
-    }
-
     /// The number.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
-    }
-
-    /// Bytes from the pool's start to the frame's start.
-    #[must_use]
-    pub const fn offset(self) -> u64 {
-        self.0 as u64 * Order::PAGE.bytes()
     }
 
     pub(super) const fn index(self) -> usize {
@@ -169,11 +144,25 @@ impl<State> Frame<State> {
 }
 
 impl Frame<Dirty> {
-    /// A block just taken, for which `charge` was made. From here on the frame
+    /// The block that `take` finds, charged to `quota`. From here on the frame
     /// stands for the charge.
-    pub(super) fn paid(number: FrameNumber, order: Order, charge: Charge) -> Self {
-        charge.absorb();
-        Self::known(number, order)
+    pub(super) fn pay(
+        quota: &Quota,
+        order: Order,
+        take: impl FnOnce() -> Option<FrameNumber>,
+    ) -> Result<Self, OutOfMemory> {
+        let charge = quota.charge(order.frames()).map_err(|_| OutOfMemory::Quota)?;
+        match take() {
+            Some(number) => {
+                charge.absorb();
+                Ok(Self::known(number, order))
+            }
+            None => {
+                // Cannot fail: this very charge was made above.
+                let _ = quota.refund(charge);
+                Err(OutOfMemory::Pool)
+            }
+        }
     }
 
     /// Lets `clear` write zeros to the whole block. The kernel has one caller
@@ -183,11 +172,12 @@ impl Frame<Dirty> {
         self.become_state()
     }
 
-    /// Ends the frame's use: nobody can reach its memory any more. If frames
-    /// are to be poisoned, `poison` overwrites the whole block.
-    pub fn retire(self, on_free: OnFree, poison: impl FnOnce(FrameNumber, Order)) -> Frame<Retired> {
-        if on_free == OnFree::Poison {
-            poison(self.number, self.order);
+    /// Ends the frame's use: nobody can reach its memory any more. With
+    /// `poison`, which makes use after free show, `fill` overwrites the whole
+    /// block.
+    pub fn retire(self, poison: bool, fill: impl FnOnce(FrameNumber, Order)) -> Frame<Retired> {
+        if poison {
+            fill(self.number, self.order);
         }
         self.become_state()
     }
@@ -205,13 +195,4 @@ impl Frame<Clean> {
     pub fn into_dirty(self) -> Frame<Dirty> {
         self.become_state()
     }
-}
-
-/// What happens to the content of a frame before it is freed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFree {
-    /// It stays.
-    Keep,
-    /// It is overwritten, so that use after free shows.
-    Poison,
 }

@@ -1,0 +1,46 @@
+//! Portals: where a call goes.
+//!
+//! Purpose: the context that serves, its entry point, and what it is told.
+//! Invariants: context, entry point and transfer descriptor never change.
+//! Concurrency: the identity is one atomic word.
+//! Source: interface §5 ("create_pt", "pt_ctrl").
+use crate::context::Context;
+use crate::reference::{Object, Ref, kind};
+use abi::{Mtd, VirtAddr};
+use sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A portal.
+#[derive(Debug)]
+pub struct Portal {
+    /// The context that serves calls.
+    pub context: Ref<Context>,
+    /// Where it starts.
+    pub entry: VirtAddr,
+    /// Which registers it gets of a fault.
+    pub transfer: Mtd,
+    identity: AtomicU64,
+}
+
+// SAFETY: the numbers of object types stand in `reference::kind`, each once.
+unsafe impl Object for Portal {
+    const KIND: u32 = kind::PORTAL;
+}
+
+impl Portal {
+    /// A portal to `context`, with identity 0. `None` if `entry` is not in the user range.
+    #[must_use]
+    pub fn new(context: Ref<Context>, entry: VirtAddr, transfer: Mtd) -> Option<Self> {
+        entry.is_user().then_some(Self { context, entry, transfer, identity: AtomicU64::new(0) })
+    }
+
+    /// What the serving context gets in its first register.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        self.identity.load(Relaxed)
+    }
+
+    /// Sets it.
+    pub fn set_identity(&self, identity: u64) {
+        self.identity.store(identity, Relaxed);
+    }
+}

@@ -1,0 +1,97 @@
+//! Creation of kernel objects.
+//!
+//! Purpose: the create hypercalls: check the capabilities they name, store the object, put its capability into the
+//! caller's space. So far contexts and portals.
+//! Invariants: nothing is left behind when a later step fails, but for pages that belong to the domain's slabs.
+//! Concurrency: the caller's core; slabs are locked.
+//! Source: interface §2 (permission bits) and §5.
+use crate::domain::{self, map_user};
+use crate::slots::{look_up, put};
+use crate::{cores, pool};
+use abi::address::PAGE_SIZE;
+use abi::rights::{ContextRights, DomainRights, PortalRights};
+use abi::{Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
+use capability::word::{Capability, Kind};
+use memory::format::{Attributes, Host};
+use memory::table::Table;
+use objects::frame::Frame;
+use objects::{Context, Domain, Identity, Object, Portal, Ref, Store};
+
+/// The object at `selector` of the current domain, if it is of that kind and the capability has these rights.
+fn named<T: Object>(store: &Store<'_>, selector: u64, kind: Kind, needed: impl Into<Rights>) -> Result<Ref<T>, Status> {
+    let word = look_up(Selector::new(selector)).object(kind, needed.into()).ok_or(Status::BadCapability)?;
+    store.reference(word).ok_or(Status::BadCapability)
+}
+
+/// Puts a capability to a new object into the caller's space.
+fn publish(caller: &Domain, selector: Selector, capability: Capability) -> Result<(), Status> {
+    match put(caller, selector, capability) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Status::BadCapability),
+        Err(_) => Err(Status::QuotaExhausted),
+    }
+}
+
+/// Whether `selector` can take a new capability.
+fn vacant(selector: Selector) -> Result<(), Status> {
+    if look_up(selector) == Capability::NULL { Ok(()) } else { Err(Status::BadCapability) }
+}
+
+/// Creates an execution context: domain in RSI, core and message page in RDX, stack in RAX, event base in R8.
+///
+/// # Errors
+/// As the interface has them.
+pub fn context(store: &Store<'_>, caller: &Domain, at: Selector, global: bool, frame: &Frame) -> Result<(), Status> {
+    vacant(at)?;
+    let domain = named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_CONTEXT)?;
+    let (core, message) = (frame.rdx.get() & 0xFFF, frame.rdx.get() & !0xFFF);
+    if core >= cores::running().len() as u64 {
+        return Err(Status::BadCpu);
+    }
+    if message == 0 || global {
+        return Err(Status::BadFeature); // Virtual CPUs and threads with a scheduling context come later.
+    }
+    if message >= USER_LIMIT {
+        return Err(Status::BadParameter);
+    }
+    let page = pool::table().map_err(|_| Status::QuotaExhausted)?;
+    let master = Table::<Host>::new(store.get(domain).master);
+    let rights = Attributes::READ | Attributes::WRITE;
+    map_user(&master, message, page, PAGE_SIZE, rights).map_err(|error| match error {
+        memory::table::MapError::NoTable(_) => Status::QuotaExhausted,
+        _ => Status::BadParameter,
+    })?;
+    let event_base = frame.r8.get() & 0xFFFF_FFFF;
+    let identity = Identity { domain, message: page, core: core as u32, event_base, global };
+    let context = domain::add_context(store, Context::new(identity, frame.rax.get()));
+    let context = context.map_err(|_| Status::QuotaExhausted)?;
+    publish(caller, at, Capability::new(Kind::Context, ContextRights::all().into(), context.to_word()))
+}
+
+/// Creates a portal: domain in RSI, serving context in RDX, transfer descriptor in RAX, entry point in R8.
+///
+/// # Errors
+/// As the interface has them.
+pub fn portal(store: &Store<'_>, caller: &Domain, at: Selector, frame: &Frame) -> Result<(), Status> {
+    vacant(at)?;
+    named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_PORTAL)?;
+    let context = named::<Context>(store, frame.rdx.get(), Kind::Context, ContextRights::BIND_PORTAL)?;
+    if store.get(context).identity().global {
+        return Err(Status::BadCapability);
+    }
+    let entry = VirtAddr::new(frame.r8.get());
+    let portal = Portal::new(context, entry, Mtd::from_bits_retain(frame.rax.get()));
+    let portal = portal.filter(|_| entry.get() < USER_LIMIT).ok_or(Status::BadParameter)?;
+    let portal = domain::add_portal(store, portal).map_err(|_| Status::QuotaExhausted)?;
+    publish(caller, at, Capability::new(Kind::Portal, PortalRights::all().into(), portal.to_word()))
+}
+
+/// Sets the identity of the portal at `selector`.
+///
+/// # Errors
+/// It is no portal, or the capability does not allow it.
+pub fn set_identity(store: &Store<'_>, selector: Selector, identity: u64) -> Result<(), Status> {
+    let portal = named::<Portal>(store, selector.number(), Kind::Portal, PortalRights::CONTROL)?;
+    store.get(portal).set_identity(identity);
+    Ok(())
+}

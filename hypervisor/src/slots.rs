@@ -1,0 +1,81 @@
+//! Object spaces: a domain's capabilities in the tables of its capability space.
+//!
+//! Purpose: look up in the current domain, put into and take from any.
+//! Invariants: leaf tables and pages of capabilities belong to the domain and hang in its directory; a core's view gets
+//! its entries by fault; looking up allocates nothing.
+//! Concurrency: slots are atomic words; tables are added under the lock of the caller's operation (so far one core).
+//! Source: lecture D:338, D:356; design plan §3; `docs/src/decisions/0002-table-pages.md`.
+use crate::pool;
+use crate::tables::HARDWARE;
+use abi::{PhysAddr, Selector, VirtAddr};
+use capability::word::Capability;
+use core::sync::atomic::{AtomicU64, Ordering};
+use memory::format::{Attributes, Entry, Format, Host};
+use memory::frames::OutOfMemory;
+use memory::layout::{CAPABILITIES, GIB_511};
+use memory::mmu::Mmu;
+use memory::table::Table;
+use objects::Domain;
+
+/// Slots in a page.
+const PER_PAGE: usize = 512;
+
+/// The capability at `selector` of the current domain.
+#[inline]
+pub fn look_up(selector: Selector) -> Capability {
+    Capability::from_word(arch::capability::load(u64::from(selector.slot())))
+}
+
+/// The slot of `selector` in the domain's space; its page and table are made if missing.
+///
+/// # Errors
+/// The pool is exhausted.
+pub fn slot(domain: &Domain, selector: Selector) -> Result<&'static AtomicU64, OutOfMemory> {
+    let virt = VirtAddr::new(CAPABILITIES + u64::from(selector.slot()) * 8);
+    let leaves = below(domain.objects, virt, 2)?;
+    let page = below(leaves, virt, 1)?;
+    let words = arch::pool::words(page).ok_or(OutOfMemory::Pool)?;
+    words.get(selector.slot() as usize % PER_PAGE).ok_or(OutOfMemory::Pool)
+}
+
+/// What the entry of `level` for `virt` in `table` refers to: a table or, at level 1, a page; made if absent.
+fn below(table: PhysAddr, virt: VirtAddr, level: u32) -> Result<PhysAddr, OutOfMemory> {
+    match Host::decode(HARDWARE.read(table, virt.index(level)), level) {
+        Entry::Table(next) | Entry::Leaf(next, _) => Ok(next),
+        Entry::Absent => {
+            let next = pool::table()?;
+            let entry = if level == 1 { Host::leaf(next, 1, Attributes::READ) } else { Host::table(next) };
+            HARDWARE.write(table, virt.index(level), entry);
+            Ok(next)
+        }
+    }
+}
+
+/// Puts `capability` at `selector`; false if the slot is in use.
+///
+/// # Errors
+/// The pool is exhausted.
+pub fn put(domain: &Domain, selector: Selector, capability: Capability) -> Result<bool, OutOfMemory> {
+    let slot = slot(domain, selector)?;
+    Ok(slot.compare_exchange(0, capability.word(), Ordering::AcqRel, Ordering::Relaxed).is_ok())
+}
+
+/// Brings the directory entry for `address`, in the capability space, from the domain's directory to the core's view.
+/// Whether there was one to bring.
+pub fn sync(domain: &Domain, address: u64) -> bool {
+    let virt = VirtAddr::new(address);
+    let entry = HARDWARE.read(domain.objects, virt.index(2));
+    if Host::decode(entry, 2) == Entry::Absent {
+        return false;
+    }
+    let local = Table::<Host>::new(domain.local);
+    // The directory of GiB 511 exists in every view: it holds the I/O bitmap and the window.
+    let directory = local.descend(&HARDWARE, VirtAddr::new(GIB_511), 2, &mut || Err(()));
+    directory.is_ok_and(|directory| {
+        let stale = (HARDWARE.read(directory, virt.index(2)) ^ entry) & !Host::EVIDENCE != 0;
+        if stale {
+            HARDWARE.write(directory, virt.index(2), entry);
+        }
+        stale
+    })
+}
