@@ -40,6 +40,7 @@ use arch::window::{self, View};
 use arch::{control, cpu, descriptors, pic};
 use firmware::Problem;
 use firmware::boot_info::{self, BootInfo};
+use firmware::options::Options;
 use information::Facts;
 use memory::format::Attributes;
 use memory::region::Region;
@@ -66,8 +67,10 @@ extern "C" fn kernel_start(information: u32) -> ! {
         boot_information(address).unwrap_or_else(|error| return_error(format_args!("boot information: {error}")));
     // SAFETY: the boot loader is done with it, and the pool keeps clear of it.
     let bytes = unsafe { view.bytes() };
+    // First of all, because it says how to report what is wrong with the rest.
+    let options = settings::apply(boot_info::command_line(bytes));
     let boot = BootInfo::parse(bytes).unwrap_or_else(|error| return_error(format_args!("boot information: {error}")));
-    bring_up(&features, boot, Region::from_length(address.get(), bytes.len() as u64))
+    bring_up(&features, &options, boot, Region::from_length(address.get(), bytes.len() as u64))
 }
 
 fn return_error(why: core::fmt::Arguments<'_>) -> ! {
@@ -85,8 +88,7 @@ fn boot_information(address: PhysAddr) -> Result<View, Problem> {
 }
 
 /// Everything from the boot information to the root program.
-fn bring_up(features: &Features, boot: BootInfo<'_>, information: Region) -> ! {
-    let options = settings::apply(boot.command_line());
+fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, information: Region) -> ! {
     settings::describe(features, &boot);
     let pool = pool::start(&boot, information, options.kernel_memory, options.poison, features.physical_bits);
     let plan = pool.unwrap_or_else(|error| return_error(format_args!("{error}")));
@@ -133,7 +135,7 @@ fn bring_up(features: &Features, boot: BootInfo<'_>, information: Region) -> ! {
     cores::start_others(machine.cores, &shared, PhysAddr::truncate(plan.trampoline));
     cores::check_timers();
     #[cfg(feature = "selftest")]
-    if let Some(name) = firmware::options::Options::parse(boot.command_line(), |_| {}).provoke {
+    if let Some(name) = Options::parse(boot.command_line(), |_| {}).provoke {
         provoke::fail(name);
     }
     let facts = Facts { boot, machine: &machine, features, plan: &plan };

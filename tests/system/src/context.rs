@@ -93,6 +93,9 @@ pub fn expect_failure(outcome: &Outcome, words: &[&str]) -> Result<()> {
         bail!("the machine passed, but had to fail: {}", outcome.explain(30));
     }
     expect_line(outcome, words)?;
+    if !outcome.ended_itself {
+        bail!("the machine did not end itself: {}", outcome.explain(30));
+    }
     if !outcome.log.iter().any(|line| xtask::run::reports_failure(line)) {
         bail!("the machine did not report its failure: {}", outcome.explain(30));
     }

@@ -107,6 +107,13 @@ fn tags(info: &[u8]) -> impl Iterator<Item = Result<Tag<'_>, Problem>> {
     })
 }
 
+/// The kernel's command line in a boot information of which nothing else may be right; empty if it cannot be found. It
+/// says where to report what is wrong with the rest.
+pub fn command_line(info: &[u8]) -> &str {
+    let mut tags = tags(info).flatten();
+    tags.find(|tag| tag.kind == TagType::Cmdline).and_then(|tag| tag.text().ok()).unwrap_or("")
+}
+
 /// A file that the boot loader put into memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Module<'a> {
@@ -163,7 +170,7 @@ impl<'a> BootInfo<'a> {
 
     /// The kernel's command line; empty if there is none.
     pub fn command_line(&self) -> &'a str {
-        self.first(TagType::Cmdline).and_then(|tag| tag.text().ok()).unwrap_or("")
+        command_line(self.info)
     }
 
     /// The boot loader's name; empty if it gives none.

@@ -291,3 +291,12 @@ proptest! {
         prop_assert_eq!(read, all);
     }
 }
+
+#[test]
+fn the_command_line_is_found_in_an_information_that_is_otherwise_broken() {
+    let mut info = Aligned::new(&boot_info(&[tag(1, &[b"exit=0xf4\0"]), tag(3, &[&[9; 3]])]));
+    assert!(BootInfo::parse(info.bytes()).is_err());
+    assert_eq!(command_line(info.bytes()), "exit=0xf4");
+    info = Aligned::new(&boot_info(&[tag(3, &[&[9; 3]])]));
+    assert_eq!(command_line(info.bytes()), "");
+}

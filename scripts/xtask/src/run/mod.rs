@@ -34,6 +34,8 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 pub struct Outcome {
     /// Whether the root program reported success and nothing a failure.
     pub passed: bool,
+    /// Whether the machine ended by itself, and was not ended after a time-out.
+    pub ended_itself: bool,
     /// Why, in words.
     pub reason: String,
     /// The console's lines, with the names of code addresses after the lines of a fault.
@@ -199,7 +201,8 @@ impl Running {
         if !screen.is_empty() {
             reason += &format!("\nits screen shows:\n  # {}", screen.join("\n  # "));
         }
-        Outcome { passed, reason, log: self.log, file: self.file }
+        let ended_itself = matches!(end, End::Exited(_));
+        Outcome { passed, ended_itself, reason, log: self.log, file: self.file }
     }
 }
 
@@ -225,7 +228,8 @@ pub fn desk(machine: &Machine) -> Result<Outcome> {
     if end == End::Exited(Some(0)) && !notes.triple_fault {
         (passed, reason) = (true, "the machine was switched off".into());
     }
-    Ok(Outcome { passed, reason, log, file })
+    let ended_itself = matches!(end, End::Exited(_));
+    Ok(Outcome { passed, ended_itself, reason, log, file })
 }
 
 /// One line about a machine, for the progress messages.
