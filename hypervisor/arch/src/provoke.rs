@@ -18,8 +18,8 @@ pub fn undefined() {
     unsafe { asm!("ud2", options(noreturn)) }
 }
 
-/// Jumps to `address`: #PF if it is not executable.
+/// Calls `address`: #PF if it is not executable.
 pub fn jump(address: u64) {
     // SAFETY: none; the fault does not return.
-    unsafe { asm!("jmp {}", in(reg) address, options(noreturn)) }
+    unsafe { asm!("call {}", "ud2", in(reg) address, options(noreturn)) }
 }
