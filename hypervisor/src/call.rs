@@ -2,25 +2,29 @@
 //!
 //! Purpose: rendezvous of a caller and a serving context on one core, with the caller's time; faults arrive as calls.
 //! Invariants: a context serves one caller; a caller waits until that context replies; nothing is copied that the
-//! header or the transfer descriptor does not name.
+//! header or the transfer descriptor does not name; who finds the serving context busy lends it his time and tries
+//! again.
 //! Concurrency: both contexts belong to the calling core.
 //! Source: interface §5 ("call", "reply") and §6; lecture E:560-623.
 use crate::slots::look_up;
-use crate::{domain, switch};
+use crate::{domain, scheduler, switch};
 use abi::address::USER_END;
 use abi::{Selector, Status};
 use capability::word::Kind;
-use ipc::{Page, message, state};
-use objects::{Context, Continuation, Portal, Ref, Store};
+use ipc::{message, state};
+use objects::{Context, Continuation, Portal, Ref, Scheduling, Store};
 
 /// What becomes of the context that entered the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It goes on, with a status.
     Return(Status),
-    /// Another context is current.
+    /// It does not, or its registers are as they should be.
     Switched,
 }
+
+/// Bytes of the SYSCALL instruction.
+const SYSCALL_LENGTH: u64 = 2;
 
 /// The portal at `selector` of the current domain.
 fn portal<'s>(store: &'s Store<'_>, selector: Selector) -> Option<&'s Portal> {
@@ -28,62 +32,86 @@ fn portal<'s>(store: &'s Store<'_>, selector: Selector) -> Option<&'s Portal> {
     store.reference(word).map(|portal| store.get(portal))
 }
 
-/// The message page of a context. A context without one cannot take part in calls.
-fn page(context: &Context) -> Option<&'static Page> {
-    arch::pool::words(context.identity().message)
-}
-
-/// Calls through the portal at `selector`.
-pub fn call(store: &Store<'_>, (caller_ref, caller): (Ref<Context>, &Context), selector: Selector) -> Outcome {
+/// Calls through the portal at `selector`; without `blocking` a busy portal is a time-out.
+pub fn call(
+    store: &Store<'_>,
+    (caller_ref, caller): (Ref<Context>, &Context),
+    selector: Selector,
+    blocking: bool,
+) -> Outcome {
     let Some(portal) = portal(store, selector) else { return Outcome::Return(Status::BadCapability) };
     let callee = store.get(portal.context);
     if callee.identity().core != caller.identity().core {
         return Outcome::Return(Status::BadCpu);
     }
-    // So far there is one thread of control on a core: a busy callee is one that waits for this very caller.
-    let free = callee.continuation() == Continuation::AwaitCall;
-    let (true, Some(from), Some(to)) = (free, page(caller), page(callee)) else {
-        return Outcome::Return(Status::Timeout);
-    };
-    message::copy(from, to);
-    caller.set_continuation(Continuation::AwaitReply);
-    enter(store, caller_ref, portal);
+    match callee.continuation() {
+        Continuation::AwaitCall => {
+            message::copy(caller.identity().message, callee.identity().message);
+            caller.set_continuation(Continuation::AwaitReply);
+            enter(store, (caller_ref, caller), portal);
+        }
+        Continuation::Dead => return Outcome::Return(Status::Timeout),
+        _ if !blocking => return Outcome::Return(Status::Timeout),
+        _ => {
+            caller.frame().rip.set(caller.frame().rip.get().wrapping_sub(SYSCALL_LENGTH));
+            scheduler::help(store, portal.context);
+        }
+    }
     Outcome::Switched
 }
 
 /// Makes the context of `portal` serve `caller`.
-fn enter(store: &Store<'_>, caller: Ref<Context>, portal: &Portal) {
+fn enter(store: &Store<'_>, (caller_ref, caller): (Ref<Context>, &Context), portal: &Portal) {
     let callee = store.get(portal.context);
-    callee.set_caller(caller.to_word());
+    caller.set_partner(portal.context.to_word());
+    callee.set_caller(caller_ref.to_word());
     callee.set_continuation(Continuation::Run);
     callee.frame().rip.set(portal.entry.get());
     callee.frame().rdi.set(portal.identity());
     callee.frame().vector.set(objects::frame::SYSCALL);
-    switch::to(store, portal.context);
+    if !switch::to(store, portal.context) {
+        domain::die(store, portal.context, format_args!("no kernel memory for its tables on this core"));
+    }
 }
 
 /// Replies to the caller of the current context, which waits for the next call then.
-pub fn reply(store: &Store<'_>, callee: &Context) -> Outcome {
+pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context)) {
     if callee.identity().global {
-        domain::root_died(format_args!("a context with a scheduling context of its own replied"));
+        return domain::die(store, callee_ref, format_args!("it replied, but serves nobody"));
     }
-    let Some(caller_ref) = store.reference::<Context>(callee.caller()) else {
-        domain::root_died(format_args!("a context replied to nobody"));
-    };
+    callee.set_continuation(Continuation::AwaitCall);
+    let caller = store.reference::<Context>(callee.caller());
+    callee.set_caller(0);
+    // A caller that is gone gets nothing; the time is somebody's all the same.
+    let Some(caller_ref) = caller else { return scheduler::reschedule(store, false) };
     let caller = store.get(caller_ref);
-    if let (Some(from), Some(to)) = (page(callee), page(caller)) {
-        match caller.continuation() {
-            Continuation::AwaitHandler => state::restore(from, caller.frame()),
-            _ => {
-                message::copy(from, to);
-            }
+    let from = callee.identity().message;
+    match caller.continuation() {
+        Continuation::AwaitHandler => state::restore(from, caller.frame()),
+        _ => {
+            message::copy(from, caller.identity().message);
         }
     }
-    callee.set_caller(0);
-    callee.set_continuation(Continuation::AwaitCall);
     caller.set_continuation(Continuation::Run);
-    switch::to(store, caller_ref);
-    Outcome::Switched
+    // Whoever helped goes on with his own business, the caller with his own time.
+    if !pays_for(store, caller_ref) || !switch::to(store, caller_ref) {
+        scheduler::reschedule(store, false);
+    }
+}
+
+/// Whether the scheduling context on whose time the core runs is the one that `context` runs on.
+fn pays_for(store: &Store<'_>, context: Ref<Context>) -> bool {
+    let scheduling = store.reference::<Scheduling>(percpu::this().local.scheduling.get());
+    let mut at = scheduling.map(|scheduling| store.get(scheduling).context);
+    while let Some(next) = at {
+        if next == context {
+            return true;
+        }
+        let waits = store.get(next).continuation();
+        let serves = matches!(waits, Continuation::AwaitReply | Continuation::AwaitHandler);
+        at = store.reference(store.get(next).partner()).filter(|_| serves);
+    }
+    false
 }
 
 /// Turns a fault of the current context into a call through the portal of `event`, with error code and address. False
@@ -92,13 +120,22 @@ pub fn deliver(store: &Store<'_>, event: u64, qualification: [u64; 2]) -> bool {
     let Some((faulter_ref, faulter)) = switch::current(store) else { return false };
     let Some(portal) = portal(store, Selector::new(faulter.identity().event_base + event)) else { return false };
     let handler = store.get(portal.context);
-    let local = handler.identity().core == faulter.identity().core;
-    let (true, Some(page)) = (local && handler.continuation() == Continuation::AwaitCall, page(handler)) else {
+    if handler.identity().core != faulter.identity().core {
         return false;
-    };
-    faulter.frame().rip.set(faulter.frame().rip.get().min(USER_END));
-    state::save(faulter.frame(), portal.transfer, qualification, page);
-    faulter.set_continuation(Continuation::AwaitHandler);
-    enter(store, faulter_ref, portal);
-    true
+    }
+    match handler.continuation() {
+        Continuation::AwaitCall => {
+            faulter.frame().rip.set(faulter.frame().rip.get().min(USER_END));
+            state::save(faulter.frame(), portal.transfer, qualification, handler.identity().message);
+            faulter.set_continuation(Continuation::AwaitHandler);
+            enter(store, (faulter_ref, faulter), portal);
+            true
+        }
+        Continuation::Dead => false,
+        // The fault will happen again.
+        _ => {
+            scheduler::help(store, portal.context);
+            true
+        }
+    }
 }

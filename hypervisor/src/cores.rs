@@ -9,13 +9,14 @@
 use crate::log::{debug, error, info, warning};
 use crate::machine::ListedCore;
 use crate::tables::{CoreTables, MachineTables, WINDOW_PAGES, core_pages, release_core};
-use crate::{clock, pool, stop};
+use crate::{clock, pool, scheduler, stop, views};
 use abi::PhysAddr;
 use arch::application::Trampoline;
 use arch::features::Features;
 use arch::{apic, control, cpu, descriptors, entry, window};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memory::frames::Order;
+use percpu::Shared;
 use sync::Once;
 
 /// A core that runs.
@@ -25,6 +26,7 @@ pub struct RunningCore {
     acpi_id: AtomicU32,
     online: AtomicU32,
     ticks: AtomicU32,
+    page: AtomicU64,
 }
 
 static RUNNING: Once<&'static [RunningCore]> = Once::new();
@@ -35,8 +37,14 @@ struct Start {
     id: AtomicU32,
     root: AtomicU64,
     window: AtomicU64,
+    directory_510: AtomicU64,
 }
-static START: Start = Start { id: AtomicU32::new(NOBODY), root: AtomicU64::new(0), window: AtomicU64::new(0) };
+static START: Start = Start {
+    id: AtomicU32::new(NOBODY),
+    root: AtomicU64::new(0),
+    window: AtomicU64::new(0),
+    directory_510: AtomicU64::new(0),
+};
 /// No number is on offer: whoever finds this parks.
 const NOBODY: u32 = u32::MAX;
 
@@ -95,14 +103,16 @@ pub fn start_boot_core(features: &Features, listed: &[ListedCore]) -> Option<()>
     let slots = arch::pool::place(frame, listed.len(), |_| RunningCore::default())?;
     RUNNING.call_once(|| slots);
     settle(features);
-    announce(0, listed.first()?);
+    let (_, _, page) = arch::boot::boot_core_pages();
+    announce(0, listed.first()?, page.get().wrapping_add(memory::layout::IMAGE_OFFSET));
     Some(())
 }
 
-fn announce(id: u32, listed: &ListedCore) {
+fn announce(id: u32, listed: &ListedCore, page: u64) {
     if let Some(core) = running_slot(id) {
         core.apic_id.store(listed.apic_id, Ordering::Relaxed);
         core.acpi_id.store(listed.acpi_id, Ordering::Relaxed);
+        core.page.store(page, Ordering::Relaxed);
         core.online.store(1, Ordering::Release);
     }
     COUNT.fetch_add(1, Ordering::Release);
@@ -133,7 +143,7 @@ pub fn start_others(listed: &[ListedCore], machine: &MachineTables, page: PhysAd
         };
         match start_one(&trampoline, id, core, &tables) {
             Answer::Up => {
-                announce(id, core);
+                announce(id, core, arch::pool::virt(pages.local).unwrap_or(0));
                 continue;
             }
             // SAFETY: it did not claim the offer, which is withdrawn.
@@ -159,7 +169,8 @@ enum Answer {
 
 fn start_one(trampoline: &Trampoline, id: u32, core: &ListedCore, tables: &CoreTables) -> Answer {
     START.root.store(tables.root.get(), Ordering::Relaxed);
-    START.window.store(arch::pool::virt(tables.window).unwrap_or(0), Ordering::Relaxed);
+    START.window.store(tables.window.get(), Ordering::Relaxed);
+    START.directory_510.store(tables.directory_510.get(), Ordering::Relaxed);
     START.id.store(id, Ordering::Release);
     let came_up = || running_slot(id).is_some_and(|slot| slot.online.load(Ordering::Acquire) != 0);
     // SAFETY: the tables are this core's own; it was reset.
@@ -205,28 +216,34 @@ extern "C" fn application_start() -> ! {
     }
     local.id.set(id);
     local.root.set(START.root.load(Ordering::Relaxed));
+    let [root, window, directory_510] = [&START.root, &START.window, &START.directory_510]
+        .map(|address| PhysAddr::truncate(address.load(Ordering::Relaxed)));
+    let tables = CoreTables { root, window, directory_510 };
     let features = Features::detect();
     // SAFETY: the tables have no-execute bits, no user pages; the gates were built by the boot core; the window's
     // tables are this core's.
     unsafe {
         control::enable(&features);
         descriptors::load();
-        window::install(START.window.load(Ordering::Relaxed), WINDOW_PAGES);
+        window::install(arch::pool::virt(tables.window).unwrap_or(0), WINDOW_PAGES);
     }
+    views::start_core(&tables);
     settle(&features);
     if let Some(slot) = running_slot(local.id.get()) {
         slot.online.store(1, Ordering::Release);
     }
     apic::enable_timer();
     apic::arm(cpu::time_stamp() + u64::from(clock::khz()));
-    idle()
+    // SAFETY: in the kernel, interrupts off; nothing else on this core has a store.
+    scheduler::enter(&unsafe { arch::pool::store() })
 }
 
-/// What a core does that has nothing to run.
-fn idle() -> ! {
-    loop {
-        cpu::wait();
-    }
+/// What other cores may touch of core `id`, and the id of its interrupt controller.
+pub fn remote(id: u32) -> Option<(&'static Shared, u32)> {
+    let core = running().get(id as usize)?;
+    // SAFETY: `announce` noted the address of the page of a core that runs.
+    let shared = unsafe { percpu::shared_of(core.page.load(Ordering::Relaxed)) };
+    Some((shared, core.apic_id.load(Ordering::Relaxed)))
 }
 
 /// Lets the boot core's timer fire as the others' do, and reports the cores whose timer does not.

@@ -1,24 +1,34 @@
 //! Creation of kernel objects.
 //!
 //! Purpose: the create hypercalls: check the capabilities they name, store the object, put its capability into the
-//! caller's space. So far contexts and portals.
+//! caller's space. So far contexts, scheduling contexts, portals and semaphores.
 //! Invariants: nothing is left behind when a later step fails, but for pages that belong to the domain's slabs.
 //! Concurrency: the caller's core; slabs are locked.
 //! Source: interface §2 (permission bits) and §5.
 use crate::domain::{self, map_user};
 use crate::slots::{look_up, put};
-use crate::{cores, pool};
+use crate::{clock, cores, pool, scheduler};
 use abi::address::PAGE_SIZE;
-use abi::rights::{ContextRights, DomainRights, PortalRights};
+use abi::qpd::Qpd;
+use abi::rights::{ContextRights, DomainRights, PortalRights, SchedulingRights, SemaphoreRights};
 use abi::{Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
 use capability::word::{Capability, Kind};
 use memory::format::{Attributes, Host};
 use memory::table::Table;
 use objects::frame::Frame;
-use objects::{Context, Domain, Identity, Object, Portal, Ref, Store};
+use objects::{Context, Domain, Identity, Object, Portal, Ref, Scheduling, Semaphore, Store};
+use schedule::Budget;
 
 /// The object at `selector` of the current domain, if it is of that kind and the capability has these rights.
-fn named<T: Object>(store: &Store<'_>, selector: u64, kind: Kind, needed: impl Into<Rights>) -> Result<Ref<T>, Status> {
+///
+/// # Errors
+/// [`Status::BadCapability`] if not.
+pub fn named<T: Object>(
+    store: &Store<'_>,
+    selector: u64,
+    kind: Kind,
+    needed: impl Into<Rights>,
+) -> Result<Ref<T>, Status> {
     let word = look_up(Selector::new(selector)).object(kind, needed.into()).ok_or(Status::BadCapability)?;
     store.reference(word).ok_or(Status::BadCapability)
 }
@@ -48,8 +58,8 @@ pub fn context(store: &Store<'_>, caller: &Domain, at: Selector, global: bool, f
     if core >= cores::running().len() as u64 {
         return Err(Status::BadCpu);
     }
-    if message == 0 || global {
-        return Err(Status::BadFeature); // Virtual CPUs and threads with a scheduling context come later.
+    if message == 0 {
+        return Err(Status::BadFeature); // Virtual CPUs come later.
     }
     if message >= USER_LIMIT {
         return Err(Status::BadParameter);
@@ -62,7 +72,13 @@ pub fn context(store: &Store<'_>, caller: &Domain, at: Selector, global: bool, f
         _ => Status::BadParameter,
     })?;
     let event_base = frame.r8.get() & 0xFFFF_FFFF;
-    let identity = Identity { domain, message: page, core: core as u32, event_base, global };
+    let identity = Identity {
+        domain,
+        message: arch::pool::words(page).ok_or(Status::BadParameter)?,
+        core: core as u32,
+        event_base,
+        global,
+    };
     let context = domain::add_context(store, Context::new(identity, frame.rax.get()));
     let context = context.map_err(|_| Status::QuotaExhausted)?;
     publish(caller, at, Capability::new(Kind::Context, ContextRights::all().into(), context.to_word()))
@@ -84,6 +100,43 @@ pub fn portal(store: &Store<'_>, caller: &Domain, at: Selector, frame: &Frame) -
     let portal = portal.filter(|_| entry.get() < USER_LIMIT).ok_or(Status::BadParameter)?;
     let portal = domain::add_portal(store, portal).map_err(|_| Status::QuotaExhausted)?;
     publish(caller, at, Capability::new(Kind::Portal, PortalRights::all().into(), portal.to_word()))
+}
+
+/// Creates a scheduling context: domain in RSI, context in RDX, priority and quantum in RAX. The context starts.
+///
+/// # Errors
+/// As the interface has them.
+pub fn scheduling(store: &Store<'_>, caller: &Domain, at: Selector, frame: &Frame) -> Result<(), Status> {
+    vacant(at)?;
+    named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_SCHEDULING)?;
+    let context = named::<Context>(store, frame.rdx.get(), Kind::Context, ContextRights::BIND_SCHEDULING)?;
+    let identity = store.get(context).identity();
+    if !identity.global {
+        return Err(Status::BadCapability);
+    }
+    let parameters = Qpd::from_word(frame.rax.get()).ok_or(Status::BadParameter)?;
+    let budget = Budget::new(parameters.quantum(), clock::khz());
+    let scheduling = Scheduling::new(context, identity.core, parameters.priority(), budget);
+    let scheduling = domain::add_scheduling(store, scheduling).map_err(|_| Status::QuotaExhausted)?;
+    let rights = SchedulingRights::all().into();
+    publish(caller, at, Capability::new(Kind::Scheduling, rights, scheduling.to_word()))?;
+    scheduler::wake(store, scheduling);
+    Ok(())
+}
+
+/// Creates a semaphore: domain in RSI, count in RDX.
+///
+/// # Errors
+/// As the interface has them.
+pub fn semaphore(store: &Store<'_>, caller: &Domain, at: Selector, frame: &Frame) -> Result<(), Status> {
+    vacant(at)?;
+    named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_SEMAPHORE)?;
+    if frame.rax.get() != 0 {
+        return Err(Status::BadFeature); // Signals come later.
+    }
+    let semaphore = domain::add_semaphore(store, Semaphore::new(frame.rdx.get()));
+    let semaphore = semaphore.map_err(|_| Status::QuotaExhausted)?;
+    publish(caller, at, Capability::new(Kind::Semaphore, SemaphoreRights::all().into(), semaphore.to_word()))
 }
 
 /// Sets the identity of the portal at `selector`.

@@ -7,18 +7,21 @@
 //! Source: design plan §3; interface §7; lecture D:281-311.
 use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
-use crate::{pool, stop};
-use abi::{PhysAddr, VirtAddr};
+use crate::{pool, scheduler, stop, views};
+use abi::{PhysAddr, Status, VirtAddr};
 use capability::{port, window::Range};
+use core::sync::atomic::{AtomicU64, Ordering};
 use memory::format::{Attributes, Host};
 use memory::frames::{Order, OutOfMemory};
 use memory::space::{self, Sync};
 use memory::table::{Mapping, Table};
-use objects::{Context, Domain, Object, Portal, Ref, Slab, Store};
+use objects::{Context, Continuation, Domain, Object, Portal, Ref, Scheduling, Semaphore, Slab, Store};
 use sync::Spin;
 
 static DOMAINS: Spin<Slab<Domain>> = Spin::new(Slab::new());
 static CONTEXTS: Spin<Slab<Context>> = Spin::new(Slab::new());
+static SCHEDULINGS: Spin<Slab<Scheduling>> = Spin::new(Slab::new());
+static SEMAPHORES: Spin<Slab<Semaphore>> = Spin::new(Slab::new());
 static PORTALS: Spin<Slab<Portal>> = Spin::new(Slab::new());
 
 /// Stores a domain.
@@ -35,6 +38,22 @@ pub fn add_domain(store: &Store<'_>, domain: Domain) -> Result<Ref<Domain>, OutO
 /// The pool is exhausted.
 pub fn add_context(store: &Store<'_>, context: Context) -> Result<Ref<Context>, OutOfMemory> {
     insert(store, &CONTEXTS, context)
+}
+
+/// Stores a scheduling context.
+///
+/// # Errors
+/// The pool is exhausted.
+pub fn add_scheduling(store: &Store<'_>, scheduling: Scheduling) -> Result<Ref<Scheduling>, OutOfMemory> {
+    insert(store, &SCHEDULINGS, scheduling)
+}
+
+/// Stores a semaphore.
+///
+/// # Errors
+/// The pool is exhausted.
+pub fn add_semaphore(store: &Store<'_>, semaphore: Semaphore) -> Result<Ref<Semaphore>, OutOfMemory> {
+    insert(store, &SEMAPHORES, semaphore)
 }
 
 fn insert<T: Object>(store: &Store<'_>, slab: &Spin<Slab<T>>, object: T) -> Result<Ref<T>, OutOfMemory> {
@@ -61,11 +80,11 @@ pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool 
     if !virt.is_user() {
         return false;
     }
-    let (master, local) = (Table::<Host>::new(domain.master), Table::<Host>::new(domain.local));
-    match space::sync(&HARDWARE, &master, &local, virt, &mut pool::table) {
-        Ok(Sync::Installed) => space::allows(&HARDWARE, &master, virt, rights),
+    let master = Table::<Host>::new(domain.master);
+    let synced = views::view(domain).and_then(|view| space::sync(&HARDWARE, &master, &view, virt, &mut pool::table));
+    match synced {
         // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7).
-        Ok(Sync::Current) => space::allows(&HARDWARE, &local, virt, rights),
+        Ok(Sync::Installed | Sync::Current) => space::allows(&HARDWARE, &master, virt, rights),
         Ok(Sync::Absent) => false,
         Err(error) => {
             warning!("no table for a page fault at {virt}: {error:?}");
@@ -76,8 +95,8 @@ pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool 
 
 /// Tries to resolve a #GP of ring 3: true if the core showed a stale port bitmap and the access may be retried.
 pub fn resolve_protection(domain: &Domain) -> bool {
-    let local = Table::<Host>::new(domain.local);
-    domain.ports().is_some_and(|bitmap| tables::show_ports(&local, bitmap).unwrap_or(false))
+    let (Some(bitmap), Ok(view)) = (domain.ports(), views::view(domain)) else { return false };
+    tables::show_ports(&view, bitmap).unwrap_or(false)
 }
 
 /// Allows `range` of ports. What a core has to do to notice is left to [`resolve_protection`].
@@ -99,22 +118,47 @@ pub fn allow_ports(domain: &Domain, range: Range) -> Result<(), OutOfMemory> {
     for (word, mask) in port::words(range) {
         let page = arch::pool::words(bitmap.offset(word as u64 / 512 * 4096));
         if let Some(word) = page.and_then(|page| page.get(word % 512)) {
-            word.fetch_and(!mask, core::sync::atomic::Ordering::Release);
+            word.fetch_and(!mask, Ordering::Release);
         }
     }
     Ok(())
 }
 
-/// A word of a context's message page; 0 beyond its end.
-pub fn message_word(context: &Context, index: usize) -> u64 {
-    let page = arch::pool::words(context.identity().message);
-    page.and_then(|page| page.get(index)).map_or(0, |word| word.load(core::sync::atomic::Ordering::Relaxed))
+static ROOT: AtomicU64 = AtomicU64::new(0);
+
+/// Notes which context is the root program's first: without it nothing is left to run.
+pub fn set_root(context: Ref<Context>) {
+    ROOT.store(context.to_word(), Ordering::Relaxed);
 }
 
-/// Ends the root domain, which has no handler for what happened; nothing is left to run then.
-pub fn root_died(why: core::fmt::Arguments<'_>) -> ! {
-    warning!("root program killed: {why}");
-    stop::machine(stop::BROKEN, format_args!("the root program died"))
+/// Ends a context that cannot go on, and lets another run. Whoever it served gets status "aborted".
+pub fn die(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<'_>) {
+    bury(store, context, why);
+    scheduler::block(store);
+}
+
+/// Ends a context that cannot go on, and tells whom it served.
+pub fn bury(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<'_>) {
+    let dead = store.get(context);
+    if context.to_word() == ROOT.load(Ordering::Relaxed) {
+        warning!("root program killed: {why}");
+        stop::machine(stop::BROKEN, format_args!("the root program died"));
+    }
+    warning!("context killed: {why}");
+    dead.set_continuation(Continuation::Dead);
+    if let Some(caller) = store.reference::<Context>(dead.caller()) {
+        dead.set_caller(0);
+        let waiting = store.get(caller);
+        match waiting.continuation() {
+            Continuation::AwaitHandler => return bury(store, caller, format_args!("its fault handler died")),
+            _ => waiting.frame().rdi.set(u64::from(Status::Aborted.number())),
+        }
+        waiting.set_continuation(Continuation::Run);
+        // Its scheduling context is the one that runs, or is among the ready.
+        if let Some(scheduling) = store.reference::<Scheduling>(percpu::this().local.scheduling.get()) {
+            scheduler::wake(store, scheduling);
+        }
+    }
 }
 
 /// Maps `size` bytes at `virt` of the domain's master table to `phys`.

@@ -7,12 +7,13 @@
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
 use crate::call::{self, Outcome};
-use crate::{create, domain, switch};
+use crate::{create, domain, scheduler, semaphore, switch};
 use abi::item::{ItemFlags, ItemKind};
-use abi::operation::Misc;
+use abi::operation::{CallFlags, ContextControl, Misc};
 use abi::utcb::{self, Header};
 use abi::{Crd, Hypercall, Kind, Request, Selector, Status, TypedItem};
 use capability::window::{Range, overlap};
+use core::sync::atomic::Ordering;
 use objects::frame::Frame;
 use objects::{Context, Domain, Ref, Store};
 
@@ -34,12 +35,47 @@ extern "C" fn hypercall(frame: &Frame) -> bool {
     outcome == Outcome::Switched
 }
 
+/// A reply without a semaphore, entered from `syscall_entry` with nothing but the stack pointer saved: what a serving
+/// context has in its registers is undefined after a reply.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn reply() {
+    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+    let store = unsafe { arch::pool::store() };
+    if let Some(callee) = switch::current(&store) {
+        call::reply(&store, callee);
+    }
+}
+
 fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Request, frame: &Frame) -> Outcome {
     let (at, domain) = (request.selector, store.get(caller.1.identity().domain));
     let done = match request.hypercall {
-        Hypercall::Call => return call::call(store, caller, at),
-        Hypercall::Reply => return call::reply(store, caller.1),
+        Hypercall::Call => {
+            return call::call(
+                store,
+                caller,
+                at,
+                !CallFlags::from_bits_retain(request.flags).contains(CallFlags::DO_NOT_BLOCK),
+            );
+        }
+        // Comes here with flags or a semaphore only; a plain one takes its own way from entry code.
+        Hypercall::Reply => {
+            call::reply(store, caller);
+            return Outcome::Switched;
+        }
         Hypercall::CreateContext => create::context(store, domain, at, request.flags & 1 != 0, frame),
+        Hypercall::CreateScheduling => create::scheduling(store, domain, at, frame),
+        Hypercall::CreateSemaphore => create::semaphore(store, domain, at, frame),
+        Hypercall::ControlSemaphore => return semaphore::control(store, caller, request, frame),
+        Hypercall::ControlContext => match ContextControl::from_flags(request.flags) {
+            Some(control @ (ContextControl::Yield | ContextControl::Reschedule)) => {
+                frame.rdi.set(u64::from(Status::Success.number()));
+                scheduler::reschedule(store, control == ContextControl::Yield);
+                return Outcome::Switched;
+            }
+            Some(_) => Err(Status::BadFeature),
+            None => Err(Status::BadParameter),
+        },
         Hypercall::CreatePortal => create::portal(store, domain, at, frame),
         Hypercall::ControlPortal => create::set_identity(store, at, frame.rsi.get()),
         Hypercall::Misc => match Misc::from_flags(request.flags) {
@@ -58,11 +94,12 @@ fn delegate(store: &Store<'_>, caller: &Context, source: Selector, window: u64, 
     if source != Selector::ROOT_DOMAIN || Selector::new(destination) != Selector::ROOT_DOMAIN {
         return Status::BadCapability;
     }
+    let word = |index: usize| caller.identity().message.get(index).map_or(0, |word| word.load(Ordering::Relaxed));
     let window = Crd::from_word(window);
-    let header = Header::from_word(domain::message_word(caller, 0));
+    let header = Header::from_word(word(0));
     for index in 0..header.items() {
-        let Some(word) = utcb::item_offset(index).map(|offset| offset / 8) else { break };
-        let item = TypedItem::from_words(domain::message_word(caller, word), domain::message_word(caller, word + 1));
+        let Some(at) = utcb::item_offset(index).map(|offset| offset / 8) else { break };
+        let item = TypedItem::from_words(word(at), word(at + 1));
         if let Err(status) = delegate_item(store.get(caller.identity().domain), item, window) {
             return status;
         }

@@ -25,12 +25,15 @@ mod pool;
 mod provoke;
 mod report;
 mod root;
+mod scheduler;
+mod semaphore;
 mod settings;
 mod slots;
 mod stop;
 mod switch;
 mod tables;
 mod trap;
+mod views;
 
 use abi::PhysAddr;
 use arch::apic::{self, Interface};
@@ -118,6 +121,8 @@ fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, info
         window::install(arch::pool::virt(core.window).unwrap_or(0), tables::WINDOW_PAGES);
     }
     percpu::this().local.root.set(core.root.get());
+    views::start_core(&core);
+    let shared = views::start(shared);
     let Ok(view) = boot_information(PhysAddr::truncate(information.start)) else {
         return_error(format_args!("the boot information has disappeared"))
     };
@@ -132,14 +137,14 @@ fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, info
     if clock::start(features, &machine).is_none() {
         return_error(format_args!("no clock counts: neither CPUID, HPET, PM timer nor interval timer tell the time"));
     }
-    cores::start_others(machine.cores, &shared, PhysAddr::truncate(plan.trampoline));
+    cores::start_others(machine.cores, shared, PhysAddr::truncate(plan.trampoline));
     cores::check_timers();
     #[cfg(feature = "selftest")]
     if let Some(name) = Options::parse(boot.command_line(), |_| {}).provoke {
         provoke::fail(name);
     }
     let facts = Facts { boot, machine: &machine, features, plan: &plan };
-    match root::start(&facts, &shared, &core) {
+    match root::start(&facts) {
         Ok(never) => match never {},
         Err(error) => return_error(format_args!("{error}")),
     }

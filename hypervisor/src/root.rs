@@ -9,10 +9,10 @@ use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
 use crate::log::{info, warning};
 use crate::slots::put;
-use crate::tables::{CoreTables, Error, HARDWARE, MachineTables};
-use crate::{pool, switch};
+use crate::tables::{Error, HARDWARE};
+use crate::{pool, scheduler};
 use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
-use abi::rights::{ContextRights, DomainRights};
+use abi::rights::{ContextRights, DomainRights, SchedulingRights};
 use abi::{PhysAddr, Selector, VirtAddr, address::PAGE_SIZE};
 use arch::window::View;
 use capability::word::{Capability, Kind};
@@ -23,7 +23,10 @@ use memory::frames::{Order, OutOfMemory};
 use memory::plan;
 use memory::region::Region;
 use memory::table::{MapError, Table};
-use objects::{Context, Domain, Identity};
+use objects::{Context, Continuation, Domain, Identity, Scheduling};
+
+/// Priority of the root program's scheduling context.
+const ROOT_PRIORITY: u8 = 1;
 
 /// Why there is no root program.
 #[derive(Debug)]
@@ -76,11 +79,7 @@ impl From<OutOfMemory> for RootError {
 ///
 /// # Errors
 /// See [`RootError`].
-pub fn start(
-    facts: &Facts<'_>,
-    machine: &MachineTables,
-    core: &CoreTables,
-) -> Result<core::convert::Infallible, RootError> {
+pub fn start(facts: &Facts<'_>) -> Result<core::convert::Infallible, RootError> {
     let module = facts.boot.modules().next().ok_or(RootError::NoModule)?;
     let place = PhysAddr::new(module.start).filter(|start| start.is_aligned(PAGE_SIZE));
     let start = place.ok_or(RootError::Placement(module.start))?;
@@ -114,25 +113,34 @@ pub fn start(
     let utcb = pool::table()?;
     map_user(&master, ROOT_UTCB_ADDRESS, utcb, PAGE_SIZE, Attributes::READ | Attributes::WRITE)?;
 
-    let local = machine.space(core)?;
     // SAFETY: in the kernel, interrupts off; this function does not return to anybody who could use a store.
     let store = unsafe { arch::pool::store() };
-    let domain = domain::add_domain(&store, Domain::new(master.root(), local.root(), pool::table()?))?;
+    let views = arch::pool::words(pool::table()?).ok_or(OutOfMemory::Pool)?;
+    let domain = domain::add_domain(&store, Domain::new(master.root(), views, pool::table()?))?;
     let core = percpu::this().local.id.get();
-    let identity = Identity { domain, message: utcb, core, event_base: 0, global: true };
+    let message = arch::pool::words(utcb).ok_or(OutOfMemory::Pool)?;
+    let identity = Identity { domain, message, core, event_base: 0, global: true };
     let context = Context::new(identity, HIP_ADDRESS);
     context.frame().rip.set(entry);
     context.frame().rdi.set(u64::from(core));
+    context.set_continuation(Continuation::Run);
     let context = domain::add_context(&store, context)?;
+    domain::set_root(context);
+    let budget = scheduler::default_budget();
+    let scheduling = domain::add_scheduling(&store, Scheduling::new(context, core, ROOT_PRIORITY, budget))?;
     let initial = [
         (Selector::ROOT_DOMAIN, Capability::new(Kind::Domain, DomainRights::all().into(), domain.to_word())),
         (Selector::ROOT_CONTEXT, Capability::new(Kind::Context, ContextRights::all().into(), context.to_word())),
+        (
+            Selector::ROOT_SCHEDULING,
+            Capability::new(Kind::Scheduling, SchedulingRights::all().into(), scheduling.to_word()),
+        ),
     ];
     for (selector, capability) in initial {
         put(store.get(domain), selector, capability)?;
     }
     info!("root program: {length} bytes at {start}, entry {entry:#x}");
-    switch::start(&store, context)
+    scheduler::start(&store, scheduling)
 }
 
 fn map_segment(master: &Table<Host>, file: PhysAddr, segment: &Segment) -> Result<(), Error> {

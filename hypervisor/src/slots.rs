@@ -5,8 +5,8 @@
 //! its entries by fault; looking up allocates nothing.
 //! Concurrency: slots are atomic words; tables are added under the lock of the caller's operation (so far one core).
 //! Source: lecture D:338, D:356; design plan §3; `docs/src/decisions/0002-table-pages.md`.
-use crate::pool;
 use crate::tables::HARDWARE;
+use crate::{pool, views};
 use abi::{PhysAddr, Selector, VirtAddr};
 use capability::word::Capability;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,6 @@ use memory::format::{Attributes, Entry, Format, Host};
 use memory::frames::OutOfMemory;
 use memory::layout::{CAPABILITIES, GIB_511};
 use memory::mmu::Mmu;
-use memory::table::Table;
 use objects::Domain;
 
 /// Slots in a page.
@@ -68,7 +67,7 @@ pub fn sync(domain: &Domain, address: u64) -> bool {
     if Host::decode(entry, 2) == Entry::Absent {
         return false;
     }
-    let local = Table::<Host>::new(domain.local);
+    let Ok(local) = views::view(domain) else { return false };
     // The directory of GiB 511 exists in every view: it holds the I/O bitmap and the window.
     let directory = local.descend(&HARDWARE, VirtAddr::new(GIB_511), 2, &mut || Err(()));
     directory.is_ok_and(|directory| {

@@ -4,8 +4,8 @@
 //! Invariants: current context, register frame and address space change together.
 //! Concurrency: the calling core; contexts belong to cores.
 //! Source: design plan §3 (execution); `docs/src/decisions/0007-register-frame.md`.
-use abi::PhysAddr;
-use objects::{Context, Ref, Store};
+use crate::views;
+use objects::{Context, Domain, Ref, Store};
 
 /// The context that runs on this core, and its reference.
 pub fn current<'s>(store: &'s Store<'_>) -> Option<(Ref<Context>, &'s Context)> {
@@ -13,29 +13,27 @@ pub fn current<'s>(store: &'s Store<'_>) -> Option<(Ref<Context>, &'s Context)> 
     Some((context, store.get(context)))
 }
 
-/// Makes `next` the context that leaves the kernel.
-pub fn to(store: &Store<'_>, next: Ref<Context>) {
+/// Makes `next` the context that leaves the kernel. False if there is no memory for its domain's tables on this core.
+pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
     let local = &percpu::this().local;
     let context = store.get(next);
-    let root = store.get(context.identity().domain).local;
-    if local.space.get() != root.get() {
-        local.space.set(root.get());
-        load(root);
+    let domain = context.identity().domain;
+    if local.space.get() != domain.to_word() {
+        if !load(store.get(domain)) {
+            return false;
+        }
+        local.space.set(domain.to_word());
     }
     local.current.set(next.to_word());
     // SAFETY: the frame is the current context's from here on; it stays while the context does, which is at least as
     // long as it is current.
     unsafe { arch::descriptors::set_frame(context.frame()) };
+    true
 }
 
-fn load(root: PhysAddr) {
-    // SAFETY: a domain's table of this core shares all kernel entries of the core.
-    unsafe { arch::cpu::load_root(root) };
-}
-
-/// Leaves the kernel for the first time, as `context`.
-pub fn start(store: &Store<'_>, context: Ref<Context>) -> ! {
-    to(store, context);
-    // SAFETY: `to` made it current; `Context` sees to the segments and the instruction pointer.
-    unsafe { arch::entry::leave(store.get(context).frame()) }
+fn load(domain: &Domain) -> bool {
+    let Ok(view) = views::view(domain) else { return false };
+    // SAFETY: a domain's view of this core shares all kernel entries of the core.
+    unsafe { arch::cpu::load_root(view.root()) };
+    true
 }

@@ -5,16 +5,17 @@
 //! ring 0 stops the machine with a report; a fault of ring 3 is the program's, never the kernel's.
 //! Concurrency: on the core where it happened, interrupts off. NMI and #DB may interrupt ring 0 anywhere.
 //! Source: AMD64 manual volume 2, chapter 8; interface §6; `docs/src/decisions/0008-vectors.md`.
-use crate::domain::{self, root_died};
+use crate::domain;
 use crate::log::warning;
 use crate::report::{self, name};
-use crate::{call, cores, slots, stop, switch};
+use crate::{call, cores, scheduler, slots, stop, switch};
 use abi::VirtAddr;
 use abi::event::Exception;
 use arch::{apic, vector};
 use core::sync::atomic::Ordering;
 use memory::format::Attributes;
 use objects::frame::Frame;
+use percpu::Hazard;
 
 const DEBUG: u64 = Exception::DEBUG.vector() as u64;
 const NMI: u64 = Exception::NMI.vector() as u64;
@@ -79,16 +80,18 @@ fn capability_fault(frame: &Frame) -> bool {
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn hazards(frame: &Frame) -> *const Frame {
-    // So far only one context exists and no translation is ever taken away: looking is all there is to do.
-    let _ = percpu::this().shared.take();
-    frame
+    if percpu::this().shared.take() & Hazard::Schedule as u32 != 0 {
+        // SAFETY: in the kernel, interrupts off; the store is local to this function.
+        scheduler::reschedule(&unsafe { arch::pool::store() }, false);
+    }
+    current_frame(frame)
 }
 
 /// An exception of ring 3. Returns if the access may be retried.
 fn user_exception(frame: &Frame) {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
-    let Some((_, context)) = switch::current(&store) else { report::kernel_fault(frame) };
+    let Some((context_ref, context)) = switch::current(&store) else { report::kernel_fault(frame) };
     let domain = store.get(context.identity().domain);
     let address = arch::cpu::fault_address();
     let resolved = match frame.vector.get() {
@@ -108,18 +111,30 @@ fn user_exception(frame: &Frame) {
     let (short, long) = name(frame.vector.get());
     let rip = frame.rip.get();
     match frame.vector.get() {
-        PAGE_FAULT if rip == arch::entry::syscall_address() => root_died(format_args!(
-            "{short} {long} at rip={rip:#x}, the entry of SYSCALL: it jumped there, or SYSCALL does not leave ring 3 \
+        PAGE_FAULT if rip == arch::entry::syscall_address() => domain::die(
+            &store,
+            context_ref,
+            format_args!(
+                "{short} {long} at rip={rip:#x}, the entry of SYSCALL: it jumped there, or SYSCALL does not leave ring 3 \
              here, as under a software KVM"
-        )),
-        PAGE_FAULT => root_died(format_args!(
-            "{short} {long} at rip={rip:#x}, {} at {address:#x}; it has no portal for event 14",
-            report::access(frame.error.get())
-        )),
-        other => root_died(format_args!(
-            "{short} {long} at rip={rip:#x}, error {:#x}; it has no portal for event {other}",
-            frame.error.get()
-        )),
+            ),
+        ),
+        PAGE_FAULT => domain::die(
+            &store,
+            context_ref,
+            format_args!(
+                "{short} {long} at rip={rip:#x}, {} at {address:#x}; it has no portal for event 14",
+                report::access(frame.error.get())
+            ),
+        ),
+        other => domain::die(
+            &store,
+            context_ref,
+            format_args!(
+                "{short} {long} at rip={rip:#x}, error {:#x}; it has no portal for event {other}",
+                frame.error.get()
+            ),
+        ),
     }
 }
 
@@ -136,7 +151,11 @@ fn interrupt(number: u8) {
     match number {
         // Truly spurious ones are not in service and must not be ended.
         vector::SPURIOUS | vector::LEGACY..=239 if !apic::in_service(number) => return count_spurious(number),
-        vector::TIMER => cores::tick(),
+        vector::TIMER => {
+            cores::tick();
+            // SAFETY: in the kernel, interrupts off; the store is local to this function.
+            scheduler::expire(&unsafe { arch::pool::store() });
+        }
         vector::REQUEST => {
             page.shared.interrupts.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,8 +1,8 @@
 //! Entry and exit: from ring 3, from interrupts, and back.
 //!
-//! Purpose: the assembly in `entry.s`, its constants, and the four functions that the kernel binary supplies:
+//! Purpose: the assembly in `entry.s`, its constants, and the five functions that the kernel binary supplies:
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
-//! interrupt stack), `hypercall` (SYSCALL; whether it switched contexts) and `hazards` (before any exit while the hazard word is not 0).
+//! interrupt stack), `hypercall` (SYSCALL; whether it switched contexts), `reply` (SYSCALL of a plain reply) and `hazards` (before any exit while the hazard word is not 0).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
 //! 2. Every exit to ring 3 tests the hazard word with interrupts off,
 //! but for the return from an interrupt stack, which goes on where it interrupted. 3. Callee-saved registers need no reload after a
@@ -27,6 +27,7 @@ unsafe extern "C" {
     fn trap_user(frame: &Frame) -> *const Frame;
     fn trap_kernel(frame: &Frame);
     fn hypercall(frame: &Frame) -> bool;
+    fn reply();
     fn hazards(frame: &Frame) -> *const Frame;
 }
 
@@ -64,6 +65,7 @@ global_asm!(
     TRAP_USER = sym trap_user,
     TRAP_KERNEL = sym trap_kernel,
     HYPERCALL = sym hypercall,
+    REPLY = sym reply,
     HAZARDS = sym hazards,
 );
 

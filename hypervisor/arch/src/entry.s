@@ -130,6 +130,8 @@ leave_by_sysret:
 syscall_entry:
     mov r11, rsp
     mov rsp, [{FRAME}]
+    cmp rdi, 1                                      // reply, no flags, no semaphore
+    je reply_entry
     mov [rsp + {RIP}], rcx
     mov [rsp + {RSP}], r11
     mov qword ptr [rsp + {VECTOR}], {SYSCALL}
@@ -167,3 +169,11 @@ syscall_entry:
     mov rsp, [r11 + {RSP}]
     mov r11d, 0x200
     sysretq
+
+// A serving context that replies keeps only its stack pointer.
+reply_entry:
+    mov [rsp + {RSP}], r11
+    mov rsp, {STACK_TOP}
+    call {REPLY}
+    mov rdi, [{FRAME}]
+    jmp resume

@@ -8,5 +8,6 @@
 #![forbid(unsafe_code)]
 
 pub mod port;
+pub mod tree;
 pub mod window;
 pub mod word;

@@ -10,8 +10,3 @@
 
 pub mod message;
 pub mod state;
-
-use sync::atomic::AtomicU64;
-
-/// A message page as the kernel sees it.
-pub type Page = [AtomicU64; 512];

@@ -4,9 +4,9 @@
 //! Invariants: at most 508 words; the receiver's windows and its own word of storage stay as they are.
 //! Concurrency: see the crate.
 //! Source: interface §4 (layout), §5 ("call", "reply").
-use crate::Page;
 use abi::utcb::{Header, Utcb};
 use core::mem::offset_of;
+use objects::Page;
 use sync::atomic::Ordering::Relaxed;
 
 /// First message word in a page.

@@ -5,12 +5,12 @@
 //! flags keep interrupts on and privilege at 0; segments cannot be written.
 //! Concurrency: the frame belongs to a stopped context.
 //! Source: interface §4 ("MTD bits", host exceptions); AMD64 manual volume 2, §3.1.6 (RFLAGS).
-use crate::Page;
 use abi::Mtd;
 use abi::address::USER_END;
 use abi::arch_state::{ArchState, STATE_OFFSET};
 use abi::utcb::Header;
 use core::mem::offset_of;
+use objects::Page;
 use objects::frame::{Frame, Register};
 use sync::atomic::Ordering::Relaxed;
 

@@ -9,8 +9,8 @@
 use crate::domain::Domain;
 use crate::frame::{Frame, SYSCALL};
 use crate::reference::{Object, Ref, kind};
-use abi::PhysAddr;
 use sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use timeouts::TimeoutLinks;
 
 /// What a context does next, instead of a stack of its own in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,15 +24,24 @@ pub enum Continuation {
     AwaitReply = 2,
     /// Has faulted, waits for the handler's reply.
     AwaitHandler = 3,
+    /// Waits for a semaphore.
+    AwaitSemaphore = 4,
+    /// Has not run yet: its first step is the startup event.
+    Start = 5,
+    /// Is over.
+    Dead = 6,
 }
+
+/// A message page as the kernel sees it.
+pub type Page = [AtomicU64; 512];
 
 /// What a context is made of; it never changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     /// The domain it belongs to.
     pub domain: Ref<Domain>,
-    /// The page through which it passes messages.
-    pub message: PhysAddr,
+    /// The page through which it passes messages. Its owner writes it at any time.
+    pub message: &'static Page,
     /// The core it runs on.
     pub core: u32,
     /// First selector of its event portals.
@@ -49,6 +58,12 @@ pub struct Context {
     identity: Identity,
     continuation: AtomicU32,
     caller: AtomicU64,
+    partner: AtomicU64,
+    scheduling: AtomicU64,
+    semaphore: AtomicU64,
+    next: AtomicU64,
+    /// Its place among the core's deadlines.
+    pub timeout: TimeoutLinks,
 }
 
 // SAFETY: the numbers of object types stand in `reference::kind`, each once.
@@ -62,8 +77,18 @@ impl Context {
     pub fn new(identity: Identity, stack: u64) -> Self {
         let frame = Frame::user(0, stack);
         frame.vector.set(SYSCALL);
-        let continuation = if identity.global { Continuation::Run } else { Continuation::AwaitCall };
-        Self { frame, identity, continuation: AtomicU32::new(continuation as u32), caller: AtomicU64::new(0) }
+        let continuation = if identity.global { Continuation::Start } else { Continuation::AwaitCall };
+        Self {
+            frame,
+            identity,
+            continuation: AtomicU32::new(continuation as u32),
+            caller: AtomicU64::new(0),
+            partner: AtomicU64::new(0),
+            scheduling: AtomicU64::new(0),
+            semaphore: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+            timeout: TimeoutLinks::default(),
+        }
     }
 
     /// Its registers.
@@ -85,7 +110,10 @@ impl Context {
             0 => Continuation::Run,
             1 => Continuation::AwaitCall,
             2 => Continuation::AwaitReply,
-            _ => Continuation::AwaitHandler,
+            3 => Continuation::AwaitHandler,
+            4 => Continuation::AwaitSemaphore,
+            5 => Continuation::Start,
+            _ => Continuation::Dead,
         }
     }
 
@@ -103,5 +131,49 @@ impl Context {
     /// Sets whom it serves, or with 0 nobody.
     pub fn set_caller(&self, caller: u64) {
         self.caller.store(caller, Relaxed);
+    }
+
+    /// Word of the reference to the context that serves it, 0 for none.
+    #[must_use]
+    pub fn partner(&self) -> u64 {
+        self.partner.load(Relaxed)
+    }
+
+    /// Sets who serves it.
+    pub fn set_partner(&self, partner: u64) {
+        self.partner.store(partner, Relaxed);
+    }
+
+    /// Word of the reference to the scheduling context that waits with it, 0 for none.
+    #[must_use]
+    pub fn scheduling(&self) -> u64 {
+        self.scheduling.load(Relaxed)
+    }
+
+    /// Sets which scheduling context waits with it.
+    pub fn set_scheduling(&self, scheduling: u64) {
+        self.scheduling.store(scheduling, Relaxed);
+    }
+
+    /// Word of the reference to the semaphore that it waits for.
+    #[must_use]
+    pub fn semaphore(&self) -> u64 {
+        self.semaphore.load(Relaxed)
+    }
+
+    /// Sets which semaphore it waits for.
+    pub fn set_semaphore(&self, semaphore: u64) {
+        self.semaphore.store(semaphore, Relaxed);
+    }
+
+    /// The next context in the queue of the semaphore, under whose lock this is.
+    pub(crate) fn next(&self) -> Option<Ref<Self>> {
+        let word = self.next.load(Relaxed);
+        core::num::NonZeroU32::new(word as u32).map(Ref::new)
+    }
+
+    /// Sets the next context in the queue.
+    pub(crate) fn set_next(&self, next: Option<Ref<Self>>) {
+        self.next.store(next.map_or(0, Ref::to_word), Relaxed);
     }
 }

@@ -13,8 +13,8 @@ use sync::atomic::{AtomicU64, Ordering};
 pub struct Domain {
     /// Top-level table of the master of its user memory.
     pub master: PhysAddr,
-    /// Top-level table of the boot core's view of it.
-    pub local: PhysAddr,
+    /// A page with a word per core: the top-level table of that core's view, 0 before the core first needs it.
+    pub views: &'static [AtomicU64; 512],
     /// Directory of the tables of its object space; the entries of GiB 511 from the capability space on are in use.
     pub objects: PhysAddr,
     ports: AtomicU64,
@@ -28,8 +28,8 @@ unsafe impl Object for Domain {
 impl Domain {
     /// A domain with these tables, no capability and no port.
     #[must_use]
-    pub const fn new(master: PhysAddr, local: PhysAddr, objects: PhysAddr) -> Self {
-        Self { master, local, objects, ports: AtomicU64::new(0) }
+    pub const fn new(master: PhysAddr, views: &'static [AtomicU64; 512], objects: PhysAddr) -> Self {
+        Self { master, views, objects, ports: AtomicU64::new(0) }
     }
 
     /// The first of the two pages of its port bitmap, if it ever owned a port.

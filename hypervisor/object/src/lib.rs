@@ -17,13 +17,17 @@ mod domain;
 pub mod frame;
 mod portal;
 mod reference;
+mod scheduling;
+mod semaphore;
 mod slab;
 mod store;
 
-pub use context::{Context, Continuation, Identity};
+pub use context::{Context, Continuation, Identity, Page};
 pub use domain::Domain;
 pub use portal::Portal;
 pub use reference::{Object, Ref};
+pub use scheduling::Scheduling;
+pub use semaphore::Semaphore;
 pub use slab::{Full, Slab};
 pub use store::Store;
 

@@ -15,8 +15,12 @@ pub mod kind {
     pub const DOMAIN: u32 = 1;
     /// Execution context.
     pub const CONTEXT: u32 = 2;
+    /// Scheduling context.
+    pub const SCHEDULING: u32 = 3;
     /// Portal.
     pub const PORTAL: u32 = 4;
+    /// Semaphore.
+    pub const SEMAPHORE: u32 = 5;
 }
 
 /// A type whose values live in the store.
@@ -38,6 +42,12 @@ impl<T> Ref<T> {
 
     pub(crate) const fn granule(self) -> usize {
         self.0.get() as usize
+    }
+
+    /// The reference as the name of an element of a queue.
+    #[must_use]
+    pub const fn id(self) -> NonZeroU32 {
+        self.0
     }
 
     /// The reference as a word, for a field that holds one; never 0.

@@ -77,6 +77,15 @@ impl<'m> Store<'m> {
         (self.kind_of(granule.get() as usize) == Some(T::KIND)).then_some(Ref::new(granule))
     }
 
+    /// The reference that a queue names.
+    ///
+    /// # Safety
+    /// `id` is [`Ref::id`] of an object of type `T` that still exists.
+    #[must_use]
+    pub const unsafe fn named<T: Object>(&self, id: NonZeroU32) -> Ref<T> {
+        Ref::new(id)
+    }
+
     fn kind_of(&self, granule: usize) -> Option<u32> {
         Some(self.header(granule)?.kind.load(Ordering::Relaxed))
     }

@@ -20,6 +20,18 @@ pub use task_state::{GDT_ENTRIES, SELECTOR_TSS, TaskState, descriptor_table};
 
 use memory::layout::CORE_LOCAL;
 
+/// The part of a core's page that others may touch.
+///
+/// # Safety
+/// `page` is the address, in the pool or the image, of the core-local page of a core that runs.
+#[must_use]
+pub unsafe fn shared_of(page: u64) -> &'static Shared {
+    let page = core::ptr::with_exposed_provenance::<CoreLocal>(page as usize);
+    // SAFETY: the caller's promise; the page is never given back, and `Shared` consists of atomics. Only that part of the
+    // page is borrowed.
+    unsafe { &*(&raw const (*page).shared) }
+}
+
 /// The core-local page of the core that asks.
 #[inline]
 #[must_use]

@@ -9,7 +9,9 @@ use crate::task_state::{GDT_ENTRIES, TaskState};
 use core::cell::Cell;
 use core::mem::{offset_of, size_of};
 use memory::layout;
+use schedule::{Inbox, Reader, ReadyQueue};
 use sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use timeouts::Timeouts;
 
 /// Things that a core must look at before it leaves the kernel, one bit each.
 ///
@@ -40,11 +42,23 @@ pub struct Local {
     pub apic_id: Cell<u32>,
     /// Reference (see the context's store) to the current context, 0 if none.
     pub current: Cell<u64>,
-    /// Physical address of the top-level table of the domain that was current last.
+    /// Reference to the domain whose address space is loaded, 0 for none.
     pub space: Cell<u64>,
     window: Cell<Window>,
     /// Physical address of the core's own top-level table, which maps no user memory.
     pub root: Cell<u64>,
+    /// Reference to the scheduling context on whose time the core runs, 0 if it idles.
+    pub scheduling: Cell<u64>,
+    /// TSC value from which on that time is not charged yet.
+    pub since: Cell<u64>,
+    /// Scheduling contexts that can run.
+    pub ready: ReadyQueue,
+    /// Contexts that wait for a deadline.
+    pub timeouts: Timeouts,
+    /// What was taken out of the inbox.
+    pub arrived: Reader,
+    /// Directory of GiB 510 and tables of the temporal window, for new address spaces of this core.
+    pub tables: Cell<[u64; 2]>,
     /// Nesting depth of fault reports, so that a fault within a report stops the machine at once.
     pub faults: Cell<u32>,
     /// Interrupts that nobody asked for.
@@ -86,6 +100,8 @@ pub struct Shared {
     pub hazard: AtomicU32,
     /// Inter-processor interrupts taken.
     pub interrupts: AtomicU64,
+    /// Scheduling contexts of this core that other cores made ready.
+    pub inbox: Inbox,
 }
 
 impl Shared {
@@ -173,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_raised_hazard_is_taken_exactly_once() {
-        let shared = Shared { hazard: AtomicU32::new(0), interrupts: AtomicU64::new(0) };
+        let shared = Shared { hazard: AtomicU32::new(0), interrupts: AtomicU64::new(0), inbox: Inbox::default() };
         shared.raise(Hazard::Recall);
         shared.raise(Hazard::Schedule);
         shared.raise(Hazard::Recall);

@@ -13,7 +13,7 @@ use xtask::image::{Image, Module};
 use xtask::machine::{Firmware, Machine, Media, Model, Platform};
 use xtask::setup::{self, Purpose};
 use xtask::test::{self, Tier};
-use xtask::{lint, run, scenario, workspace};
+use xtask::{bench, lint, run, scenario, workspace};
 
 /// Installs, builds, boots, tests and checks Vela.
 #[derive(Parser)]
@@ -55,6 +55,8 @@ enum Verb {
         #[arg(long, value_enum, default_value = "fast")]
         tier: Tier,
     },
+    /// Measure the kernel operation by operation: instructions, beside targets and the figures of other kernels
+    Bench(Box<bench::Options>),
     /// Formatting, clippy and the rules of the house; writes the ledger of unsafe code
     Lint,
 }
@@ -70,7 +72,7 @@ enum Wanted {
 /// What is booted.
 #[derive(Args)]
 struct Boot {
-    /// Boot configuration: hello, idle, ud2
+    /// Boot configuration: hello, idle, bench, ud2
     #[arg(long, default_value = scenario::SCENARIOS[0].name)]
     scenario: String,
     /// Another root program (ELF) in place of the scenario's
@@ -144,6 +146,7 @@ impl Cli {
                 setup::run(Purpose::Test)?;
                 test::run(filter.as_deref(), tier)
             }
+            Verb::Bench(options) => bench::run(&options),
             Verb::Lint => lint::run(workspace::root()),
         }
     }

@@ -8,6 +8,7 @@
 //! 2. A failure says what happened, why, and what to do next.
 //! 3. Host-side and safe: the work is done by processes and files.
 
+pub mod bench;
 pub mod build;
 pub mod elf;
 pub mod image;

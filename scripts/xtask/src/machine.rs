@@ -74,6 +74,8 @@ pub struct Machine {
     pub qemu_args: Vec<String>,
     /// Whether QEMU waits for a debugger on TCP port 1234.
     pub gdb: bool,
+    /// Whether QEMU's software emulation counts instructions: one tick of the time-stamp counter each, cores in turn.
+    pub counting: bool,
 }
 
 impl Machine {
@@ -92,6 +94,7 @@ impl Machine {
             kernel: None,
             qemu_args: Vec::new(),
             gdb: false,
+            counting: false,
         }
     }
 
@@ -123,6 +126,9 @@ impl Machine {
     pub fn check(&self) -> Result<()> {
         if self.memory < 64 {
             bail!("{} MiB are too little to boot in; use at least --memory 64", self.memory);
+        }
+        if self.counting && self.platform != Platform::Qemu {
+            bail!("only QEMU's software emulation counts instructions; use --platform qemu");
         }
         match self.platform {
             Platform::Qemu | Platform::Kvm if !(1..=255).contains(&self.smp) => {
@@ -175,6 +181,13 @@ mod tests {
         assert!(Machine { firmware: Firmware::Uefi, ..bochs.clone() }.check().is_err());
         assert!(Machine { gdb: true, ..bochs.clone() }.check().is_err());
         assert!(Machine { qemu_args: vec!["-s".into()], ..bochs }.check().is_err());
+    }
+
+    #[test]
+    fn only_software_emulation_counts_instructions() {
+        for (platform, good) in [(Platform::Qemu, true), (Platform::Kvm, false), (Platform::Bochs, false)] {
+            assert_eq!(Machine { platform, counting: true, ..machine() }.check().is_ok(), good, "{platform:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// One line for the help.
     pub about: &'static str,
-    /// The root program: a binary of `user/root` or `user/demos`.
+    /// The root program: a binary of `user/root`, `user/bench` or `user/demos`.
     pub program: &'static str,
     /// Arguments of the kernel beside those of the command line.
     pub kernel_args: &'static [&'static str],
@@ -30,6 +30,12 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "idle",
         about: "a program that never ends, to look at the machine from outside",
         program: "idle",
+        kernel_args: &[],
+    },
+    Scenario {
+        name: "bench",
+        about: "measures the kernel in the platform's ticks; `cargo xtask bench` makes tables of it",
+        program: "bench",
         kernel_args: &[],
     },
     Scenario {

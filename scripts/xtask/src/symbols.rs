@@ -4,6 +4,7 @@
 //! names every word of such a line that points into the kernel's code.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
@@ -27,6 +28,24 @@ pub struct Symbols {
     /// Start address and name of every function, sorted.
     functions: Vec<(u64, String)>,
     lines: Lines<Slice>,
+}
+
+/// A function, as an address names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// Its name; with an offset if only the symbol table knows it.
+    pub function: String,
+    /// File and line, if there are line tables for it.
+    pub place: Option<String>,
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{} at {place}", self.function),
+            None => f.write_str(&self.function),
+        }
+    }
 }
 
 impl Symbols {
@@ -54,21 +73,27 @@ impl Symbols {
 
     /// Function, file and line of an address in the kernel's code.
     pub fn describe(&self, address: u64) -> Option<String> {
+        let frames = self.frames(address)?.into_iter();
+        Some(frames.map(|frame| frame.to_string()).collect::<Vec<_>>().join(", inlined in "))
+    }
+
+    /// The functions that an address of the code belongs to, the innermost first; at least one.
+    pub fn frames(&self, address: u64) -> Option<Vec<Frame>> {
         if !self.text.iter().any(|&(start, end)| (start..end).contains(&address)) {
             return None;
         }
-        let mut parts = Vec::new();
+        let mut found = Vec::new();
         let mut frames = self.lines.find_frames(address).skip_all_loads().ok()?;
         while let Ok(Some(frame)) = frames.next() {
             let raw = frame.function.as_ref().and_then(|function| Some(demangled(&function.raw_name().ok()?)));
-            let name = raw.unwrap_or_else(|| self.function(address));
+            let function = raw.unwrap_or_else(|| self.function(address));
             let place = frame.location.and_then(|place| Some(format!("{}:{}", short(place.file?), place.line?)));
-            parts.push(format!("{name} at {}", place.unwrap_or_else(|| "an unknown line".into())));
+            found.push(Frame { function, place: Some(place.unwrap_or_else(|| "an unknown line".into())) });
         }
-        if parts.is_empty() {
-            return Some(self.function(address));
+        if found.is_empty() {
+            found.push(Frame { function: self.function(address), place: None });
         }
-        Some(parts.join(", inlined in "))
+        Some(found)
     }
 
     /// The same for an instruction pointer, which before paging is a physical address.

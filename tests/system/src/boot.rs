@@ -22,6 +22,11 @@ pub fn cases() -> Vec<Case> {
             qemu_args: vec!["-smp".into(), "6,sockets=2,cores=3".into()],
             ..machine
         }),
+        clock("clock-from-pm-timer", "(PM timer)", |machine| Machine {
+            qemu_args: vec!["-no-hpet".into()],
+            ..machine
+        }),
+        clock("clock-from-cpuid", "(CPUID)", |machine| Machine { platform: Platform::Bochs, smp: 1, ..machine }),
         hello("hello-bochs-8-cores", |machine| Machine { platform: Platform::Bochs, smp: 8, ..machine }).full(),
         hello("hello-255-cores", |machine| Machine { smp: 255, memory: 1024, ..machine }).full(),
     ]
@@ -33,6 +38,14 @@ fn hello(name: &str, adapt: fn(Machine) -> Machine) -> Case {
         let machine = adapt(context.scenario(name, "root")?);
         let outcome = run::to_the_end(&machine)?.success()?;
         complete(&outcome, machine.smp)
+    })
+}
+
+/// The scenario `hello` on a machine whose clock has to come from `source`.
+fn clock(name: &str, source: &'static str, adapt: fn(Machine) -> Machine) -> Case {
+    Case::new(name, move |context, name| {
+        let machine = adapt(context.scenario(name, "root")?);
+        expect_line(&run::to_the_end(&machine)?.success()?, &["clock: TSC", source])
     })
 }
 

@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 /// Clippy's runs: what is checked, and the arguments.
 pub const CLIPPY: [(&str, &str); 3] = [
     ("clippy, host", "--workspace --exclude vela --exclude root --exclude demos --all-targets"),
-    ("clippy, bare metal", "-p vela -p root -p demos --target x86_64-unknown-none"),
+    ("clippy, bare metal", "-p vela -p root -p bench -p demos --target x86_64-unknown-none"),
     ("clippy, self-test kernel", "-p vela --features selftest --target x86_64-unknown-none"),
 ];
 

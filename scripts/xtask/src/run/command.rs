@@ -29,7 +29,11 @@ pub fn qemu(machine: &Machine, directory: &Path) -> Result<Command> {
         // A software KVM shows IA32_ARCH_CAPABILITIES but refuses the write with which QEMU starts.
         command.args(["-accel", "kvm", "-cpu", "host,arch-capabilities=off"]);
     } else {
-        command.args(["-accel", "tcg,thread=multi", "-cpu", "max"]);
+        if machine.counting {
+            command.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", "max"]);
+        } else {
+            command.args(["-accel", "tcg,thread=multi", "-cpu", "max"]);
+        }
         command.args(["-d", "cpu_reset", "-D"]).arg(directory.join(RESETS));
     }
     match &machine.media {

@@ -1,0 +1,237 @@
+//! The mapping tree: who has what from whom.
+//!
+//! Purpose: one tree for memory, ports and objects. It delegates, grants and copies ranges between domains and takes
+//! them back from everybody who has them in turn. It knows nothing of page tables or capability slots: what it does is
+//! reported to [`Effects`], piece by piece.
+//!
+//! Model: every unit (page, port, selector) of a space is empty or a mapping with an origin (the unit of the root that
+//! it stands for), rights, attributes and a parent, which is a unit of some space with the same origin. A [`Node`] is a
+//! run of consecutive units of one space with consecutive origins, equal rights and attributes and one parent node.
+//!
+//! Invariants: 1. Nodes of one space do not overlap. 2. A node's origins lie within its parent's and its rights within
+//! its parent's rights: after each step, not only after each operation. 3. The nodes of a tree stand in a list in
+//! pre-order, with their depth: the subtree of a node is the run of deeper nodes that follow it. 4. A leaf and a
+//! neighbour in its space that are children of the same node and differ in nothing but position are one node. 5. A
+//! parent is never removed before its children.
+//!
+//! Concurrency: whoever calls holds the lock of all spaces that the tree reaches. Revocation stops when
+//! [`Effects::may_continue`] says so; the lock may then be given away and the operation repeated with the same
+//! arguments. All state is in the nodes.
+//! Cost: steps are nodes looked at. Finding a unit, entering or leaving a space: O(log n) of that space. Delegating
+//! adds O(1). Splitting and revoking walk the subtree of the node. No operation recurses.
+//! Source: lecture C:241-300, C:331-372, C:456-492 (pre-order list, post-order removal); C:81-185, B:274-320, E:956-961
+//! (map, grant, copy, unmap); interface §3 and §5; `docs/src/decisions/0010-restartable-hypercalls.md`.
+use abi::{Kind, Rights};
+
+mod index;
+mod node;
+mod query;
+mod revoke;
+mod run;
+mod split;
+mod transfer;
+
+pub use index::SpaceIndex;
+pub use node::{Node, NodeId};
+pub use transfer::Transfer;
+
+/// Greatest number of ancestors of a node.
+pub const MAX_DEPTH: u16 = u16::MAX;
+
+/// A space of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// The domain, in the caller's numbering.
+    pub owner: u32,
+    /// Memory, ports or objects.
+    pub kind: Kind,
+}
+
+/// `count` units from `base` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First unit, below 2^52.
+    pub base: u64,
+    /// Number of units, at most 2^52.
+    pub count: u64,
+}
+
+impl Span {
+    /// All units of a space.
+    pub const ALL: Self = Self { base: 0, count: 1 << 52 };
+
+    /// The unit after the last.
+    #[must_use]
+    pub const fn end(self) -> u64 {
+        self.base + self.count
+    }
+
+    /// The units from `base` to before `end`; none if `end` is not higher.
+    #[must_use]
+    pub const fn between(base: u64, end: u64) -> Self {
+        Self { base, count: end.saturating_sub(base) }
+    }
+
+    /// What both have.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self::between(self.base.max(other.base), self.end().min(other.end()))
+    }
+}
+
+impl From<crate::window::Range> for Span {
+    fn from(range: crate::window::Range) -> Self {
+        Self { base: range.base, count: range.count() }
+    }
+}
+
+/// Properties of a mapping besides its rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes(pub u8);
+
+impl Attributes {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// Memory is write-combining; passed on with every delegation.
+    pub const WRITE_COMBINING: Self = Self(1);
+    /// Also in the domain's table for devices.
+    pub const DEVICE: Self = Self(2);
+    /// Also in the domain's table for guests.
+    pub const GUEST: Self = Self(4);
+    /// Must not be delegated or copied, only granted (lecture C:419, map privilege).
+    pub const LAST: Self = Self(8);
+
+    /// What another mapping made from one with these attributes has without being asked.
+    const fn inherited(self) -> Self {
+        Self(self.0 & (Self::WRITE_COMBINING.0 | Self::LAST.0))
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are set.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// A run of mappings of one space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Whose.
+    pub space: Space,
+    /// Where.
+    pub span: Span,
+    /// Unit of the root that the first unit stands for: physical page, port, object.
+    pub origin: u64,
+    /// What may be done with it; never none in the tree.
+    pub rights: Rights,
+    /// How it is mapped.
+    pub attributes: Attributes,
+}
+
+impl Piece {
+    /// The part of the piece that lies in `span`.
+    #[must_use]
+    pub fn within(self, span: Span) -> Self {
+        let span = self.span.and(span);
+        Self { origin: self.origin + span.base.saturating_sub(self.span.base), span, ..self }
+    }
+
+    /// The origins.
+    #[must_use]
+    pub const fn origins(self) -> Span {
+        Span { base: self.origin, count: self.span.count }
+    }
+
+    /// Whether `next` goes on where this piece ends, with everything else equal.
+    fn continues_in(&self, next: &Self) -> bool {
+        self.span.end() == next.span.base
+            && self.origin + self.span.count == next.origin
+            && self.space == next.space
+            && self.rights == next.rights
+            && self.attributes == next.attributes
+    }
+}
+
+/// No memory for a node, or for what an effect needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// Why an operation went no further. What was done before stays done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// See [`Full`].
+    Full,
+    /// A node would have more than [`MAX_DEPTH`] ancestors.
+    TooDeep,
+    /// The place of a root is taken in part.
+    Occupied,
+    /// Source and destination overlap without being the same.
+    Overlap,
+}
+
+impl From<Full> for Error {
+    fn from(Full: Full) -> Self {
+        Self::Full
+    }
+}
+
+/// How far an operation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// To its end.
+    Done,
+    /// It stopped because [`Effects::may_continue`] said so: repeat it with the same arguments.
+    Preempted,
+}
+
+/// Where nodes live, and who pays for them.
+pub trait Nodes {
+    /// The node with that name.
+    fn node(&self, id: NodeId) -> &Node;
+    /// The index of a space that has nodes or gets some.
+    fn index(&self, space: Space) -> &SpaceIndex;
+    /// A node that `owner` pays for, with any contents.
+    ///
+    /// # Errors
+    /// [`Full`] if `owner` cannot pay.
+    fn allocate(&self, owner: u32) -> Result<NodeId, Full>;
+    /// Takes back a node that `owner` pays for; nothing refers to it any more.
+    fn release(&self, owner: u32, id: NodeId);
+    /// Makes `to` pay for a node that `from` paid for.
+    ///
+    /// # Errors
+    /// [`Full`] if `to` cannot pay.
+    fn recharge(&self, from: u32, to: u32) -> Result<(), Full>;
+}
+
+/// What the tree reports while it works. The tree is consistent at each call.
+pub trait Effects {
+    /// `piece` is about to be entered into the tree; nothing else can fail any more.
+    ///
+    /// # Errors
+    /// [`Full`] if tables or slots cannot be had: the piece is not entered and the operation ends with that error.
+    fn mapped(&mut self, piece: &Piece) -> Result<(), Full>;
+
+    /// `piece`, with the rights it had, has only `left` now; none: it is gone. `last` says that nobody has anything of
+    /// its tree any more: an object without holders.
+    fn revoked(&mut self, piece: &Piece, left: Rights, last: bool);
+
+    /// Whether to go on. Asked after at least one step that lasts, so that repetition reaches the end.
+    fn may_continue(&mut self) -> bool {
+        true
+    }
+}
+
+/// The operations, over the nodes of `N`.
+#[derive(Debug)]
+pub struct Tree<'n, N>(pub &'n N);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! Looking.
+//!
+//! Purpose: what is at a unit, what it is called elsewhere, and who has it from there.
+//! Invariants: nothing changes.
+//! Concurrency: the tree's lock.
+//! Source: interface §3 (translate), §5 (lookup); lecture C:25-28, C:245 (iterator over derived mappings).
+use super::node::NodeId;
+use super::{Nodes, Piece, Space, Span, Tree};
+
+impl<N: Nodes> Tree<'_, N> {
+    /// The node that covers `unit`.
+    #[must_use]
+    pub fn lookup(&self, space: Space, unit: u64) -> Option<Piece> {
+        self.first(space, Span { base: unit, count: 1 })
+    }
+
+    /// The first node that has units in `range`, in full.
+    #[must_use]
+    pub fn first(&self, space: Space, range: Span) -> Option<Piece> {
+        self.next_piece(space, range).map(|id| self.at(id).piece())
+    }
+
+    pub(super) fn next_piece(&self, space: Space, range: Span) -> Option<NodeId> {
+        let found = self.first_after(space, range.base);
+        found.filter(|&id| range.count != 0 && self.at(id).base.get() < range.end())
+    }
+
+    /// What `range` of `space` is called in the space of `receiver`: the nearest ancestor of the node at its first unit
+    /// that the receiver has in `window`, cut to what corresponds to the range and lies in the window; or the node
+    /// itself, if the receiver owns it and no ancestor will do. With the rights of the sender's node.
+    #[must_use]
+    pub fn translate(&self, space: Space, range: Span, receiver: u32, window: Span) -> Option<Piece> {
+        let id = self.next_piece(space, Span { count: range.count.min(1), ..range })?;
+        let sent = self.at(id).piece().within(range);
+        let named = |id: NodeId| {
+            let piece = self.at(id).piece();
+            let unit = piece.span.base + (sent.origin - piece.origin);
+            let named = piece.within(Span { base: unit, count: sent.span.count }.and(window));
+            (piece.space.owner == receiver && named.span.count != 0).then_some(Piece { rights: sent.rights, ..named })
+        };
+        let mut ancestor = self.at(id).parent.get();
+        while let Some(at) = ancestor {
+            if let Some(piece) = named(at) {
+                return Some(piece);
+            }
+            ancestor = self.at(at).parent.get();
+        }
+        named(id)
+    }
+
+    /// Calls `each` with the mapping at `unit`, cut to that unit, and with all that descend from it, in pre-order, with
+    /// their depths.
+    pub fn derived(&self, space: Space, unit: u64, mut each: impl FnMut(u16, &Piece)) {
+        let unit = Span { base: unit, count: 1 };
+        let Some(top) = self.next_piece(space, unit) else { return };
+        let origin = self.at(top).piece().within(unit).origin;
+        let mut at = Some(top);
+        while let Some(id) = at {
+            let piece = self.at(id).piece();
+            if piece.origin <= origin && origin < piece.origins().end() {
+                let unit = piece.span.base + (origin - piece.origin);
+                each(self.depth(id), &piece.within(Span { base: unit, count: 1 }));
+            }
+            at = self.below(top, self.next(id));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Purpose: the rules of the mapping tree.
+mod model;
+mod rules;
+mod scale;
+mod state;
+mod world;

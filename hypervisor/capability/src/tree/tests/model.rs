@@ -1,0 +1,110 @@
+//! Purpose: the tree's operations on single units, by the definitions and without regard to cost.
+use super::world::{Entry, Place};
+use crate::tree::{Attributes, Span, Transfer};
+use abi::Rights;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    Delegate,
+    Copy,
+    Grant,
+}
+
+/// Each unit with its entry and its parent.
+#[derive(Clone, Default, Debug)]
+pub struct Model {
+    pub units: BTreeMap<Place, (Entry, Option<Place>)>,
+}
+
+impl Model {
+    /// Transfers one piece of the source, which is a node or a part of one.
+    pub fn transfer(&mut self, form: Form, transfer: &Transfer, part: Span) {
+        let (from, to) = (transfer.from.owner, transfer.to);
+        let target = |unit: u64| (to, transfer.base + (unit - transfer.range.base));
+        let sources: Vec<_> = (part.base..part.end()).map(|unit| (from, unit)).collect();
+        if sources.iter().any(|&(_, unit)| self.units.contains_key(&target(unit))) {
+            return;
+        }
+        for source in sources {
+            let ((origin, rights, attributes), parent) = self.units[&source];
+            let rights = rights & transfer.rights.bits();
+            let kept_back = attributes & Attributes::LAST.0 != 0 && form != Form::Grant;
+            if rights == 0 || kept_back || form == Form::Copy && parent.is_none() {
+                continue;
+            }
+            let sticky = attributes & (Attributes::WRITE_COMBINING.0 | Attributes::LAST.0);
+            let entry = (origin, rights, transfer.attributes.0 | sticky);
+            let parent = if form == Form::Delegate { Some(source) } else { parent };
+            if form == Form::Grant {
+                self.take(&self.below(source), Rights::ALL.without(transfer.rights));
+                self.units.remove(&source);
+                self.move_children(source, Some(target(source.1)));
+            }
+            self.units.insert(target(source.1), (entry, parent));
+        }
+    }
+
+    fn move_children(&mut self, from: Place, to: Option<Place>) {
+        for (_, parent) in self.units.values_mut().filter(|(_, parent)| *parent == Some(from)) {
+            *parent = to;
+        }
+    }
+
+    fn children(&self, place: Place) -> impl Iterator<Item = Place> {
+        self.units.iter().filter(move |(_, (_, parent))| *parent == Some(place)).map(|(&place, _)| place)
+    }
+
+    /// All that descends from a unit.
+    fn below(&self, place: Place) -> Vec<Place> {
+        let mut found = vec![];
+        let mut todo: Vec<Place> = self.children(place).collect();
+        while let Some(place) = todo.pop() {
+            found.push(place);
+            todo.extend(self.children(place));
+        }
+        found
+    }
+
+    fn take(&mut self, places: &[Place], rights: Rights) {
+        for place in places {
+            if let Some(((_, left, _), _)) = self.units.get_mut(place) {
+                *left &= !rights.bits();
+                if *left == 0 {
+                    self.units.remove(place);
+                }
+            }
+        }
+    }
+
+    pub fn revoke(&mut self, owner: u32, range: Span, rights: Rights, itself: bool) {
+        let mut affected = vec![];
+        for place in (range.base..range.end()).map(|unit| (owner, unit)) {
+            if self.units.contains_key(&place) {
+                affected.extend(self.below(place));
+                affected.extend(itself.then_some(place));
+            }
+        }
+        self.take(&affected, rights);
+    }
+
+    /// Keep, for one piece.
+    pub fn revoke_keep(&mut self, owner: u32, part: Span, rights: Rights) {
+        let places: Vec<Place> = (part.base..part.end()).map(|unit| (owner, unit)).collect();
+        if places.iter().all(|&place| self.children(place).next().is_none()) {
+            return self.take(&places, rights);
+        }
+        for place in places {
+            if let Some((_, parent)) = self.units.remove(&place) {
+                self.move_children(place, parent);
+            }
+        }
+    }
+
+    /// Whether everything here is in `other` too, with at least these rights.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.units.iter().all(|(place, ((origin, rights, _), _))| {
+            other.units.get(place).is_some_and(|((other_origin, more, _), _)| origin == other_origin && rights & !more == 0)
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! Purpose: large trees need no stack, and no long time between preemption points.
+use super::world::{Mirror, World, memory, piece, span};
+use crate::tree::{Attributes, Effects, Error, Full, MAX_DEPTH, Outcome, Piece, Span, Transfer};
+use abi::Rights;
+use std::cell::Cell;
+
+fn give(from: (u32, u64), to: (u32, u64), count: u64) -> Transfer {
+    let (range, from) = (span(from.1, count), memory(from.0));
+    Transfer { from, range, to: to.0, base: to.1, rights: Rights::ALL, attributes: Attributes::NONE }
+}
+
+fn quiet(world: &World) -> Mirror<'_> {
+    let mut mirror = Mirror::new(world);
+    mirror.checking = false;
+    mirror
+}
+
+/// Runs on a stack on which a recursion of a few hundred steps would not fit.
+fn on_a_small_stack(test: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(64 << 10).spawn(test).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_chain_as_deep_as_allowed_is_built_divided_and_removed_on_a_small_stack() {
+    on_a_small_stack(|| {
+        let depth = u64::from(MAX_DEPTH);
+        let world = World::new(2 * depth as usize + 10);
+        let tree = world.tree();
+        tree.insert_root(&piece(0, 0, 2, 100, 7)).unwrap();
+        let mut mirror = quiet(&world);
+        for level in 0..depth {
+            assert_eq!(tree.delegate(&give((0, 2 * level), (0, 2 * level + 2), 2), &mut mirror), Ok(Outcome::Done));
+        }
+        let deeper = give((0, 2 * depth), (0, 2 * depth + 2), 2);
+        assert_eq!(tree.delegate(&deeper, &mut mirror), Err(Error::TooDeep));
+        assert_eq!(world.used() as u64, depth + 1);
+        assert_eq!(tree.revoke(memory(0), span(1, 1), Rights::ALL, false, &mut mirror), Ok(Outcome::Done));
+        assert_eq!(world.used() as u64, depth + 1, "each level lost its second unit");
+        world.check();
+        assert_eq!(tree.revoke(memory(0), span(0, 2), Rights::ALL, true, &mut mirror), Ok(Outcome::Done));
+        assert_eq!(world.used(), 0);
+    });
+}
+
+/// Counts the nodes that an operation looks at between two questions whether to go on.
+struct Latency<'w> {
+    world: &'w World,
+    before: u64,
+    worst: &'w Cell<u64>,
+    preempt: bool,
+}
+
+impl Latency<'_> {
+    fn note(&mut self) {
+        let now = self.world.looks.get();
+        self.worst.set(self.worst.get().max(now - self.before));
+        self.before = now;
+    }
+}
+
+impl Effects for Latency<'_> {
+    fn mapped(&mut self, _: &Piece) -> Result<(), Full> {
+        Ok(())
+    }
+    fn revoked(&mut self, _: &Piece, _: Rights, _: bool) {}
+    fn may_continue(&mut self) -> bool {
+        self.note();
+        !self.preempt
+    }
+}
+
+/// `count` children of unit 0 of domain 0, in domain 1, none next to another.
+fn fan(count: u64) -> World {
+    let world = World::new(count as usize + 1);
+    world.tree().insert_root(&piece(0, 0, 1, 100, 7)).unwrap();
+    for child in 0..count {
+        let transfer = give((0, 0), (1, 2 * child), 1);
+        assert_eq!(world.tree().delegate(&transfer, &mut quiet(&world)), Ok(Outcome::Done));
+    }
+    world
+}
+
+/// Revokes everything, being preempted whenever possible. The longest time between preemption points.
+fn worst_latency_of_revoking(world: &World) -> u64 {
+    let worst = Cell::new(0);
+    loop {
+        let mut effects = Latency { world, before: world.looks.get(), worst: &worst, preempt: true };
+        let outcome = world.tree().revoke(memory(0), Span::ALL, Rights::ALL, true, &mut effects);
+        effects.note();
+        if outcome == Ok(Outcome::Done) {
+            return worst.get();
+        }
+    }
+}
+
+#[test]
+fn a_fan_of_100_000_is_preempted_as_soon_as_one_of_1_000() {
+    on_a_small_stack(|| {
+        let [small, large] = [1_000, 100_000].map(|count| {
+            let world = fan(count);
+            world.check();
+            let worst = worst_latency_of_revoking(&world);
+            assert_eq!(world.used(), 0);
+            worst
+        });
+        // Leaving the index takes the logarithm of its size.
+        assert!(small < 250 && large < 400, "{small} and {large} nodes looked at");
+    });
+}
+
+/// The figures stand in the module's header as orders; here as numbers, so that they do not creep.
+#[test]
+fn one_page_costs_few_looks_at_nodes() {
+    let world = fan(1_000);
+    let looks = |operation: &dyn Fn(&mut Latency<'_>)| {
+        let before = world.looks.get();
+        let worst = Cell::new(0);
+        operation(&mut Latency { world: &world, before, worst: &worst, preempt: false });
+        world.looks.get() - before
+    };
+    let tree = world.tree();
+    let delegate = looks(&|effects| {
+        assert_eq!(tree.delegate(&give((1, 1_000), (2, 7), 1), effects), Ok(Outcome::Done));
+    });
+    let revoke = looks(&|effects| {
+        assert_eq!(tree.revoke(memory(1), span(1_000, 1), Rights::ALL, false, effects), Ok(Outcome::Done));
+    });
+    assert!(delegate <= 60 && revoke <= 100, "delegate {delegate}, revoke {revoke}");
+}

@@ -1,0 +1,194 @@
+//! Purpose: random sequences of operations do to the tree what they do to the plain model.
+use super::model::{Form, Model};
+use super::world::{Mirror, World, memory, piece, span};
+use crate::tree::{Attributes, Error, Outcome, Span, Transfer};
+use abi::Rights;
+use proptest::prelude::*;
+
+const UNITS: u64 = 14;
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Transfer(Form, Transfer),
+    Revoke { owner: u32, range: Span, rights: Rights, itself: bool },
+    Keep { owner: u32, range: Span, rights: Rights },
+}
+
+fn range() -> impl Strategy<Value = Span> {
+    (0..UNITS, 1..UNITS).prop_map(|(base, count)| span(base, count.min(UNITS - base)))
+}
+
+/// Mostly all rights, so that chains get long.
+fn rights() -> impl Strategy<Value = Rights> {
+    prop_oneof![3 => Just(Rights::new(7)), 2 => (0u8..8).prop_map(Rights::new)]
+}
+
+fn transfer() -> impl Strategy<Value = Op> {
+    let form = prop_oneof![6 => Just(Form::Delegate), 1 => Just(Form::Copy), 2 => Just(Form::Grant)];
+    let attributes = prop_oneof![8 => Just(0u8), 1 => Just(1), 1 => Just(2), 1 => Just(8)];
+    (form, 0u32..3, range(), 0u32..3, 0..UNITS, rights(), attributes).prop_map(
+        |(form, from, range, to, base, rights, attributes)| {
+            let attributes = Attributes(attributes);
+            Op::Transfer(form, Transfer { from: memory(from), range, to, base, rights, attributes })
+        },
+    )
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let revoke = (0u32..3, range(), rights(), any::<bool>())
+        .prop_map(|(owner, range, rights, itself)| Op::Revoke { owner, range, rights, itself });
+    let keep = (0u32..3, range(), rights()).prop_map(|(owner, range, rights)| Op::Keep { owner, range, rights });
+    prop_oneof![8 => transfer(), 3 => revoke, 1 => keep]
+}
+
+/// Two roots in domain 0.
+fn start(capacity: usize) -> World {
+    let world = World::new(capacity);
+    world.tree().insert_root(&piece(0, 0, 6, 100, 7)).unwrap();
+    world.tree().insert_root(&piece(0, 8, 4, 200, 7)).unwrap();
+    world
+}
+
+/// Parts of the nodes of `owner` that lie in `range`.
+fn parts(world: &World, owner: u32, range: Span) -> Vec<Span> {
+    let parts = world.pieces(owner).into_iter().map(|piece| piece.span.and(range));
+    parts.filter(|part| part.count > 0).collect()
+}
+
+/// Operations whose effect on one node may divide another one of the range are done node by node, because what is taken
+/// as a whole is a node at its turn.
+fn split_up(world: &World, op: Op) -> Vec<Op> {
+    match op {
+        Op::Transfer(Form::Grant, transfer) => parts(world, transfer.from.owner, transfer.range)
+            .into_iter()
+            .map(|range| Transfer { range, base: transfer.base + (range.base - transfer.range.base), ..transfer })
+            .map(|transfer| Op::Transfer(Form::Grant, transfer))
+            .collect(),
+        Op::Keep { owner, range, rights } => {
+            parts(world, owner, range).into_iter().map(|range| Op::Keep { owner, range, rights }).collect()
+        }
+        _ => vec![op],
+    }
+}
+
+fn apply_to_model(world: &World, model: &mut Model, op: Op) {
+    match op {
+        Op::Transfer(form, transfer) => {
+            let target = span(transfer.base, transfer.range.count);
+            let same_space = transfer.from.owner == transfer.to;
+            if same_space && target != transfer.range && target.and(transfer.range).count > 0 {
+                return;
+            }
+            for part in parts(world, transfer.from.owner, transfer.range) {
+                model.transfer(form, &transfer, part);
+            }
+        }
+        Op::Revoke { owner, range, rights, itself } => model.revoke(owner, range, rights, itself),
+        Op::Keep { owner, range, rights } => {
+            for part in parts(world, owner, range) {
+                model.revoke_keep(owner, part, rights);
+            }
+        }
+    }
+}
+
+fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: Op) -> Result<Outcome, Error> {
+    let tree = world.tree();
+    match op {
+        Op::Transfer(Form::Delegate, transfer) => tree.delegate(&transfer, mirror),
+        Op::Transfer(Form::Copy, transfer) => tree.copy(&transfer, mirror),
+        Op::Transfer(Form::Grant, transfer) => tree.grant(&transfer, mirror),
+        Op::Revoke { owner, range, rights, itself } => {
+            tree.revoke(memory(owner), range, rights, itself, mirror).map_err(Error::from)
+        }
+        Op::Keep { owner, range, rights } => {
+            tree.revoke_keep(memory(owner), range, rights, mirror).map_err(Error::from)
+        }
+    }
+}
+
+/// Repeats the operation as often as it is preempted.
+fn apply(world: &World, mirror: &mut Mirror<'_>, op: Op) -> Result<(), Error> {
+    for _ in 0..10_000 {
+        if apply_once(world, mirror, op)? == Outcome::Done {
+            return Ok(());
+        }
+        world.check();
+    }
+    panic!("preempted without progress: {op:?}");
+}
+
+fn run_with_ample_memory(ops: &[Op], slice: usize) {
+    let world = start(2000);
+    let mut model = Model { units: world.units() };
+    let mut mirror = Mirror::new(&world);
+    mirror.slice = slice;
+    for op in ops.iter().flat_map(|&op| split_up(&world, op).into_iter().map(move |one| (op, one))) {
+        run_one(&world, &mut model, &mut mirror, op.1);
+    }
+    for owner in 0..3 {
+        assert_eq!(apply(&world, &mut mirror, Op::Revoke { owner, range: Span::ALL, rights: Rights::ALL, itself: true }), Ok(()));
+    }
+    assert_eq!(world.used(), 0, "nothing is left when everything is revoked");
+}
+
+fn run_one(world: &World, model: &mut Model, mirror: &mut Mirror<'_>, op: Op) {
+    apply_to_model(world, model, op);
+    let result = apply(world, mirror, op);
+    assert!(matches!(result, Ok(()) | Err(Error::Overlap)), "{result:?}");
+    world.check();
+    world.check_joined();
+    assert_eq!(world.units(), model.units, "after {op:?}");
+    mirror.assert_matches();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_tree_does_what_the_model_does(ops in prop::collection::vec(op(), 1..50)) {
+        run_with_ample_memory(&ops, usize::MAX);
+    }
+
+    #[test]
+    fn preemption_at_any_point_changes_no_result(ops in prop::collection::vec(op(), 1..40), slice in 1usize..5) {
+        run_with_ample_memory(&ops, slice);
+    }
+
+    /// Whoever runs out of nodes gets an error or loses its own; nobody gets or keeps what he should not.
+    #[test]
+    fn exhaustion_takes_from_nobody_but_the_exhausted(
+        ops in prop::collection::vec((op(), 1usize..8, 0usize..6), 1..50),
+        slice in 1usize..5,
+    ) {
+        let world = start(2000);
+        for (op, limit, refuse_after) in ops {
+            for op in split_up(&world, op) {
+                world.limit.set(limit);
+                let before = Model { units: world.units() };
+                let mut expected = before.clone();
+                apply_to_model(&world, &mut expected, op);
+                let mut mirror = Mirror::new(&world);
+                mirror.slice = slice;
+                mirror.refuse_after = refuse_after;
+                let result = apply(&world, &mut mirror, op);
+                world.check();
+                mirror.assert_matches();
+                let after = Model { units: world.units() };
+                match (op, result) {
+                    (Op::Transfer(Form::Delegate | Form::Copy, _), Ok(())) => {
+                        prop_assert_eq!(&after.units, &expected.units);
+                    }
+                    (Op::Transfer(Form::Delegate | Form::Copy, _), Err(_)) => {
+                        prop_assert!(before.is_within(&after) && after.is_within(&expected));
+                    }
+                    (Op::Transfer(Form::Grant, _), Err(_)) | (Op::Keep { .. }, Err(_)) => {
+                        prop_assert!(after.is_within(&before));
+                    }
+                    (Op::Revoke { .. }, Err(_)) => prop_assert!(after.is_within(&before)),
+                    (_, Ok(())) => prop_assert!(after.is_within(&expected)),
+                }
+            }
+        }
+    }
+}

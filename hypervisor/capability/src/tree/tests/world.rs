@@ -1,0 +1,309 @@
+//! Purpose: nodes in a vector, spaces of a few domains, a mirror of what the effects reported, and the checker of the
+//! tree's invariants.
+use crate::tree::index::{HIGH, LOW};
+use crate::tree::{Attributes, Effects, Full, Node, NodeId, Nodes, Piece, Space, SpaceIndex, Span, Tree};
+use abi::{Kind, Rights};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+
+pub const DOMAINS: u32 = 4;
+
+/// What a unit of a space holds: origin, rights, attributes.
+pub type Entry = (u64, u8, u8);
+/// Owner and unit.
+pub type Place = (u32, u64);
+
+pub struct World {
+    nodes: Vec<Node>,
+    free: RefCell<Vec<u32>>,
+    used: RefCell<BTreeMap<u32, usize>>,
+    /// Nodes that each domain may have.
+    pub limit: Cell<usize>,
+    indexes: Vec<SpaceIndex>,
+    /// Nodes looked at.
+    pub looks: Cell<u64>,
+}
+
+impl World {
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            nodes: (0..capacity).map(|_| Node::default()).collect(),
+            free: RefCell::new((1..=capacity as u32).rev().collect()),
+            used: RefCell::default(),
+            limit: Cell::new(usize::MAX),
+            indexes: (0..DOMAINS * 4).map(|_| SpaceIndex::default()).collect(),
+            looks: Cell::new(0),
+        }
+    }
+
+    pub fn tree(&self) -> Tree<'_, Self> {
+        Tree(self)
+    }
+
+    pub fn used(&self) -> usize {
+        self.used.borrow().values().sum()
+    }
+
+    /// The nodes of a space from low to high.
+    pub fn nodes_of(&self, space: Space) -> Vec<NodeId> {
+        let tree = self.tree();
+        let mut nodes = vec![];
+        let mut at = tree.first_after(space, 0);
+        while let Some(id) = at {
+            nodes.push(id);
+            at = tree.neighbour(id, HIGH);
+        }
+        nodes
+    }
+
+    pub fn pieces(&self, owner: u32) -> Vec<Piece> {
+        self.nodes_of(memory(owner)).into_iter().map(|id| self.node(id).piece()).collect()
+    }
+
+    /// All memory units of all domains, each with its entry and its parent.
+    pub fn units(&self) -> BTreeMap<Place, (Entry, Option<Place>)> {
+        let mut units = BTreeMap::new();
+        for owner in 0..DOMAINS {
+            for id in self.nodes_of(memory(owner)) {
+                let (piece, parent) = (self.node(id).piece(), self.node(id).parent.get());
+                for offset in 0..piece.span.count {
+                    let origin = piece.origin + offset;
+                    let parent = parent.map(|parent| {
+                        let parent = self.node(parent).piece();
+                        (parent.space.owner, parent.span.base + (origin - parent.origin))
+                    });
+                    let entry = (origin, piece.rights.bits(), piece.attributes.0);
+                    assert!(units.insert((owner, piece.span.base + offset), (entry, parent)).is_none());
+                }
+            }
+        }
+        units
+    }
+
+    /// Invariants 1 to 3, and those of the indexes. The nodes found.
+    pub fn check_structure(&self) -> BTreeSet<u32> {
+        let tree = self.tree();
+        let mut indexed = BTreeSet::new();
+        let mut heads = vec![];
+        for space in (0..DOMAINS).flat_map(|owner| KINDS.map(|kind| Space { owner, kind })) {
+            let mut end = 0;
+            for id in self.nodes_of(space) {
+                let node = self.node(id);
+                assert_eq!(node.space(), space, "a node is in the index of its space");
+                assert!(node.count.get() > 0 && node.base.get() >= end, "nodes of a space do not overlap");
+                assert!(!node.rights().is_none(), "a node without rights is gone");
+                end = node.end();
+                assert!(indexed.insert(id.get().get()));
+                let heights = [LOW, HIGH].map(|side| {
+                    node.child[side].get().map_or(0, |child| {
+                        assert_eq!(self.node(child).up.get(), Some(id), "up is the inverse of child");
+                        self.node(child).height.get()
+                    })
+                });
+                assert!(heights[LOW].abs_diff(heights[HIGH]) <= 1, "the index is balanced");
+                assert_eq!(node.height.get(), heights[LOW].max(heights[HIGH]) + 1);
+                if node.previous.get().is_none() {
+                    heads.push(id);
+                }
+            }
+        }
+        let mut listed = BTreeSet::new();
+        for head in heads {
+            let mut ancestors: Vec<NodeId> = vec![];
+            let mut previous = None;
+            let mut at = Some(head);
+            while let Some(id) = at {
+                let node = self.node(id);
+                assert!(listed.insert(id.get().get()), "a node stands once in one list");
+                assert_eq!(node.previous.get(), previous, "the list is linked both ways");
+                let depth = usize::from(node.depth.get());
+                assert!(depth <= ancestors.len(), "pre-order: at most one deeper than the node before");
+                ancestors.truncate(depth);
+                assert_eq!(node.parent.get(), ancestors.last().copied(), "the parent is the nearest shallower node");
+                if let Some(&parent) = ancestors.last() {
+                    let parent = self.node(parent);
+                    assert_eq!(node.origins().and(parent.origins()), node.origins(), "a child's origins are its parent's");
+                    assert!(parent.rights().contains(node.rights()), "a child's rights are its parent's");
+                }
+                ancestors.push(id);
+                (previous, at) = (Some(id), tree.next(id));
+            }
+        }
+        assert_eq!(listed, indexed, "indexes and lists hold the same nodes");
+        listed
+    }
+
+    /// All invariants, between operations.
+    pub fn check(&self) {
+        let found = self.check_structure();
+        assert_eq!(found.len(), self.used(), "nodes in use are the nodes reachable");
+        for (&owner, &used) in self.used.borrow().iter() {
+            let owned = found.iter().filter(|&&id| self.node(node_id(id)).owner.get() == owner).count();
+            assert_eq!(owned, used, "each domain pays for its nodes");
+        }
+    }
+
+    /// Invariant 4.
+    pub fn check_joined(&self) {
+        let tree = self.tree();
+        for owner in 0..DOMAINS {
+            for pair in self.nodes_of(memory(owner)).windows(2) {
+                let [low, high] = [pair[0], pair[1]].map(|id| self.node(id));
+                let same = low.parent.get().is_some() && low.parent.get() == high.parent.get();
+                let joinable = same && low.piece().continues_in(&high.piece());
+                assert!(!joinable || !(tree.is_leaf(pair[0]) || tree.is_leaf(pair[1])), "{:?} {:?}", low.piece(), high.piece());
+            }
+        }
+    }
+}
+
+const KINDS: [Kind; 3] = [Kind::Memory, Kind::Ports, Kind::Objects];
+
+fn node_id(number: u32) -> NodeId {
+    NodeId::new(NonZeroU32::new(number).unwrap())
+}
+
+impl Nodes for World {
+    fn node(&self, id: NodeId) -> &Node {
+        self.looks.set(self.looks.get() + 1);
+        &self.nodes[id.get().get() as usize - 1]
+    }
+
+    fn index(&self, space: Space) -> &SpaceIndex {
+        &self.indexes[space.owner as usize * 4 + space.kind as usize]
+    }
+
+    fn allocate(&self, owner: u32) -> Result<NodeId, Full> {
+        let mut used = self.used.borrow_mut();
+        let used = used.entry(owner).or_default();
+        if *used >= self.limit.get() {
+            return Err(Full);
+        }
+        let id = self.free.borrow_mut().pop().ok_or(Full)?;
+        *used += 1;
+        Ok(node_id(id))
+    }
+
+    fn release(&self, owner: u32, id: NodeId) {
+        *self.used.borrow_mut().get_mut(&owner).unwrap() -= 1;
+        // What a freed node holds must not matter.
+        let node = self.node(id);
+        for link in [&node.next, &node.previous, &node.parent, &node.up, &node.child[0], &node.child[1]] {
+            link.set(NonZeroU32::new(u32::MAX).map(NodeId::new));
+        }
+        node.owner.set(u32::MAX);
+        self.free.borrow_mut().push(id.get().get());
+    }
+
+    fn recharge(&self, from: u32, to: u32) -> Result<(), Full> {
+        let mut used = self.used.borrow_mut();
+        if *used.entry(to).or_default() >= self.limit.get() {
+            return Err(Full);
+        }
+        *used.entry(to).or_default() += 1;
+        *used.entry(from).or_default() -= 1;
+        Ok(())
+    }
+}
+
+/// What page tables and slots would hold, from the effects alone.
+pub struct Mirror<'w> {
+    world: &'w World,
+    pub entries: BTreeMap<Place, Entry>,
+    pub mapped: Vec<Piece>,
+    pub revoked: Vec<(Piece, Rights)>,
+    pub last: Vec<u64>,
+    /// May continue so many times between two preemptions.
+    pub slice: usize,
+    left: usize,
+    /// Whether to check the tree at every report.
+    pub checking: bool,
+    /// Reports of new mappings to refuse after so many.
+    pub refuse_after: usize,
+}
+
+impl<'w> Mirror<'w> {
+    pub fn new(world: &'w World) -> Self {
+        let units = world.units().into_iter();
+        Self {
+            world,
+            entries: units.map(|(place, (entry, _))| (place, entry)).collect(),
+            mapped: vec![],
+            revoked: vec![],
+            last: vec![],
+            slice: usize::MAX,
+            left: usize::MAX,
+            checking: true,
+            refuse_after: usize::MAX,
+        }
+    }
+
+    pub fn assert_matches(&self) {
+        let units = self.world.units().into_iter();
+        let tree: BTreeMap<_, _> = units.map(|(place, (entry, _))| (place, entry)).collect();
+        assert_eq!(self.entries, tree, "the reports say what the tree holds");
+    }
+}
+
+fn places(piece: &Piece) -> impl Iterator<Item = (Place, Entry)> {
+    let piece = *piece;
+    (0..piece.span.count).map(move |offset| {
+        let entry = (piece.origin + offset, piece.rights.bits(), piece.attributes.0);
+        ((piece.space.owner, piece.span.base + offset), entry)
+    })
+}
+
+impl Effects for Mirror<'_> {
+    fn mapped(&mut self, piece: &Piece) -> Result<(), Full> {
+        if self.refuse_after == 0 {
+            return Err(Full);
+        }
+        self.refuse_after -= 1;
+        self.mapped.push(*piece);
+        if self.checking {
+            self.world.check_structure();
+            for (place, entry) in places(piece) {
+                assert_eq!(self.entries.insert(place, entry), None, "only free units are mapped");
+            }
+        }
+        Ok(())
+    }
+
+    fn revoked(&mut self, piece: &Piece, left: Rights, last: bool) {
+        self.revoked.push((*piece, left));
+        if last {
+            self.last.push(piece.origin);
+        }
+        if self.checking {
+            self.world.check_structure();
+            for (place, entry) in places(piece) {
+                assert_eq!(self.entries.remove(&place), Some(entry), "what is revoked was there");
+                if !left.is_none() {
+                    self.entries.insert(place, (entry.0, left.bits(), entry.2));
+                }
+            }
+        }
+    }
+
+    fn may_continue(&mut self) -> bool {
+        if self.left == 0 || self.left > self.slice {
+            self.left = self.slice;
+        }
+        self.left -= 1;
+        self.left > 0
+    }
+}
+
+pub fn memory(owner: u32) -> Space {
+    Space { owner, kind: Kind::Memory }
+}
+
+pub fn span(base: u64, count: u64) -> Span {
+    Span { base, count }
+}
+
+pub fn piece(owner: u32, base: u64, count: u64, origin: u64, rights: u8) -> Piece {
+    let (space, span, rights) = (memory(owner), span(base, count), Rights::new(rights));
+    Piece { space, span, origin, rights, attributes: Attributes::NONE }
+}

@@ -1,0 +1,32 @@
+//! Names of elements, and how to get at what they contribute to a list.
+//!
+//! Purpose: lists that go through objects without pointers.
+//! Invariants: 0 names nothing.
+//! Concurrency: a [`Link`] is read and written without ordering; the lists say what orders the accesses.
+//! Source: `docs/src/decisions/0003-objects-and-sync.md`.
+use core::num::NonZeroU32;
+use sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// Names an element; never 0.
+pub type Id = NonZeroU32;
+
+/// How a list gets at its elements: `L` is the part of an element that belongs to the list.
+pub trait Elements<L> {
+    /// The links of element `id`. The same element always has the same links.
+    fn links(&self, id: Id) -> &L;
+}
+
+/// The name of another element, or none.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Link(AtomicU32);
+
+impl Link {
+    pub(crate) fn get(&self) -> Option<Id> {
+        Id::new(self.0.load(Relaxed))
+    }
+
+    pub(crate) fn set(&self, id: Option<Id>) {
+        self.0.store(id.map_or(0, Id::get), Relaxed);
+    }
+}

@@ -1,0 +1,59 @@
+//! What a context contributes to the queue that it waits in.
+//!
+//! Purpose: a node of a leftist tree, named by number instead of by pointer.
+//! Invariants: `rank` is 0 exactly while the element waits in no queue; of a waiting element it is the number of nodes
+//! on the way that always goes right. A left child's rank is at least the right one's.
+//! Concurrency: touched by the owner of the queue only, hence `Relaxed`.
+//! Source: as the crate's root.
+use core::num::NonZeroU32;
+use sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// Names an element; never 0.
+pub type Id = NonZeroU32;
+
+/// How the queue gets at its elements.
+pub trait Elements {
+    /// The links of element `id`. The same element always has the same links.
+    fn links(&self, id: Id) -> &TimeoutLinks;
+}
+
+/// The part of an element that belongs to the queue; 32 bytes.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct TimeoutLinks {
+    pub(crate) deadline: AtomicU64,
+    /// Number of the arming, so that equal deadlines are in order.
+    pub(crate) sequence: AtomicU64,
+    pub(crate) parent: Link,
+    pub(crate) left: Link,
+    pub(crate) right: Link,
+    pub(crate) rank: AtomicU32,
+}
+
+impl TimeoutLinks {
+    /// Whether the element waits for a deadline.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.rank.load(Relaxed) != 0
+    }
+
+    /// The deadline that the element waits for, as a TSC value.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        self.is_pending().then(|| self.deadline.load(Relaxed))
+    }
+}
+
+/// The name of another element, or none.
+#[derive(Debug, Default)]
+pub(crate) struct Link(AtomicU32);
+
+impl Link {
+    pub(crate) fn get(&self) -> Option<Id> {
+        Id::new(self.0.load(Relaxed))
+    }
+
+    pub(crate) fn set(&self, id: Option<Id>) {
+        self.0.store(id.map_or(0, Id::get), Relaxed);
+    }
+}

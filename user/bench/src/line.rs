@@ -1,0 +1,107 @@
+//! The lines that the tool reads: `bench: ` and one JSON object.
+//!
+//! Invariants: names and reasons are the program's own text and hold no character that JSON would escape.
+//! Concurrency: plain values.
+
+use core::fmt;
+
+use crate::figures::Figure;
+
+/// Instructions of the loop that shows what a tick is.
+pub const CALIBRATION: u64 = 2_000_001;
+
+/// What a tick of the time-stamp counter is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Calibration {
+    /// Ticks that [`CALIBRATION`] instructions took.
+    pub ticks: u64,
+    /// Ticks between two readings of the counter with nothing between them.
+    pub empty: u64,
+}
+
+impl Calibration {
+    /// Thousandths of a tick per instruction, rounded.
+    #[must_use]
+    pub const fn thousandths(self) -> u64 {
+        self.ticks.saturating_mul(1000).saturating_add(CALIBRATION / 2) / CALIBRATION
+    }
+
+    /// Whether one tick is one instruction.
+    #[must_use]
+    pub const fn counts_instructions(self) -> bool {
+        self.thousandths() == 1000
+    }
+}
+
+impl fmt::Display for Calibration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ticks, empty } = self;
+        let (whole, rest) = (self.thousandths() / 1000, self.thousandths() % 1000);
+        write!(f, "bench: {{\"calibration\":{{\"instructions\":{CALIBRATION},\"ticks\":{ticks},")?;
+        write!(f, "\"ticks_per_instruction\":{whole}.{rest:03},\"empty\":{empty}}}}}")
+    }
+}
+
+/// What the kernel refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Which step.
+    pub step: &'static str,
+    /// The status.
+    pub status: u8,
+}
+
+/// The result of one operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// The operation.
+    pub name: &'static str,
+    /// Its group.
+    pub group: &'static str,
+    /// Number of batches.
+    pub batches: usize,
+    /// Operations in each.
+    pub repetitions: u64,
+    /// Ticks per operation, or why there are none.
+    pub result: Result<Figure, Refusal>,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, group, batches, repetitions, result } = self;
+        write!(f, "bench: {{\"name\":\"{name}\",\"group\":\"{group}\",")?;
+        match result {
+            Ok(Figure { minimum, median }) => write!(
+                f,
+                "\"value\":{minimum},\"median\":{median},\"batches\":{batches},\"repetitions\":{repetitions}}}"
+            ),
+            Err(Refusal { step, status }) => write!(f, "\"error\":\"{step}: status {status}\"}}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_one_object_on_one_line() {
+        let result = Ok(Figure { minimum: 541, median: 542 });
+        let line = Line { name: "a_1w", group: "ipc", batches: 7, repetitions: 1000, result };
+        let expected =
+            r#"bench: {"name":"a_1w","group":"ipc","value":541,"median":542,"batches":7,"repetitions":1000}"#;
+        assert_eq!(line.to_string(), expected);
+        let refused = Line { result: Err(Refusal { step: "create", status: 4 }), ..line };
+        assert_eq!(refused.to_string(), r#"bench: {"name":"a_1w","group":"ipc","error":"create: status 4"}"#);
+    }
+
+    #[test]
+    fn only_one_tick_per_instruction_counts_instructions() {
+        let of = |ticks| Calibration { ticks, empty: 3 };
+        assert!(of(2_000_001).counts_instructions() && of(2_000_004).counts_instructions());
+        assert!(!of(2_002_000).counts_instructions() && !of(1_990_000).counts_instructions());
+        assert!(!of(u64::MAX).counts_instructions());
+        let text = r#"bench: {"calibration":{"instructions":2000001,"ticks":1000001,"ticks_per_instruction":0.500,"empty":3}}"#;
+        assert_eq!(of(1_000_001).to_string(), text);
+    }
+}

@@ -1,0 +1,167 @@
+//! The loops around the operations, and the code that the kernel enters: all of it instruction by instruction, so that
+//! the figures do not depend on a compiler.
+//!
+//! Invariants: a loop keeps what it needs in registers that the kernel preserves; the serving contexts use no stack.
+//! Concurrency: caller and server take turns on one core.
+//! Source: interface §3 (registers), §5 (call, reply); AMD64 manual volume 3 (RDTSC, SYSCALL).
+// UNSAFETY: hypercalls, deliberate faults and message pages at addresses that only the kernel knows cannot be expressed
+// safely.
+
+use abi::address::PAGE_SIZE;
+use abi::arch_state::{ArchState, STATE_OFFSET};
+use abi::utcb::Header;
+use core::arch::{asm, global_asm};
+use core::mem::offset_of;
+
+/// Message page of the context that handles faults.
+pub const HANDLER_PAGE: u64 = 0x4000_0000;
+/// Lengths of the faulting instructions, in bytes.
+pub const UD2_LENGTH: u64 = 2;
+/// See [`UD2_LENGTH`].
+pub const LOAD_LENGTH: u64 = 3;
+
+/// First bit of the selector in the first register of a hypercall.
+const SELECTOR_UNIT: u64 = 1 << 8;
+
+global_asm!(
+    // Replies with what came, which still lies in the message page.
+    "bench_echo:",
+    "mov edi, 1",
+    "syscall",
+    // Lets the faulter go on behind the instruction, whose length is the portal's identity. The transfer descriptor in
+    // the page still names the instruction pointer.
+    "bench_skip:",
+    "add qword ptr [{rip}], rdi",
+    "mov edi, 1",
+    "syscall",
+    rip = const HANDLER_PAGE as usize + STATE_OFFSET + offset_of!(ArchState, rip),
+);
+
+// SAFETY: defined above; only their addresses are used.
+unsafe extern "C" {
+    fn bench_echo();
+    fn bench_skip();
+}
+
+/// Code for a serving context.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry {
+    /// Replies at once.
+    Echo,
+    /// Moves the faulter's instruction pointer on and replies.
+    Skip,
+}
+
+impl Entry {
+    /// Its address.
+    pub fn address(self) -> u64 {
+        match self {
+            Self::Echo => bench_echo as *const () as u64,
+            Self::Skip => bench_skip as *const () as u64,
+        }
+    }
+}
+
+/// The time-stamp counter, once all earlier instructions are done.
+pub fn ticks() -> u64 {
+    let (low, high): (u64, u64);
+    // SAFETY: reads a counter.
+    unsafe { asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack)) };
+    high << 32 | low
+}
+
+/// Ticks of [`bench::line::CALIBRATION`] instructions and one RDTSC.
+pub fn calibrate() -> u64 {
+    let (start, end): (u64, u64);
+    // SAFETY: counts down a register between two readings of a counter.
+    unsafe {
+        asm!("rdtsc", "shl rdx, 32", "or rax, rdx", "mov {start}, rax",
+            "mov ecx, 1000000", "2:", "dec ecx", "jnz 2b",
+            "rdtsc", "shl rdx, 32", "or rax, rdx",
+            start = out(reg) start, out("rax") end, out("rdx") _, out("rcx") _, options(nostack, nomem));
+    }
+    end.saturating_sub(start)
+}
+
+/// Ticks from one reading of the counter to the next.
+pub fn empty() -> u64 {
+    let start = ticks();
+    ticks().saturating_sub(start)
+}
+
+/// Writes the counts of a message into the message page at `page`.
+pub fn write_header(page: u64, header: Header) {
+    let page = core::ptr::with_exposed_provenance_mut::<u64>(page as usize);
+    // SAFETY: the caller's own message page, which the kernel mapped at the start; aligned, and no reference to it
+    // exists.
+    unsafe { page.write_volatile(header.word()) }
+}
+
+/// One hypercall; the status.
+pub fn hypercall(request: u64, [rsi, rdx, rax, r8]: [u64; 4]) -> u8 {
+    let mut status = request;
+    // SAFETY: creates objects of this program, whose code keeps to its registers.
+    unsafe {
+        asm!("syscall", inout("rdi") status, inout("rsi") rsi => _, inout("rdx") rdx => _, inout("rax") rax => _,
+            inout("r8") r8 => _, out("rcx") _, out("r11") _, options(nostack));
+    }
+    status as u8
+}
+
+/// A loop around a hypercall; what it yields is whether all calls left the expected status in RDI.
+macro_rules! repeat {
+    ([$($load:literal),*], [$($advance:literal),*], $expected:expr, $count:expr, $($operands:tt)*) => {{
+        let (mut status, mut left) = (u64::from($expected), $count);
+        if left > 0 {
+            // SAFETY: calls portals of this program or creates its objects; the operands name all that the kernel
+            // changes, and R9 to R15 keep their values.
+            unsafe {
+                asm!("2:", "mov rdi, r12", $($load,)* "syscall", "cmp dil, r13b", "jne 3f",
+                    $($advance,)* "dec r14", "jnz 2b", "3:",
+                    inout("r13") status, inout("r14") left, out("rdi") status,
+                    out("rsi") _, out("rdx") _, out("rax") _, out("r8") _, out("rcx") _, out("r11") _,
+                    $($operands)*);
+            }
+        }
+        if left == 0 { Ok(()) } else { Err(status as u8) }
+    }};
+}
+
+/// `count` hypercalls without arguments, each of which has to leave the status `expected`; otherwise the other status.
+pub fn repeat(request: u64, expected: u8, count: u64) -> Result<(), u8> {
+    repeat!([], [], expected, count, in("r12") request)
+}
+
+/// Creates `count` portals at consecutive selectors, with RDX, RAX and R8 as given; the request names the next one.
+pub fn create_portals(request: &mut u64, domain: u64, [rdx, rax, r8]: [u64; 3], count: u64) -> Result<(), u8> {
+    repeat!(["mov rsi, r9", "mov rdx, r10", "mov rax, r15", "mov r8, {entry}"], ["add r12, {unit}"], 0_u8, count,
+        inout("r12") *request, in("r9") domain, in("r10") rdx, in("r15") rax, entry = in(reg) r8,
+        unit = const SELECTOR_UNIT)
+}
+
+/// Creates `count` contexts at consecutive selectors and pages; request and RDX name the next ones.
+pub fn create_contexts(request: &mut u64, domain: u64, [rdx, rax, r8]: &mut [u64; 3], count: u64) -> Result<(), u8> {
+    repeat!(["mov rsi, r9", "mov rdx, r10", "mov rax, r15", "mov r8, {base}"],
+        ["add r12, {unit}", "add r10, {page}"], 0_u8, count,
+        inout("r12") *request, in("r9") domain, inout("r10") *rdx, in("r15") *rax, base = in(reg) *r8,
+        unit = const SELECTOR_UNIT, page = const PAGE_SIZE)
+}
+
+/// Executes `count` undefined instructions, which a handler steps over.
+pub fn undefined(count: u64) {
+    if count > 0 {
+        // SAFETY: the handler goes on behind the instruction and leaves all registers.
+        unsafe { asm!("2:", "ud2", "dec r14", "jnz 2b", inout("r14") count => _, options(nostack)) }
+    }
+}
+
+/// Loads `count` times from `address`, where nothing is mapped; a handler steps over the load.
+pub fn page_fault(address: u64, count: u64) {
+    if count > 0 {
+        // SAFETY: nothing is read; the handler goes on behind the instruction and leaves all registers.
+        unsafe {
+            asm!("2:", "mov rax, [rcx]", "dec r14", "jnz 2b", inout("r14") count => _, in("rcx") address,
+                out("rax") _, options(nostack));
+        }
+    }
+}

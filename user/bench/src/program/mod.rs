@@ -1,0 +1,51 @@
+//! The program on the machine: registry, order of work, output.
+//!
+//! Concurrency: the program's thread on the boot core, and the contexts that serve it.
+
+mod device;
+#[expect(unsafe_code, reason = "loops around hypercalls and faults, message pages at fixed addresses")]
+mod enter;
+mod ipc;
+mod measure;
+mod objects;
+mod operation;
+mod resources;
+
+use bench::line::Calibration;
+use bench::request::{MAX_LENGTH, Request};
+use resources::Resources;
+use rt::ports::IoPorts;
+use rt::serial::COM1;
+use rt::{Environment, ExitStatus, console, println};
+
+rt::entry!(main);
+
+/// The operations, by groups. A new group is one file and one line here.
+const GROUPS: [(&str, &[operation::Operation]); 2] = [("ipc", ipc::OPERATIONS), ("objects", objects::OPERATIONS)];
+
+fn main(environment: &Environment) -> ExitStatus {
+    let ports = match IoPorts::acquire() {
+        Ok(ports) => ports,
+        Err(status) => panic!("no I/O ports from the hypervisor: {status}"),
+    };
+    console::open(ports, COM1);
+    let mut line = [0; MAX_LENGTH];
+    let request = Request::parse(device::request(ports, &mut line));
+    let mut resources = Resources::new(environment);
+
+    let calibration = Calibration { ticks: enter::calibrate(), empty: enter::empty() };
+    println!("{calibration}");
+    if !calibration.counts_instructions() {
+        println!("bench: this platform does not count instructions; the figures are ticks of its clock");
+    }
+    let all = || GROUPS.iter().flat_map(|(group, operations)| operations.iter().map(move |each| (*group, each)));
+    let wanted = || all().filter(|(_, operation)| request.wants(operation.name));
+    for (group, operation) in wanted() {
+        match request.trace {
+            Some(repetitions) => measure::trace(ports, group, operation, &mut resources, repetitions),
+            None => println!("{}", measure::measure(group, operation, &mut resources, &request)),
+        }
+    }
+    println!("bench: done, {} of {} operations", wanted().count(), all().count());
+    ExitStatus::SUCCESS
+}

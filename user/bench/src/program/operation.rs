@@ -1,0 +1,29 @@
+//! One operation of the registry.
+//!
+//! Concurrency: constants.
+
+use super::resources::Resources;
+use bench::line::Refusal;
+
+/// What is measured, and how.
+pub struct Operation {
+    /// The name in the plan's table.
+    pub name: &'static str,
+    /// Operations in a batch.
+    pub repetitions: u64,
+    /// Batches. What an operation uses up bounds both, as long as nothing can be destroyed.
+    pub batches: u64,
+    /// Makes what the operation needs.
+    pub setup: fn(&mut Resources) -> Result<Arguments, Refusal>,
+    /// Does the operation so often; what it uses up is noted in the arguments.
+    pub run: fn(&mut Arguments, u64) -> Result<(), Refusal>,
+}
+
+/// What set-up leaves to the loop.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arguments {
+    /// First register of the (first) hypercall.
+    pub request: u64,
+    /// Third to fifth argument.
+    pub registers: [u64; 3],
+}
