@@ -234,6 +234,10 @@ extern "C" fn application_start() -> ! {
     }
     apic::enable_timer();
     apic::arm(cpu::time_stamp() + u64::from(clock::khz()));
+    // A core whose timer does not fire is reported by the boot core, and is of no use.
+    while running_slot(id).is_some_and(|slot| slot.ticks.load(Ordering::Relaxed) == 0) {
+        cpu::wait();
+    }
     // SAFETY: in the kernel, interrupts off; nothing else on this core has a store.
     scheduler::enter(&unsafe { arch::pool::store() })
 }

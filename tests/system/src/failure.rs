@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use xtask::image::Module;
-use xtask::machine::{Machine, Platform};
+use xtask::machine::Machine;
 use xtask::run::{self, Outcome};
 
 use crate::case::Case;
@@ -55,15 +55,6 @@ pub fn cases() -> Vec<Case> {
         expect_line(&outcome, &["the byte was allowed"])?;
         expect_failure(&outcome, &["root program", "#GP"])
     }));
-    cases.push(Case::new("program-odd-flags", |context, name| {
-        boot(&context.scenario(name, "odd-flags")?)?.success().map(drop)
-    }));
-    for platform in [Platform::Qemu, Platform::Bochs] {
-        cases.push(Case::new(format!("program-calls-{platform:?}").to_lowercase(), move |context, name| {
-            let machine = Machine { platform, smp: 2, ..context.scenario(name, "calls")? };
-            expect_line(&boot(&machine)?.success()?, &["calls: 34 of 34 checks hold"])
-        }));
-    }
     for (provoke, words) in PROVOKED {
         cases.push(Case::new(format!("provoke-{provoke}"), move |context, name| {
             provoked(context, name, provoke, words)

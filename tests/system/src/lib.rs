@@ -11,6 +11,7 @@ pub mod case;
 pub mod context;
 pub mod failure;
 pub mod hostile;
+pub mod kernel;
 pub mod layout;
 pub mod runner;
 pub mod shim;
@@ -18,7 +19,10 @@ pub mod tlb;
 
 /// All cases, in the order in which they start.
 pub fn cases() -> Vec<case::Case> {
-    [layout::cases(), boot::cases(), failure::cases(), hostile::cases()].into_iter().flatten().collect()
+    [layout::cases(), boot::cases(), failure::cases(), hostile::cases(), kernel::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 #[cfg(test)]

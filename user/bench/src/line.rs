@@ -42,6 +42,20 @@ impl fmt::Display for Calibration {
     }
 }
 
+/// The groups that the program has operations of.
+#[derive(Clone, Copy, Debug)]
+pub struct Groups<'a>(pub &'a [&'static str]);
+
+impl fmt::Display for Groups<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bench: {\"groups\":[")?;
+        for (index, name) in self.0.iter().enumerate() {
+            write!(f, "{}\"{name}\"", if index == 0 { "" } else { "," })?;
+        }
+        f.write_str("]}")
+    }
+}
+
 /// What the kernel refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refusal {
@@ -93,6 +107,12 @@ mod tests {
         assert_eq!(line.to_string(), expected);
         let refused = Line { result: Err(Refusal { step: "create", status: 4 }), ..line };
         assert_eq!(refused.to_string(), r#"bench: {"name":"a_1w","group":"ipc","error":"create: status 4"}"#);
+    }
+
+    #[test]
+    fn groups_are_an_array() {
+        assert_eq!(Groups(&["ipc", "vm"]).to_string(), r#"bench: {"groups":["ipc","vm"]}"#);
+        assert_eq!(Groups(&[]).to_string(), r#"bench: {"groups":[]}"#);
     }
 
     #[test]

@@ -37,6 +37,13 @@ pub struct Operation {
     pub counters: BTreeMap<String, u64>,
 }
 
+impl Operation {
+    /// A figure in instructions, without counters.
+    pub fn new(name: &str, value: u64) -> Self {
+        Self { name: name.into(), value, unit: "instructions".into(), counters: BTreeMap::new() }
+    }
+}
+
 impl Document {
     /// Reads a file.
     ///
@@ -71,7 +78,7 @@ mod tests {
 
     fn document() -> Document {
         let counters = BTreeMap::from([("cr3_writes".to_owned(), 2)]);
-        let operation = Operation { name: "a_1w".into(), value: 541, unit: "instructions".into(), counters };
+        let operation = Operation { counters, ..Operation::new("a_1w", 541) };
         Document { mode: "instructions".into(), platform: "qemu".into(), cores: 1, ops: vec![operation] }
     }
 

@@ -10,7 +10,10 @@ fn main() {
         lecture::inspected_per_second(lecture::THREADS)
     );
     let messages = lecture::messages_per_second(lecture::inspected_per_second(lecture::THREADS));
-    println!("with {messages} messages per second, which take {} % of the time.\n", lecture::message_share(messages) / 10_000);
+    println!(
+        "with {messages} messages per second, which take {} % of the time.\n",
+        lecture::message_share(messages) / 10_000
+    );
     println!("Entries touched per operation (average, most), 10 s, half of the threads wait for 1 s to 12 days,");
     println!("the others make 50 calls with a timeout per tick (12 500 per second):\n");
     println!("threads design             insert           remove             tick      entries per second");

@@ -11,7 +11,7 @@ mod objects;
 mod operation;
 mod resources;
 
-use bench::line::Calibration;
+use bench::line::{Calibration, Groups};
 use bench::request::{MAX_LENGTH, Request};
 use resources::Resources;
 use rt::ports::IoPorts;
@@ -38,6 +38,7 @@ fn main(environment: &Environment) -> ExitStatus {
     if !calibration.counts_instructions() {
         println!("bench: this platform does not count instructions; the figures are ticks of its clock");
     }
+    println!("{}", Groups(&GROUPS.map(|(name, _)| name)));
     let all = || GROUPS.iter().flat_map(|(group, operations)| operations.iter().map(move |each| (*group, each)));
     let wanted = || all().filter(|(_, operation)| request.wants(operation.name));
     for (group, operation) in wanted() {

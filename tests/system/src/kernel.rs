@@ -1,0 +1,33 @@
+//! Programs that check the kernel from inside, each with a line that says how many of its checks hold.
+
+use anyhow::Result;
+use xtask::machine::{Machine, Platform};
+use xtask::run;
+
+use crate::case::Case;
+use crate::context::{Context, expect_line};
+
+/// Program, platform, cores, and the line that it must print.
+const PROGRAMS: [(&str, Platform, u32, &str); 7] = [
+    ("odd-flags", Platform::Qemu, 2, "odd-flags: answered [5, 5, 5, 5, 5]"),
+    ("calls", Platform::Qemu, 2, "calls: 34 of 34 checks hold"),
+    ("calls", Platform::Bochs, 2, "calls: 34 of 34 checks hold"),
+    ("threads", Platform::Qemu, 1, "threads: 29 of 29 checks hold"),
+    ("threads", Platform::Qemu, 2, "threads: 36 of 36 checks hold"),
+    ("threads", Platform::Qemu, 4, "threads: 36 of 36 checks hold"),
+    ("threads", Platform::Bochs, 2, "threads: 36 of 36 checks hold"),
+];
+
+/// The cases of this module.
+pub fn cases() -> Vec<Case> {
+    let case = |&(program, platform, smp, line): &(&'static str, Platform, u32, &'static str)| {
+        let name = format!("kernel-{program}-{platform:?}-{smp}").to_lowercase();
+        Case::new(name, move |context, name| holds(context, name, program, platform, smp, line))
+    };
+    PROGRAMS.iter().map(case).collect()
+}
+
+fn holds(context: &Context, name: &str, program: &str, platform: Platform, smp: u32, line: &str) -> Result<()> {
+    let machine = Machine { platform, smp, ..context.scenario(name, program)? };
+    expect_line(&run::to_the_end(&machine)?.success()?, &[line])
+}
