@@ -16,7 +16,7 @@ use arch::features::Features;
 use arch::{apic, control, cpu, descriptors, entry, window};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memory::frames::Order;
-use percpu::Shared;
+use percpu::{Hazard, Shared};
 use sync::Once;
 
 /// A core that runs.
@@ -263,4 +263,36 @@ pub fn check_timers() {
         warning!("core {id}: its timer does not fire");
     }
     info!("cores: {} up, {} timers fire", running().len(), running().iter().filter(|core| ticked(core)).count());
+}
+
+/// Makes this core forget the translations of user memory, if it was asked to.
+pub fn flush_if_asked() {
+    // First the flush: whoever waits for the hazard to go relies on it.
+    if percpu::this().shared.pending(Hazard::Flush) {
+        flush_own();
+        percpu::this().shared.take(Hazard::Flush);
+    }
+}
+
+fn flush_own() {
+    // SAFETY: the root that is loaded already; translations of user memory are not global.
+    unsafe { cpu::load_root(cpu::root()) };
+}
+
+/// Makes all cores forget the translations of user memory, and waits until they have.
+pub fn shoot_down() {
+    flush_own();
+    let own = percpu::this().local.id.get();
+    let others = || (0..running().len() as u32).filter(move |&id| id != own).filter_map(remote);
+    for (shared, apic_id) in others() {
+        shared.raise(Hazard::Flush);
+        apic::send_request(apic_id);
+    }
+    for (shared, _) in others() {
+        while shared.pending(Hazard::Flush) {
+            // The other may be waiting for this core in turn.
+            flush_if_asked();
+            sync::relax();
+        }
+    }
 }

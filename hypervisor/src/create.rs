@@ -1,20 +1,21 @@
 //! Creation of kernel objects.
 //!
 //! Purpose: the create hypercalls: check the capabilities they name, store the object, put its capability into the
-//! caller's space. So far contexts, scheduling contexts, portals and semaphores.
+//! caller's space.
 //! Invariants: nothing is left behind when a later step fails, but for pages that belong to the domain's slabs.
 //! Concurrency: the caller's core; slabs are locked.
 //! Source: interface §2 (permission bits) and §5.
 use crate::domain::{self, map_user};
-use crate::slots::{look_up, put};
-use crate::{clock, cores, pool, scheduler};
+use crate::mapping::publish;
+use crate::slots::look_up;
+use crate::{clock, cores, mapping, pool, scheduler};
 use abi::address::PAGE_SIZE;
 use abi::qpd::Qpd;
 use abi::rights::{ContextRights, DomainRights, PortalRights, SchedulingRights, SemaphoreRights};
-use abi::{Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
+use abi::{Crd, Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
+use capability::tree::{Attributes, Space, Span, Transfer};
 use capability::word::{Capability, Kind};
-use memory::format::{Attributes, Host};
-use memory::table::Table;
+use memory::format;
 use objects::frame::Frame;
 use objects::{Context, Domain, Identity, Object, Portal, Ref, Scheduling, Semaphore, Store};
 use schedule::Budget;
@@ -33,25 +34,56 @@ pub fn named<T: Object>(
     store.reference(word).ok_or(Status::BadCapability)
 }
 
-/// Puts a capability to a new object into the caller's space.
-fn publish(caller: &Domain, selector: Selector, capability: Capability) -> Result<(), Status> {
-    match put(caller, selector, capability) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Status::BadCapability),
-        Err(_) => Err(Status::QuotaExhausted),
-    }
-}
-
 /// Whether `selector` can take a new capability.
 fn vacant(selector: Selector) -> Result<(), Status> {
     if look_up(selector) == Capability::NULL { Ok(()) } else { Err(Status::BadCapability) }
+}
+
+/// Creates a protection domain: donor of quota in RSI, range of capabilities to delegate in RDX, limits in RAX.
+///
+/// # Errors
+/// As the interface has them.
+pub fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
+    vacant(at)?;
+    let donor = named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_DOMAIN)?;
+    let (upper, lower) = (frame.rax.get() >> 32, frame.rax.get() & 0xFFFF_FFFF);
+    if lower > upper {
+        return Err(Status::BadParameter);
+    }
+    let rights = look_up(Selector::new(frame.rsi.get())).rights();
+    let exhausted = |_| Status::QuotaExhausted;
+    let [master, views, objects] = [pool::table(), pool::table(), pool::table()];
+    let views = arch::pool::words(views.map_err(exhausted)?).ok_or(Status::QuotaExhausted)?;
+    let domain = Domain::new(master.map_err(exhausted)?, views, objects.map_err(exhausted)?);
+    let domain = domain::add_domain(store, domain).map_err(exhausted)?;
+    publish(store, caller, at, Capability::new(Kind::Domain, rights, domain.to_word()))?;
+    let _ = donor; // Its quota pays once quotas are kept.
+    let range = Crd::from_word(frame.rdx.get());
+    if range.kind() != abi::Kind::Objects {
+        return Ok(());
+    }
+    let transfer = Transfer {
+        from: Space { owner: caller.id().get(), kind: abi::Kind::Objects },
+        range: Span { base: range.aligned_base(), count: range.count() },
+        to: domain.id().get(),
+        base: 0,
+        rights: range.rights(),
+        attributes: Attributes::NONE,
+    };
+    mapping::delegate(store, &transfer)
 }
 
 /// Creates an execution context: domain in RSI, core and message page in RDX, stack in RAX, event base in R8.
 ///
 /// # Errors
 /// As the interface has them.
-pub fn context(store: &Store<'_>, caller: &Domain, at: Selector, global: bool, frame: &Frame) -> Result<(), Status> {
+pub fn context(
+    store: &Store<'_>,
+    caller: Ref<Domain>,
+    at: Selector,
+    global: bool,
+    frame: &Frame,
+) -> Result<(), Status> {
     vacant(at)?;
     let domain = named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_CONTEXT)?;
     let (core, message) = (frame.rdx.get() & 0xFFF, frame.rdx.get() & !0xFFF);
@@ -65,8 +97,8 @@ pub fn context(store: &Store<'_>, caller: &Domain, at: Selector, global: bool, f
         return Err(Status::BadParameter);
     }
     let page = pool::table().map_err(|_| Status::QuotaExhausted)?;
-    let master = Table::<Host>::new(store.get(domain).master);
-    let rights = Attributes::READ | Attributes::WRITE;
+    let master = store.get(domain).master();
+    let rights = format::Attributes::READ | format::Attributes::WRITE;
     map_user(&master, message, page, PAGE_SIZE, rights).map_err(|error| match error {
         memory::table::MapError::NoTable(_) => Status::QuotaExhausted,
         _ => Status::BadParameter,
@@ -81,14 +113,14 @@ pub fn context(store: &Store<'_>, caller: &Domain, at: Selector, global: bool, f
     };
     let context = domain::add_context(store, Context::new(identity, frame.rax.get()));
     let context = context.map_err(|_| Status::QuotaExhausted)?;
-    publish(caller, at, Capability::new(Kind::Context, ContextRights::all().into(), context.to_word()))
+    publish(store, caller, at, Capability::new(Kind::Context, ContextRights::all().into(), context.to_word()))
 }
 
 /// Creates a portal: domain in RSI, serving context in RDX, transfer descriptor in RAX, entry point in R8.
 ///
 /// # Errors
 /// As the interface has them.
-pub fn portal(store: &Store<'_>, caller: &Domain, at: Selector, frame: &Frame) -> Result<(), Status> {
+pub fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     vacant(at)?;
     named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_PORTAL)?;
     let context = named::<Context>(store, frame.rdx.get(), Kind::Context, ContextRights::BIND_PORTAL)?;
@@ -99,14 +131,14 @@ pub fn portal(store: &Store<'_>, caller: &Domain, at: Selector, frame: &Frame) -
     let portal = Portal::new(context, entry, Mtd::from_bits_retain(frame.rax.get()));
     let portal = portal.filter(|_| entry.get() < USER_LIMIT).ok_or(Status::BadParameter)?;
     let portal = domain::add_portal(store, portal).map_err(|_| Status::QuotaExhausted)?;
-    publish(caller, at, Capability::new(Kind::Portal, PortalRights::all().into(), portal.to_word()))
+    publish(store, caller, at, Capability::new(Kind::Portal, PortalRights::all().into(), portal.to_word()))
 }
 
 /// Creates a scheduling context: domain in RSI, context in RDX, priority and quantum in RAX. The context starts.
 ///
 /// # Errors
 /// As the interface has them.
-pub fn scheduling(store: &Store<'_>, caller: &Domain, at: Selector, frame: &Frame) -> Result<(), Status> {
+pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     vacant(at)?;
     named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_SCHEDULING)?;
     let context = named::<Context>(store, frame.rdx.get(), Kind::Context, ContextRights::BIND_SCHEDULING)?;
@@ -119,7 +151,7 @@ pub fn scheduling(store: &Store<'_>, caller: &Domain, at: Selector, frame: &Fram
     let scheduling = Scheduling::new(context, identity.core, parameters.priority(), budget);
     let scheduling = domain::add_scheduling(store, scheduling).map_err(|_| Status::QuotaExhausted)?;
     let rights = SchedulingRights::all().into();
-    publish(caller, at, Capability::new(Kind::Scheduling, rights, scheduling.to_word()))?;
+    publish(store, caller, at, Capability::new(Kind::Scheduling, rights, scheduling.to_word()))?;
     scheduler::wake(store, scheduling);
     Ok(())
 }
@@ -128,7 +160,7 @@ pub fn scheduling(store: &Store<'_>, caller: &Domain, at: Selector, frame: &Fram
 ///
 /// # Errors
 /// As the interface has them.
-pub fn semaphore(store: &Store<'_>, caller: &Domain, at: Selector, frame: &Frame) -> Result<(), Status> {
+pub fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     vacant(at)?;
     named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_SEMAPHORE)?;
     if frame.rax.get() != 0 {
@@ -136,7 +168,7 @@ pub fn semaphore(store: &Store<'_>, caller: &Domain, at: Selector, frame: &Frame
     }
     let semaphore = domain::add_semaphore(store, Semaphore::new(frame.rdx.get()));
     let semaphore = semaphore.map_err(|_| Status::QuotaExhausted)?;
-    publish(caller, at, Capability::new(Kind::Semaphore, SemaphoreRights::all().into(), semaphore.to_word()))
+    publish(store, caller, at, Capability::new(Kind::Semaphore, SemaphoreRights::all().into(), semaphore.to_word()))
 }
 
 /// Sets the identity of the portal at `selector`.

@@ -9,7 +9,8 @@ use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
 use crate::{pool, scheduler, stop, views};
 use abi::{PhysAddr, Status, VirtAddr};
-use capability::{port, window::Range};
+use capability::port;
+use capability::tree::Span;
 use core::sync::atomic::{AtomicU64, Ordering};
 use memory::format::{Attributes, Host};
 use memory::frames::{Order, OutOfMemory};
@@ -29,7 +30,7 @@ static PORTALS: Spin<Slab<Portal>> = Spin::new(Slab::new());
 /// # Errors
 /// The pool is exhausted.
 pub fn add_domain(store: &Store<'_>, domain: Domain) -> Result<Ref<Domain>, OutOfMemory> {
-    insert(store, &DOMAINS, domain)
+    add(store, &DOMAINS, domain)
 }
 
 /// Stores a context.
@@ -37,7 +38,7 @@ pub fn add_domain(store: &Store<'_>, domain: Domain) -> Result<Ref<Domain>, OutO
 /// # Errors
 /// The pool is exhausted.
 pub fn add_context(store: &Store<'_>, context: Context) -> Result<Ref<Context>, OutOfMemory> {
-    insert(store, &CONTEXTS, context)
+    add(store, &CONTEXTS, context)
 }
 
 /// Stores a scheduling context.
@@ -45,7 +46,7 @@ pub fn add_context(store: &Store<'_>, context: Context) -> Result<Ref<Context>, 
 /// # Errors
 /// The pool is exhausted.
 pub fn add_scheduling(store: &Store<'_>, scheduling: Scheduling) -> Result<Ref<Scheduling>, OutOfMemory> {
-    insert(store, &SCHEDULINGS, scheduling)
+    add(store, &SCHEDULINGS, scheduling)
 }
 
 /// Stores a semaphore.
@@ -53,10 +54,14 @@ pub fn add_scheduling(store: &Store<'_>, scheduling: Scheduling) -> Result<Ref<S
 /// # Errors
 /// The pool is exhausted.
 pub fn add_semaphore(store: &Store<'_>, semaphore: Semaphore) -> Result<Ref<Semaphore>, OutOfMemory> {
-    insert(store, &SEMAPHORES, semaphore)
+    add(store, &SEMAPHORES, semaphore)
 }
 
-fn insert<T: Object>(store: &Store<'_>, slab: &Spin<Slab<T>>, object: T) -> Result<Ref<T>, OutOfMemory> {
+/// Stores an object in `slab`.
+///
+/// # Errors
+/// The pool is exhausted.
+pub fn add<T: Object>(store: &Store<'_>, slab: &Spin<Slab<T>>, object: T) -> Result<Ref<T>, OutOfMemory> {
     let mut slab = slab.lock();
     slab.insert(store, object).or_else(|(_, object)| {
         let page = pool::zeroed(Order::PAGE)?.into_dirty().into_number();
@@ -71,7 +76,7 @@ fn insert<T: Object>(store: &Store<'_>, slab: &Spin<Slab<T>>, object: T) -> Resu
 /// # Errors
 /// The pool is exhausted.
 pub fn add_portal(store: &Store<'_>, portal: Portal) -> Result<Ref<Portal>, OutOfMemory> {
-    insert(store, &PORTALS, portal)
+    add(store, &PORTALS, portal)
 }
 
 /// Tries to resolve a page fault of ring 3 at `address` that needed `rights`: true if the access may be retried.
@@ -80,7 +85,7 @@ pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool 
     if !virt.is_user() {
         return false;
     }
-    let master = Table::<Host>::new(domain.master);
+    let master = domain.master();
     let synced = views::view(domain).and_then(|view| space::sync(&HARDWARE, &master, &view, virt, &mut pool::table));
     match synced {
         // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7).
@@ -99,11 +104,11 @@ pub fn resolve_protection(domain: &Domain) -> bool {
     tables::show_ports(&view, bitmap).unwrap_or(false)
 }
 
-/// Allows `range` of ports. What a core has to do to notice is left to [`resolve_protection`].
+/// Allows or denies ports. What a core has to do to notice is left to [`resolve_protection`], or to a shootdown.
 ///
 /// # Errors
 /// The pool is exhausted.
-pub fn allow_ports(domain: &Domain, range: Range) -> Result<(), OutOfMemory> {
+pub fn set_ports(domain: &Domain, span: Span, allow: bool) -> Result<(), OutOfMemory> {
     let bitmap = match domain.ports() {
         Some(bitmap) => bitmap,
         None => {
@@ -115,10 +120,14 @@ pub fn allow_ports(domain: &Domain, range: Range) -> Result<(), OutOfMemory> {
             bitmap
         }
     };
-    for (word, mask) in port::words(range) {
+    for (word, mask) in port::words(span.base, span.count) {
         let page = arch::pool::words(bitmap.offset(word as u64 / 512 * 4096));
         if let Some(word) = page.and_then(|page| page.get(word % 512)) {
-            word.fetch_and(!mask, Ordering::Release);
+            if allow {
+                word.fetch_and(!mask, Ordering::Release)
+            } else {
+                word.fetch_or(mask, Ordering::Release)
+            };
         }
     }
     Ok(())
@@ -169,4 +178,15 @@ pub fn map_user(master: &Table<Host>, virt: u64, phys: PhysAddr, size: u64, righ
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
     master.map(&HARDWARE, mapping, &mut pool::table)
+}
+
+/// Unmaps `size` bytes at `virt` from the domain's master and from what its cores have copied of it. What the processors
+/// remember is left to a shootdown.
+pub fn unmap_user(domain: &Domain, virt: u64, size: u64) {
+    if domain.master().unmap(&HARDWARE, VirtAddr::new(virt), size, &mut pool::table).is_err() {
+        warning!("no kernel memory to divide a large page at {virt:#x}");
+    }
+    for view in domain.views.iter().map(|view| view.load(Ordering::Acquire)).filter(|&view| view != 0) {
+        space::forget(&HARDWARE, &Table::<Host>::new(PhysAddr::truncate(view)), VirtAddr::new(virt), size);
+    }
 }

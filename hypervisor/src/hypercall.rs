@@ -7,13 +7,11 @@
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
 use crate::call::{self, Outcome};
-use crate::{create, domain, scheduler, semaphore, switch};
-use abi::item::{ItemFlags, ItemKind};
-use abi::operation::{CallFlags, ContextControl, Misc};
-use abi::utcb::{self, Header};
-use abi::{Crd, Hypercall, Kind, Request, Selector, Status, TypedItem};
-use capability::window::{Range, overlap};
-use core::sync::atomic::Ordering;
+use crate::{create, items, mapping, scheduler, semaphore, switch};
+use abi::operation::{CallFlags, ContextControl, Misc, RevokeFlags};
+use abi::{Crd, Hypercall, Request, Rights, Status};
+use capability::tree::Span;
+use capability::word::Kind;
 use objects::frame::Frame;
 use objects::{Context, Domain, Ref, Store};
 
@@ -48,7 +46,7 @@ extern "C" fn reply() {
 }
 
 fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Request, frame: &Frame) -> Outcome {
-    let (at, domain) = (request.selector, store.get(caller.1.identity().domain));
+    let (at, domain) = (request.selector, caller.1.identity().domain);
     let done = match request.hypercall {
         Hypercall::Call => {
             return call::call(
@@ -63,6 +61,8 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
             call::reply(store, caller);
             return Outcome::Switched;
         }
+        Hypercall::CreateDomain => create::domain(store, domain, at, frame),
+        Hypercall::Revoke => revoke(store, caller.1, request, frame),
         Hypercall::CreateContext => create::context(store, domain, at, request.flags & 1 != 0, frame),
         Hypercall::CreateScheduling => create::scheduling(store, domain, at, frame),
         Hypercall::CreateSemaphore => create::semaphore(store, domain, at, frame),
@@ -79,7 +79,7 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
         Hypercall::CreatePortal => create::portal(store, domain, at, frame),
         Hypercall::ControlPortal => create::set_identity(store, at, frame.rsi.get()),
         Hypercall::Misc => match Misc::from_flags(request.flags) {
-            Some(Misc::Delegate) => Err(delegate(store, caller.1, at, frame.rsi.get(), frame.rdx.get())),
+            Some(Misc::Delegate) => delegate(store, caller.1, request, frame),
             Some(Misc::Lookup | Misc::Suspend) => Err(Status::BadFeature),
             None => Err(Status::BadParameter),
         },
@@ -89,42 +89,32 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
 }
 
 /// Delegates the typed items of the caller's message page from the domain `source` into `window` of `destination`.
-fn delegate(store: &Store<'_>, caller: &Context, source: Selector, window: u64, destination: u64) -> Status {
-    // So far there is one domain, and its capability for itself stands where the interface puts it.
-    if source != Selector::ROOT_DOMAIN || Selector::new(destination) != Selector::ROOT_DOMAIN {
-        return Status::BadCapability;
-    }
-    let word = |index: usize| caller.identity().message.get(index).map_or(0, |word| word.load(Ordering::Relaxed));
-    let window = Crd::from_word(window);
-    let header = Header::from_word(word(0));
-    for index in 0..header.items() {
-        let Some(at) = utcb::item_offset(index).map(|offset| offset / 8) else { break };
-        let item = TypedItem::from_words(word(at), word(at + 1));
-        if let Err(status) = delegate_item(store.get(caller.identity().domain), item, window) {
-            return status;
-        }
-    }
-    Status::Success
+///
+/// # Errors
+/// As the interface has them.
+fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<(), Status> {
+    let domain = |selector| create::named::<Domain>(store, selector, Kind::Domain, Rights::NONE);
+    let source = domain(request.selector.number())?;
+    let destination = domain(frame.rdx.get())?;
+    let window = Crd::from_word(frame.rsi.get());
+    items::transfer(store, source, caller.identity().message, destination, window, |_, _| {})
 }
 
-fn delegate_item(receiver: &Domain, item: TypedItem, window: Crd) -> Result<(), Status> {
-    let delegates = matches!(item.kind(), ItemKind::Delegate | ItemKind::TranslateOrDelegate);
-    let same_kind = item.range.kind() == window.kind();
-    let rights = item.range.rights().and(window.rights());
-    if !delegates || !same_kind || rights.is_none() {
-        return Ok(()); // A null result, which is not an error.
+/// Takes rights back: those of the range in RSI, from the caller's domain, or with the flag for it from the one in RDX.
+///
+/// # Errors
+/// [`Status::BadCapability`] if RDX names no domain.
+fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<(), Status> {
+    let flags = RevokeFlags::from_bits_retain(request.flags);
+    if flags.contains(RevokeFlags::KEEP) || request.selector.number() != 0 {
+        return Err(Status::BadFeature); // Keeping, and notification, come later.
     }
-    if !item.flags().contains(ItemFlags::HYPERVISOR) {
-        return Err(Status::BadFeature);
-    }
-    match item.range.kind() {
-        Kind::Ports => {
-            let range = |crd: Crd| Range { base: crd.base(), order: crd.order() };
-            match overlap(range(item.range), range(window)) {
-                Some(common) => domain::allow_ports(receiver, common).map_err(|_| Status::QuotaExhausted),
-                None => Ok(()),
-            }
-        }
-        _ => Err(Status::BadFeature),
-    }
+    let owner = match flags.contains(RevokeFlags::REMOTE) {
+        true => create::named::<Domain>(store, frame.rdx.get(), Kind::Domain, Rights::NONE)?,
+        false => caller.identity().domain,
+    };
+    let range = Crd::from_word(frame.rsi.get());
+    let span = Span { base: range.aligned_base(), count: range.count() };
+    mapping::revoke(store, owner, range.kind(), span, range.rights(), flags.contains(RevokeFlags::SELF));
+    Ok(())
 }

@@ -17,8 +17,10 @@ mod create;
 mod domain;
 mod hypercall;
 mod information;
+mod items;
 mod log;
 mod machine;
+mod mapping;
 mod physical;
 mod pool;
 #[cfg(feature = "selftest")]

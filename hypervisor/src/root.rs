@@ -8,22 +8,24 @@
 use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
 use crate::log::{info, warning};
-use crate::slots::put;
 use crate::tables::{Error, HARDWARE};
-use crate::{pool, scheduler};
+use crate::{mapping, pool, scheduler};
+use abi::address::{PAGE_BITS, PAGE_SIZE, PHYS_BITS};
 use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
-use abi::rights::{ContextRights, DomainRights, SchedulingRights};
-use abi::{PhysAddr, Selector, VirtAddr, address::PAGE_SIZE};
+use abi::rights::{ContextRights, DomainRights, MemoryRights, SchedulingRights};
+use abi::{PhysAddr, Rights, Selector, Status, VirtAddr};
 use arch::window::View;
+use capability::tree::{Space, Span, Transfer};
 use capability::word::{Capability, Kind};
+use core::sync::atomic::{AtomicU64, Ordering};
 use firmware::Problem;
-use firmware::elf::{Image, Rights, Segment};
-use memory::format::{Attributes, Host};
+use firmware::elf::{Image, Segment};
+use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
 use memory::plan;
 use memory::region::Region;
-use memory::table::{MapError, Table};
-use objects::{Context, Continuation, Domain, Identity, Scheduling};
+use memory::table::MapError;
+use objects::{Context, Continuation, Domain, Identity, Ref, Scheduling, Store};
 
 /// Priority of the root program's scheduling context.
 const ROOT_PRIORITY: u8 = 1;
@@ -39,6 +41,8 @@ pub enum RootError {
     NotMemory(u64, u64),
     /// It is not a program that can be mapped.
     Elf(Problem),
+    /// What it needs could not be entered into its spaces.
+    Refused(Status),
     /// Tables or pages could not be had.
     Memory(Error),
 }
@@ -55,6 +59,7 @@ impl core::fmt::Display for RootError {
                 )
             }
             Self::Elf(error) => write!(f, "root program: {error}"),
+            Self::Refused(status) => write!(f, "root program: {}", status.words()),
             Self::Memory(MapError::Occupied(page)) => {
                 write!(f, "root program: two segments want the page at {page}; align segments to pages")
             }
@@ -99,9 +104,14 @@ pub fn start(facts: &Facts<'_>) -> Result<core::convert::Infallible, RootError> 
         warning!("root program: {shared}");
     }
 
-    let master = Table::<Host>::new(pool::table()?);
+    // SAFETY: in the kernel, interrupts off; this function does not return to anybody who could use a store.
+    let store = unsafe { arch::pool::store() };
+    let hypervisor = claim_machine(&store, facts)?;
+    let domain = domain::add_domain(&store, empty_domain()?)?;
+    HYPERVISOR.store(hypervisor.to_word(), Ordering::Relaxed);
+    ROOT.store(domain.to_word(), Ordering::Relaxed);
     for segment in image.segments() {
-        map_segment(&master, start, &segment)?;
+        give_segment(&store, hypervisor, domain, start, &segment)?;
     }
     let entry = image.entry;
     drop(header);
@@ -109,14 +119,11 @@ pub fn start(facts: &Facts<'_>) -> Result<core::convert::Infallible, RootError> 
     if arch::pool::with_bytes(&mut page, |bytes| information::write(facts, bytes)).is_none() {
         warning!("the information page is not in the pool");
     }
-    map_user(&master, HIP_ADDRESS, pool::address(page), HIP_SIZE as u64, Attributes::READ)?;
     let utcb = pool::table()?;
-    map_user(&master, ROOT_UTCB_ADDRESS, utcb, PAGE_SIZE, Attributes::READ | Attributes::WRITE)?;
+    let read_write = MemoryRights::READ | MemoryRights::WRITE;
+    give_page(&store, domain, HIP_ADDRESS, pool::address(page), HIP_SIZE as u64, MemoryRights::READ)?;
+    give_page(&store, domain, ROOT_UTCB_ADDRESS, utcb, PAGE_SIZE, read_write)?;
 
-    // SAFETY: in the kernel, interrupts off; this function does not return to anybody who could use a store.
-    let store = unsafe { arch::pool::store() };
-    let views = arch::pool::words(pool::table()?).ok_or(OutOfMemory::Pool)?;
-    let domain = domain::add_domain(&store, Domain::new(master.root(), views, pool::table()?))?;
     let core = percpu::this().local.id.get();
     let message = arch::pool::words(utcb).ok_or(OutOfMemory::Pool)?;
     let identity = Identity { domain, message, core, event_base: 0, global: true };
@@ -137,25 +144,100 @@ pub fn start(facts: &Facts<'_>) -> Result<core::convert::Infallible, RootError> 
         ),
     ];
     for (selector, capability) in initial {
-        put(store.get(domain), selector, capability)?;
+        mapping::publish(&store, domain, selector, capability).map_err(RootError::Refused)?;
     }
     info!("root program: {length} bytes at {start}, entry {entry:#x}");
     scheduler::start(&store, scheduling)
 }
 
-fn map_segment(master: &Table<Host>, file: PhysAddr, segment: &Segment) -> Result<(), Error> {
-    let ((virt, end), (offset, _)) = (segment.pages(), segment.file_pages());
-    let Rights { write, execute, .. } = segment.rights;
-    let mut rights = Attributes::READ;
-    rights.set(Attributes::WRITE, write);
-    rights.set(Attributes::EXECUTE, execute);
-    // A page in which one segment of these rights ends and the next begins is mapped already.
-    let (mut virt, mut file) = (virt, file.offset(offset));
-    if let Some((shown, attributes, _)) = master.lookup(&HARDWARE, VirtAddr::new(virt))
-        && shown == file
-        && attributes == rights | Attributes::USER
-    {
-        (virt, file) = (virt + PAGE_SIZE, file.offset(PAGE_SIZE));
+static HYPERVISOR: AtomicU64 = AtomicU64::new(0);
+static ROOT: AtomicU64 = AtomicU64::new(0);
+
+/// The domain that holds what the kernel does not keep, until the root domain takes it.
+pub fn hypervisor(store: &Store<'_>) -> Option<Ref<Domain>> {
+    store.reference(HYPERVISOR.load(Ordering::Relaxed))
+}
+
+/// Whether `domain` is the root domain.
+pub fn is_root(domain: Ref<Domain>) -> bool {
+    domain.to_word() == ROOT.load(Ordering::Relaxed)
+}
+
+fn empty_domain() -> Result<Domain, OutOfMemory> {
+    let views = arch::pool::words(pool::table()?).ok_or(OutOfMemory::Pool)?;
+    Ok(Domain::new(pool::table()?, views, pool::table()?))
+}
+
+/// Makes the domain of the hypervisor's own space: all ports, and all memory that the kernel does not keep.
+fn claim_machine(store: &Store<'_>, facts: &Facts<'_>) -> Result<Ref<Domain>, RootError> {
+    let hypervisor = domain::add_domain(store, empty_domain()?)?;
+    let claim = |kind, base, end, rights| {
+        mapping::enter(store, hypervisor, kind, Span::between(base, end), base, rights).map_err(RootError::Refused)
+    };
+    claim(abi::Kind::Ports, 0, capability::port::PORTS, Rights::ALL)?;
+    let image = arch::boot::image();
+    let [first, last] = [image.start, image.end].map(|virt| arch::boot::image_phys(virt).get());
+    let page = |start| Region::from_length(start, PAGE_SIZE);
+    let mut kept = [
+        Region { start: first, end: last },
+        facts.plan.pool,
+        page(facts.plan.trampoline),
+        page(arch::apic::base()),
+        page(1 << PHYS_BITS),
+    ];
+    kept.sort_unstable_by_key(|region| region.start);
+    let mut next = 0;
+    for Region { start, end } in kept {
+        let (from, to) = (next, start >> PAGE_BITS);
+        if from < to {
+            claim(abi::Kind::Memory, from, to, MemoryRights::all().into())?;
+        }
+        next = end.div_ceil(PAGE_SIZE);
     }
-    map_user(master, virt, file, end - virt, rights)
+    Ok(hypervisor)
+}
+
+/// Enters a range of kernel memory into the root domain's space, and maps it.
+fn give_page(
+    store: &Store<'_>,
+    domain: Ref<Domain>,
+    virt: u64,
+    phys: PhysAddr,
+    size: u64,
+    rights: MemoryRights,
+) -> Result<(), RootError> {
+    let span = Span { base: virt >> PAGE_BITS, count: size >> PAGE_BITS };
+    mapping::enter(store, domain, abi::Kind::Memory, span, phys.page(), rights.into()).map_err(RootError::Refused)?;
+    let mut attributes = Attributes::READ;
+    attributes.set(Attributes::WRITE, rights.contains(MemoryRights::WRITE));
+    Ok(map_user(&store.get(domain).master(), virt, phys, size, attributes)?)
+}
+
+/// Delegates the memory of a segment, in place, from the hypervisor's space.
+fn give_segment(
+    store: &Store<'_>,
+    hypervisor: Ref<Domain>,
+    domain: Ref<Domain>,
+    file: PhysAddr,
+    segment: &Segment,
+) -> Result<(), RootError> {
+    let ((virt, end), (offset, _)) = (segment.pages(), segment.file_pages());
+    let mut rights = MemoryRights::READ;
+    rights.set(MemoryRights::WRITE, segment.rights.write);
+    rights.set(MemoryRights::EXECUTE, segment.rights.execute);
+    let mut span = Span::between(virt >> PAGE_BITS, end >> PAGE_BITS);
+    let mut first = file.offset(offset).page();
+    // A page in which one segment of these rights ends and the next begins is mapped already.
+    if store.get(domain).master().lookup(&HARDWARE, VirtAddr::new(virt)).is_some() {
+        (span, first) = (Span::between(span.base + 1, span.end()), first + 1);
+    }
+    let transfer = Transfer {
+        from: Space { owner: hypervisor.id().get(), kind: abi::Kind::Memory },
+        range: Span { base: first, count: span.count },
+        to: domain.id().get(),
+        base: span.base,
+        rights: rights.into(),
+        attributes: capability::tree::Attributes::NONE,
+    };
+    mapping::delegate(store, &transfer).map_err(RootError::Refused)
 }

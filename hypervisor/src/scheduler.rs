@@ -109,7 +109,8 @@ fn choose(store: &Store<'_>) {
 /// Takes in what other cores made ready.
 fn receive(queues: &Queues<'_>) {
     let page = percpu::this();
-    let _ = page.shared.take();
+    cores::flush_if_asked();
+    page.shared.take(Hazard::Schedule);
     while page.local.arrived.refill(&page.shared.inbox, queues) {
         while let Some(id) = page.local.arrived.next(queues) {
             page.local.ready.enqueue_tail(queues, id, queues.scheduling(id).priority);

@@ -9,7 +9,7 @@ use crate::tables::HARDWARE;
 use crate::{pool, views};
 use abi::{PhysAddr, Selector, VirtAddr};
 use capability::word::Capability;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::AtomicU64;
 use memory::format::{Attributes, Entry, Format, Host};
 use memory::frames::OutOfMemory;
 use memory::layout::{CAPABILITIES, GIB_511};
@@ -48,15 +48,6 @@ fn below(table: PhysAddr, virt: VirtAddr, level: u32) -> Result<PhysAddr, OutOfM
             Ok(next)
         }
     }
-}
-
-/// Puts `capability` at `selector`; false if the slot is in use.
-///
-/// # Errors
-/// The pool is exhausted.
-pub fn put(domain: &Domain, selector: Selector, capability: Capability) -> Result<bool, OutOfMemory> {
-    let slot = slot(domain, selector)?;
-    Ok(slot.compare_exchange(0, capability.word(), Ordering::AcqRel, Ordering::Relaxed).is_ok())
 }
 
 /// Brings the directory entry for `address`, in the capability space, from the domain's directory to the core's view.

@@ -80,7 +80,8 @@ fn capability_fault(frame: &Frame) -> bool {
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn hazards(frame: &Frame) -> *const Frame {
-    if percpu::this().shared.take() & Hazard::Schedule as u32 != 0 {
+    cores::flush_if_asked();
+    if percpu::this().shared.take(Hazard::Schedule) {
         // SAFETY: in the kernel, interrupts off; the store is local to this function.
         scheduler::reschedule(&unsafe { arch::pool::store() }, false);
     }
@@ -158,6 +159,7 @@ fn interrupt(number: u8) {
         }
         vector::REQUEST => {
             page.shared.interrupts.fetch_add(1, Ordering::Relaxed);
+            cores::flush_if_asked();
         }
         vector::ERROR => warning!("local interrupt controller: error {:#x}", apic::take_errors()),
         _ => count_spurious(number),

@@ -51,11 +51,28 @@ impl Capability {
         self.0
     }
 
+    /// The object as a unit that the mapping tree can name: type and reference.
+    #[must_use]
+    pub const fn origin(self) -> u64 {
+        self.0 >> 5
+    }
+
+    /// The capability with `rights` to the object that [`Self::origin`] named.
+    #[must_use]
+    pub const fn from_origin(origin: u64, rights: Rights) -> Self {
+        if rights.is_none() { Self::NULL } else { Self(origin << 5 | rights.bits() as u64) }
+    }
+
+    /// The rights.
+    #[must_use]
+    pub const fn rights(self) -> Rights {
+        Rights::new((self.0 & 0x1F) as u8)
+    }
+
     /// The reference's word, if the capability is to an object of `kind` and carries all of `needed`.
     #[must_use]
     pub const fn object(self, kind: Kind, needed: Rights) -> Option<u64> {
-        let rights = Rights::new((self.0 & 0x1F) as u8);
-        if self.0 >> 5 & 7 == kind as u64 && rights.contains(needed) { Some(self.0 >> 8) } else { None }
+        if self.0 >> 5 & 7 == kind as u64 && self.rights().contains(needed) { Some(self.0 >> 8) } else { None }
     }
 }
 
@@ -76,6 +93,10 @@ mod tests {
             let allowed = kind == asked && rights != 0 && rights & needed == needed;
             prop_assert_eq!(found, allowed.then_some(reference));
             prop_assert_eq!(Capability::from_word(capability.word()), capability);
+            if rights != 0 {
+                let again = Capability::from_origin(capability.origin(), capability.rights());
+                prop_assert_eq!(again, capability);
+            }
         }
     }
 

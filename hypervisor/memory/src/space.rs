@@ -55,6 +55,20 @@ pub fn sync<E>(
     Ok(Sync::Installed)
 }
 
+/// Removes what `local` has copied of the directory entries for `size` bytes at `virt`; a fault brings back what the
+/// master still has.
+pub fn forget(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr, size: u64) {
+    const COVERED: u64 = abi::address::LARGE_PAGE_SIZE;
+    let end = virt.get().saturating_add(size);
+    let mut at = virt.get() & !(COVERED - 1);
+    while at < end {
+        if let Ok(directory) = local.descend(mmu, VirtAddr::new(at), DIRECTORY, &mut || Err(())) {
+            mmu.write(directory, VirtAddr::new(at).index(DIRECTORY), 0);
+        }
+        at += COVERED;
+    }
+}
+
 /// Whether `table` allows ring 3 an access with `needed` rights at `virt`: then a fault was spurious.
 pub fn allows(mmu: &impl Mmu, table: &Table<Host>, virt: VirtAddr, needed: Attributes) -> bool {
     let needed = needed | Attributes::READ | Attributes::USER;
@@ -91,6 +105,18 @@ mod tests {
         assert_eq!((seen(0x40_0123), seen(0x60_0000)), (Some(0x5123), None), "the other 2 MiB are not touched");
         map(&arena, &master, 0x40_1000, 0x7000, rights);
         assert_eq!(seen(0x40_1000), Some(0x7000), "a new page in a shared leaf table needs no fault");
+    }
+
+    #[test]
+    fn what_was_forgotten_comes_back_as_the_master_has_it() {
+        let arena = Arena::default();
+        let (master, local) = (Table::<Host>::new(arena.table()), Table::<Host>::new(arena.table()));
+        map(&arena, &master, 0x40_0000, 0x5000, Attributes::READ | Attributes::USER);
+        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(Sync::Installed));
+        forget(&arena, &local, VirtAddr::new(0x40_0000), 0x1000);
+        forget(&arena, &local, VirtAddr::new(1 << 40), 0x1000);
+        assert_eq!(local.lookup(&arena, VirtAddr::new(0x40_0000)), None);
+        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(Sync::Installed));
     }
 
     #[test]

@@ -112,6 +112,62 @@ impl<F: Format> Table<F> {
     }
 }
 
+impl<F: Format> Table<F> {
+    /// Unmaps `size` bytes at `virt`, both multiples of the page size; what is not mapped stays so. A larger leaf that is
+    /// covered in part is divided, with a table from `frame`. Tables stay.
+    ///
+    /// # Errors
+    /// [`MapError::NoTable`] if `frame` fails; the leaf in question is unmapped in full then.
+    pub fn unmap<E>(
+        &self,
+        mmu: &impl Mmu,
+        virt: VirtAddr,
+        size: u64,
+        frame: &mut impl FnMut() -> Result<PhysAddr, E>,
+    ) -> Result<(), MapError<E>> {
+        clear::<F, E>(mmu, self.root, F::LEVELS, virt, size, frame)
+    }
+}
+
+/// Clears the part of `size` bytes at `virt` that lies under `table`, a table of `level`.
+fn clear<F: Format, E>(
+    mmu: &impl Mmu,
+    table: PhysAddr,
+    level: u32,
+    virt: VirtAddr,
+    size: u64,
+    frame: &mut impl FnMut() -> Result<PhysAddr, E>,
+) -> Result<(), MapError<E>> {
+    let span = 1u64 << shift(level);
+    let (mut done, mut outcome) = (0, Ok(()));
+    while done < size {
+        let at = virt.offset(done);
+        let part = (span - (at.get() & (span - 1))).min(size - done);
+        let index = at.index(level);
+        match F::decode(mmu.read(table, index), level) {
+            Entry::Absent => {}
+            Entry::Leaf(..) if part == span => mmu.write(table, index, 0),
+            Entry::Leaf(base, attributes) => match frame() {
+                Ok(next) => {
+                    for entry in 0..512 {
+                        let below = base.offset((entry as u64) << shift(level - 1));
+                        mmu.write(next, entry, F::leaf(below, level - 1, attributes));
+                    }
+                    mmu.write(table, index, F::table(next));
+                    outcome = outcome.and(clear::<F, E>(mmu, next, level - 1, at, part, frame));
+                }
+                Err(error) => {
+                    mmu.write(table, index, 0);
+                    outcome = Err(MapError::NoTable(error));
+                }
+            },
+            Entry::Table(next) => outcome = outcome.and(clear::<F, E>(mmu, next, level - 1, at, part, frame)),
+        }
+        done += part;
+    }
+    outcome
+}
+
 /// The table that entry `virt` of `table`, a table of `level`, refers to; made if absent.
 fn below<F: Format, E>(
     mmu: &impl Mmu,
@@ -213,6 +269,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn unmapping_takes_exactly_the_range(
+            large in 0u64..4, page in 0u64..2048, pages in 1u64..1500,
+        ) {
+            let arena = Arena::default();
+            let table = Table::<Host>::new(arena.table());
+            prop_assert_eq!(map(&arena, &table, mapping(large << 21, large << 21, 3 << 21)), Ok(()));
+            let before = |at: u64| (large << 9..(large + 3) << 9).contains(&at).then_some(at);
+            let outcome = table.unmap(&arena, VirtAddr::new(page << 12), pages << 12, &mut || Ok::<_, ()>(arena.table()));
+            prop_assert_eq!(outcome, Ok(()));
+            for at in 0..4096 {
+                let found = table.lookup(&arena, VirtAddr::new(at << 12)).map(|(phys, ..)| phys.page());
+                let gone = (page..page + pages).contains(&at);
+                prop_assert_eq!(found, before(at).filter(|_| !gone));
+            }
+        }
+
         #[test]
         fn tables_agree_with_a_map_of_pages(
             ranges in prop::collection::vec((0u64..2048, 0u64..4096, 1u64..1200), 1..8),

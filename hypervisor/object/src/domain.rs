@@ -6,17 +6,22 @@
 //! Source: lecture D:281-311; design plan §3.
 use crate::reference::{Object, kind};
 use abi::PhysAddr;
+use capability::tree::SpaceIndex;
+use memory::format::Host;
+use memory::table::Table;
 use sync::atomic::{AtomicU64, Ordering};
 
 /// A protection domain.
 #[derive(Debug)]
 pub struct Domain {
     /// Top-level table of the master of its user memory.
-    pub master: PhysAddr,
+    pub master_root: PhysAddr,
     /// A page with a word per core: the top-level table of that core's view, 0 before the core first needs it.
     pub views: &'static [AtomicU64; 512],
     /// Directory of the tables of its object space; the entries of GiB 511 from the capability space on are in use.
     pub objects: PhysAddr,
+    /// What the domain has, by space: memory, ports, objects.
+    pub spaces: [SpaceIndex; 3],
     ports: AtomicU64,
 }
 
@@ -28,8 +33,14 @@ unsafe impl Object for Domain {
 impl Domain {
     /// A domain with these tables, no capability and no port.
     #[must_use]
-    pub const fn new(master: PhysAddr, views: &'static [AtomicU64; 512], objects: PhysAddr) -> Self {
-        Self { master, views, objects, ports: AtomicU64::new(0) }
+    pub fn new(master_root: PhysAddr, views: &'static [AtomicU64; 512], objects: PhysAddr) -> Self {
+        Self { master_root, views, objects, spaces: Default::default(), ports: AtomicU64::new(0) }
+    }
+
+    /// The master of its user memory.
+    #[must_use]
+    pub const fn master(&self) -> Table<Host> {
+        Table::new(self.master_root)
     }
 
     /// The first of the two pages of its port bitmap, if it ever owned a port.

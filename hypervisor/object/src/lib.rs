@@ -15,6 +15,7 @@
 mod context;
 mod domain;
 pub mod frame;
+mod node;
 mod portal;
 mod reference;
 mod scheduling;

@@ -21,6 +21,8 @@ pub mod kind {
     pub const PORTAL: u32 = 4;
     /// Semaphore.
     pub const SEMAPHORE: u32 = 5;
+    /// Node of the mapping tree.
+    pub const NODE: u32 = 6;
 }
 
 /// A type whose values live in the store.

@@ -110,9 +110,14 @@ impl Shared {
         self.hazard.fetch_or(hazard as u32, Ordering::Release);
     }
 
-    /// Takes all hazards that are pending: they are cleared and returned as bits.
-    pub fn take(&self) -> u32 {
-        self.hazard.swap(0, Ordering::Acquire)
+    /// Takes `hazard`: whether it was pending. It is not any more.
+    pub fn take(&self, hazard: Hazard) -> bool {
+        self.hazard.fetch_and(!(hazard as u32), Ordering::AcqRel) & hazard as u32 != 0
+    }
+
+    /// Whether `hazard` is pending.
+    pub fn pending(&self, hazard: Hazard) -> bool {
+        self.hazard.load(Ordering::Acquire) & hazard as u32 != 0
     }
 }
 
@@ -193,7 +198,10 @@ mod tests {
         shared.raise(Hazard::Recall);
         shared.raise(Hazard::Schedule);
         shared.raise(Hazard::Recall);
-        assert_eq!(shared.take(), Hazard::Recall as u32 | Hazard::Schedule as u32);
-        assert_eq!(shared.take(), 0);
+        assert!(shared.pending(Hazard::Recall));
+        assert!(shared.take(Hazard::Recall));
+        assert!(!shared.take(Hazard::Recall), "raised twice, taken once");
+        assert!(shared.take(Hazard::Schedule));
+        assert_eq!(shared.hazard.load(Ordering::Relaxed), 0);
     }
 }

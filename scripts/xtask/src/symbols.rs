@@ -58,7 +58,9 @@ impl Symbols {
         let file = object::File::parse(&*data).with_context(|| format!("{} is no ELF file", path.display()))?;
         let code = file.sections().filter(|section| section.kind() == SectionKind::Text);
         let text = code.map(|section| (section.address(), section.address() + section.size())).collect();
-        let symbols = file.symbols().filter(|symbol| matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Label));
+        // Labels of assembly have no type.
+        let kinds = [SymbolKind::Text, SymbolKind::Label, SymbolKind::Unknown];
+        let symbols = file.symbols().filter(|symbol| kinds.contains(&symbol.kind()));
         let named = symbols.filter_map(|symbol| Some((symbol.address(), symbol.name().ok()?.to_owned())));
         let mut functions: Vec<_> = named.filter(|(_, name)| !name.is_empty()).collect();
         functions.sort();
@@ -88,7 +90,7 @@ impl Symbols {
             let raw = frame.function.as_ref().and_then(|function| Some(demangled(&function.raw_name().ok()?)));
             let function = raw.unwrap_or_else(|| self.function(address));
             let place = frame.location.and_then(|place| Some(format!("{}:{}", short(place.file?), place.line?)));
-            found.push(Frame { function, place: Some(place.unwrap_or_else(|| "an unknown line".into())) });
+            found.push(Frame { function, place });
         }
         if found.is_empty() {
             found.push(Frame { function: self.function(address), place: None });

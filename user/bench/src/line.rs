@@ -42,14 +42,14 @@ impl fmt::Display for Calibration {
     }
 }
 
-/// The groups that the program has operations of.
+/// The groups that the program has operations of; one that is named twice is printed once.
 #[derive(Clone, Copy, Debug)]
 pub struct Groups<'a>(pub &'a [&'static str]);
 
 impl fmt::Display for Groups<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("bench: {\"groups\":[")?;
-        for (index, name) in self.0.iter().enumerate() {
+        for (index, name) in self.0.iter().enumerate().filter(|(index, name)| !self.0[..*index].contains(name)) {
             write!(f, "{}\"{name}\"", if index == 0 { "" } else { "," })?;
         }
         f.write_str("]}")
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn groups_are_an_array() {
-        assert_eq!(Groups(&["ipc", "vm"]).to_string(), r#"bench: {"groups":["ipc","vm"]}"#);
+        assert_eq!(Groups(&["ipc", "ipc", "vm"]).to_string(), r#"bench: {"groups":["ipc","vm"]}"#);
         assert_eq!(Groups(&[]).to_string(), r#"bench: {"groups":[]}"#);
     }
 

@@ -104,12 +104,7 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// `poor` could not be divided when `id` was to be. If it is a descendant, it goes.
-    fn divide_failed<E: Effects>(
-        &self,
-        id: NodeId,
-        poor: NodeId,
-        steps: &mut Steps<'_, E>,
-    ) -> Result<Outcome, Full> {
+    fn divide_failed<E: Effects>(&self, id: NodeId, poor: NodeId, steps: &mut Steps<'_, E>) -> Result<Outcome, Full> {
         if self.depth(poor) == self.depth(id) {
             self.coalesce(id, &mut None);
             return Err(Full);

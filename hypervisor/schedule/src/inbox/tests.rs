@@ -345,3 +345,52 @@ mod model {
         });
     }
 }
+
+/// Four pushers and the owner, in interleavings drawn at random.
+#[cfg(shuttle)]
+mod sampled {
+    use super::*;
+    use shuttle::sync::{Arc, atomic::AtomicBool};
+    use shuttle::thread;
+    use std::sync::atomic::AtomicU32 as Count;
+
+    #[test]
+    fn four_pushers_lose_no_wake_up() {
+        // How often each result of a push came about, over all runs.
+        let met = std::sync::Arc::new([const { Count::new(0) }; 3]);
+        let results = met.clone();
+        let model = move || {
+            let core = Arc::new((contexts(3), Inbox::default(), AtomicBool::new(false)));
+            let pushers = [0, 1, 2, 3].map(|pusher| {
+                let (core, met) = (core.clone(), met.clone());
+                thread::spawn(move || {
+                    let mut pushed = 0;
+                    for number in [pusher % 3 + 1, (pusher + 1) % 3 + 1] {
+                        let result = core.1.push(&core.0, id(number));
+                        met[result as usize].fetch_add(1, Relaxed);
+                        pushed += u32::from(result != Pushed::Already);
+                        if result == Pushed::First {
+                            core.2.swap(true, Release);
+                        }
+                    }
+                    pushed
+                })
+            });
+            let (reader, mut handed) = (Reader::default(), 0);
+            let interrupt = || {
+                let interrupted = core.2.swap(false, Acquire);
+                if interrupted { drain(&reader, &core.1, &core.0).len() as u32 } else { 0 }
+            };
+            for _ in 0..4 {
+                handed += interrupt();
+                thread::yield_now();
+            }
+            let pushed: u32 = pushers.map(|pusher| pusher.join().expect("the thread ends")).iter().sum();
+            handed += interrupt();
+            assert_eq!(handed, pushed);
+            assert!(core.1.is_empty());
+        };
+        shuttle::check_random(model, 20_000);
+        assert!(results.iter().all(|count| count.load(Relaxed) > 1000), "met: {results:?}");
+    }
+}

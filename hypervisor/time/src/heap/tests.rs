@@ -159,7 +159,9 @@ fn bound(count: u32) -> u32 {
 }
 
 /// A way to choose deadlines for [`MANY`] elements.
-fn shapes() -> [(&'static str, fn(u32) -> u64); 5] {
+type Shape = (&'static str, fn(u32) -> u64);
+
+fn shapes() -> [Shape; 5] {
     [
         ("ascending", u64::from),
         ("descending", |number| u64::from(MANY - number)),
@@ -203,18 +205,25 @@ fn a_hundred_thousand_deadlines_cost_a_logarithm_each_however_they_are_chosen() 
 }
 
 #[test]
-fn a_removal_that_raises_ranks_all_the_way_up_costs_a_logarithm() {
-    // Trees whose right branches are as long as possible: elements arrive in an order that keeps the tree complete,
-    // and are removed from the root downwards, which melds two full branches each time.
-    for bits in 1..=16 {
-        let count = (1u32 << bits) - 1;
-        let (contexts, queue) = (Contexts::new(count), Timeouts::new());
-        for number in 1..=count {
-            queue.insert(&contexts, id(number), u64::from(number));
+fn a_full_tree_is_taken_apart_in_any_order_for_a_logarithm_each() {
+    // Ascending deadlines make full trees: right branches as long as they can be.
+    for count in (1..=14).map(|bits| (1u32 << bits) - 1) {
+        let ascending = 1..=count;
+        let odd_first = (1..=count).step_by(2).chain((2..=count).step_by(2));
+        let scattered = (0..count).map(|number| (u64::from(number) * 7919 % u64::from(count)) as u32 + 1);
+        let orders: [Vec<u32>; 4] =
+            [ascending.clone().collect(), ascending.rev().collect(), odd_first.collect(), scattered.collect()];
+        for order in orders {
+            let (contexts, queue) = (Contexts::new(count), Timeouts::new());
+            for number in 1..=count {
+                queue.insert(&contexts, id(number), u64::from(number));
+            }
+            assert_eq!(contexts.links[1].rank.load(Relaxed), (count + 1).ilog2(), "the tree is full");
+            for number in order {
+                assert!(contexts.measured(|| queue.remove(&contexts, id(number))));
+            }
+            assert_eq!(contexts.check(&queue), 0);
+            assert!(contexts.worst.get() <= bound(count), "{count}: {}", contexts.worst.get());
         }
-        for number in (1..=count).rev().step_by(2).chain((1..=count).step_by(2)) {
-            contexts.measured(|| queue.remove(&contexts, id(number)));
-        }
-        assert!(contexts.worst.get() <= bound(count), "{count}: {}", contexts.worst.get());
     }
 }

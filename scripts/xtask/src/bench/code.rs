@@ -37,7 +37,8 @@ impl Code {
         let image = |path: &&Path| -> Result<Image> {
             let data = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
             let file = object::File::parse(&*data).with_context(|| format!("{} is no ELF file", path.display()))?;
-            let segments = file.segments().filter_map(|segment| Some((segment.address(), segment.data().ok()?.to_vec())));
+            let segments =
+                file.segments().filter_map(|segment| Some((segment.address(), segment.data().ok()?.to_vec())));
             let instructions = if disassemble { disassembly(path) } else { BTreeMap::new() };
             Ok(Image { symbols: Symbols::load(path)?, segments: segments.collect(), instructions })
         };
@@ -47,7 +48,8 @@ impl Code {
     /// The bytes from `address` on, as far as they are known; none outside the images.
     fn bytes(&self, address: u64) -> &[u8] {
         let segments = self.images.iter().flat_map(|image| &image.segments);
-        let mut found = segments.filter_map(|(start, data)| data.get(usize::try_from(address.checked_sub(*start)?).ok()?..));
+        let mut found =
+            segments.filter_map(|(start, data)| data.get(usize::try_from(address.checked_sub(*start)?).ok()?..));
         found.next().unwrap_or_default()
     }
 
@@ -87,7 +89,7 @@ fn disassembly(path: &Path) -> BTreeMap<u64, String> {
 }
 
 fn instruction(line: &str) -> Option<(u64, String)> {
-    let (address, text) = line.strip_prefix(' ')?.split_once(":\t")?;
+    let (address, text) = line.split_once(":\t")?;
     Some((u64::from_str_radix(address.trim(), 16).ok()?, text.trim().to_owned()))
 }
 
@@ -97,9 +99,9 @@ mod tests {
 
     #[test]
     fn a_line_of_the_disassembler_gives_address_and_text() {
-        let line = "ffffffff81000010:\tmov    edi,0x1 ";
-        assert_eq!(instruction(line), None);
-        assert_eq!(instruction(&format!(" {line}")), Some((0xffff_ffff_8100_0010, "mov    edi,0x1".into())));
+        let expected = Some((0xffff_ffff_8100_0010, "mov    edi,0x1".into()));
+        assert_eq!(instruction("ffffffff81000010:\tmov    edi,0x1 "), expected);
+        assert_eq!(instruction("  100727:\tud2"), Some((0x10_0727, "ud2".into())));
         assert_eq!(instruction("ffffffff81000010 <syscall_entry>:"), None);
     }
 

@@ -50,7 +50,7 @@ pub fn table(measured: &[Measured], groups: &[Group], judged: bool) -> String {
     let width = ENTRIES.iter().map(|entry| entry.name.len()).max().unwrap_or_default();
     let _ = write!(text, "{:width$} {unit:>12}", "operation");
     if judged {
-        let _ = write!(text, " {:>7} {:>11} {:>13} {:>9}  {:6} {}", TARGET, NOVA, GENODE, "best peer", "", "events");
+        let _ = write!(text, " {TARGET:>7} {NOVA:>11} {GENODE:>13} {PEER:>9}  {:6} events", "");
     } else {
         let _ = write!(text, " {:>12}", "median");
     }
@@ -79,11 +79,13 @@ pub fn table(measured: &[Measured], groups: &[Group], judged: bool) -> String {
 }
 
 const TARGET: &str = "target";
+const PEER: &str = "best peer";
 const NOVA: &str = "NOVA 24.08";
 const GENODE: &str = "Genode's NOVA";
 
 fn judged_line(entry: Option<&Entry>, value: u64, each: &Measured) -> String {
-    let [target, nova, genode] = [entry.and_then(|e| e.target), entry.and_then(|e| e.nova), entry.and_then(|e| e.genode)];
+    let [target, nova, genode] =
+        [entry.and_then(|e| e.target), entry.and_then(|e| e.nova), entry.and_then(|e| e.genode)];
     let peer = entry.and_then(Entry::best_peer).map_or_else(|| "-".into(), |peer| ratio(value, peer));
     let verdict = Verdict::of(entry, value).text();
     let events: Vec<_> = each.counters.iter().map(|(name, count)| format!("{name} {count}")).collect();
@@ -123,13 +125,22 @@ mod tests {
 
     fn measured(name: &str, value: Option<u64>) -> Measured {
         let error = value.is_none().then(|| "call: status 4".to_owned());
-        Measured { name: name.into(), group: "ipc".into(), value, median: value, error, counters: [("locked", 2)].into() }
+        Measured {
+            name: name.into(),
+            group: "ipc".into(),
+            value,
+            median: value,
+            error,
+            counters: [("locked", 2)].into(),
+        }
     }
 
     #[test]
     fn a_target_is_missed_far_by_more_than_a_quarter() {
         let entry = find("ipc_same_pd_1w");
-        for (value, verdict) in [(160, Verdict::Ok), (161, Verdict::Over), (200, Verdict::Over), (201, Verdict::FarOver)] {
+        for (value, verdict) in
+            [(160, Verdict::Ok), (161, Verdict::Over), (200, Verdict::Over), (201, Verdict::FarOver)]
+        {
             assert_eq!(Verdict::of(entry, value), verdict, "{value}");
         }
         assert_eq!(Verdict::of(find("boot_to_root_1_core"), 1), Verdict::None);

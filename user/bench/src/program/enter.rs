@@ -10,11 +10,26 @@
 use abi::address::PAGE_SIZE;
 use abi::arch_state::{ArchState, STATE_OFFSET};
 use abi::utcb::Header;
+use abi::{Hypercall, Request, Selector};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 
 /// Message page of the context that handles faults.
 pub const HANDLER_PAGE: u64 = 0x4000_0000;
+/// Message page of the context that starts threads.
+pub const STARTER_PAGE: u64 = HANDLER_PAGE + PAGE_SIZE;
+/// First page that is free.
+pub const FREE_PAGES: u64 = STARTER_PAGE + PAGE_SIZE;
+/// Selectors of the semaphores of ping-pong, and of one that is never up.
+pub const PING: u64 = 0x900;
+/// See [`PING`].
+pub const PONG: u64 = 0x901;
+/// See [`PING`].
+pub const NEVER: u64 = 0x902;
+/// Flags of the semaphore's hypercall.
+pub const UP: u8 = 0;
+/// See [`UP`].
+pub const DOWN: u8 = 1;
 /// Lengths of the faulting instructions, in bytes.
 pub const UD2_LENGTH: u64 = 2;
 /// See [`UD2_LENGTH`].
@@ -34,6 +49,31 @@ global_asm!(
     "add qword ptr [{rip}], rdi",
     "mov edi, 1",
     "syscall",
+    // Starts a thread where the portal's identity says.
+    "bench_start:",
+    "mov qword ptr [{start_rip}], rdi",
+    "mov edi, 1",
+    "syscall",
+    // The other thread of ping-pong.
+    "bench_partner:",
+    "mov edi, {down}",
+    "xor esi, esi",
+    "xor edx, edx",
+    "syscall",
+    "mov edi, {up}",
+    "syscall",
+    "jmp bench_partner",
+    // A thread that waits for what never comes.
+    "bench_sleeper:",
+    "mov edi, {sleep}",
+    "xor esi, esi",
+    "xor edx, edx",
+    "syscall",
+    "jmp bench_sleeper",
+    down = const control(PING, DOWN),
+    up = const control(PONG, UP),
+    sleep = const control(NEVER, DOWN),
+    start_rip = const STARTER_PAGE as usize + STATE_OFFSET + offset_of!(ArchState, rip),
     rip = const HANDLER_PAGE as usize + STATE_OFFSET + offset_of!(ArchState, rip),
 );
 
@@ -41,15 +81,29 @@ global_asm!(
 unsafe extern "C" {
     fn bench_echo();
     fn bench_skip();
+    fn bench_start();
+    fn bench_partner();
+    fn bench_sleeper();
 }
 
-/// Code for a serving context.
+/// First register of the hypercall that controls a semaphore.
+pub const fn control(semaphore: u64, flags: u8) -> u64 {
+    Request::new(Hypercall::ControlSemaphore, flags, Selector::new(semaphore)).word()
+}
+
+/// Code that the kernel enters.
 #[derive(Clone, Copy, Debug)]
 pub enum Entry {
     /// Replies at once.
     Echo,
     /// Moves the faulter's instruction pointer on and replies.
     Skip,
+    /// Sets a new thread's instruction pointer and replies.
+    Start,
+    /// A thread: the other side of [`ping_pong`].
+    Partner,
+    /// A thread that waits for ever.
+    Sleeper,
 }
 
 impl Entry {
@@ -58,6 +112,9 @@ impl Entry {
         match self {
             Self::Echo => bench_echo as *const () as u64,
             Self::Skip => bench_skip as *const () as u64,
+            Self::Start => bench_start as *const () as u64,
+            Self::Partner => bench_partner as *const () as u64,
+            Self::Sleeper => bench_sleeper as *const () as u64,
         }
     }
 }
@@ -132,19 +189,54 @@ pub fn repeat(request: u64, expected: u8, count: u64) -> Result<(), u8> {
     repeat!([], [], expected, count, in("r12") request)
 }
 
-/// Creates `count` portals at consecutive selectors, with RDX, RAX and R8 as given; the request names the next one.
-pub fn create_portals(request: &mut u64, domain: u64, [rdx, rax, r8]: [u64; 3], count: u64) -> Result<(), u8> {
+/// `count` hypercalls without arguments but a deadline of none.
+pub fn repeat_down(request: u64, count: u64) -> Result<(), u8> {
+    repeat!(["xor esi, esi", "xor edx, edx"], [], 0_u8, count, in("r12") request)
+}
+
+/// Creates `count` semaphores at consecutive selectors, with RSI, RDX and RAX as given; the request names the next one.
+pub fn create_semaphores(request: &mut u64, [rsi, rdx, rax, _]: &mut [u64; 4], count: u64) -> Result<(), u8> {
+    repeat!(["mov rsi, r9", "mov rdx, r10", "mov rax, r15"], ["add r12, {unit}"], 0_u8, count,
+        inout("r12") *request, in("r9") *rsi, in("r10") *rdx, in("r15") *rax, unit = const SELECTOR_UNIT)
+}
+
+/// Creates `count` portals at consecutive selectors, with RSI, RDX, RAX and R8 as given; the request names the next one.
+pub fn create_portals(request: &mut u64, [rsi, rdx, rax, r8]: &mut [u64; 4], count: u64) -> Result<(), u8> {
     repeat!(["mov rsi, r9", "mov rdx, r10", "mov rax, r15", "mov r8, {entry}"], ["add r12, {unit}"], 0_u8, count,
-        inout("r12") *request, in("r9") domain, in("r10") rdx, in("r15") rax, entry = in(reg) r8,
+        inout("r12") *request, in("r9") *rsi, in("r10") *rdx, in("r15") *rax, entry = in(reg) *r8,
         unit = const SELECTOR_UNIT)
 }
 
 /// Creates `count` contexts at consecutive selectors and pages; request and RDX name the next ones.
-pub fn create_contexts(request: &mut u64, domain: u64, [rdx, rax, r8]: &mut [u64; 3], count: u64) -> Result<(), u8> {
+pub fn create_contexts(request: &mut u64, [rsi, rdx, rax, r8]: &mut [u64; 4], count: u64) -> Result<(), u8> {
     repeat!(["mov rsi, r9", "mov rdx, r10", "mov rax, r15", "mov r8, {base}"],
         ["add r12, {unit}", "add r10, {page}"], 0_u8, count,
-        inout("r12") *request, in("r9") domain, inout("r10") *rdx, in("r15") *rax, base = in(reg) *r8,
+        inout("r12") *request, in("r9") *rsi, inout("r10") *rdx, in("r15") *rax, base = in(reg) *r8,
         unit = const SELECTOR_UNIT, page = const PAGE_SIZE)
+}
+
+/// Creates `count` scheduling contexts at consecutive selectors for contexts at consecutive selectors; request and RDX
+/// name the next ones.
+pub fn create_scheduling(request: &mut u64, [rsi, rdx, rax, _]: &mut [u64; 4], count: u64) -> Result<(), u8> {
+    repeat!(["mov rsi, r9", "mov rdx, r10", "mov rax, r15"], ["add r12, {unit}", "inc r10"], 0_u8, count,
+        inout("r12") *request, in("r9") *rsi, inout("r10") *rdx, in("r15") *rax, unit = const SELECTOR_UNIT)
+}
+
+/// Goes `count` times to the partner ([`Entry::Partner`]) and back: an up of [`PING`], a down of [`PONG`].
+pub fn ping_pong(count: u64) -> Result<(), u8> {
+    let (mut status, mut left) = (0_u64, count);
+    if left > 0 {
+        // SAFETY: semaphores only; the operands name all that the kernel changes.
+        unsafe {
+            asm!("2:", "mov edi, {up}", "syscall", "test dil, dil", "jnz 3f",
+                "mov edi, {down}", "xor esi, esi", "xor edx, edx", "syscall", "test dil, dil", "jnz 3f",
+                "dec r14", "jnz 2b", "3:",
+                up = const control(PING, UP), down = const control(PONG, DOWN),
+                inout("r14") left, out("rdi") status,
+                out("rsi") _, out("rdx") _, out("rax") _, out("r8") _, out("rcx") _, out("r11") _);
+        }
+    }
+    if left == 0 { Ok(()) } else { Err(status as u8) }
 }
 
 /// Executes `count` undefined instructions, which a handler steps over.

@@ -41,7 +41,8 @@ pub const OPERATIONS: &[Operation] = &[
     ),
 ];
 
-const fn operation(
+/// An operation that uses nothing up.
+pub const fn operation(
     name: &'static str,
     setup: fn(&mut Resources) -> Result<Arguments, Refusal>,
     run: fn(&mut Arguments, u64) -> Result<(), Refusal>,
@@ -72,7 +73,7 @@ fn fault(resources: &mut Resources, event: u64, length: u64) -> Result<Arguments
     let handler = resources.handler()?;
     portal_at(event, handler, Entry::Skip, Mtd::RIP_LEN)?;
     identify(event, length)?;
-    Ok(Arguments { request: 0, registers: [resources.pages(1), 0, 0] })
+    Ok(Arguments { request: 0, registers: [resources.pages(1), 0, 0, 0] })
 }
 
 /// Names the step of a loop that met an unexpected status.

@@ -10,6 +10,7 @@ mod measure;
 mod objects;
 mod operation;
 mod resources;
+mod semaphores;
 
 use bench::line::{Calibration, Groups};
 use bench::request::{MAX_LENGTH, Request};
@@ -20,8 +21,9 @@ use rt::{Environment, ExitStatus, console, println};
 
 rt::entry!(main);
 
-/// The operations, by groups. A new group is one file and one line here.
-const GROUPS: [(&str, &[operation::Operation]); 2] = [("ipc", ipc::OPERATIONS), ("objects", objects::OPERATIONS)];
+/// The operations, by groups: one file and one line here for what belongs together.
+const GROUPS: [(&str, &[operation::Operation]); 3] =
+    [("ipc", ipc::OPERATIONS), ("ipc", semaphores::OPERATIONS), ("objects", objects::OPERATIONS)];
 
 fn main(environment: &Environment) -> ExitStatus {
     let ports = match IoPorts::acquire() {

@@ -24,6 +24,6 @@ pub struct Operation {
 pub struct Arguments {
     /// First register of the (first) hypercall.
     pub request: u64,
-    /// Third to fifth argument.
-    pub registers: [u64; 3],
+    /// Its arguments.
+    pub registers: [u64; 4],
 }

@@ -104,7 +104,10 @@ impl Model {
     /// Whether everything here is in `other` too, with at least these rights.
     pub fn is_within(&self, other: &Self) -> bool {
         self.units.iter().all(|(place, ((origin, rights, _), _))| {
-            other.units.get(place).is_some_and(|((other_origin, more, _), _)| origin == other_origin && rights & !more == 0)
+            other
+                .units
+                .get(place)
+                .is_some_and(|((other_origin, more, _), _)| origin == other_origin && rights & !more == 0)
         })
     }
 }

@@ -92,15 +92,18 @@ fn a_receiver_gets_rights_that_are_both_given_and_had() {
 #[test]
 fn pages_given_one_by_one_are_one_node() {
     let world = world(1024);
+    let (tree, mut mirror) = (world.tree(), Mirror::new(&world));
+    mirror.checking = false;
     for unit in (0..1024).step_by(2).chain((1..1024).step_by(2)) {
-        delegate(&world, give((0, unit), (1, 5000 + unit), 1));
+        assert_eq!(tree.delegate(&give((0, unit), (1, 5000 + unit), 1), &mut mirror), Ok(Outcome::Done));
     }
     assert_eq!(world.pieces(1), [piece(1, 5000, 1024, 100, 7)]);
     assert_eq!(world.used(), 2);
     for unit in 0..1024 {
-        revoke(&world, 0, span(unit, 1), WRITE, false);
+        assert_eq!(tree.revoke(memory(0), span(unit, 1), WRITE, false, &mut mirror), Ok(Outcome::Done));
     }
     assert_eq!(world.pieces(1), [piece(1, 5000, 1024, 100, 5)], "and again after losing a right one by one");
+    world.check();
 }
 
 #[test]
@@ -311,7 +314,11 @@ fn a_place_taken_and_an_overlap_are_errors() {
     assert_eq!(world.tree().insert_root(&piece(0, 7, 4, 500, 7)), Err(Error::Occupied));
     let mut mirror = Mirror::new(&world);
     assert_eq!(world.tree().delegate(&give((0, 0), (0, 2), 4), &mut mirror), Err(Error::Overlap));
-    assert_eq!(world.tree().delegate(&give((0, 0), (0, 0), 4), &mut mirror), Ok(Outcome::Done), "onto itself: occupied");
+    assert_eq!(
+        world.tree().delegate(&give((0, 0), (0, 0), 4), &mut mirror),
+        Ok(Outcome::Done),
+        "onto itself: occupied"
+    );
     assert_eq!(world.used(), 1);
 }
 

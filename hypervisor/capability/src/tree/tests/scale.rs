@@ -71,12 +71,13 @@ impl Effects for Latency<'_> {
 
 /// `count` children of unit 0 of domain 0, in domain 1, none next to another.
 fn fan(count: u64) -> World {
-    let world = World::new(count as usize + 1);
+    let world = World::new(count as usize + 2);
     world.tree().insert_root(&piece(0, 0, 1, 100, 7)).unwrap();
+    let mut mirror = quiet(&world);
     for child in 0..count {
-        let transfer = give((0, 0), (1, 2 * child), 1);
-        assert_eq!(world.tree().delegate(&transfer, &mut quiet(&world)), Ok(Outcome::Done));
+        assert_eq!(world.tree().delegate(&give((0, 0), (1, 2 * child), 1), &mut mirror), Ok(Outcome::Done));
     }
+    drop(mirror);
     world
 }
 
@@ -104,7 +105,7 @@ fn a_fan_of_100_000_is_preempted_as_soon_as_one_of_1_000() {
             worst
         });
         // Leaving the index takes the logarithm of its size.
-        assert!(small < 250 && large < 400, "{small} and {large} nodes looked at");
+        assert!(small <= 150 && large <= 250, "{small} and {large} nodes looked at");
     });
 }
 
@@ -125,5 +126,5 @@ fn one_page_costs_few_looks_at_nodes() {
     let revoke = looks(&|effects| {
         assert_eq!(tree.revoke(memory(1), span(1_000, 1), Rights::ALL, false, effects), Ok(Outcome::Done));
     });
-    assert!(delegate <= 60 && revoke <= 100, "delegate {delegate}, revoke {revoke}");
+    assert!(delegate <= 40 && revoke <= 80, "delegate {delegate}, revoke {revoke}");
 }

@@ -35,8 +35,12 @@ fn transfer() -> impl Strategy<Value = Op> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let revoke = (0u32..3, range(), rights(), any::<bool>())
-        .prop_map(|(owner, range, rights, itself)| Op::Revoke { owner, range, rights, itself });
+    let revoke = (0u32..3, range(), rights(), any::<bool>()).prop_map(|(owner, range, rights, itself)| Op::Revoke {
+        owner,
+        range,
+        rights,
+        itself,
+    });
     let keep = (0u32..3, range(), rights()).prop_map(|(owner, range, rights)| Op::Keep { owner, range, rights });
     prop_oneof![8 => transfer(), 3 => revoke, 1 => keep]
 }
@@ -127,7 +131,10 @@ fn run_with_ample_memory(ops: &[Op], slice: usize) {
         run_one(&world, &mut model, &mut mirror, op.1);
     }
     for owner in 0..3 {
-        assert_eq!(apply(&world, &mut mirror, Op::Revoke { owner, range: Span::ALL, rights: Rights::ALL, itself: true }), Ok(()));
+        assert_eq!(
+            apply(&world, &mut mirror, Op::Revoke { owner, range: Span::ALL, rights: Rights::ALL, itself: true }),
+            Ok(())
+        );
     }
     assert_eq!(world.used(), 0, "nothing is left when everything is revoked");
 }

@@ -123,7 +123,11 @@ impl World {
                 assert_eq!(node.parent.get(), ancestors.last().copied(), "the parent is the nearest shallower node");
                 if let Some(&parent) = ancestors.last() {
                     let parent = self.node(parent);
-                    assert_eq!(node.origins().and(parent.origins()), node.origins(), "a child's origins are its parent's");
+                    assert_eq!(
+                        node.origins().and(parent.origins()),
+                        node.origins(),
+                        "a child's origins are its parent's"
+                    );
                     assert!(parent.rights().contains(node.rights()), "a child's rights are its parent's");
                 }
                 ancestors.push(id);
@@ -152,7 +156,12 @@ impl World {
                 let [low, high] = [pair[0], pair[1]].map(|id| self.node(id));
                 let same = low.parent.get().is_some() && low.parent.get() == high.parent.get();
                 let joinable = same && low.piece().continues_in(&high.piece());
-                assert!(!joinable || !(tree.is_leaf(pair[0]) || tree.is_leaf(pair[1])), "{:?} {:?}", low.piece(), high.piece());
+                assert!(
+                    !joinable || !(tree.is_leaf(pair[0]) || tree.is_leaf(pair[1])),
+                    "{:?} {:?}",
+                    low.piece(),
+                    high.piece()
+                );
             }
         }
     }

@@ -1,0 +1,205 @@
+//! Delegation and revocation: the mapping tree, with the kernel's objects as nodes and the processor's tables as effect.
+//!
+//! Purpose: what the tree decides becomes page-table entries, bits of a port bitmap, capability slots.
+//! Invariants: a domain's tables show exactly what its tree nodes say, and the message pages of its contexts; after a
+//! revocation no core uses what was revoked.
+//! Concurrency: one lock for the whole tree; cores are made to forget translations after it is released, all of them
+//! (the precise protocol replaces this).
+//! Source: interface §3 and §5; lecture C:241-372; `docs/src/decisions/0003-objects-and-sync.md`.
+use crate::domain::{add, map_user, set_ports, unmap_user};
+use crate::{cores, slots};
+use abi::address::{PAGE_BITS, USER_END};
+use abi::rights::MemoryRights;
+use abi::{Kind, PhysAddr, Rights, Selector, Status};
+use capability::tree::{Effects, Error, Full, Node, NodeId, Nodes, Piece, Space, SpaceIndex, Span, Transfer, Tree};
+use capability::word::Capability;
+use core::num::NonZeroU32;
+use core::sync::atomic::Ordering;
+use memory::format::Attributes;
+use objects::{Domain, Ref, Slab, Store};
+use sync::Spin;
+
+static TREE: Spin<()> = Spin::new(());
+static NODES: Spin<Slab<Node>> = Spin::new(Slab::new());
+
+/// The tree's nodes and indices, in the store.
+struct Stored<'s>(&'s Store<'s>);
+
+impl Stored<'_> {
+    fn domain(&self, owner: u32) -> &Domain {
+        let id = NonZeroU32::new(owner).unwrap_or(NonZeroU32::MAX);
+        // SAFETY: owners in the tree are `Ref::id` of domains, hence not 0, and domains are not destroyed yet.
+        self.0.get(unsafe { self.0.named::<Domain>(id) })
+    }
+}
+
+impl Nodes for Stored<'_> {
+    fn node(&self, id: NodeId) -> &Node {
+        // SAFETY: names of nodes are made by `allocate` only.
+        self.0.get(unsafe { self.0.named::<Node>(id.get()) })
+    }
+
+    fn index(&self, space: Space) -> &SpaceIndex {
+        let [memory, ports, objects] = &self.domain(space.owner).spaces;
+        match space.kind {
+            Kind::Ports => ports,
+            Kind::Objects => objects,
+            _ => memory,
+        }
+    }
+
+    fn allocate(&self, _owner: u32) -> Result<NodeId, Full> {
+        add(self.0, &NODES, Node::default()).map(|node| NodeId::new(node.id())).map_err(|_| Full)
+    }
+
+    fn release(&self, _owner: u32, id: NodeId) {
+        // SAFETY: the tree names a node only while it is allocated, and nobody looks at nodes without its lock.
+        let page = unsafe { NODES.lock().remove(self.0, self.0.named::<Node>(id.get())) };
+        if let Some(page) = page {
+            // SAFETY: the slab gave the page up.
+            unsafe { crate::pool::release(arch::pool::phys(page.get())) };
+        }
+    }
+
+    fn recharge(&self, _from: u32, _to: u32) -> Result<(), Full> {
+        Ok(())
+    }
+}
+
+/// What the tree's decisions do to the machine.
+struct Machine<'s> {
+    stored: &'s Stored<'s>,
+    /// Translations may be stale somewhere.
+    stale: bool,
+}
+
+/// Rights of a mapping as page-table attributes.
+fn attributes(rights: Rights) -> Attributes {
+    let rights = MemoryRights::from(rights);
+    let mut attributes = Attributes::READ;
+    attributes.set(Attributes::WRITE, rights.contains(MemoryRights::WRITE));
+    attributes.set(Attributes::EXECUTE, rights.contains(MemoryRights::EXECUTE));
+    attributes
+}
+
+/// The part of a piece of memory that the page tables show: virtual address, physical address, size in bytes.
+fn shown(piece: &Piece) -> (u64, PhysAddr, u64) {
+    let pages = Span { base: 0, count: USER_END >> PAGE_BITS };
+    let piece = piece.within(pages);
+    (piece.span.base << PAGE_BITS, PhysAddr::truncate(piece.origin << PAGE_BITS), piece.span.count << PAGE_BITS)
+}
+
+impl Machine<'_> {
+    /// Writes the capabilities of a piece of an object space.
+    fn fill(&self, piece: &Piece, rights: Rights) -> Result<(), Full> {
+        let domain = self.stored.domain(piece.space.owner);
+        for unit in 0..piece.span.count {
+            let slot = slots::slot(domain, Selector::new(piece.span.base + unit)).map_err(|_| Full)?;
+            slot.store(Capability::from_origin(piece.origin + unit, rights).word(), Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+impl Effects for Machine<'_> {
+    fn mapped(&mut self, piece: &Piece) -> Result<(), Full> {
+        let domain = self.stored.domain(piece.space.owner);
+        match piece.space.kind {
+            Kind::Memory => {
+                let (virt, phys, size) = shown(piece);
+                map_user(&domain.master(), virt, phys, size, attributes(piece.rights)).map_err(|_| Full)
+            }
+            Kind::Ports => set_ports(domain, piece.span, true).map_err(|_| Full),
+            _ => self.fill(piece, piece.rights),
+        }
+    }
+
+    fn revoked(&mut self, piece: &Piece, left: Rights, _last: bool) {
+        let domain = self.stored.domain(piece.space.owner);
+        match piece.space.kind {
+            Kind::Memory => {
+                let (virt, phys, size) = shown(piece);
+                unmap_user(domain, virt, size);
+                if !left.is_none() && map_user(&domain.master(), virt, phys, size, attributes(left)).is_err() {
+                    crate::log::warning!("no kernel memory to show what is left of a mapping at {virt:#x}");
+                }
+                self.stale = true;
+            }
+            Kind::Ports if left.is_none() => {
+                // There is a bitmap: the ports were allowed in it.
+                let _ = set_ports(domain, piece.span, false);
+                self.stale = true;
+            }
+            // The slots are there, so that nothing can be missing.
+            Kind::Objects => drop(self.fill(piece, left)),
+            _ => {}
+        }
+    }
+}
+
+/// Enters something that comes from nowhere: a resource of the machine, or a new object.
+///
+/// # Errors
+/// [`Status::BadCapability`] if the place is taken, [`Status::QuotaExhausted`].
+pub fn enter(
+    store: &Store<'_>,
+    owner: Ref<Domain>,
+    kind: Kind,
+    span: Span,
+    origin: u64,
+    rights: Rights,
+) -> Result<(), Status> {
+    let stored = Stored(store);
+    let space = Space { owner: owner.id().get(), kind };
+    let piece = Piece { space, span, origin, rights, attributes: capability::tree::Attributes::NONE };
+    let guard = TREE.lock();
+    let entered = Tree(&stored).insert_root(&piece);
+    drop(guard);
+    entered.map_err(|error| if error == Error::Occupied { Status::BadCapability } else { Status::QuotaExhausted })
+}
+
+/// Enters a new object into the object space of `owner`, and its capability into the slot.
+///
+/// # Errors
+/// As [`enter`].
+pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: Capability) -> Result<(), Status> {
+    let slot = slots::slot(store.get(owner), at).map_err(|_| Status::QuotaExhausted)?;
+    let span = Span { base: u64::from(at.slot()), count: 1 };
+    enter(store, owner, Kind::Objects, span, capability.origin(), capability.rights())?;
+    slot.store(capability.word(), Ordering::Release);
+    Ok(())
+}
+
+/// Delegates as `transfer` says.
+///
+/// # Errors
+/// [`Status::QuotaExhausted`] if it could be done in part only, [`Status::BadParameter`] if source and destination
+/// overlap.
+pub fn delegate(store: &Store<'_>, transfer: &Transfer) -> Result<(), Status> {
+    let stored = Stored(store);
+    let guard = TREE.lock();
+    let outcome = Tree(&stored).delegate(transfer, &mut Machine { stored: &stored, stale: false });
+    drop(guard);
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(Error::Full) => Err(Status::QuotaExhausted),
+        Err(_) => Err(Status::BadParameter),
+    }
+}
+
+/// Takes `rights` from everybody who has them from `range` of `owner`, with `itself` from `owner` too. When it returns,
+/// no core uses them.
+pub fn revoke(store: &Store<'_>, owner: Ref<Domain>, kind: Kind, range: Span, rights: Rights, itself: bool) {
+    let stored = Stored(store);
+    let mut machine = Machine { stored: &stored, stale: false };
+    let space = Space { owner: owner.id().get(), kind };
+    let guard = TREE.lock();
+    let outcome = Tree(&stored).revoke(space, range, rights, itself, &mut machine);
+    drop(guard);
+    if machine.stale {
+        cores::shoot_down();
+    }
+    if outcome.is_err() {
+        crate::log::warning!("no kernel memory to divide a mapping that is revoked in part");
+    }
+}

@@ -1,0 +1,240 @@
+//! `cargo xtask bench`: measures the kernel operation by operation.
+//!
+//! The program `user/bench` measures; this side boots it, puts targets and the figures of other kernels beside the
+//! results ([`table`]), and counts from a log of executed instructions what the number of instructions does not show.
+//! Invariants: an operation that is refused or that does not exist yet is named in the output.
+//! Concurrency: one machine at a time.
+
+mod code;
+pub mod document;
+mod drive;
+mod events;
+pub mod output;
+mod plot;
+mod profile;
+pub mod table;
+mod trace;
+mod view;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::machine::Platform;
+use crate::setup::{self, Purpose};
+use crate::{build, workspace};
+use document::{Document, Operation};
+use drive::Drive;
+use output::Measured;
+use table::Group;
+use view::Verdict;
+
+/// What the command line says.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Groups of operations; all when none is named
+    #[arg(value_enum)]
+    groups: Vec<Group>,
+    /// What is counted
+    #[arg(long, value_enum, default_value = "instructions")]
+    mode: Mode,
+    /// What runs the machine in time mode: qemu (multi-threaded emulation) or kvm
+    #[arg(long, value_enum, default_value = "qemu")]
+    platform: Platform,
+    /// Write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a bar plot per group (SVG): figure, target, other kernels
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+    /// Show ratios to an earlier run, a file of --json
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Fail when an operation is over its target by more than a quarter
+    #[arg(long)]
+    check: bool,
+    /// Do not count events (CR3 and MSR writes, locked instructions, …); saves a second boot
+    #[arg(long)]
+    no_counters: bool,
+    /// Only show where the instructions of this operation go, by function and line; writes the listing to a file
+    #[arg(long, value_name = "OP")]
+    profile: Option<String>,
+    /// An argument of the kernel; may be repeated
+    #[arg(long = "kernel-arg", value_name = "ARG")]
+    kernel_args: Vec<String>,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Mode {
+    /// Instructions, the same on every host: QEMU counts them, one core at a time
+    Instructions,
+    /// Cycles of the time-stamp counter: reported, never judged
+    Time,
+}
+
+impl Options {
+    fn groups(&self) -> Vec<Group> {
+        if self.groups.is_empty() { Group::value_variants().to_vec() } else { self.groups.clone() }
+    }
+
+    fn check(&self) -> Result<()> {
+        let counting = self.mode == Mode::Instructions;
+        if counting && self.platform != Platform::Qemu {
+            bail!("only QEMU's software emulation counts instructions; use --mode time with --platform kvm");
+        }
+        if self.platform == Platform::Bochs {
+            bail!("time mode runs on qemu or kvm");
+        }
+        if !counting && (self.check || self.profile.is_some()) {
+            bail!("--check and --profile are for instructions, not for --mode time");
+        }
+        Ok(())
+    }
+}
+
+/// Measures, shows, writes.
+///
+/// # Errors
+/// A machine failed, the kernel refused an operation, or with `--check` a target is missed by more than a quarter.
+pub fn run(options: &Options) -> Result<()> {
+    options.check()?;
+    let before = options.compare.as_deref().map(Document::load).transpose()?;
+    setup::run(Purpose::Run)?;
+    let counting = options.mode == Mode::Instructions;
+    let built = build::all(false)?;
+    let drive = Drive { built, platform: options.platform, counting, kernel_args: options.kernel_args.clone() };
+    if let Some(operation) = &options.profile {
+        return profile(&drive, operation);
+    }
+    let (measured, cores) = measure(&drive, &options.groups(), counting && !options.no_counters)?;
+    println!("{}", view::table(&measured, &options.groups(), counting));
+    let document = document(&drive, &measured, cores);
+    if let Some(before) = &before {
+        if before.mode != document.mode {
+            bail!("the earlier run counted in mode `{}`, this one in `{}`", before.mode, document.mode);
+        }
+        println!("{}", view::comparison(&document, before));
+    }
+    if let Some(file) = &options.json {
+        document.save(file)?;
+        println!("bench: {}", file.display());
+    }
+    if let Some(directory) = &options.plot {
+        plots(directory, &measured, &document)?;
+    }
+    verdict(&measured, options.check)
+}
+
+/// The operations of the groups that exist, and the greatest number of cores used.
+fn measure(drive: &Drive, groups: &[Group], counters: bool) -> Result<(Vec<Measured>, u32)> {
+    let mut measured = Vec::new();
+    let mut cores: Vec<u32> = groups.iter().map(|group| group.cores()).collect();
+    cores.sort_unstable();
+    cores.dedup();
+    let mut most = 1;
+    let mut known: Option<Vec<String>> = None;
+    for cores in cores {
+        let here: Vec<_> = groups.iter().filter(|group| group.cores() == cores).map(|group| group.name()).collect();
+        // The first boot says which groups the program knows; a machine for the others would show nothing.
+        if known.as_ref().is_some_and(|known| !known.iter().any(|group| here.contains(&group.as_str()))) {
+            continue;
+        }
+        println!("bench: measuring on {cores} core{}", if cores == 1 { "" } else { "s" });
+        let mut output = drive.measure(cores)?;
+        output.operations.retain(|each| here.contains(&each.group.as_str()));
+        if counters && output.operations.iter().any(|each| each.value.is_some()) {
+            println!("bench: counting events");
+            let code = drive.code(false)?;
+            let traces = drive.trace(cores, None)?;
+            for each in &mut output.operations {
+                each.counters = traces.get(&each.name).map(|trace| code.counters(trace)).unwrap_or_default();
+            }
+        }
+        most = most.max(cores);
+        known = Some(output.groups);
+        measured.append(&mut output.operations);
+    }
+    Ok((measured, most))
+}
+
+fn document(drive: &Drive, measured: &[Measured], cores: u32) -> Document {
+    let (mode, unit) = if drive.counting { ("instructions", "instructions") } else { ("time", "cycles") };
+    let platform = if drive.platform == Platform::Kvm { "kvm" } else { "qemu" };
+    let operation = |each: &Measured| {
+        let counters = each.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        Some(Operation { name: each.name.clone(), value: each.value?, unit: unit.into(), counters })
+    };
+    let ops = measured.iter().filter_map(operation).collect();
+    Document { mode: mode.into(), platform: platform.into(), cores, ops }
+}
+
+fn plots(directory: &Path, measured: &[Measured], document: &Document) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    for group in Group::value_variants() {
+        let of_group = measured.iter().filter(|each| each.group == group.name());
+        let rows: Vec<_> = of_group.filter_map(|each| Some((each.name.clone(), each.value?))).collect();
+        let Some(unit) = document.ops.first().map(|operation| operation.unit.as_str()).filter(|_| !rows.is_empty())
+        else {
+            continue;
+        };
+        let file = directory.join(format!("{group}.svg"));
+        fs::write(&file, plot::bars(group.name(), unit, &rows))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        println!("bench: {}", file.display());
+    }
+    Ok(())
+}
+
+fn profile(drive: &Drive, operation: &str) -> Result<()> {
+    let cores = table::find(operation).map_or(1, |entry| entry.group.cores());
+    println!("bench: tracing {operation}");
+    let traces = drive.trace(cores, Some(operation))?;
+    let Some(iteration) = traces.get(operation) else {
+        bail!("there is no operation `{operation}`, or the kernel refuses it; `cargo xtask bench` lists them");
+    };
+    let code = drive.code(true)?;
+    println!("{}", profile::account(operation, iteration, &code));
+    let file = workspace::scratch("traces")?.join(format!("{operation}.txt"));
+    fs::write(&file, profile::listing(iteration, &code)).with_context(|| format!("cannot write {}", file.display()))?;
+    println!("bench: the instructions one by one: {}", file.display());
+    Ok(())
+}
+
+fn verdict(measured: &[Measured], check: bool) -> Result<()> {
+    let refused: Vec<_> = measured.iter().filter(|each| each.value.is_none()).map(|each| each.name.as_str()).collect();
+    if !refused.is_empty() {
+        bail!("the kernel refused: {}", refused.join(", "));
+    }
+    let far = |each: &&Measured| Verdict::of(table::find(&each.name), each.value.unwrap_or(0)) == Verdict::FarOver;
+    let over: Vec<_> = measured.iter().filter(far).map(|each| each.name.as_str()).collect();
+    if check && !over.is_empty() {
+        bail!("over the target by more than a quarter: {}", over.join(", "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(name: &str, value: Option<u64>) -> Measured {
+        let (name, group) = (name.to_owned(), "ipc".to_owned());
+        Measured { name, group, value, median: value, error: None, counters: [].into() }
+    }
+
+    #[test]
+    fn only_a_check_fails_over_a_missed_target() {
+        let far = [measured("null_hypercall", Some(1000))];
+        assert!(verdict(&far, false).is_ok());
+        assert!(verdict(&far, true).is_err_and(|error| error.to_string().contains("null_hypercall")));
+        assert!(verdict(&[measured("null_hypercall", Some(50))], true).is_ok());
+    }
+
+    #[test]
+    fn a_refused_operation_is_a_failure() {
+        assert!(verdict(&[measured("sm_up", None)], false).is_err_and(|error| error.to_string().contains("sm_up")));
+    }
+}
