@@ -6,11 +6,15 @@
 //! again.
 //! Concurrency: both contexts belong to the calling core.
 //! Source: interface §5 ("call", "reply") and §6; lecture E:560-623.
+use crate::items::{self, Windows};
 use crate::slots::look_up;
 use crate::{domain, scheduler, switch};
-use abi::address::USER_END;
-use abi::{Selector, Status};
+use abi::address::{PAGE_BITS, USER_END};
+use abi::crd::MAX_ORDER;
+use abi::rights::MemoryRights;
+use abi::{Crd, Selector, Status};
 use capability::word::Kind;
+use core::sync::atomic::Ordering::Relaxed;
 use ipc::{message, state};
 use objects::{Context, Continuation, Portal, Ref, Scheduling, Store};
 
@@ -46,7 +50,9 @@ pub fn call(
     }
     match callee.continuation() {
         Continuation::AwaitCall => {
-            message::copy(caller.identity().message, callee.identity().message);
+            if let Err(status) = send(store, caller, callee) {
+                return Outcome::Return(status);
+            }
             caller.set_continuation(Continuation::AwaitReply);
             enter(store, (caller_ref, caller), portal);
         }
@@ -58,6 +64,17 @@ pub fn call(
         }
     }
     Outcome::Switched
+}
+
+/// Passes a message: words, then items, into the receiver's windows.
+fn send(store: &Store<'_>, from: &Context, to: &Context) -> Result<(), Status> {
+    let page = to.identity().message;
+    if message::copy(from.identity().message, page).items() == 0 {
+        return Ok(());
+    }
+    let window = |index: usize| Crd::from_word(page[index].load(Relaxed));
+    let windows = Windows { translate: window(1), delegate: window(2) };
+    items::exchange(store, from.identity(), to.identity(), windows)
 }
 
 /// Makes the context of `portal` serve `caller`.
@@ -87,9 +104,18 @@ pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context)) 
     let caller = store.get(caller_ref);
     let from = callee.identity().message;
     match caller.continuation() {
-        Continuation::AwaitHandler => state::restore(from, caller.frame()),
+        Continuation::AwaitHandler => {
+            state::restore(from, caller.frame());
+            // What the handler delegates lands where the fault was, within a window that holds all of memory there.
+            let around = caller.fault() >> PAGE_BITS;
+            let delegate = Crd::memory(around, MAX_ORDER, MemoryRights::all()).unwrap_or(Crd::NULL);
+            // A handler that cannot give what it promised will see the fault again.
+            let _ = items::delegate(store, callee.identity().domain, from, caller.identity().domain, delegate);
+        }
         _ => {
-            message::copy(from, caller.identity().message);
+            if send(store, callee, caller).is_err() {
+                caller.frame().rdi.set(u64::from(Status::QuotaExhausted.number()));
+            }
         }
     }
     caller.set_continuation(Continuation::Run);
@@ -127,6 +153,7 @@ pub fn deliver(store: &Store<'_>, event: u64, qualification: [u64; 2]) -> bool {
         Continuation::AwaitCall => {
             faulter.frame().rip.set(faulter.frame().rip.get().min(USER_END));
             state::save(faulter.frame(), portal.transfer, qualification, handler.identity().message);
+            faulter.set_fault(qualification[1]);
             faulter.set_continuation(Continuation::AwaitHandler);
             enter(store, (faulter_ref, faulter), portal);
             true

@@ -97,7 +97,7 @@ fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame
     let source = domain(request.selector.number())?;
     let destination = domain(frame.rdx.get())?;
     let window = Crd::from_word(frame.rsi.get());
-    items::transfer(store, source, caller.identity().message, destination, window, |_, _| {})
+    items::delegate(store, source, caller.identity().message, destination, window)
 }
 
 /// Takes rights back: those of the range in RSI, from the caller's domain, or with the flag for it from the one in RDX.

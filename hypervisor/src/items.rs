@@ -12,35 +12,71 @@ use abi::{Crd, Kind, Status, TypedItem};
 use capability::tree::{Attributes, Space, Span, Transfer};
 use capability::window::{Range, overlap, place};
 use core::sync::atomic::Ordering::Relaxed;
-use objects::{Domain, Page, Ref, Store};
+use objects::{Domain, Identity, Page, Ref, Store};
 
 fn range(crd: Crd) -> Range {
     Range { base: crd.base(), order: crd.order() }
 }
 
-/// Delegates the items of `page`, which `sender` wrote, into `window` of `receiver`. `each` gets the number of every
-/// item and what was received for it.
+/// Where the items of a message go.
+#[derive(Clone, Copy, Debug)]
+pub struct Windows {
+    /// What the receiver lets others name.
+    pub translate: Crd,
+    /// Where it takes delegations.
+    pub delegate: Crd,
+}
+
+/// An item and the index of its first word in the page.
+fn items(page: &Page) -> impl Iterator<Item = (usize, TypedItem)> {
+    let word = |index: usize| page.get(index).map_or(0, |word| word.load(Relaxed));
+    let count = Header::from_word(word(0)).items();
+    (0..count).filter_map(utcb::item_offset).map(move |offset| {
+        let at = offset / 8;
+        (at, TypedItem::from_words(word(at), word(at + 1)))
+    })
+}
+
+/// Delegates the items of `page` from `sender` into `window` of `receiver`.
 ///
 /// # Errors
 /// [`Status::QuotaExhausted`] if the receiver cannot pay for all of it.
-pub fn transfer(
+pub fn delegate(
     store: &Store<'_>,
     sender: Ref<Domain>,
     page: &Page,
     receiver: Ref<Domain>,
     window: Crd,
-    mut each: impl FnMut(usize, Crd),
 ) -> Result<(), Status> {
-    let word = |index: usize| page.get(index).map_or(0, |word| word.load(Relaxed));
-    for index in 0..Header::from_word(word(0)).items() {
-        let Some(at) = utcb::item_offset(index).map(|offset| offset / 8) else { break };
-        let item = TypedItem::from_words(word(at), word(at + 1));
-        each(index, transfer_one(store, sender, item, receiver, window)?);
+    items(page).try_for_each(|(_, item)| delegate_one(store, sender, item, receiver, window).map(drop))
+}
+
+/// Passes the items of a message from `from` to `to`, and writes what was received into the page of `to`.
+///
+/// # Errors
+/// As [`delegate`].
+pub fn exchange(store: &Store<'_>, from: &Identity, to: &Identity, windows: Windows) -> Result<(), Status> {
+    for (at, item) in items(from.message) {
+        let translated = match item.kind() {
+            ItemKind::Translate | ItemKind::TranslateOrDelegate => {
+                mapping::translate(store, from.domain, item.range, to.domain, windows.translate)
+            }
+            _ => Crd::NULL,
+        };
+        let result = match item.kind() {
+            ItemKind::TranslateOrDelegate | ItemKind::Delegate if translated.is_null() => {
+                item.received(delegate_one(store, from.domain, item, to.domain, windows.delegate)?, true)
+            }
+            _ => item.received(translated, false),
+        };
+        for (slot, word) in to.message[at..].iter().zip(result.words()) {
+            slot.store(word, Relaxed);
+        }
     }
     Ok(())
 }
 
-fn transfer_one(
+fn delegate_one(
     store: &Store<'_>,
     sender: Ref<Domain>,
     item: TypedItem,

@@ -10,7 +10,7 @@ use crate::domain::{add, map_user, set_ports, unmap_user};
 use crate::{cores, slots};
 use abi::address::{PAGE_BITS, USER_END};
 use abi::rights::MemoryRights;
-use abi::{Kind, PhysAddr, Rights, Selector, Status};
+use abi::{Crd, Kind, PhysAddr, Rights, Selector, Status};
 use capability::tree::{Effects, Error, Full, Node, NodeId, Nodes, Piece, Space, SpaceIndex, Span, Transfer, Tree};
 use capability::word::Capability;
 use core::num::NonZeroU32;
@@ -202,4 +202,19 @@ pub fn revoke(store: &Store<'_>, owner: Ref<Domain>, kind: Kind, range: Span, ri
     if outcome.is_err() {
         crate::log::warning!("no kernel memory to divide a mapping that is revoked in part");
     }
+}
+
+/// What `range` of `sender` is called in the space of `receiver`, within its `window`; null if nothing.
+pub fn translate(store: &Store<'_>, sender: Ref<Domain>, range: Crd, receiver: Ref<Domain>, window: Crd) -> Crd {
+    if range.kind() != window.kind() || range.kind() == Kind::Null {
+        return Crd::NULL;
+    }
+    let stored = Stored(store);
+    let space = Space { owner: sender.id().get(), kind: range.kind() };
+    let span = |crd: Crd| Span { base: crd.aligned_base(), count: crd.count() };
+    let guard = TREE.lock();
+    let found = Tree(&stored).translate(space, span(range), receiver.id().get(), span(window));
+    drop(guard);
+    let order = |piece: &Piece| piece.span.count.ilog2().min(piece.span.base.trailing_zeros());
+    found.and_then(|piece| Crd::new(range.kind(), piece.rights, order(&piece), piece.span.base)).unwrap_or(Crd::NULL)
 }

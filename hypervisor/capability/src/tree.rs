@@ -29,6 +29,7 @@ mod query;
 mod revoke;
 mod run;
 mod split;
+mod steps;
 mod transfer;
 
 pub use index::SpaceIndex;
@@ -175,12 +176,6 @@ pub enum Error {
     Overlap,
 }
 
-impl From<Full> for Error {
-    fn from(Full: Full) -> Self {
-        Self::Full
-    }
-}
-
 /// How far an operation came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -216,7 +211,8 @@ pub trait Effects {
     /// `piece` is about to be entered into the tree; nothing else can fail any more.
     ///
     /// # Errors
-    /// [`Full`] if tables or slots cannot be had: the piece is not entered and the operation ends with that error.
+    /// [`Full`] if tables or slots cannot be had, with nothing of the piece left in them: it is not entered, and the
+    /// operation ends with that error.
     fn mapped(&mut self, piece: &Piece) -> Result<(), Full>;
 
     /// `piece`, with the rights it had, has only `left` now; none: it is gone. `last` says that nobody has anything of

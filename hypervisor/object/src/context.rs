@@ -62,6 +62,7 @@ pub struct Context {
     scheduling: AtomicU64,
     semaphore: AtomicU64,
     next: AtomicU64,
+    fault: AtomicU64,
     /// Its place among the core's deadlines.
     pub timeout: TimeoutLinks,
 }
@@ -87,6 +88,7 @@ impl Context {
             scheduling: AtomicU64::new(0),
             semaphore: AtomicU64::new(0),
             next: AtomicU64::new(0),
+            fault: AtomicU64::new(0),
             timeout: TimeoutLinks::default(),
         }
     }
@@ -164,6 +166,17 @@ impl Context {
     /// Sets which semaphore it waits for.
     pub fn set_semaphore(&self, semaphore: u64) {
         self.semaphore.store(semaphore, Relaxed);
+    }
+
+    /// Address of the fault that its handler is to resolve.
+    #[must_use]
+    pub fn fault(&self) -> u64 {
+        self.fault.load(Relaxed)
+    }
+
+    /// Sets it.
+    pub fn set_fault(&self, address: u64) {
+        self.fault.store(address, Relaxed);
     }
 
     /// The next context in the queue of the semaphore, under whose lock this is.

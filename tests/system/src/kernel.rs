@@ -8,10 +8,12 @@ use crate::case::Case;
 use crate::context::{Context, expect_line};
 
 /// Program, platform, cores, and the line that it must print.
-const PROGRAMS: [(&str, Platform, u32, &str); 7] = [
+const PROGRAMS: [(&str, Platform, u32, &str); 9] = [
     ("odd-flags", Platform::Qemu, 2, "odd-flags: answered [5, 5, 5, 5, 5]"),
     ("calls", Platform::Qemu, 2, "calls: 34 of 34 checks hold"),
     ("calls", Platform::Bochs, 2, "calls: 34 of 34 checks hold"),
+    ("domains", Platform::Qemu, 2, "domains: 33 of 33 checks hold"),
+    ("domains", Platform::Bochs, 2, "domains: 33 of 33 checks hold"),
     ("threads", Platform::Qemu, 1, "threads: 29 of 29 checks hold"),
     ("threads", Platform::Qemu, 2, "threads: 36 of 36 checks hold"),
     ("threads", Platform::Qemu, 4, "threads: 36 of 36 checks hold"),

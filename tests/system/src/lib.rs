@@ -6,6 +6,7 @@
 //! without a machine (reading the monitor's answers, building hostile boot
 //! images) is pure and has host tests of its own.
 
+pub mod bench;
 pub mod boot;
 pub mod case;
 pub mod context;
@@ -19,7 +20,7 @@ pub mod tlb;
 
 /// All cases, in the order in which they start.
 pub fn cases() -> Vec<case::Case> {
-    [layout::cases(), boot::cases(), failure::cases(), hostile::cases(), kernel::cases()]
+    [layout::cases(), boot::cases(), failure::cases(), hostile::cases(), kernel::cases(), bench::cases()]
         .into_iter()
         .flatten()
         .collect()

@@ -33,34 +33,18 @@ impl<N: Nodes> Tree<'_, N> {
         self.0.node(id)
     }
 
-    /// The first node of `space` that ends after `unit`: it covers the unit or is the next above.
-    pub(super) fn first_after(&self, space: Space, unit: u64) -> Option<NodeId> {
+    /// The last node of `space` that ends at `unit` or before, and the first that ends after it: that one covers the
+    /// unit or is the next above.
+    pub(super) fn around(&self, space: Space, unit: u64) -> (Option<NodeId>, Option<NodeId>) {
         let mut at = self.0.index(space).root.get();
-        let mut found = None;
+        let (mut below, mut above) = (None, None);
         while let Some(id) = at {
             let node = self.at(id);
-            let covers_or_above = node.end() > unit;
-            if covers_or_above {
-                found = Some(id);
-            }
-            at = node.child[usize::from(!covers_or_above)].get();
+            let ends_before = node.end() <= unit;
+            *(if ends_before { &mut below } else { &mut above }) = at;
+            at = node.child[usize::from(ends_before)].get();
         }
-        found
-    }
-
-    /// The last node of `space` that starts before `unit`.
-    pub(super) fn last_before(&self, space: Space, unit: u64) -> Option<NodeId> {
-        let mut at = self.0.index(space).root.get();
-        let mut found = None;
-        while let Some(id) = at {
-            let node = self.at(id);
-            let below = node.base.get() < unit;
-            if below {
-                found = Some(id);
-            }
-            at = node.child[usize::from(below)].get();
-        }
-        found
+        (below, above)
     }
 
     /// The next node of the same space on that side.

@@ -21,7 +21,7 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     pub(super) fn next_piece(&self, space: Space, range: Span) -> Option<NodeId> {
-        let found = self.first_after(space, range.base);
+        let (_, found) = self.around(space, range.base);
         found.filter(|&id| range.count != 0 && self.at(id).base.get() < range.end())
     }
 

@@ -10,22 +10,6 @@ use super::node::NodeId;
 use super::{Nodes, Span, Tree};
 
 impl<N: Nodes> Tree<'_, N> {
-    /// Divides `id`, if need be, so that the units `span` of it are a node; that node.
-    ///
-    /// # Errors
-    /// As [`Tree::split`].
-    pub(super) fn isolate(&self, mut id: NodeId, span: Span) -> Result<NodeId, NodeId> {
-        let whole = self.at(id).piece();
-        let part = whole.within(span);
-        if whole.span.base < part.span.base {
-            id = self.split(id, part.origin)?;
-        }
-        if part.span.end() < whole.span.end() {
-            self.split(id, part.origins().end())?;
-        }
-        Ok(id)
-    }
-
     /// Divides `top`, whose origins lie on both sides of `cut`; the upper part.
     ///
     /// # Errors

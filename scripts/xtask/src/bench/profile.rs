@@ -49,7 +49,7 @@ pub fn listing(iteration: &Iteration, code: &Code) -> String {
     let mut text = String::new();
     let mut last = String::new();
     for (index, address) in iteration.0.iter().enumerate() {
-        let frames: Vec<_> = code.frames(*address).iter().map(ToString::to_string).collect();
+        let frames: Vec<_> = code.frames(*address).iter().map(title).collect();
         let frames = frames.join(", inlined in ");
         if frames != last {
             let _ = writeln!(text, "; {frames}");
@@ -59,6 +59,11 @@ pub fn listing(iteration: &Iteration, code: &Code) -> String {
         let _ = writeln!(text, "{index:6} {address:016x}  {}{event}", code.instruction(*address));
     }
     text
+}
+
+/// A function with its line, or, where there are no line tables, its name without the offset.
+fn title(frame: &Frame) -> String {
+    if frame.place.is_some() { frame.to_string() } else { name(&frame.function) }
 }
 
 /// The innermost function of this repository at an address with its file, and its line: what comes from the language's
@@ -85,6 +90,8 @@ fn name(function: &str) -> String {
     let mut name = String::new();
     for (index, c) in function.char_indices() {
         match c {
+            // The arrow of a function type closes nothing.
+            '>' if function[..index].ends_with('-') => {}
             // A path that begins with a type, as `<T as Trait>::f`, keeps it.
             '<' if index > 0 => depth += 1,
             '>' if depth > 0 => depth -= 1,

@@ -1,0 +1,81 @@
+//! The benchmark program reports every operation that it has, in instructions.
+
+use anyhow::{Result, bail};
+use xtask::bench::output::Output;
+use xtask::bench::table;
+use xtask::machine::Machine;
+use xtask::run;
+
+use crate::case::Case;
+use crate::context::{Context, expect_line};
+
+/// The cases of this module.
+pub fn cases() -> Vec<Case> {
+    vec![Case::new("bench-smoke", smoke)]
+}
+
+/// Few repetitions, on one core that counts instructions.
+fn smoke(context: &Context, name: &str) -> Result<()> {
+    let machine = Machine { smp: 1, counting: true, ..context.scenario(name, "bench")? };
+    let request = "name=opt/vela/bench,string=repetitions=10 batches=2";
+    let machine = Machine { qemu_args: vec!["-fw_cfg".into(), request.into()], ..machine };
+    let outcome = run::to_the_end(&machine)?.success()?;
+    let output = Output::parse(&outcome.log)?;
+    complete(&output)?;
+    let count = output.operations.len();
+    expect_line(&outcome, &[&format!("bench: done, {count} of {count} operations")])
+}
+
+/// The clock counts instructions, and every operation has a figure and a place in the table.
+fn complete(output: &Output) -> Result<()> {
+    match output.calibration {
+        Some(calibration) if calibration.counts_instructions() => {}
+        other => bail!("a tick is not an instruction: {other:?}"),
+    }
+    for name in ["null_hypercall", "ipc_same_pd_1w", "create_pt"] {
+        if !output.operations.iter().any(|each| each.name == name) {
+            bail!("there is no result for {name}");
+        }
+    }
+    for each in &output.operations {
+        match (table::find(&each.name), each.value) {
+            (None, _) => bail!("{} is not in the table", each.name),
+            (Some(entry), _) if entry.group.name() != each.group => bail!("{} is in another group", each.name),
+            (_, None | Some(0)) => bail!("{} has no figure: {:?}", each.name, each.error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(calibration: &str, operations: &[&str]) -> Result<()> {
+        let calibration = format!(
+            "bench: {{\"calibration\":{{\"instructions\":2000001,\"ticks\":1,\"ticks_per_instruction\":{calibration},\"empty\":3}}}}"
+        );
+        let lines = operations.iter().map(|rest| format!("bench: {{\"name\":{rest}}}"));
+        complete(&Output::parse(&std::iter::once(calibration).chain(lines).collect::<Vec<_>>())?)
+    }
+
+    #[test]
+    fn a_missing_a_refused_and_an_unknown_operation_are_failures() {
+        let good = [
+            r#""null_hypercall","group":"ipc","value":50"#,
+            r#""ipc_same_pd_1w","group":"ipc","value":50"#,
+            r#""create_pt","group":"objects","value":50"#,
+        ];
+        assert!(judge("1.000", &good).is_ok());
+        assert!(judge("1.250", &good).is_err());
+        assert!(judge("1.000", &good[..2]).is_err());
+        for bad in [
+            r#""sm_up","group":"ipc","error":"x""#,
+            r#""odd","group":"ipc","value":1"#,
+            r#""sm_up","group":"vm","value":1"#,
+        ] {
+            assert!(judge("1.000", &[&good[..], &[bad]].concat()).is_err(), "{bad}");
+        }
+    }
+}
