@@ -97,6 +97,7 @@ pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context)) 
         return domain::die(store, callee_ref, format_args!("it replied, but serves nobody"));
     }
     callee.set_continuation(Continuation::AwaitCall);
+    scheduler::unpark(store);
     let caller = store.reference::<Context>(callee.caller());
     callee.set_caller(0);
     // A caller that is gone gets nothing; the time is somebody's all the same.
@@ -140,29 +141,37 @@ fn pays_for(store: &Store<'_>, context: Ref<Context>) -> bool {
     false
 }
 
-/// Turns a fault of the current context into a call through the portal of `event`, with error code and address. False
-/// if there is no portal that could take it.
-pub fn deliver(store: &Store<'_>, event: u64, qualification: [u64; 2]) -> bool {
-    let Some((faulter_ref, faulter)) = switch::current(store) else { return false };
-    let Some(portal) = portal(store, Selector::new(faulter.identity().event_base + event)) else { return false };
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Its handler runs.
+    Done,
+    /// Its handler serves somebody else; the fault will happen again.
+    Busy(Ref<Context>),
+    /// Nobody can take it.
+    Refused,
+}
+
+/// Turns a fault of the current context into a call through the portal of `event`, with error code and address.
+pub fn deliver(store: &Store<'_>, event: u64, qualification: [u64; 2]) -> Delivery {
+    let Some((faulter_ref, faulter)) = switch::current(store) else { return Delivery::Refused };
+    faulter.frame().rip.set(faulter.frame().rip.get().min(USER_END));
+    let Some(portal) = portal(store, Selector::new(faulter.identity().event_base + event)) else {
+        return Delivery::Refused;
+    };
     let handler = store.get(portal.context);
     if handler.identity().core != faulter.identity().core {
-        return false;
+        return Delivery::Refused;
     }
     match handler.continuation() {
         Continuation::AwaitCall => {
-            faulter.frame().rip.set(faulter.frame().rip.get().min(USER_END));
             state::save(faulter.frame(), portal.transfer, qualification, handler.identity().message);
             faulter.set_fault(qualification[1]);
             faulter.set_continuation(Continuation::AwaitHandler);
             enter(store, (faulter_ref, faulter), portal);
-            true
+            Delivery::Done
         }
-        Continuation::Dead => false,
-        // The fault will happen again.
-        _ => {
-            scheduler::help(store, portal.context);
-            true
-        }
+        Continuation::Dead => Delivery::Refused,
+        _ => Delivery::Busy(portal.context),
     }
 }

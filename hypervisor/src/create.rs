@@ -99,9 +99,13 @@ pub fn context(
     let page = pool::table().map_err(|_| Status::QuotaExhausted)?;
     let master = store.get(domain).master();
     let rights = format::Attributes::READ | format::Attributes::WRITE;
-    map_user(&master, message, page, PAGE_SIZE, rights).map_err(|error| match error {
-        memory::table::MapError::NoTable(_) => Status::QuotaExhausted,
-        _ => Status::BadParameter,
+    map_user(&master, message, page, PAGE_SIZE, rights).map_err(|error| {
+        // SAFETY: the page was not mapped, and nobody else knows it.
+        unsafe { pool::release(page) };
+        match error {
+            memory::table::MapError::NoTable(_) => Status::QuotaExhausted,
+            _ => Status::BadParameter,
+        }
     })?;
     let event_base = frame.r8.get() & 0xFFFF_FFFF;
     let identity = Identity {

@@ -109,6 +109,7 @@ pub fn resolve_protection(domain: &Domain) -> bool {
 /// # Errors
 /// The pool is exhausted.
 pub fn set_ports(domain: &Domain, span: Span, allow: bool) -> Result<(), OutOfMemory> {
+    let _tables = TABLES.lock();
     let bitmap = match domain.ports() {
         Some(bitmap) => bitmap,
         None => {
@@ -133,6 +134,9 @@ pub fn set_ports(domain: &Domain, span: Span, allow: bool) -> Result<(), OutOfMe
     Ok(())
 }
 
+/// Whoever adds to or takes from the tables of a domain, on whatever core.
+pub static TABLES: Spin<()> = Spin::new(());
+
 static ROOT: AtomicU64 = AtomicU64::new(0);
 
 /// Notes which context is the root program's first: without it nothing is left to run.
@@ -143,31 +147,32 @@ pub fn set_root(context: Ref<Context>) {
 /// Ends a context that cannot go on, and lets another run. Whoever it served gets status "aborted".
 pub fn die(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<'_>) {
     bury(store, context, why);
-    scheduler::block(store);
+    scheduler::reschedule(store, false);
 }
 
-/// Ends a context that cannot go on, and tells whom it served.
+/// Ends a context that cannot go on, and tells whom it served: a caller goes on with status "aborted", a context whose
+/// fault it handled ends too.
 pub fn bury(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<'_>) {
-    let dead = store.get(context);
-    if context.to_word() == ROOT.load(Ordering::Relaxed) {
-        warning!("root program killed: {why}");
-        stop::machine(stop::BROKEN, format_args!("the root program died"));
-    }
     warning!("context killed: {why}");
-    dead.set_continuation(Continuation::Dead);
-    if let Some(caller) = store.reference::<Context>(dead.caller()) {
-        dead.set_caller(0);
-        let waiting = store.get(caller);
-        match waiting.continuation() {
-            Continuation::AwaitHandler => return bury(store, caller, format_args!("its fault handler died")),
-            _ => waiting.frame().rdi.set(u64::from(Status::Aborted.number())),
+    let mut at = Some(context);
+    while let Some(reference) = at {
+        if reference.to_word() == ROOT.load(Ordering::Relaxed) {
+            warning!("root program killed: {why}");
+            stop::machine(stop::BROKEN, format_args!("the root program died"));
         }
-        waiting.set_continuation(Continuation::Run);
-        // Its scheduling context is the one that runs, or is among the ready.
-        if let Some(scheduling) = store.reference::<Scheduling>(percpu::this().local.scheduling.get()) {
-            scheduler::wake(store, scheduling);
+        let dead = store.get(reference);
+        dead.set_continuation(Continuation::Dead);
+        at = store.reference::<Context>(dead.caller());
+        dead.set_caller(0);
+        if let Some(served) = at.map(|served| store.get(served))
+            && served.continuation() != Continuation::AwaitHandler
+        {
+            served.frame().rdi.set(u64::from(Status::Aborted.number()));
+            served.set_continuation(Continuation::Run);
+            at = None;
         }
     }
+    scheduler::unpark(store);
 }
 
 /// Maps `size` bytes at `virt` of the domain's master table to `phys`.
@@ -177,12 +182,14 @@ pub fn bury(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<
 pub fn map_user(master: &Table<Host>, virt: u64, phys: PhysAddr, size: u64, rights: Attributes) -> Result<(), Error> {
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
+    let _tables = TABLES.lock();
     master.map(&HARDWARE, mapping, &mut pool::table)
 }
 
 /// Unmaps `size` bytes at `virt` from the domain's master and from what its cores have copied of it. What the processors
 /// remember is left to a shootdown.
 pub fn unmap_user(domain: &Domain, virt: u64, size: u64) {
+    let _tables = TABLES.lock();
     if domain.master().unmap(&HARDWARE, VirtAddr::new(virt), size, &mut pool::table).is_err() {
         warning!("no kernel memory to divide a large page at {virt:#x}");
     }

@@ -5,7 +5,8 @@
 //! that blocked; the timer is set to the earlier of the end of the budget and the first deadline.
 //! Concurrency: each core schedules its own; others reach it through its inbox, with an interrupt if it was empty.
 //! Source: interface §5 ("create_sc", "sm_ctrl", "ec_ctrl") and §8; lecture E:789-863.
-use crate::{call, clock, cores, domain, switch};
+use crate::call::{self, Delivery};
+use crate::{clock, cores, domain, switch};
 use abi::Status;
 use abi::event::STARTUP;
 use arch::{apic, cpu};
@@ -50,6 +51,7 @@ pub fn wake(store: &Store<'_>, scheduling: Ref<Scheduling>) {
     if target.core == local.id.get() {
         local.ready.enqueue_tail(&queues, scheduling.id(), target.priority);
         percpu::this().shared.raise(Hazard::Schedule);
+        unpark(store);
     } else if let Some((shared, apic_id)) = cores::remote(target.core)
         && shared.inbox.push(&queues, scheduling.id()) == Pushed::First
     {
@@ -73,19 +75,51 @@ pub fn reschedule(store: &Store<'_>, yields: bool) {
 
 /// Blocks the current context, whose continuation says for what; its scheduling context waits with it.
 pub fn block(store: &Store<'_>) {
-    let local = &percpu::this().local;
-    if let Some(scheduling) = store.reference::<Scheduling>(local.scheduling.get()) {
-        let target = store.get(scheduling);
-        target.set_budget(target.budget().charge(local.since.get(), cpu::time_stamp()).0);
-    }
+    charge(store);
     choose(store);
+}
+
+/// Charges the current scheduling context for the time since it was chosen; a spent budget is filled again.
+fn charge(store: &Store<'_>) -> Option<Ref<Scheduling>> {
+    let local = &percpu::this().local;
+    let scheduling = store.reference::<Scheduling>(local.scheduling.get())?;
+    let target = store.get(scheduling);
+    let (budget, _) = target.budget().charge(local.since.get(), cpu::time_stamp()).0.release(false);
+    target.set_budget(budget);
+    Some(scheduling)
+}
+
+/// Lends the current scheduling context's time to `busy`, or whoever serves it; if it waits for something, so does the
+/// scheduling context.
+pub fn help(store: &Store<'_>, busy: Ref<Context>) {
+    if run(store, busy) != Run::Runs {
+        if let Some(scheduling) = charge(store) {
+            park(store, scheduling);
+        }
+        choose(store);
+    }
+}
+
+/// Puts a scheduling context aside whose context, or whoever serves it, waits for something.
+fn park(store: &Store<'_>, scheduling: Ref<Scheduling>) {
+    let priority = store.get(scheduling).priority;
+    percpu::this().local.parked.enqueue_tail(&Queues(store), scheduling.id(), priority);
+}
+
+/// Makes everything that was put aside ready again: a context of this core can go on, and any of them may be behind it.
+pub fn unpark(store: &Store<'_>) {
+    let (local, queues) = (&percpu::this().local, Queues(store));
+    while let Some((id, priority)) = local.parked.dequeue(&queues) {
+        local.ready.enqueue_tail(&queues, id, priority);
+        percpu::this().shared.raise(Hazard::Schedule);
+    }
 }
 
 /// Makes the context of the highest ready scheduling context current; halts until there is one.
 fn choose(store: &Store<'_>) {
     let (local, queues) = (&percpu::this().local, Queues(store));
     loop {
-        receive(&queues);
+        receive(store);
         while let Some((id, _)) = local.ready.dequeue(&queues) {
             let target = queues.scheduling(id);
             // SAFETY: as in `scheduling`.
@@ -94,9 +128,15 @@ fn choose(store: &Store<'_>) {
             local.scheduling.set(reference.to_word());
             local.since.set(now);
             set_timer(&queues, Some(target.budget().deadline(now)));
-            if run(store, target.context) {
-                return;
+            match run(store, target.context) {
+                Run::Runs => return,
+                Run::Waits => park(store, reference),
+                // It will never run again.
+                Run::Dead => {}
             }
+        }
+        if percpu::this().shared.pending(Hazard::Schedule) {
+            continue;
         }
         local.scheduling.set(0);
         local.current.set(0);
@@ -107,51 +147,68 @@ fn choose(store: &Store<'_>) {
 }
 
 /// Takes in what other cores made ready.
-fn receive(queues: &Queues<'_>) {
-    let page = percpu::this();
+fn receive(store: &Store<'_>) {
+    let (page, queues) = (percpu::this(), Queues(store));
     cores::flush_if_asked();
     page.shared.take(Hazard::Schedule);
-    while page.local.arrived.refill(&page.shared.inbox, queues) {
-        while let Some(id) = page.local.arrived.next(queues) {
-            page.local.ready.enqueue_tail(queues, id, queues.scheduling(id).priority);
+    // One batch: others could go on for ever.
+    if page.local.arrived.refill(&page.shared.inbox, &queues) {
+        while let Some(id) = page.local.arrived.next(&queues) {
+            page.local.ready.enqueue_tail(&queues, id, queues.scheduling(id).priority);
         }
+        unpark(store);
+    }
+    if !page.shared.inbox.is_empty() {
+        page.shared.raise(Hazard::Schedule);
     }
 }
 
-/// Makes `context`, or whoever serves it, current. False if it cannot run.
-fn run(store: &Store<'_>, context: Ref<Context>) -> bool {
+/// Whether a context can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    /// It is current.
+    Runs,
+    /// It, or whoever serves it, waits for something.
+    Waits,
+    /// Never.
+    Dead,
+}
+
+/// Makes `context`, or whoever serves it, current.
+fn run(store: &Store<'_>, context: Ref<Context>) -> Run {
     let mut next = context;
     loop {
         let at = store.get(next);
         match at.continuation() {
-            Continuation::Run => return switch::to(store, next),
+            Continuation::Run if switch::to(store, next) => return Run::Runs,
+            Continuation::Run => {
+                domain::bury(store, next, format_args!("no kernel memory for its domain's tables on this core"));
+                return Run::Dead;
+            }
             Continuation::AwaitReply | Continuation::AwaitHandler => match store.reference(at.partner()) {
                 Some(partner) => next = partner,
-                None => return false,
+                None => return Run::Dead,
             },
-            Continuation::Start => return begin(store, next),
-            Continuation::AwaitCall | Continuation::AwaitSemaphore | Continuation::Dead => return false,
+            Continuation::Start => match begin(store, next) {
+                Delivery::Done => return Run::Runs,
+                Delivery::Busy(handler) => next = handler,
+                Delivery::Refused => {
+                    domain::bury(store, next, format_args!("it has no startup portal"));
+                    return Run::Dead;
+                }
+            },
+            Continuation::AwaitCall | Continuation::AwaitSemaphore => return Run::Waits,
+            Continuation::Dead => return Run::Dead,
         }
     }
 }
 
-/// Starts a context with the startup event. False if it cannot.
-fn begin(store: &Store<'_>, context: Ref<Context>) -> bool {
+/// Starts a context with the startup event.
+fn begin(store: &Store<'_>, context: Ref<Context>) -> Delivery {
     if !switch::to(store, context) {
-        return false;
+        return Delivery::Refused;
     }
-    let began = call::deliver(store, u64::from(STARTUP), [0, 0]);
-    if !began {
-        domain::bury(store, context, format_args!("it has no startup portal"));
-    }
-    began
-}
-
-/// Lends the current scheduling context's time to `busy`, or whoever serves it; if it waits for something, to others.
-pub fn help(store: &Store<'_>, busy: Ref<Context>) {
-    if !run(store, busy) {
-        reschedule(store, true);
-    }
+    call::deliver(store, u64::from(STARTUP), [0, 0])
 }
 
 fn set_timer(queues: &Queues<'_>, budget: Option<u64>) {
@@ -178,9 +235,11 @@ pub fn expire(store: &Store<'_>) {
 /// Makes a context that waited for a semaphore go on, with this status.
 pub fn resume(store: &Store<'_>, context: Ref<Context>, status: Status) {
     let waiter = store.get(context);
+    // Read first: once it may run, it may wait again with another.
+    let scheduling = store.reference(waiter.scheduling());
     waiter.frame().rdi.set(u64::from(status.number()));
     waiter.set_continuation(Continuation::Run);
-    if let Some(scheduling) = store.reference(waiter.scheduling()) {
+    if let Some(scheduling) = scheduling {
         wake(store, scheduling);
     }
 }

@@ -3,8 +3,9 @@
 //! Purpose: look up in the current domain, put into and take from any.
 //! Invariants: leaf tables and pages of capabilities belong to the domain and hang in its directory; a core's view gets
 //! its entries by fault; looking up allocates nothing.
-//! Concurrency: slots are atomic words; tables are added under the lock of the caller's operation (so far one core).
+//! Concurrency: slots are atomic words; tables are added under a lock.
 //! Source: lecture D:338, D:356; design plan §3; `docs/src/decisions/0002-table-pages.md`.
+use crate::domain::TABLES;
 use crate::tables::HARDWARE;
 use crate::{pool, views};
 use abi::{PhysAddr, Selector, VirtAddr};
@@ -42,6 +43,13 @@ fn below(table: PhysAddr, virt: VirtAddr, level: u32) -> Result<PhysAddr, OutOfM
     match Host::decode(HARDWARE.read(table, virt.index(level)), level) {
         Entry::Table(next) | Entry::Leaf(next, _) => Ok(next),
         Entry::Absent => {
+            let _tables = TABLES.lock();
+            // Another core may have been faster.
+            if let Entry::Table(next) | Entry::Leaf(next, _) =
+                Host::decode(HARDWARE.read(table, virt.index(level)), level)
+            {
+                return Ok(next);
+            }
             let next = pool::table()?;
             let entry = if level == 1 { Host::leaf(next, 1, Attributes::READ) } else { Host::table(next) };
             HARDWARE.write(table, virt.index(level), entry);

@@ -5,6 +5,7 @@
 //! ring 0 stops the machine with a report; a fault of ring 3 is the program's, never the kernel's.
 //! Concurrency: on the core where it happened, interrupts off. NMI and #DB may interrupt ring 0 anywhere.
 //! Source: AMD64 manual volume 2, chapter 8; interface §6; `docs/src/decisions/0008-vectors.md`.
+use crate::call::Delivery;
 use crate::domain;
 use crate::log::warning;
 use crate::report::{self, name};
@@ -55,7 +56,6 @@ extern "C" fn trap_kernel(frame: &Frame) {
         NMI => warning!("non-maskable interrupt at rip={:#x}: no device is known to send one", frame.rip.get()),
         // Ring 3 can set the trap flag before SYSCALL, so that the trap arrives here: not the kernel's doing.
         DEBUG if !frame.from_user() => {}
-        DEBUG => user_exception(frame),
         PAGE_FAULT if capability_fault(frame) => {}
         exception if exception < 32 => report::kernel_fault(frame),
         other => interrupt(other as u8),
@@ -106,8 +106,13 @@ fn user_exception(frame: &Frame) {
         }
         _ => false,
     };
-    if resolved || call::deliver(&store, frame.vector.get(), [frame.error.get(), address]) {
+    if resolved {
         return;
+    }
+    match call::deliver(&store, frame.vector.get(), [frame.error.get(), address]) {
+        Delivery::Done => return,
+        Delivery::Busy(handler) => return scheduler::help(&store, handler),
+        Delivery::Refused => {}
     }
     let (short, long) = name(frame.vector.get());
     let rip = frame.rip.get();

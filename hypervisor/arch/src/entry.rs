@@ -45,6 +45,7 @@ global_asm!(
     HAZARD = const HAZARD,
     FRAME = const CURRENT_FRAME,
     SYSCALL = const frame::SYSCALL,
+    FRAME_WORDS = const size_of::<Frame>() / 8,
     CS = const offset_of!(Frame, cs),
     RIP = const offset_of!(Frame, rip),
     RSP = const offset_of!(Frame, rsp),

@@ -65,6 +65,7 @@ trap:
     mov rdi, rsp
     test byte ptr [rsp + {CS}], 3
     jz trap_nested
+trap_from_user:
     mov rsp, {STACK_TOP}
     push 2                                          // direction and alignment-check flags off, like all others
     popfq
@@ -75,7 +76,18 @@ trap:
 // On an interrupt stack, whatever ran before: report and return, or do not return.
 trap_apart:
     SAVE_REGISTERS
-    mov rdi, rsp
+    test byte ptr [rsp + {CS}], 3
+    jz 1f
+    cmp qword ptr [rsp + {VECTOR}], 1
+    jne 1f
+    mov rsi, rsp                                    // #DB of ring 3 is an exception like others: into the frame
+    mov rdi, [{FRAME}]
+    mov ecx, {FRAME_WORDS}
+    cld
+    rep movsq
+    mov rdi, [{FRAME}]
+    jmp trap_from_user
+1:  mov rdi, rsp
 trap_nested:
     mov rbx, rsp
     and rsp, -16

@@ -75,8 +75,10 @@ pub fn save(frame: &Frame, mtd: Mtd, qualification: [u64; 2], page: &Page) {
     }
 }
 
-/// Changes the registers whose groups the page's own descriptor names.
+/// Changes the registers whose groups the page's own descriptor names. The context goes on with exactly these registers:
+/// not as after SYSCALL, which changes some.
 pub fn restore(page: &Page, frame: &Frame) {
+    frame.vector.set(0);
     let mtd = Mtd::from_bits_retain(page[MTD].load(Relaxed));
     for (group, word, register) in &GENERAL {
         if mtd.contains(*group) {

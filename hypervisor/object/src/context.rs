@@ -9,7 +9,8 @@
 use crate::domain::Domain;
 use crate::frame::{Frame, SYSCALL};
 use crate::reference::{Object, Ref, kind};
-use sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use sync::atomic::{AtomicU32, AtomicU64};
 use timeouts::TimeoutLinks;
 
 /// What a context does next, instead of a stack of its own in the kernel.
@@ -108,7 +109,7 @@ impl Context {
     /// What it does next.
     #[must_use]
     pub fn continuation(&self) -> Continuation {
-        match self.continuation.load(Relaxed) {
+        match self.continuation.load(Acquire) {
             0 => Continuation::Run,
             1 => Continuation::AwaitCall,
             2 => Continuation::AwaitReply,
@@ -121,7 +122,7 @@ impl Context {
 
     /// Sets what it does next.
     pub fn set_continuation(&self, continuation: Continuation) {
-        self.continuation.store(continuation as u32, Relaxed);
+        self.continuation.store(continuation as u32, Release);
     }
 
     /// Word of the reference to the context that it serves, 0 for none.

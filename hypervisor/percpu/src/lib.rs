@@ -29,7 +29,7 @@ pub unsafe fn shared_of(page: u64) -> &'static Shared {
     let page = core::ptr::with_exposed_provenance::<CoreLocal>(page as usize);
     // SAFETY: the caller's promise; the page is never given back, and `Shared` consists of atomics. Only that part of the
     // page is borrowed.
-    unsafe { &*(&raw const (*page).shared) }
+    unsafe { &(*page).shared }
 }
 
 /// The core-local page of the core that asks.

@@ -53,6 +53,8 @@ pub struct Local {
     pub since: Cell<u64>,
     /// Scheduling contexts that can run.
     pub ready: ReadyQueue,
+    /// Scheduling contexts that were chosen and found nothing to run.
+    pub parked: ReadyQueue,
     /// Contexts that wait for a deadline.
     pub timeouts: Timeouts,
     /// What was taken out of the inbox.

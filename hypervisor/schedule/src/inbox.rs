@@ -86,30 +86,20 @@ impl Inbox {
     pub fn is_empty(&self) -> bool {
         self.head.load(Relaxed) == 0
     }
-
-    /// Takes everything out; returns the oldest, linked to the newer ones.
-    fn take(&self, elements: &impl Elements<InboxLinks>) -> Option<Id> {
-        if self.is_empty() {
-            return None;
-        }
-        let mut rest = Id::new(self.head.swap(0, AcqRel));
-        let mut newer = None;
-        while let Some(id) = rest {
-            let links = elements.links(id);
-            rest = links.next.get();
-            links.next.set(newer);
-            newer = Some(id);
-        }
-        newer
-    }
 }
 
 impl Reader {
     /// Takes everything out of `inbox` unless there is something left from before. After that [`Self::next`] hands out
     /// what was pushed up to now, and nothing later. Returns whether there is anything.
     pub fn refill(&self, inbox: &Inbox, elements: &impl Elements<InboxLinks>) -> bool {
-        if self.taken.get().is_none() {
-            self.taken.set(inbox.take(elements));
+        if self.taken.get().is_none() && !inbox.is_empty() {
+            let mut rest = Id::new(inbox.head.swap(0, AcqRel));
+            // The newest comes first: turn the list round.
+            while let Some(id) = rest {
+                let links = elements.links(id);
+                rest = links.next.get();
+                links.next.set(self.taken.replace(Some(id)));
+            }
         }
         self.taken.get().is_some()
     }

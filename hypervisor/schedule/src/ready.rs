@@ -1,6 +1,6 @@
 //! The ready queue of a core.
 //!
-//! Purpose: the highest priority that has something to run, in O(1): two words have a bit per priority, and each
+//! Purpose: the highest priority that has something to run, in O(1): a bit per priority in two machine words, and each
 //! priority has a circular list in which the oldest element comes first.
 //! Invariants: bit p is set exactly if list p has a head. An element is in at most one list; `next` is 0 exactly while
 //! it is in none. The context that runs is not in the queue: it is put back when it leaves the core.
@@ -36,23 +36,18 @@ impl ReadyLinks {
 #[derive(Debug)]
 #[repr(C)]
 pub struct ReadyQueue {
-    ready: [Cell<u64>; 2],
+    /// Bit p: list p is not empty.
+    ready: Cell<u128>,
     heads: [Cell<Option<Id>>; PRIORITIES],
 }
 
 impl Default for ReadyQueue {
     fn default() -> Self {
-        Self::new()
+        Self { ready: Cell::new(0), heads: [const { Cell::new(None) }; PRIORITIES] }
     }
 }
 
 impl ReadyQueue {
-    /// An empty queue.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { ready: [const { Cell::new(0) }; 2], heads: [const { Cell::new(None) }; PRIORITIES] }
-    }
-
     /// Puts `id` behind all others of `priority`, which counts as 127 if it is above. If it is in the queue already, it
     /// moves.
     pub fn enqueue_tail(&self, elements: &impl Elements<ReadyLinks>, id: Id, priority: u8) {
@@ -104,11 +99,7 @@ impl ReadyQueue {
     /// The oldest element of the highest priority that has any, and that priority.
     #[must_use]
     pub fn highest(&self) -> Option<(Id, u8)> {
-        let priority = match [self.ready[0].get(), self.ready[1].get()] {
-            [0, 0] => return None,
-            [low, 0] => low.ilog2(),
-            [_, high] => 64 + high.ilog2(),
-        };
+        let priority = self.ready.get().checked_ilog2()?;
         Some((self.heads[priority as usize].get()?, priority as u8))
     }
 
@@ -121,8 +112,8 @@ impl ReadyQueue {
 
     fn set_head(&self, priority: usize, head: Option<Id>) {
         self.heads[priority].set(head);
-        let (word, bit) = (&self.ready[priority / 64], 1 << (priority % 64));
-        word.set(if head.is_some() { word.get() | bit } else { word.get() & !bit });
+        let rest = self.ready.get() & !(1 << priority);
+        self.ready.set(rest | u128::from(head.is_some()) << priority);
     }
 }
 
@@ -132,5 +123,6 @@ fn join(elements: &impl Elements<ReadyLinks>, first: Id, second: Id) {
     elements.links(second).previous.set(Some(first));
 }
 
-#[cfg(all(test, not(any(loom, shuttle))))]
+#[cfg(test)]
+#[cfg(not(any(loom, shuttle)))]
 mod tests;

@@ -7,7 +7,7 @@
 //! and the way is as short. Left branches may be as long as the queue; nothing ever walks along one.
 //! Concurrency: not `Sync`.
 //! Source: Crane 1972; D. E. Knuth, *The Art of Computer Programming*, volume 3, §5.2.3, with exercises 32 and 35.
-use crate::links::{Elements, Id, TimeoutLinks};
+use crate::links::{Elements, Id};
 use core::cell::Cell;
 use core::mem::swap;
 use sync::atomic::Ordering::Relaxed;
@@ -21,71 +21,48 @@ pub struct Timeouts {
     root: Cell<Option<Id>>,
 }
 
-/// An element that has been looked up.
-struct Node<'a, E> {
-    elements: &'a E,
-    id: Id,
-    links: &'a TimeoutLinks,
-}
-
-impl<E> Clone for Node<'_, E> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<E> Copy for Node<'_, E> {}
-
 impl Timeouts {
-    /// No deadlines.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { sequence: Cell::new(0), root: Cell::new(None) }
-    }
-
     /// Makes `id` wait for `deadline`, an absolute TSC value that may have passed; if it waits here already, for this
     /// deadline instead of the former. Returns whether it is now the earliest, so that the timer has to be set.
     ///
     /// An element that waits in another queue must be removed there first.
     pub fn insert<E: Elements>(&self, elements: &E, id: Id, deadline: u64) -> bool {
         self.remove(elements, id);
-        let new = Node::new(elements, id);
-        let sequence = self.sequence.get();
-        self.sequence.set(sequence.wrapping_add(1));
-        new.links.deadline.store(deadline, Relaxed);
-        new.links.sequence.store(sequence, Relaxed);
-        new.links.rank.store(1, Relaxed);
-        for link in [&new.links.parent, &new.links.left, &new.links.right] {
+        let links = elements.links(id);
+        links.deadline.store(deadline, Relaxed);
+        links.sequence.store(self.sequence.replace(self.sequence.get().wrapping_add(1)), Relaxed);
+        links.rank.store(1, Relaxed);
+        for link in [&links.parent, &links.left, &links.right] {
             link.set(None);
         }
-        let root = self.root.get().map_or(new, |root| Node::new(elements, root).meld(new));
-        self.root.set(Some(root.id));
-        root.id == id
+        let root = self.root.get().map_or(id, |root| meld(elements, root, id));
+        self.root.set(Some(root));
+        root == id
     }
 
     /// Makes `id` wait no longer. Returns whether it did.
     pub fn remove<E: Elements>(&self, elements: &E, id: Id) -> bool {
-        let node = Node::new(elements, id);
-        if !node.links.is_pending() {
+        let links = elements.links(id);
+        if !links.is_pending() {
             return false;
         }
-        let parent = node.node(node.links.parent.get());
-        let heir = match (node.left(), node.right()) {
-            (Some(left), Some(right)) => Some(left.meld(right)),
+        let parent = links.parent.get();
+        let heir = match (links.left.get(), links.right.get()) {
+            (Some(left), Some(right)) => Some(meld(elements, left, right)),
             (only, _) => only,
         };
         if let Some(heir) = heir {
-            heir.links.parent.set(parent.map(|parent| parent.id));
+            elements.links(heir).parent.set(parent);
         }
-        let heir = heir.map(|heir| heir.id);
-        match parent {
+        match parent.map(|parent| elements.links(parent)) {
             None => self.root.set(heir),
-            Some(parent) if parent.links.left.get() == Some(id) => parent.links.left.set(heir),
-            Some(parent) => parent.links.right.set(heir),
+            Some(parent) if parent.left.get() == Some(id) => parent.left.set(heir),
+            Some(parent) => parent.right.set(heir),
         }
-        node.links.rank.store(0, Relaxed);
+        links.rank.store(0, Relaxed);
         let mut above = parent;
-        while let Some(node) = above.filter(|node| node.balance()) {
-            above = node.node(node.links.parent.get());
+        while let Some(node) = above.filter(|node| balance(elements, *node)) {
+            above = elements.links(node).parent.get();
         }
         true
     }
@@ -106,75 +83,51 @@ impl Timeouts {
     }
 }
 
-impl<'a, E: Elements> Node<'a, E> {
-    fn new(elements: &'a E, id: Id) -> Self {
-        Self { elements, id, links: elements.links(id) }
-    }
-
-    fn node(self, id: Option<Id>) -> Option<Self> {
-        id.map(|id| Self::new(self.elements, id))
-    }
-
-    fn left(self) -> Option<Self> {
-        self.node(self.links.left.get())
-    }
-
-    fn right(self) -> Option<Self> {
-        self.node(self.links.right.get())
-    }
-
-    fn key(self) -> (u64, u64) {
-        (self.links.deadline.load(Relaxed), self.links.sequence.load(Relaxed))
-    }
-
-    /// Makes one tree of two; returns its root. The parent of the root is the caller's business.
-    fn meld(self, other: Self) -> Self {
-        let (mut node, mut other) = if other.key() < self.key() { (other, self) } else { (self, other) };
-        let root = node;
-        // Down: interleave the two right branches by deadline. What hangs to the left stays where it is.
-        let mut highest = None;
-        while let Some(mut right) = node.right() {
-            if other.key() < right.key() {
-                swap(&mut right, &mut other);
-                node.adopt(right);
-                highest = highest.or(Some(node.id));
-            }
-            node = right;
+/// Makes one tree of two; returns its root. The parent of the root is the caller's business.
+fn meld<E: Elements>(elements: &E, one: Id, other: Id) -> Id {
+    let key = |id| elements.links(id).key();
+    let (root, mut other) = if key(other) < key(one) { (other, one) } else { (one, other) };
+    let adopt = |node: Id, child: Id| {
+        elements.links(node).right.set(Some(child));
+        elements.links(child).parent.set(Some(node));
+    };
+    // Down: interleave the two right branches by deadline. What hangs to the left stays where it is.
+    let (mut node, mut highest) = (root, None);
+    while let Some(mut right) = elements.links(node).right.get() {
+        if key(other) < key(right) {
+            swap(&mut right, &mut other);
+            adopt(node, right);
+            highest = highest.or(Some(node));
         }
-        node.adopt(other);
-        // Up: nodes below the highest that got a new child are all looked at, those above while ranks change.
-        let mut all = highest.is_some();
-        while (node.balance() || all)
-            && node.id != root.id
-            && let Some(parent) = node.node(node.links.parent.get())
-        {
-            all &= highest != Some(node.id);
-            node = parent;
-        }
-        root
+        node = right;
     }
-
-    /// Makes `child` the right child.
-    fn adopt(self, child: Self) {
-        self.links.right.set(Some(child.id));
-        child.links.parent.set(Some(self.id));
+    adopt(node, other);
+    // Up: nodes below the highest that got a new child are all looked at, those above while ranks change.
+    let mut all = highest.is_some();
+    while (balance(elements, node) || all)
+        && node != root
+        && let Some(parent) = elements.links(node).parent.get()
+    {
+        all &= highest != Some(node);
+        node = parent;
     }
-
-    /// Puts the child of higher rank to the left; returns whether the node's own rank has changed.
-    fn balance(self) -> bool {
-        let rank = |child: Option<Self>| child.map_or(0, |child| child.links.rank.load(Relaxed));
-        let (left, right) = (rank(self.left()), rank(self.right()));
-        if left < right {
-            let left = self.links.left.get();
-            self.links.left.set(self.links.right.get());
-            self.links.right.set(left);
-        }
-        let rank = left.min(right) + 1;
-        let changed = self.links.rank.load(Relaxed) != rank;
-        self.links.rank.store(rank, Relaxed);
-        changed
-    }
+    root
 }
 
-#[cfg(all(test, not(any(loom, shuttle))))]
+/// Puts the child of higher rank to the left; returns whether the node's own rank has changed.
+fn balance<E: Elements>(elements: &E, node: Id) -> bool {
+    let links = elements.links(node);
+    let children = [links.left.get(), links.right.get()];
+    let [left, right] = children.map(|child| child.map_or(0, |child| elements.links(child).rank.load(Relaxed)));
+    if left < right {
+        links.left.set(children[1]);
+        links.right.set(children[0]);
+    }
+    let (old, new) = (links.rank.load(Relaxed), left.min(right) + 1);
+    links.rank.store(new, Relaxed);
+    old != new
+}
+
+#[cfg(test)]
+#[cfg(not(any(loom, shuttle)))]
 mod tests;

@@ -37,10 +37,9 @@ impl TimeoutLinks {
         self.rank.load(Relaxed) != 0
     }
 
-    /// The deadline that the element waits for, as a TSC value.
-    #[must_use]
-    pub fn deadline(&self) -> Option<u64> {
-        self.is_pending().then(|| self.deadline.load(Relaxed))
+    /// What elements are ordered by.
+    pub(crate) fn key(&self) -> (u64, u64) {
+        (self.deadline.load(Relaxed), self.sequence.load(Relaxed))
     }
 }
 

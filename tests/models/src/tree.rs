@@ -4,8 +4,8 @@
 //! woken in their order, equal ones in that of insertion. An insertion or removal touches O(log n) entries, the
 //! interrupt only what is due, and one more; and the timer can be set to the first deadline, so that no other interrupt
 //! comes at all.
-//! Invariants: thread t is element t + 1. What counts as touched is each look-up of an element by the queue, also of
-//! one that it has just looked up: an upper bound.
+//! Invariants: thread t is element t + 1. An element counts as touched once per operation, however often the queue looks
+//! it up meanwhile.
 //! Concurrency: none.
 //! Source: `hypervisor/time`.
 use crate::Wakeups;
@@ -20,13 +20,19 @@ pub struct Tree {
 
 struct Threads {
     links: Vec<TimeoutLinks>,
+    /// Number of the operation that touched each thread last.
+    marks: Vec<Cell<u64>>,
+    operation: Cell<u64>,
     touched: Cell<u64>,
 }
 
 impl Elements for Threads {
     fn links(&self, id: Id) -> &TimeoutLinks {
-        self.touched.set(self.touched.get() + 1);
-        &self.links[id.get() as usize - 1]
+        let thread = id.get() as usize - 1;
+        if self.marks[thread].replace(self.operation.get()) != self.operation.get() {
+            self.touched.set(self.touched.get() + 1);
+        }
+        &self.links[thread]
     }
 }
 
@@ -35,7 +41,12 @@ impl Tree {
     #[must_use]
     pub fn new(threads: usize) -> Self {
         let links = (0..threads).map(|_| TimeoutLinks::default()).collect();
-        Self { queue: Timeouts::new(), threads: Threads { links, touched: Cell::new(0) } }
+        let (marks, [operation, touched]) = (vec![Cell::new(0); threads], [const { Cell::new(0) }; 2]);
+        Self { queue: Timeouts::default(), threads: Threads { links, marks, operation, touched } }
+    }
+
+    fn begin(&self) {
+        self.threads.operation.set(self.threads.operation.get() + 1);
     }
 }
 
@@ -49,15 +60,21 @@ impl Wakeups for Tree {
     }
 
     fn insert(&mut self, thread: usize, wakeup: u64) {
+        self.begin();
         self.queue.insert(&self.threads, element(thread), wakeup);
     }
 
     fn remove(&mut self, thread: usize) {
+        self.begin();
         self.queue.remove(&self.threads, element(thread));
     }
 
     fn tick(&mut self, now: u64) -> Vec<usize> {
-        let expired = std::iter::from_fn(|| self.queue.expire(&self.threads, now));
+        // Each look at the first is an operation, and each removal.
+        let expired = std::iter::from_fn(|| {
+            self.begin();
+            self.queue.expire(&self.threads, now)
+        });
         expired.map(|id| id.get() as usize - 1).collect()
     }
 

@@ -131,29 +131,27 @@ impl<N: Nodes> Tree<'_, N> {
         }
     }
 
-    fn height(&self, id: Option<NodeId>) -> u8 {
-        id.map_or(0, |id| self.at(id).height.get())
+    /// Heights of both branches of `id`.
+    fn heights(&self, id: NodeId) -> [u8; 2] {
+        [LOW, HIGH].map(|side| self.at(id).child[side].get().map_or(0, |child| self.at(child).height.get()))
     }
 
     fn measure(&self, id: NodeId) {
-        let node = self.at(id);
-        let [low, high] = [LOW, HIGH].map(|side| self.height(node.child[side].get()));
-        node.height.set(low.max(high) + 1);
+        let [low, high] = self.heights(id);
+        self.at(id).height.set(low.max(high) + 1);
     }
 
     /// Restores balance upwards from `at`, as far as heights changed.
     fn balance_from(&self, root: &Link, mut at: Option<NodeId>) {
         while let Some(id) = at {
             let before = self.at(id).height.get();
-            let [low, high] = [LOW, HIGH].map(|side| self.height(self.at(id).child[side].get()));
-            let top = if low > high + 1 {
-                self.lift(root, id, LOW)
-            } else if high > low + 1 {
-                self.lift(root, id, HIGH)
+            let [low, high] = self.heights(id);
+            let mut top = id;
+            if low.abs_diff(high) > 1 {
+                top = self.lift(root, id, usize::from(high > low));
             } else {
-                self.measure(id);
-                id
-            };
+                self.at(id).height.set(low.max(high) + 1);
+            }
             if self.at(top).height.get() == before {
                 return;
             }
@@ -164,8 +162,8 @@ impl<N: Nodes> Tree<'_, N> {
     /// Lowers `id` in favour of its branch on `side`, which is two higher than the other; the new top.
     fn lift(&self, root: &Link, id: NodeId, side: usize) -> NodeId {
         let Some(tall) = self.at(id).child[side].get() else { return id };
-        let [near, far] = [1 - side, side].map(|side| self.height(self.at(tall).child[side].get()));
-        if near > far {
+        let heights = self.heights(tall);
+        if heights[1 - side] > heights[side] {
             self.rotate(root, tall, 1 - side);
         }
         self.rotate(root, id, side)

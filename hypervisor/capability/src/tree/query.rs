@@ -21,8 +21,10 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     pub(super) fn next_piece(&self, space: Space, range: Span) -> Option<NodeId> {
-        let (_, found) = self.around(space, range.base);
-        found.filter(|&id| range.count != 0 && self.at(id).base.get() < range.end())
+        if range.count == 0 {
+            return None;
+        }
+        self.around(space, range.base).1.filter(|&id| self.at(id).base.get() < range.end())
     }
 
     /// What `range` of `space` is called in the space of `receiver`: the nearest ancestor of the node at its first unit

@@ -32,7 +32,11 @@ impl<N: Nodes> Tree<'_, N> {
             }
             let top = if itself { self.isolate(part, steps)? } else { id };
             self.sweep(top, part.origins(), rights, steps)?;
-            self.settle(top, if itself { rights } else { Rights::NONE }, steps);
+            if itself {
+                self.settle(top, rights, steps);
+            } else {
+                self.coalesce(top, &mut None);
+            }
             Ok(())
         })
     }

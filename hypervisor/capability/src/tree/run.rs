@@ -62,9 +62,12 @@ impl<N: Nodes> Tree<'_, N> {
         self.0.release(self.at(id).owner.get(), id);
     }
 
-    /// Joins `id` with its neighbours in the space as far as invariant 4 asks for it. A walk goes on at `following`,
+    /// Joins `id` with its neighbours in the space as far as invariant 4 asks for it; roots stay as they are. A walk goes on at `following`,
     /// which is moved on if that node goes.
     pub(super) fn coalesce(&self, id: NodeId, following: &mut Option<NodeId>) {
+        if self.at(id).parent.get().is_none() {
+            return;
+        }
         let id = self.neighbour(id, LOW).map_or(id, |low| self.join(low, id, following).unwrap_or(id));
         if let Some(high) = self.neighbour(id, HIGH) {
             self.join(id, high, following);
@@ -73,8 +76,7 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// Makes one node of two neighbours in a space, if they differ in nothing but position and one is a leaf; the node.
     fn join(&self, low: NodeId, high: NodeId, following: &mut Option<NodeId>) -> Option<NodeId> {
-        let parent = self.at(low).parent.get()?;
-        let same_parent = self.at(high).parent.get() == Some(parent);
+        let same_parent = self.at(low).parent.get() == self.at(high).parent.get();
         if !same_parent || !self.at(low).piece().continues_in(&self.at(high).piece()) {
             return None;
         }

@@ -28,6 +28,9 @@ pub struct Transfer {
     pub attributes: Attributes,
 }
 
+/// The nodes below and above free units of a space.
+type Gap = (Option<NodeId>, Option<NodeId>);
+
 /// How the receiver's mapping relates to the source's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -42,7 +45,7 @@ impl<N: Nodes> Tree<'_, N> {
     /// # Errors
     /// [`Error::Occupied`] if any of its units is taken, [`Error::Full`].
     pub fn insert_root(&self, piece: &Piece) -> Result<(), Error> {
-        let below = self.free(piece).ok_or(Error::Occupied)?;
+        let (below, _) = self.gap(piece).ok_or(Error::Occupied)?;
         let id = self.create(piece, None, 0)?;
         self.enter(id, below);
         Ok(())
@@ -88,15 +91,80 @@ impl<N: Nodes> Tree<'_, N> {
                 attributes: transfer.attributes.or(part.attributes.inherited()),
             };
             let kept_back = part.attributes.has(Attributes::LAST) && form != Form::Same;
-            if piece.rights.is_none() || kept_back || self.free(&piece).is_none() {
-                return Ok(());
-            }
+            let Some(gap) = self.gap(&piece).filter(|_| !piece.rights.is_none() && !kept_back) else { return Ok(()) };
             match (form, self.at(source).parent.get()) {
-                (Form::Child, _) => self.attach(source, &piece, steps),
-                (Form::Sibling, Some(parent)) => self.attach(parent, &piece, steps),
+                (Form::Child, _) => self.attach(source, &piece, gap, steps),
+                (Form::Sibling, Some(parent)) => self.attach(parent, &piece, gap, steps),
                 (Form::Sibling, None) => Ok(()),
                 (Form::Same, _) => self.hand_over(part, &piece, steps),
             }
         })
+    }
+
+    /// The neighbours of `piece` in its space, if all its units are free.
+    fn gap(&self, piece: &Piece) -> Option<Gap> {
+        let gap = self.around(piece.space, piece.span.base);
+        gap.1.is_none_or(|above| self.at(above).base.get() >= piece.span.end()).then_some(gap)
+    }
+
+    /// Enters `piece` into a gap as a child of `parent`. Where it continues a child of the same parent, that one grows.
+    fn attach(
+        &self,
+        parent: NodeId,
+        piece: &Piece,
+        (below, above): Gap,
+        steps: &mut Steps<'_, impl Effects>,
+    ) -> Result<(), Stop> {
+        let depth = self.depth(parent).checked_add(1).ok_or(Error::TooDeep)?;
+        let sibling = |id: &NodeId| self.at(*id).parent.get() == Some(parent);
+        let low = below.filter(sibling).filter(|&id| self.at(id).piece().continues_in(piece));
+        let high = above.filter(sibling).filter(|&id| piece.continues_in(&self.at(id).piece()));
+        if let Some(id) = low.or(high) {
+            steps.effects.mapped(piece)?;
+            let node = self.at(id);
+            node.count.set(node.count.get() + piece.span.count);
+            if low.is_none() {
+                node.base.set(piece.span.base);
+                node.origin.set(piece.origin);
+            }
+            self.coalesce(id, &mut None);
+        } else {
+            let id = self.create(piece, Some(parent), depth)?;
+            if let Err(full) = steps.effects.mapped(piece) {
+                self.0.release(piece.space.owner, id);
+                return Err(full.into());
+            }
+            self.link(Some(id), self.next(parent));
+            self.link(Some(parent), Some(id));
+            self.enter(id, below);
+        }
+        steps.changed = true;
+        Ok(())
+    }
+
+    /// Moves `part`, some or all of a node, to where `piece` says.
+    fn hand_over(&self, part: &Piece, piece: &Piece, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
+        let id = self.isolate(part, steps)?;
+        let lost = part.rights.without(piece.rights);
+        if !lost.is_none() {
+            self.sweep(id, part.origins(), lost, steps)?;
+            self.strip(id, lost, steps);
+        }
+        let mut moved = steps.effects.mapped(piece);
+        if moved.is_ok() && part.space != piece.space {
+            moved = self.0.recharge(part.space.owner, piece.space.owner);
+            if moved.is_err() {
+                steps.effects.revoked(piece, Rights::NONE, false);
+            }
+        }
+        if moved.is_ok() {
+            steps.effects.revoked(&self.at(id).piece(), Rights::NONE, false);
+            self.leave(id);
+            self.at(id).fill(piece);
+            self.enter(id, self.around(piece.space, piece.span.base).0);
+            steps.changed = true;
+        }
+        self.coalesce(id, &mut None);
+        Ok(moved?)
     }
 }

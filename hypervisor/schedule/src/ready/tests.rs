@@ -42,7 +42,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn the_ready_queue_behaves_like_a_list_per_priority(steps in prop::collection::vec(any_step(), 0..300)) {
-        let (contexts, queue) = (contexts(20), ReadyQueue::new());
+        let (contexts, queue) = (contexts(20), ReadyQueue::default());
         let mut model = vec![Vec::<u32>::new(); PRIORITIES];
         for step in steps {
             match step {
@@ -109,7 +109,7 @@ fn simulate(queue: &ReadyQueue, contexts: &Contexts, budgets: &mut [Budget], qua
 
 #[test]
 fn contexts_of_the_highest_priority_take_turns_when_their_quanta_end() {
-    let (contexts, queue) = (contexts(4), ReadyQueue::new());
+    let (contexts, queue) = (contexts(4), ReadyQueue::default());
     let mut budgets = vec![Budget { quantum: 10, left: 10 }; 5];
     for (number, priority) in [(1, 5), (2, 5), (3, 5), (4, 4)] {
         queue.enqueue_tail(&contexts, id(number), priority);
@@ -120,7 +120,7 @@ fn contexts_of_the_highest_priority_take_turns_when_their_quanta_end() {
 
 #[test]
 fn contexts_that_yield_take_turns_and_keep_what_is_left() {
-    let (contexts, queue) = (contexts(2), ReadyQueue::new());
+    let (contexts, queue) = (contexts(2), ReadyQueue::default());
     let mut budgets = vec![Budget { quantum: 10, left: 10 }; 3];
     for number in [1, 2] {
         queue.enqueue_tail(&contexts, id(number), 5);
@@ -134,7 +134,7 @@ fn contexts_that_yield_take_turns_and_keep_what_is_left() {
 
 #[test]
 fn a_preempted_context_goes_on_before_its_equals() {
-    let (contexts, queue) = (contexts(3), ReadyQueue::new());
+    let (contexts, queue) = (contexts(3), ReadyQueue::default());
     for number in [1, 2] {
         queue.enqueue_tail(&contexts, id(number), 5);
     }

@@ -1,5 +1,6 @@
 //! The code of the kernel and of the benchmark program: bytes, names and places of an address.
 //!
+//! Invariants: an address outside both gives no bytes, no functions and no event, never an error.
 //! Concurrency: belongs to one thread.
 
 use std::collections::BTreeMap;

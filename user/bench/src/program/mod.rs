@@ -1,6 +1,9 @@
 //! The program on the machine: registry, order of work, output.
 //!
+//! Invariants: every operation of the registry that is wanted prints a line, whatever becomes of it.
 //! Concurrency: the program's thread on the boot core, and the contexts that serve it.
+// UNSAFETY: hypercalls, deliberate faults and message pages at addresses that only the kernel knows cannot be expressed
+// safely; all of it is in the module `enter`.
 
 mod device;
 #[expect(unsafe_code, reason = "loops around hypercalls and faults, message pages at fixed addresses")]

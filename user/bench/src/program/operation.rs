@@ -1,5 +1,7 @@
 //! One operation of the registry.
 //!
+//! Invariants: set-up happens once and before the first run; a run does as many operations as it is told, or says which
+//! step the kernel refused.
 //! Concurrency: constants.
 
 use super::resources::Resources;

@@ -1,6 +1,6 @@
 //! Purpose: one test per rule, named after it.
 use super::world::{Mirror, World, memory, piece, span};
-use crate::tree::{Attributes, Error, Full, Outcome, Piece, Space, Span, Transfer};
+use crate::tree::{Attributes, Error, Outcome, Piece, Space, Span, Transfer};
 use abi::{Kind, Rights};
 
 const ALL: Rights = Rights::ALL;
@@ -104,6 +104,20 @@ fn pages_given_one_by_one_are_one_node() {
     }
     assert_eq!(world.pieces(1), [piece(1, 5000, 1024, 100, 5)], "and again after losing a right one by one");
     world.check();
+}
+
+#[test]
+fn a_leaf_joins_a_neighbour_with_children_on_either_side() {
+    for (leaf, other) in [(0, 1), (1, 0)] {
+        let world = world(2);
+        delegate(&world, Transfer { rights: Rights::new(5), ..give((0, leaf), (1, leaf), 1) });
+        delegate(&world, give((0, other), (1, other), 1));
+        delegate(&world, give((1, other), (2, 0), 1));
+        assert_eq!(world.pieces(1).len(), 2);
+        revoke(&world, 0, span(other, 1), WRITE, false);
+        assert_eq!(world.pieces(1), [piece(1, 0, 2, 100, 5)]);
+        assert_eq!(world.pieces(2), [piece(2, 0, 1, 100 + other, 5)]);
+    }
 }
 
 #[test]
@@ -346,7 +360,7 @@ fn nobody_blocks_a_revocation_by_having_no_memory() {
 
     world.limit.set(1);
     let mut mirror = Mirror::new(&world);
-    assert_eq!(world.tree().revoke(memory(1), span(1, 1), ALL, true, &mut mirror), Err(Full), "one's own node");
+    assert_eq!(world.tree().revoke(memory(1), span(1, 1), ALL, true, &mut mirror), Err(Error::Full), "one's own node");
     assert_eq!(world.pieces(1), [piece(1, 0, 4, 100, 7)]);
 }
 

@@ -49,7 +49,7 @@ impl World {
     pub fn nodes_of(&self, space: Space) -> Vec<NodeId> {
         let tree = self.tree();
         let mut nodes = vec![];
-        let mut at = tree.first_after(space, 0);
+        let mut at = tree.around(space, 0).1;
         while let Some(id) = at {
             nodes.push(id);
             at = tree.neighbour(id, HIGH);
