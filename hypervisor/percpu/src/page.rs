@@ -164,10 +164,9 @@ impl CoreLocal {
     /// # Safety
     /// The two are start and end of a register frame that stays valid, and is not used otherwise, until the next call.
     pub unsafe fn set_frame(&self, start: u64, end: u64) {
-        let mut task = self.task.get();
-        let [_, rsp1, rsp2] = task.rsp;
-        task.rsp = [end, rsp1, rsp2];
-        self.task.set(task);
+        // SAFETY: a field of a cell, which no reference points into; the structure is packed, so that the field may not be
+        // aligned for a reference, but it may be written.
+        unsafe { (&raw mut (*self.task.as_ptr()).rsp[0]).write_unaligned(end) };
         self.local.frame.set(start);
     }
 }

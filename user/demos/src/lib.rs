@@ -4,7 +4,11 @@
 //! it, the program says so and ends with a failure of its own ([`not_stopped`]).
 //! Concurrency: one thread each.
 #![cfg_attr(target_os = "none", no_std)]
-#![forbid(unsafe_code)]
+// UNSAFETY: raw hypercalls and message pages at fixed addresses, in `raw`, for the programs that check the kernel.
+
+#[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "raw hypercalls, message pages at fixed addresses")]
+pub mod raw;
 
 #[cfg(target_os = "none")]
 mod report {

@@ -72,7 +72,7 @@ impl<N: Nodes> Tree<'_, N> {
     /// allows the rights.
     ///
     /// # Errors
-    /// As [`Tree::delegate`]; rights outside the mask may be lost already.
+    /// As [`Tree::delegate`]; descendants may have lost rights outside the mask already.
     pub fn grant(&self, transfer: &Transfer, effects: &mut impl Effects) -> Result<Outcome, Error> {
         self.transfer(Form::Same, transfer, effects)
     }
@@ -148,7 +148,6 @@ impl<N: Nodes> Tree<'_, N> {
         let lost = part.rights.without(piece.rights);
         if !lost.is_none() {
             self.sweep(id, part.origins(), lost, steps)?;
-            self.strip(id, lost, steps);
         }
         let mut moved = steps.effects.mapped(piece);
         if moved.is_ok() && part.space != piece.space {

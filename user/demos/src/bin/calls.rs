@@ -11,8 +11,9 @@ use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use abi::hip::ROOT_UTCB_ADDRESS;
-use abi::{Hypercall, Mtd, Request, Selector};
-use rt::{Environment, ExitStatus, println};
+use abi::{Hypercall, Mtd};
+use demos::raw::{Checks, hypercall, word};
+use rt::{Environment, ExitStatus};
 
 rt::entry!(main);
 
@@ -49,13 +50,6 @@ unsafe extern "C" {
     fn skip_entry();
 }
 
-/// A word of the message page at `page`.
-fn word(page: u64, index: usize) -> &'static AtomicU64 {
-    let page = core::ptr::with_exposed_provenance::<AtomicU64>(page as usize);
-    // SAFETY: a message page, mapped by the kernel since the context exists; 512 words.
-    unsafe { &*page.add(index & 511) }
-}
-
 /// Adds the portal's identity to every word of the message.
 extern "C" fn echo(identity: u64) {
     let count = word(SERVER_PAGE, 0).load(Relaxed) & 0xFFFF;
@@ -76,18 +70,6 @@ extern "C" fn skip(length: u64) {
 static FAULTS: AtomicU64 = AtomicU64::new(0);
 static FAULT: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
-/// A hypercall; the status register comes back.
-fn hypercall(call: Hypercall, flags: u8, selector: u64, arguments: [u64; 4]) -> u64 {
-    let mut status = Request::new(call, flags, Selector::new(selector)).word();
-    let [rsi, rdx, rax, r8] = arguments;
-    // SAFETY: creates objects or calls functions of this program, which keep to their stacks.
-    unsafe {
-        asm!("syscall", inout("rdi") status, inout("rsi") rsi => _, inout("rdx") rdx => _, inout("rax") rax => _,
-            inout("r8") r8 => _, out("rcx") _, out("r11") _);
-    }
-    status
-}
-
 fn create_context(at: u64, page: u64, stack: usize) -> u64 {
     let stack = &raw const STACKS.0[stack];
     hypercall(Hypercall::CreateContext, 0, at, [32, page, stack.addr() as u64 + 8192, 0x200])
@@ -97,27 +79,13 @@ fn create_portal(at: u64, context: u64, entry: u64, mtd: Mtd) -> u64 {
     hypercall(Hypercall::CreatePortal, 0, at, [32, context, mtd.bits(), entry])
 }
 
-struct Checks(u32, u32);
-
-impl Checks {
-    fn check(&mut self, what: &str, found: u64, expected: u64) {
-        self.0 += 1;
-        if found != expected {
-            self.1 += 1;
-            println!("calls: {what}: {found:#x}, should be {expected:#x}");
-        }
-    }
-}
-
 fn main(_: &Environment) -> ExitStatus {
     demos::announce("calls", "calls and faults within one domain");
-    let mut checks = Checks(0, 0);
+    let mut checks = Checks::new("calls");
     creation(&mut checks);
     messages(&mut checks);
     faults(&mut checks);
-    let Checks(all, wrong) = checks;
-    println!("calls: {} of {all} checks hold", all - wrong);
-    if wrong == 0 { ExitStatus::SUCCESS } else { ExitStatus::new(3) }
+    checks.finish()
 }
 
 fn creation(checks: &mut Checks) {

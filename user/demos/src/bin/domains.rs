@@ -13,8 +13,9 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use abi::hip::ROOT_UTCB_ADDRESS;
 use abi::item::ItemFlags;
 use abi::rights::MemoryRights;
-use abi::{Crd, Hypercall, Mtd, Request, Rights, Selector, TypedItem};
-use rt::{Environment, ExitStatus, println};
+use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
+use demos::raw::{Checks, call, down, hypercall, up, word};
+use rt::{Environment, ExitStatus};
 
 rt::entry!(main);
 
@@ -63,20 +64,13 @@ unsafe extern "C" {
     fn page_entry();
 }
 
-/// A word of the message page at `page`.
-fn word(page: u64, index: usize) -> &'static AtomicU64 {
-    let page = core::ptr::with_exposed_provenance::<AtomicU64>(page as usize);
-    // SAFETY: a message page, mapped by the kernel since the context exists; 512 words.
-    unsafe { &*page.add(index & 511) }
-}
-
 /// In the other domain: does what the message asks. The portal's identity is the server's message page.
 extern "C" fn serve(page: u64) {
     let [ask, argument] = [4, 5].map(|index| word(page, index).load(Relaxed));
     let answer = match ask {
         ADD => argument + 1,
         LOAD => load(argument),
-        UP => hypercall(Hypercall::ControlSemaphore, 0, argument, [0; 4]),
+        UP => up(argument),
         _ => {
             let window = Crd::objects(Selector::new(argument), 0, Rights::ALL).unwrap_or(Crd::NULL);
             word(page, 2).store(window.word(), Relaxed);
@@ -104,18 +98,6 @@ extern "C" fn page(_: u64) {
     word(PAGER_PAGE, 0).store(1 << 16, Relaxed);
 }
 
-/// A hypercall; the status register comes back.
-fn hypercall(call: Hypercall, flags: u8, selector: u64, arguments: [u64; 4]) -> u64 {
-    let mut status = Request::new(call, flags, Selector::new(selector)).word();
-    let [rsi, rdx, rax, r8] = arguments;
-    // SAFETY: creates objects, moves capabilities, or calls functions of this program, which keep to their stacks.
-    unsafe {
-        asm!("syscall", inout("rdi") status, inout("rsi") rsi => _, inout("rdx") rdx => _, inout("rax") rax => _,
-            inout("r8") r8 => _, out("rcx") _, out("r11") _);
-    }
-    status
-}
-
 /// Delegates one item from this domain to the other.
 fn delegate(item: TypedItem, window: Crd) -> u64 {
     let [range, control] = item.words();
@@ -129,28 +111,16 @@ fn memory(page: u64, order: u32, rights: MemoryRights) -> Crd {
     Crd::memory(page, order, rights).unwrap_or(Crd::NULL)
 }
 
-struct Checks(u32, u32);
-
-impl Checks {
-    fn check(&mut self, what: &str, found: u64, expected: u64) {
-        self.0 += 1;
-        if found != expected {
-            self.1 += 1;
-            println!("domains: {what}: {found:#x}, should be {expected:#x}");
-        }
-    }
-
-    /// A new server in the other domain; its portal is the selector after its own. It uses stack `index`.
-    fn server(&mut self, index: u64) -> u64 {
-        let (context, portal, page) = (SERVERS + 2 * index, SERVERS + 2 * index + 1, PAGES + index * 4096);
-        let stack = &raw const STACKS.0[index as usize];
-        let create = [OTHER, page, stack.addr() as u64 + 8192, EVENTS];
-        self.check("server", hypercall(Hypercall::CreateContext, 0, context, create), 0);
-        let entry = serve_entry as *const () as u64;
-        self.check("its portal", hypercall(Hypercall::CreatePortal, 0, portal, [OTHER, context, 0, entry]), 0);
-        self.check("its identity", hypercall(Hypercall::ControlPortal, 0, portal, [page, 0, 0, 0]), 0);
-        portal
-    }
+/// A new server in the other domain; its portal is the selector after its own. It uses stack `index`.
+fn server(checks: &mut Checks, index: u64) -> u64 {
+    let (context, portal, page) = (SERVERS + 2 * index, SERVERS + 2 * index + 1, PAGES + index * 4096);
+    let stack = &raw const STACKS.0[index as usize];
+    let create = [OTHER, page, stack.addr() as u64 + 8192, EVENTS];
+    checks.check("server", hypercall(Hypercall::CreateContext, 0, context, create), 0);
+    let entry = serve_entry as *const () as u64;
+    checks.check("its portal", hypercall(Hypercall::CreatePortal, 0, portal, [OTHER, context, 0, entry]), 0);
+    checks.check("its identity", hypercall(Hypercall::ControlPortal, 0, portal, [page, 0, 0, 0]), 0);
+    portal
 }
 
 /// Calls a server; with an item if there is one. Returns status and answer.
@@ -162,21 +132,19 @@ fn ask(portal: u64, question: u64, argument: u64, item: Option<TypedItem>) -> (u
         word(ROOT_UTCB_ADDRESS, 511).store(control, Relaxed);
     }
     word(ROOT_UTCB_ADDRESS, 0).store(2 | u64::from(item.is_some()) << 16, Relaxed);
-    let status = hypercall(Hypercall::Call, 0, portal, [0; 4]);
+    let status = call(portal);
     (status, word(ROOT_UTCB_ADDRESS, 4).load(Relaxed))
 }
 
 fn main(_: &Environment) -> ExitStatus {
     demos::announce("domains", "two domains give and take");
-    let mut checks = Checks(0, 0);
+    let mut checks = Checks::new("domains");
     creation(&mut checks);
-    let portal = checks.server(0);
+    let portal = server(&mut checks, 0);
     checks.check("call into the other domain", ask(portal, ADD, 41, None).1, 42);
     capabilities(&mut checks, portal);
     pages(&mut checks, portal);
-    let Checks(all, wrong) = checks;
-    println!("domains: {} of {all} checks hold", all - wrong);
-    if wrong == 0 { ExitStatus::SUCCESS } else { ExitStatus::new(3) }
+    checks.finish()
 }
 
 fn creation(checks: &mut Checks) {
@@ -197,7 +165,7 @@ fn creation(checks: &mut Checks) {
 }
 
 fn capabilities(checks: &mut Checks, portal: u64) {
-    let down = || hypercall(Hypercall::ControlSemaphore, 1, SEMAPHORE, [0, 1, 0, 0]);
+    let down = || down(SEMAPHORE, 1);
     checks.check("up of what it was made with", ask(portal, UP, GIVEN, None).1, 0);
     checks.check("it was this semaphore", down(), 0);
     checks.check("up of what it does not have", ask(portal, UP, RECEIVED, None).1, 4);
@@ -213,7 +181,7 @@ fn capabilities(checks: &mut Checks, portal: u64) {
     checks.check("take up back", hypercall(Hypercall::Revoke, 0, 0, [range.word(), 0, 0, 0]), 0);
     checks.check("up of what was taken back", ask(portal, UP, RECEIVED, None).1, 4);
     checks.check("and of what it was made with", ask(portal, UP, GIVEN, None).1, 4);
-    checks.check("the owner has it still", hypercall(Hypercall::ControlSemaphore, 0, SEMAPHORE, [0; 4]), 0);
+    checks.check("the owner has it still", up(SEMAPHORE), 0);
 }
 
 fn pages(checks: &mut Checks, portal: u64) {
@@ -236,7 +204,7 @@ fn pages(checks: &mut Checks, portal: u64) {
     let range = Crd::objects(Selector::new(PAGER_PORTAL), 0, Rights::ALL).unwrap_or(Crd::NULL);
     let window = Crd::objects(Selector::new(EVENTS + 14), 0, Rights::ALL).unwrap_or(Crd::NULL);
     checks.check("page-fault portal", delegate(TypedItem::delegate(range, ItemFlags::empty(), 0), window), 0);
-    let portal = checks.server(1);
+    let portal = server(checks, 1);
     checks.check("the pager resolves a fault", ask(portal, LOAD, PAGED + 24, None).1, 0xFACE);
     checks.check("and the page stays", ask(portal, LOAD, PAGED + 24, None).1, 0xFACE);
 }

@@ -8,12 +8,13 @@
 #![no_std]
 #![no_main]
 
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use abi::qpd::Qpd;
-use abi::{Hypercall, Mtd, Request, Selector};
-use rt::{Environment, ExitStatus, println};
+use abi::{Hypercall, Mtd};
+use demos::raw::{Checks, call, down, hypercall, time_stamp, up, word};
+use rt::{Environment, ExitStatus};
 
 rt::entry!(main);
 
@@ -63,13 +64,6 @@ unsafe extern "C" {
     fn remote_entry();
 }
 
-/// A word of the message page at `page`.
-fn word(page: u64, index: usize) -> &'static AtomicU64 {
-    let page = core::ptr::with_exposed_provenance::<AtomicU64>(page as usize);
-    // SAFETY: a message page, mapped by the kernel since the context exists; 512 words.
-    unsafe { &*page.add(index & 511) }
-}
-
 fn stack_top(stack: usize) -> u64 {
     let stack = &raw const STACKS.0[stack];
     stack.addr() as u64 + 8192
@@ -101,7 +95,7 @@ extern "C" fn local() {
         up(FROM_LOCAL);
     }
     down(TO_LOCAL, 0);
-    HELPED.store(hypercall(Hypercall::Call, 0, SERVICE, [0; 4]), SeqCst);
+    HELPED.store(call(SERVICE), SeqCst);
     loop {
         down(TO_LOCAL, 0);
     }
@@ -115,65 +109,26 @@ extern "C" fn remote() {
     }
 }
 
-/// A hypercall; the status register comes back.
-fn hypercall(call: Hypercall, flags: u8, selector: u64, arguments: [u64; 4]) -> u64 {
-    let mut status = Request::new(call, flags, Selector::new(selector)).word();
-    let [rsi, rdx, rax, r8] = arguments;
-    // SAFETY: creates objects or lets functions of this program run, which keep to their stacks.
-    unsafe {
-        asm!("syscall", inout("rdi") status, inout("rsi") rsi => _, inout("rdx") rdx => _, inout("rax") rax => _,
-            inout("r8") r8 => _, out("rcx") _, out("r11") _);
-    }
-    status
-}
-
-fn up(semaphore: u64) -> u64 {
-    hypercall(Hypercall::ControlSemaphore, 0, semaphore, [0; 4])
-}
-
-fn down(semaphore: u64, deadline: u64) -> u64 {
-    hypercall(Hypercall::ControlSemaphore, 1, semaphore, [deadline >> 32, deadline & 0xFFFF_FFFF, 0, 0])
-}
-
-fn time_stamp() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: reads a counter.
-    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack)) };
-    u64::from(high) << 32 | u64::from(low)
-}
-
-struct Checks(u32, u32);
-
-impl Checks {
-    fn check(&mut self, what: &str, found: u64, expected: u64) {
-        self.0 += 1;
-        if found != expected {
-            self.1 += 1;
-            println!("threads: {what}: {found:#x}, should be {expected:#x}");
-        }
-    }
-
-    /// Creates a thread, and what serves its startup event.
-    fn spawn(&mut self, thread: &Thread, scheduling: u64, priority: u8) {
-        let &Thread { base, starter, context, page, stack, core } = thread;
-        let create =
-            |at, page, stack, flags| hypercall(Hypercall::CreateContext, flags, at, [32, page | core, stack, base]);
-        let portal = base + 0x1E;
-        let entry = start_entry as *const () as u64;
-        self.check("context for the start", create(starter, page, stack_top(stack), 0), 0);
-        self.check("startup portal", hypercall(Hypercall::CreatePortal, 0, portal, [32, starter, 0, entry]), 0);
-        self.check("its identity", hypercall(Hypercall::ControlPortal, 0, portal, [page, 0, 0, 0]), 0);
-        self.check("thread", create(context, page + 0x1000, 0, 1), 0);
-        let quantum = Qpd::new(priority, 10_000).map_or(0, Qpd::word);
-        let run = |context| hypercall(Hypercall::CreateScheduling, 0, scheduling, [32, context, quantum, 0]);
-        self.check("scheduling context for a serving context", run(starter), 4);
-        self.check("scheduling context", run(context), 0);
-    }
+/// Creates a thread, and what serves its startup event.
+fn spawn(checks: &mut Checks, thread: &Thread, scheduling: u64, priority: u8) {
+    let &Thread { base, starter, context, page, stack, core } = thread;
+    let create =
+        |at, page, stack, flags| hypercall(Hypercall::CreateContext, flags, at, [32, page | core, stack, base]);
+    let portal = base + 0x1E;
+    let entry = start_entry as *const () as u64;
+    checks.check("context for the start", create(starter, page, stack_top(stack), 0), 0);
+    checks.check("startup portal", hypercall(Hypercall::CreatePortal, 0, portal, [32, starter, 0, entry]), 0);
+    checks.check("its identity", hypercall(Hypercall::ControlPortal, 0, portal, [page, 0, 0, 0]), 0);
+    checks.check("thread", create(context, page + 0x1000, 0, 1), 0);
+    let quantum = Qpd::new(priority, 10_000).map_or(0, Qpd::word);
+    let run = |context| hypercall(Hypercall::CreateScheduling, 0, scheduling, [32, context, quantum, 0]);
+    checks.check("scheduling context for a serving context", run(starter), 4);
+    checks.check("scheduling context", run(context), 0);
 }
 
 fn main(environment: &Environment) -> ExitStatus {
     demos::announce("threads", "threads and semaphores on two cores");
-    let mut checks = Checks(0, 0);
+    let mut checks = Checks::new("threads");
     for semaphore in [TO_LOCAL, FROM_LOCAL, TO_REMOTE, FROM_REMOTE] {
         checks.check("semaphore", hypercall(Hypercall::CreateSemaphore, 0, semaphore, [32, 0, 0, 0]), 0);
     }
@@ -182,9 +137,7 @@ fn main(environment: &Environment) -> ExitStatus {
     if environment.hip().cpus().filter(|(_, cpu)| cpu.is_enabled()).count() > 1 {
         two_cores(&mut checks);
     }
-    let Checks(all, wrong) = checks;
-    println!("threads: {} of {all} checks hold", all - wrong);
-    if wrong == 0 { ExitStatus::SUCCESS } else { ExitStatus::new(3) }
+    checks.finish()
 }
 
 fn deadlines(checks: &mut Checks) {
@@ -203,7 +156,7 @@ fn deadlines(checks: &mut Checks) {
 
 fn one_core(checks: &mut Checks) {
     checks.check("up before the thread is there", up(TO_LOCAL), 0);
-    checks.spawn(&LOCAL, 0x60, 2);
+    spawn(checks, &LOCAL, 0x60, 2);
     checks.check("the higher priority has run at once", LOCAL_ROUNDS.load(SeqCst), 1);
     checks.check("its answer is there", down(FROM_LOCAL, 1), 0);
     for _ in 0..ROUNDS {
@@ -215,13 +168,13 @@ fn one_core(checks: &mut Checks) {
     checks.check("server", hypercall(Hypercall::CreateContext, 0, SERVER, create), 0);
     let entry = serve_entry as *const () as u64;
     checks.check("service", hypercall(Hypercall::CreatePortal, 0, SERVICE, [32, SERVER, 0, entry]), 0);
-    checks.check("call", hypercall(Hypercall::Call, 0, SERVICE, [0; 4]), SERVICE << 8);
+    checks.check("call", call(SERVICE), SERVICE << 8);
     checks.check("both calls were served", SERVED.load(SeqCst), 2);
     checks.check("the one that found the server busy", HELPED.load(SeqCst), SERVICE << 8);
 }
 
 fn two_cores(checks: &mut Checks) {
-    checks.spawn(&REMOTE, 0x61, 1);
+    spawn(checks, &REMOTE, 0x61, 1);
     for _ in 0..ROUNDS {
         up(TO_REMOTE);
         down(FROM_REMOTE, 0);

@@ -365,6 +365,42 @@ fn nobody_blocks_a_revocation_by_having_no_memory() {
 }
 
 #[test]
+fn a_descendant_without_memory_does_not_block_dividing_ones_own_node() {
+    let world = world(8);
+    delegate(&world, give((0, 0), (1, 0), 8));
+    delegate(&world, give((1, 0), (2, 0), 8));
+    delegate(&world, give((0, 0), (2, 100), 1));
+    world.limit.set(2);
+    revoke(&world, 1, span(4, 4), ALL, true);
+    assert_eq!(world.pieces(1), [piece(1, 0, 4, 100, 7)]);
+    assert_eq!(world.pieces(2), [piece(2, 100, 1, 100, 7)]);
+}
+
+#[test]
+fn a_long_delegation_is_preempted_between_pieces_and_goes_on() {
+    let world = World::new(100);
+    for unit in 0..9 {
+        world.tree().insert_root(&piece(0, unit, 1, 100 + 2 * unit, 7)).unwrap();
+    }
+    let mut mirror = Mirror::new(&world);
+    mirror.slice = 3;
+    let mut preempted = 0;
+    while world.tree().delegate(&give((0, 0), (1, 0), 9), &mut mirror) == Ok(Outcome::Preempted) {
+        preempted += 1;
+        world.check();
+    }
+    assert!(preempted > 1 && world.pieces(1).len() == 9, "{preempted} times");
+}
+
+#[test]
+fn a_piece_given_below_an_earlier_one_extends_it_downwards() {
+    let world = world(2);
+    delegate(&world, give((0, 1), (1, 11), 1));
+    delegate(&world, give((0, 0), (1, 10), 1));
+    assert_eq!(world.pieces(1), [piece(1, 10, 2, 100, 7)]);
+}
+
+#[test]
 fn a_delegation_without_memory_is_partial_and_consistent() {
     let world = World::new(10);
     for unit in 0..4 {

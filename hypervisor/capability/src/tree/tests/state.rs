@@ -15,7 +15,7 @@ enum Op {
 }
 
 fn range() -> impl Strategy<Value = Span> {
-    (0..UNITS, 1..UNITS).prop_map(|(base, count)| span(base, count.min(UNITS - base)))
+    (0..UNITS, prop_oneof![1..4u64, 1..UNITS]).prop_map(|(base, count)| span(base, count.min(UNITS - base)))
 }
 
 /// Mostly all rights, so that chains get long.
@@ -26,8 +26,12 @@ fn rights() -> impl Strategy<Value = Rights> {
 fn transfer() -> impl Strategy<Value = Op> {
     let form = prop_oneof![6 => Just(Form::Delegate), 1 => Just(Form::Copy), 2 => Just(Form::Grant)];
     let attributes = prop_oneof![8 => Just(0u8), 1 => Just(1), 1 => Just(2), 1 => Just(8)];
-    (form, 0u32..3, range(), 0u32..3, 0..UNITS, rights(), attributes).prop_map(
+    // Mostly to the same place, or half the space away, so that pieces meet that belong together.
+    let base = prop_oneof![2 => Just(None), 1 => (0..UNITS).prop_map(Some)];
+    (form, 0u32..3, range(), 0u32..3, base, rights(), attributes).prop_map(
         |(form, from, range, to, base, rights, attributes)| {
+            let half = if from == to { UNITS / 2 } else { 0 };
+            let base = base.unwrap_or(range.base + half);
             let attributes = Attributes(attributes);
             Op::Transfer(form, Transfer { from: memory(from), range, to, base, rights, attributes })
         },

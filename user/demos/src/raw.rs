@@ -1,0 +1,87 @@
+//! The interface as it is: hypercalls by number, message pages by address, and checks that are counted.
+//!
+//! Purpose: what the programs that check the kernel from inside have in common.
+//! Invariants: none of its own; what a hypercall does to the program is the caller's concern.
+//! Concurrency: atomics and registers only.
+//! Source: interface §1 and §4.
+use abi::{Hypercall, Request, Selector};
+use core::arch::asm;
+use core::sync::atomic::AtomicU64;
+use rt::{ExitStatus, println};
+
+/// A hypercall; the status register comes back.
+pub fn hypercall(call: Hypercall, flags: u8, selector: u64, arguments: [u64; 4]) -> u64 {
+    let mut status = Request::new(call, flags, Selector::new(selector)).word();
+    let [rsi, rdx, rax, r8] = arguments;
+    // SAFETY: the programs that use this create objects, move capabilities that no Rust object depends on, or let
+    // functions of their own run, which keep to their stacks.
+    unsafe {
+        asm!("syscall", inout("rdi") status, inout("rsi") rsi => _, inout("rdx") rdx => _, inout("rax") rax => _,
+            inout("r8") r8 => _, out("rcx") _, out("r11") _);
+    }
+    status
+}
+
+/// Calls through a portal, with the message that is in the caller's page.
+pub fn call(portal: u64) -> u64 {
+    hypercall(Hypercall::Call, 0, portal, [0; 4])
+}
+
+/// Ups a semaphore.
+pub fn up(semaphore: u64) -> u64 {
+    hypercall(Hypercall::ControlSemaphore, 0, semaphore, [0; 4])
+}
+
+/// Downs a semaphore, at most until the TSC reaches `deadline` (0: for ever).
+pub fn down(semaphore: u64, deadline: u64) -> u64 {
+    hypercall(Hypercall::ControlSemaphore, 1, semaphore, [deadline >> 32, deadline & 0xFFFF_FFFF, 0, 0])
+}
+
+/// A word of the message page at `page`.
+#[must_use]
+pub fn word(page: u64, index: usize) -> &'static AtomicU64 {
+    let page = core::ptr::with_exposed_provenance::<AtomicU64>(page as usize);
+    // SAFETY: a message page, mapped by the kernel since the context exists; 512 words.
+    unsafe { &*page.add(index & 511) }
+}
+
+/// The time-stamp counter.
+#[must_use]
+pub fn time_stamp() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: reads a counter.
+    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack)) };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Checks of a program: how many, and how many failed.
+#[derive(Debug)]
+pub struct Checks {
+    program: &'static str,
+    all: u32,
+    wrong: u32,
+}
+
+impl Checks {
+    /// None so far.
+    #[must_use]
+    pub const fn new(program: &'static str) -> Self {
+        Self { program, all: 0, wrong: 0 }
+    }
+
+    /// Compares, and says what is wrong.
+    pub fn check(&mut self, what: &str, found: u64, expected: u64) {
+        self.all += 1;
+        if found != expected {
+            self.wrong += 1;
+            println!("{}: {what}: {found:#x}, should be {expected:#x}", self.program);
+        }
+    }
+
+    /// Says how many hold, and gives the status to end with.
+    #[must_use]
+    pub fn finish(&self) -> ExitStatus {
+        println!("{}: {} of {} checks hold", self.program, self.all - self.wrong, self.all);
+        if self.wrong == 0 { ExitStatus::SUCCESS } else { ExitStatus::new(3) }
+    }
+}
