@@ -23,11 +23,6 @@ pub fn cases() -> Vec<Case> {
             ..machine
         }),
         clock("clock-from-pm-timer", "(PM timer)", |machine| Machine { qemu_args: vec!["-no-hpet".into()], ..machine }),
-        clock("clock-from-interval-timer", "(PIT)", |machine| Machine {
-            smp: 1,
-            qemu_args: vec!["-no-acpi".into()],
-            ..machine
-        }),
         clock("clock-from-cpuid", "(CPUID)", |machine| Machine { platform: Platform::Bochs, smp: 1, ..machine }),
         hello("hello-bochs-8-cores", |machine| Machine { platform: Platform::Bochs, smp: 8, ..machine }).full(),
         hello("hello-255-cores", |machine| Machine { smp: 255, memory: 1024, ..machine }).full(),

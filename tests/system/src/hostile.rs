@@ -43,7 +43,11 @@ pub fn cases() -> Vec<Case> {
         expect_line(&outcome, &["warn", "APIC id 2", "left out"])?;
         expect_line(&outcome, &["2 up, 2 timers fire"])
     });
-    [control, absent].into_iter().chain(hostile).collect()
+    let clock = Case::new("clock-from-interval-timer", |context, name| {
+        let outcome = run::to_the_end(&machine(context, name, Damage::NoClocks, CORES)?)?.success()?;
+        expect_line(&outcome, &["clock: TSC", "(PIT)"])
+    });
+    [control, absent, clock].into_iter().chain(hostile).collect()
 }
 
 /// A machine that boots the fabricated image, whose MADT lists `listed` cores.

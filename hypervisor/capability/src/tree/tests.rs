@@ -1,4 +1,5 @@
 //! Purpose: the rules of the mapping tree.
+mod joining;
 mod model;
 mod rules;
 mod scale;

@@ -32,6 +32,8 @@ const MEMORY_END: u64 = 0xf00_0000;
 pub enum Damage {
     /// Nothing: the control.
     None,
+    /// Neither event timer nor power management are described.
+    NoClocks,
     /// The root program's file ends in its middle.
     TruncatedModule,
     /// One bit of the MADT is flipped, so that its checksum is wrong.

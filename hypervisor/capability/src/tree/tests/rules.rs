@@ -3,28 +3,28 @@ use super::world::{Mirror, World, memory, piece, span};
 use crate::tree::{Attributes, Error, Outcome, Piece, Space, Span, Transfer};
 use abi::{Kind, Rights};
 
-const ALL: Rights = Rights::ALL;
-const WRITE: Rights = Rights::new(2);
+pub const ALL: Rights = Rights::ALL;
+pub const WRITE: Rights = Rights::new(2);
 
 /// From (domain, first unit) to (domain, first unit), so many units, all rights.
-fn give(from: (u32, u64), to: (u32, u64), count: u64) -> Transfer {
+pub fn give(from: (u32, u64), to: (u32, u64), count: u64) -> Transfer {
     let (range, from) = (span(from.1, count), memory(from.0));
     Transfer { from, range, to: to.0, base: to.1, rights: ALL, attributes: Attributes::NONE }
 }
 
 /// Domain 0 has units 0..`count` with origins from 100 on and rights 7.
-fn world(count: u64) -> World {
+pub fn world(count: u64) -> World {
     let world = World::new(2000);
     world.tree().insert_root(&piece(0, 0, count, 100, 7)).unwrap();
     world
 }
 
-fn delegate(world: &World, transfer: Transfer) {
+pub fn delegate(world: &World, transfer: Transfer) {
     assert_eq!(world.tree().delegate(&transfer, &mut Mirror::new(world)), Ok(Outcome::Done));
     world.check();
 }
 
-fn revoke(world: &World, owner: u32, range: Span, rights: Rights, itself: bool) {
+pub fn revoke(world: &World, owner: u32, range: Span, rights: Rights, itself: bool) {
     let mut mirror = Mirror::new(world);
     assert_eq!(world.tree().revoke(memory(owner), range, rights, itself, &mut mirror), Ok(Outcome::Done));
     mirror.assert_matches();
@@ -104,20 +104,6 @@ fn pages_given_one_by_one_are_one_node() {
     }
     assert_eq!(world.pieces(1), [piece(1, 5000, 1024, 100, 5)], "and again after losing a right one by one");
     world.check();
-}
-
-#[test]
-fn a_leaf_joins_a_neighbour_with_children_on_either_side() {
-    for (leaf, other) in [(0, 1), (1, 0)] {
-        let world = world(2);
-        delegate(&world, Transfer { rights: Rights::new(5), ..give((0, leaf), (1, leaf), 1) });
-        delegate(&world, give((0, other), (1, other), 1));
-        delegate(&world, give((1, other), (2, 0), 1));
-        assert_eq!(world.pieces(1).len(), 2);
-        revoke(&world, 0, span(other, 1), WRITE, false);
-        assert_eq!(world.pieces(1), [piece(1, 0, 2, 100, 5)]);
-        assert_eq!(world.pieces(2), [piece(2, 0, 1, 100 + other, 5)]);
-    }
 }
 
 #[test]

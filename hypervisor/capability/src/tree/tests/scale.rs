@@ -1,13 +1,9 @@
 //! Purpose: large trees need no stack, and no long time between preemption points.
+use super::rules::give;
 use super::world::{Mirror, World, memory, piece, span};
-use crate::tree::{Attributes, Effects, Error, Full, MAX_DEPTH, Outcome, Piece, Span, Transfer};
+use crate::tree::{Effects, Error, Full, MAX_DEPTH, Outcome, Piece, Span};
 use abi::Rights;
 use std::cell::Cell;
-
-fn give(from: (u32, u64), to: (u32, u64), count: u64) -> Transfer {
-    let (range, from) = (span(from.1, count), memory(from.0));
-    Transfer { from, range, to: to.0, base: to.1, rights: Rights::ALL, attributes: Attributes::NONE }
-}
 
 fn quiet(world: &World) -> Mirror<'_> {
     let mut mirror = Mirror::new(world);
