@@ -16,6 +16,7 @@ use capability::word::Capability;
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;
 use memory::format::Attributes;
+use memory::table::MapError;
 use objects::{Domain, Ref, Slab, Store};
 use sync::Spin;
 
@@ -107,10 +108,21 @@ impl Effects for Machine<'_> {
         match piece.space.kind {
             Kind::Memory => {
                 let (virt, phys, size) = shown(piece);
-                map_user(&domain.master(), virt, phys, size, attributes(piece.rights)).map_err(|_| Full)
+                map_user(&domain.master(), virt, phys, size, attributes(piece.rights)).map_err(|error| {
+                    // Nothing stays behind; a page that was there already (a message page) does.
+                    let done = match error {
+                        MapError::Occupied(page) => page.get() - virt,
+                        _ => size,
+                    };
+                    unmap_user(domain, virt, done);
+                    Full
+                })
             }
             Kind::Ports => set_ports(domain, piece.span, true).map_err(|_| Full),
-            _ => self.fill(piece, piece.rights),
+            _ => self.fill(piece, piece.rights).inspect_err(|_| {
+                // What was filled before is emptied; it fails where it failed.
+                let _ = self.fill(piece, Rights::NONE);
+            }),
         }
     }
 
