@@ -77,6 +77,18 @@ impl<'m> Store<'m> {
         (self.kind_of(granule.get() as usize) == Some(T::KIND)).then_some(Ref::new(granule))
     }
 
+    /// The reference that a field holds as a word, without looking at the object; `None` for 0.
+    ///
+    /// # Safety
+    /// `word` is 0 or [`Ref::to_word`] of an object of type `T` that still exists.
+    #[inline]
+    #[must_use]
+    pub unsafe fn trusted<T: Object>(&self, word: u64) -> Option<Ref<T>> {
+        let id = NonZeroU32::new(word as u32)?;
+        debug_assert!(self.kind_of(id.get() as usize) == Some(T::KIND), "a stale reference");
+        Some(Ref::new(id))
+    }
+
     /// The reference that a queue names.
     ///
     /// # Safety
