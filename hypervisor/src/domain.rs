@@ -86,6 +86,8 @@ pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool 
         return false;
     }
     let master = domain.master();
+    // Against a revocation that takes the entry from the master and from all views.
+    let _tables = TABLES.lock();
     let synced = views::view(domain).and_then(|view| space::sync(&HARDWARE, &master, &view, virt, &mut pool::table));
     match synced {
         // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7).

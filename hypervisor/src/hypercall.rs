@@ -1,9 +1,10 @@
 //! Hypercalls.
 //!
-//! Purpose: decode what ring 3 asks for, do it, and leave a status. So far: call and reply within a core, creation of
-//! local contexts and of portals, delegation of ports from hypervisor space (how a root program gets its ports).
+//! Purpose: decode what ring 3 asks for, do it, and leave a status. Not served yet: `sc_ctrl`, `assign_pci`, `assign_gsi`,
+//! `pd_ctrl`, and the sub-operations that the match below refuses.
 //! Invariants: every word in every register has an answer; a number that this kernel does not serve yet answers
-//! `BadHypercall`, an unknown sub-operation `BadParameter`; nothing from ring 3 is used as an address.
+//! `BadHypercall`, a sub-operation that it does not serve yet `BadFeature`, an unknown one `BadParameter`; nothing from
+//! ring 3 is used as an address.
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
 use crate::call::{self, Outcome};

@@ -7,16 +7,16 @@
 //! (the precise protocol replaces this).
 //! Source: interface §3 and §5; lecture C:241-372; `docs/src/decisions/0003-objects-and-sync.md`.
 use crate::domain::{add, map_user, set_ports, unmap_user};
+use crate::tables::HARDWARE;
 use crate::{cores, slots};
-use abi::address::{PAGE_BITS, USER_END};
+use abi::address::{PAGE_BITS, PAGE_SIZE, USER_END};
 use abi::rights::MemoryRights;
-use abi::{Crd, Kind, PhysAddr, Rights, Selector, Status};
+use abi::{Crd, Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
 use capability::tree::{Effects, Error, Full, Node, NodeId, Nodes, Piece, Space, SpaceIndex, Span, Transfer, Tree};
 use capability::word::Capability;
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;
 use memory::format::Attributes;
-use memory::table::MapError;
 use objects::{Domain, Ref, Slab, Store};
 use sync::Spin;
 
@@ -108,13 +108,16 @@ impl Effects for Machine<'_> {
         match piece.space.kind {
             Kind::Memory => {
                 let (virt, phys, size) = shown(piece);
-                map_user(&domain.master(), virt, phys, size, attributes(piece.rights)).map_err(|error| {
-                    // Nothing stays behind; a page that was there already (a message page) does.
-                    let done = match error {
-                        MapError::Occupied(page) => page.get() - virt,
-                        _ => size,
+                let master = domain.master();
+                map_user(&master, virt, phys, size, attributes(piece.rights)).map_err(|_| {
+                    // Nothing stays behind of it; a page that was there already (a message page) does.
+                    let entered = |offset: &u64| {
+                        let shown = master.lookup(&HARDWARE, VirtAddr::new(virt + offset));
+                        shown.is_some_and(|(at, ..)| at == phys.offset(*offset))
                     };
-                    unmap_user(domain, virt, done);
+                    let pages = (0..size).step_by(PAGE_SIZE as usize).take_while(entered).count();
+                    unmap_user(domain, virt, pages as u64 * PAGE_SIZE);
+                    self.stale = true;
                     Full
                 })
             }
@@ -149,7 +152,7 @@ impl Effects for Machine<'_> {
     }
 }
 
-/// Enters something that comes from nowhere: a resource of the machine, or a new object.
+/// Enters something that comes from nowhere: a resource of the machine.
 ///
 /// # Errors
 /// [`Status::BadCapability`] if the place is taken, [`Status::QuotaExhausted`].
@@ -161,12 +164,23 @@ pub fn enter(
     origin: u64,
     rights: Rights,
 ) -> Result<(), Status> {
+    let _tree = TREE.lock();
+    insert(store, owner, kind, span, origin, rights)
+}
+
+/// As [`enter`], with the tree's lock held.
+fn insert(
+    store: &Store<'_>,
+    owner: Ref<Domain>,
+    kind: Kind,
+    span: Span,
+    origin: u64,
+    rights: Rights,
+) -> Result<(), Status> {
     let stored = Stored(store);
     let space = Space { owner: owner.id().get(), kind };
     let piece = Piece { space, span, origin, rights, attributes: capability::tree::Attributes::NONE };
-    let guard = TREE.lock();
     let entered = Tree(&stored).insert_root(&piece);
-    drop(guard);
     entered.map_err(|error| if error == Error::Occupied { Status::BadCapability } else { Status::QuotaExhausted })
 }
 
@@ -177,9 +191,14 @@ pub fn enter(
 pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: Capability) -> Result<(), Status> {
     let slot = slots::slot(store.get(owner), at).map_err(|_| Status::QuotaExhausted)?;
     let span = Span { base: u64::from(at.slot()), count: 1 };
-    enter(store, owner, Kind::Objects, span, capability.origin(), capability.rights())?;
-    slot.store(capability.word(), Ordering::Release);
-    Ok(())
+    let guard = TREE.lock();
+    let entered = insert(store, owner, Kind::Objects, span, capability.origin(), capability.rights());
+    if entered.is_ok() {
+        // Under the lock, so that a revocation that comes at once finds it.
+        slot.store(capability.word(), Ordering::Release);
+    }
+    drop(guard);
+    entered
 }
 
 /// Delegates as `transfer` says.
@@ -190,8 +209,12 @@ pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: 
 pub fn delegate(store: &Store<'_>, transfer: &Transfer) -> Result<(), Status> {
     let stored = Stored(store);
     let guard = TREE.lock();
-    let outcome = Tree(&stored).delegate(transfer, &mut Machine { stored: &stored, stale: false });
+    let mut machine = Machine { stored: &stored, stale: false };
+    let outcome = Tree(&stored).delegate(transfer, &mut machine);
     drop(guard);
+    if machine.stale {
+        cores::shoot_down();
+    }
     match outcome {
         Ok(_) => Ok(()),
         Err(Error::Full) => Err(Status::QuotaExhausted),
