@@ -2,7 +2,8 @@
 //!
 //! Purpose: the create hypercalls: check the capabilities they name, store the object, put its capability into the
 //! caller's space.
-//! Invariants: nothing is left behind when a later step fails, but for pages that belong to the domain's slabs.
+//! Invariants: selectors and capabilities are checked before anything is made. If kernel memory runs out after that, what
+//! was made before stays, unreachable, until objects can be destroyed; only an unmapped message page goes back.
 //! Concurrency: the caller's core; slabs are locked.
 //! Source: interface §2 (permission bits) and §5.
 use crate::domain::{self, map_user};

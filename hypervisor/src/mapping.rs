@@ -152,35 +152,24 @@ impl Effects for Machine<'_> {
     }
 }
 
+/// `span` of a space of `owner`, from `origin` on, without attributes.
+pub fn piece(owner: Ref<Domain>, kind: Kind, span: Span, origin: u64, rights: Rights) -> Piece {
+    let space = Space { owner: owner.id().get(), kind };
+    Piece { space, span, origin, rights, attributes: capability::tree::Attributes::NONE }
+}
+
 /// Enters something that comes from nowhere: a resource of the machine.
 ///
 /// # Errors
 /// [`Status::BadCapability`] if the place is taken, [`Status::QuotaExhausted`].
-pub fn enter(
-    store: &Store<'_>,
-    owner: Ref<Domain>,
-    kind: Kind,
-    span: Span,
-    origin: u64,
-    rights: Rights,
-) -> Result<(), Status> {
+pub fn enter(store: &Store<'_>, piece: &Piece) -> Result<(), Status> {
     let _tree = TREE.lock();
-    insert(store, owner, kind, span, origin, rights)
+    insert(store, piece)
 }
 
 /// As [`enter`], with the tree's lock held.
-fn insert(
-    store: &Store<'_>,
-    owner: Ref<Domain>,
-    kind: Kind,
-    span: Span,
-    origin: u64,
-    rights: Rights,
-) -> Result<(), Status> {
-    let stored = Stored(store);
-    let space = Space { owner: owner.id().get(), kind };
-    let piece = Piece { space, span, origin, rights, attributes: capability::tree::Attributes::NONE };
-    let entered = Tree(&stored).insert_root(&piece);
+fn insert(store: &Store<'_>, piece: &Piece) -> Result<(), Status> {
+    let entered = Tree(&Stored(store)).insert_root(piece);
     entered.map_err(|error| if error == Error::Occupied { Status::BadCapability } else { Status::QuotaExhausted })
 }
 
@@ -192,7 +181,7 @@ pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: 
     let slot = slots::slot(store.get(owner), at).map_err(|_| Status::QuotaExhausted)?;
     let span = Span { base: u64::from(at.slot()), count: 1 };
     let guard = TREE.lock();
-    let entered = insert(store, owner, Kind::Objects, span, capability.origin(), capability.rights());
+    let entered = insert(store, &piece(owner, Kind::Objects, span, capability.origin(), capability.rights()));
     if entered.is_ok() {
         // Under the lock, so that a revocation that comes at once finds it.
         slot.store(capability.word(), Ordering::Release);

@@ -172,7 +172,8 @@ fn empty_domain() -> Result<Domain, OutOfMemory> {
 fn claim_machine(store: &Store<'_>, facts: &Facts<'_>) -> Result<Ref<Domain>, RootError> {
     let hypervisor = domain::add_domain(store, empty_domain()?)?;
     let claim = |kind, base, end, rights| {
-        mapping::enter(store, hypervisor, kind, Span::between(base, end), base, rights).map_err(RootError::Refused)
+        mapping::enter(store, &mapping::piece(hypervisor, kind, Span::between(base, end), base, rights))
+            .map_err(RootError::Refused)
     };
     claim(abi::Kind::Ports, 0, capability::port::PORTS, Rights::ALL)?;
     let image = arch::boot::image();
@@ -207,7 +208,8 @@ fn give_page(
     rights: MemoryRights,
 ) -> Result<(), RootError> {
     let span = Span { base: virt >> PAGE_BITS, count: size >> PAGE_BITS };
-    mapping::enter(store, domain, abi::Kind::Memory, span, phys.page(), rights.into()).map_err(RootError::Refused)?;
+    mapping::enter(store, &mapping::piece(domain, abi::Kind::Memory, span, phys.page(), rights.into()))
+        .map_err(RootError::Refused)?;
     let mut attributes = Attributes::READ;
     attributes.set(Attributes::WRITE, rights.contains(MemoryRights::WRITE));
     Ok(map_user(&store.get(domain).master(), virt, phys, size, attributes)?)

@@ -18,7 +18,7 @@
     push r15
 .endm
 
-.macro LOAD_REGISTERS
+.macro POP_REGISTERS
     pop r15
     pop r14
     pop r13
@@ -34,6 +34,10 @@
     pop rdx
     pop rcx
     pop rax
+.endm
+
+.macro LOAD_REGISTERS
+    POP_REGISTERS
     add rsp, 16                                     // vector, error code
 .endm
 
@@ -116,21 +120,7 @@ resume:
 
 // RSP: a frame whose context entered by SYSCALL, or is to run as if it had: RCX and R11 are as SYSRET leaves them.
 leave_by_sysret:
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    add rsp, 8
-    pop r10
-    pop r9
-    pop r8
-    pop rdi
-    pop rsi
-    pop rbp
-    pop rbx
-    pop rdx
-    add rsp, 8
-    pop rax
+    POP_REGISTERS
     mov rcx, [rsp + {RIP} - {VECTOR}]
     mov r11d, 0x200
     mov rsp, [rsp + {RSP} - {VECTOR}]
