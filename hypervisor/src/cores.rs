@@ -282,16 +282,21 @@ fn flush_own() {
 /// Makes all cores forget the translations of user memory, and waits until they have.
 pub fn shoot_down() {
     flush_own();
+    ask_others(Hazard::Flush, flush_if_asked);
+}
+
+/// Raises a hazard on all other cores and waits until each has taken it; `meanwhile`, this core does what others may be
+/// waiting for in turn.
+pub fn ask_others(hazard: Hazard, meanwhile: impl Fn()) {
     let own = percpu::this().local.id.get();
     let others = || (0..running().len() as u32).filter(move |&id| id != own).filter_map(remote);
     for (shared, apic_id) in others() {
-        shared.raise(Hazard::Flush);
+        shared.raise(hazard);
         apic::send_request(apic_id);
     }
     for (shared, _) in others() {
-        while shared.pending(Hazard::Flush) {
-            // The other may be waiting for this core in turn.
-            flush_if_asked();
+        while shared.pending(hazard) {
+            meanwhile();
             sync::relax();
         }
     }

@@ -2,11 +2,12 @@
 //!
 //! Purpose: the create hypercalls: check the capabilities they name, store the object, put its capability into the
 //! caller's space.
-//! Invariants: selectors and capabilities are checked before anything is made. If kernel memory runs out after that, what
-//! was made before stays, unreachable, until objects can be destroyed; only an unmapped message page goes back.
+//! Invariants: selectors and capabilities are checked before anything is made; if something fails after that, what was
+//! made before is given back.
 //! Concurrency: the caller's core; slabs are locked.
 //! Source: interface §2 (permission bits) and §5.
 use crate::domain::{self, map_user};
+use crate::lifetime::{self, Ended};
 use crate::mapping::publish;
 use crate::slots::look_up;
 use crate::{clock, cores, mapping, pool, scheduler};
@@ -17,9 +18,12 @@ use abi::{Crd, Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
 use capability::tree::{Attributes, Space, Span, Transfer};
 use capability::word::{Capability, Kind};
 use memory::format;
+use memory::frames::OutOfMemory;
+use memory::quota::Quota;
 use objects::frame::Frame;
 use objects::{Context, Domain, Identity, Object, Portal, Ref, Scheduling, Semaphore, Store};
 use schedule::Budget;
+use sync::Count;
 
 /// The object at `selector` of the current domain, if it is of that kind and the capability has these rights.
 ///
@@ -40,25 +44,50 @@ fn vacant(selector: Selector) -> Result<(), Status> {
     if look_up(selector) == Capability::NULL { Ok(()) } else { Err(Status::BadCapability) }
 }
 
+/// The domain at `selector`, which pays for a new object: it must have `reserve` pages left.
+///
+/// # Errors
+/// [`Status::BadCapability`], [`Status::QuotaExhausted`].
+fn payer(store: &Store<'_>, selector: u64, needed: DomainRights, reserve: u32) -> Result<Ref<Domain>, Status> {
+    let payer = named::<Domain>(store, selector, Kind::Domain, needed)?;
+    if store.get(payer).quota.has(reserve) { Ok(payer) } else { Err(Status::QuotaExhausted) }
+}
+
+/// One more reference, for an object that is to be made.
+fn join(count: &Count) -> Result<(), Status> {
+    if count.acquire() { Ok(()) } else { Err(Status::BadCapability) }
+}
+
+/// Puts the capability to a new object into the caller's space; without it the object ends.
+fn publish_new<T: Object>(
+    store: &Store<'_>,
+    caller: Ref<Domain>,
+    at: Selector,
+    (kind, rights): (Kind, Rights),
+    object: Ref<T>,
+) -> Result<(), Status> {
+    let capability = Capability::new(kind, rights, object.to_word());
+    publish(store, caller, at, capability).inspect_err(|_| {
+        if lifetime::unnamed(store, capability.origin()) {
+            cores::shoot_down();
+        }
+    })
+}
+
 /// Creates a protection domain: donor of quota in RSI, range of capabilities to delegate in RDX, limits in RAX.
 ///
 /// # Errors
 /// As the interface has them.
 pub fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     vacant(at)?;
-    let donor = named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_DOMAIN)?;
-    let (upper, lower) = (frame.rax.get() >> 32, frame.rax.get() & 0xFFFF_FFFF);
+    let donor = payer(store, frame.rsi.get(), DomainRights::CREATE_DOMAIN, 1)?;
+    let rights = look_up(Selector::new(frame.rsi.get())).rights();
+    let (lower, upper) = (frame.rax.get() as u32, (frame.rax.get() >> 32) as u32);
     if lower > upper {
         return Err(Status::BadParameter);
     }
-    let rights = look_up(Selector::new(frame.rsi.get())).rights();
-    let exhausted = |_| Status::QuotaExhausted;
-    let [master, views, objects] = [pool::table(), pool::table(), pool::table()];
-    let views = arch::pool::words(views.map_err(exhausted)?).ok_or(Status::QuotaExhausted)?;
-    let domain = Domain::new(master.map_err(exhausted)?, views, objects.map_err(exhausted)?);
-    let domain = domain::add_domain(store, domain).map_err(exhausted)?;
-    publish(store, caller, at, Capability::new(Kind::Domain, rights, domain.to_word()))?;
-    let _ = donor; // Its quota pays once quotas are kept.
+    let domain = new_domain(store, donor, lower, upper).map_err(|_| Status::QuotaExhausted)?;
+    publish_new(store, caller, at, (Kind::Domain, rights), domain)?;
     let range = Crd::from_word(frame.rdx.get());
     if range.kind() != abi::Kind::Objects {
         return Ok(());
@@ -74,6 +103,31 @@ pub fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
     mapping::delegate(store, &transfer)
 }
 
+/// A domain with nothing but `upper` pages of quota from `donor`, which pays for its two pages and its record too.
+///
+/// # Errors
+/// The donor cannot pay, or not enough of its quota is transferable.
+fn new_domain(store: &Store<'_>, donor: Ref<Domain>, lower: u32, upper: u32) -> Result<Ref<Domain>, OutOfMemory> {
+    let quota = &store.get(donor).quota;
+    let pages = domain::pages(quota)?;
+    let undo = |_| {
+        // SAFETY: nobody else knows them.
+        unsafe { pages.into_iter().for_each(|page| pool::release(page, quota)) };
+        OutOfMemory::Quota
+    };
+    let own = Quota::funded_by(quota, lower, upper).map_err(|_| undo(()))?;
+    let views = arch::pool::words(pages[1]).ok_or(OutOfMemory::Pool)?;
+    // The donor is in use: it pays.
+    let _ = store.get(donor).count.acquire();
+    lifetime::add(store, donor, Domain::new(pages[0], views, own, Some(donor))).map_err(|error| {
+        Ended::Record(donor).release(store);
+        // The account went with the domain that could not be stored; its pages came from there.
+        let _ = quota.endow(upper);
+        let _ = undo(());
+        error
+    })
+}
+
 /// Creates an execution context: domain in RSI, core and message page in RDX, stack in RAX, event base in R8.
 ///
 /// # Errors
@@ -86,7 +140,6 @@ pub fn context(
     frame: &Frame,
 ) -> Result<(), Status> {
     vacant(at)?;
-    let domain = named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_CONTEXT)?;
     let (core, message) = (frame.rdx.get() & 0xFFF, frame.rdx.get() & !0xFFF);
     if core >= cores::running().len() as u64 {
         return Err(Status::BadCpu);
@@ -94,31 +147,40 @@ pub fn context(
     if message == 0 {
         return Err(Status::BadFeature); // Virtual CPUs come later.
     }
+    let domain = payer(store, frame.rsi.get(), DomainRights::CREATE_CONTEXT, 7)?;
     if message >= USER_LIMIT {
         return Err(Status::BadParameter);
     }
-    let page = pool::table().map_err(|_| Status::QuotaExhausted)?;
-    let master = store.get(domain).master();
+    let owner = store.get(domain);
+    let page = pool::page(&owner.quota).map_err(|_| Status::QuotaExhausted)?;
+    // SAFETY: nobody else knows it.
+    let undo = || unsafe { pool::release(page, &owner.quota) };
     let rights = format::Attributes::READ | format::Attributes::WRITE;
-    map_user(&master, message, page, PAGE_SIZE, rights).map_err(|error| {
-        // SAFETY: the page was not mapped, and nobody else knows it.
-        unsafe { pool::release(page) };
+    map_user(owner, message, page, PAGE_SIZE, rights).map_err(|error| {
+        undo();
         match error {
             memory::table::MapError::NoTable(_) => Status::QuotaExhausted,
             _ => Status::BadParameter,
         }
     })?;
-    let event_base = frame.r8.get() & 0xFFFF_FFFF;
     let identity = Identity {
         domain,
         message: arch::pool::words(page).ok_or(Status::BadParameter)?,
+        message_at: message,
         core: core as u32,
-        event_base,
+        event_base: frame.r8.get() & 0xFFFF_FFFF,
         global,
     };
-    let context = domain::add_context(store, Context::new(identity, frame.rax.get()));
-    let context = context.map_err(|_| Status::QuotaExhausted)?;
-    publish(store, caller, at, Capability::new(Kind::Context, ContextRights::all().into(), context.to_word()))
+    // A domain that is found by its capability is in use.
+    join(&owner.uses)?;
+    let context = lifetime::add(store, domain, Context::new(identity, frame.rax.get())).map_err(|_| {
+        domain::unmap_user(owner, message, PAGE_SIZE);
+        cores::shoot_down();
+        undo();
+        Ended::Domain(domain).release(store);
+        Status::QuotaExhausted
+    })?;
+    publish_new(store, caller, at, (Kind::Context, ContextRights::all().into()), context)
 }
 
 /// Creates a portal: domain in RSI, serving context in RDX, transfer descriptor in RAX, entry point in R8.
@@ -127,7 +189,7 @@ pub fn context(
 /// As the interface has them.
 pub fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     vacant(at)?;
-    named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_PORTAL)?;
+    let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_PORTAL, 2)?;
     let context = named::<Context>(store, frame.rdx.get(), Kind::Context, ContextRights::BIND_PORTAL)?;
     if store.get(context).identity().global {
         return Err(Status::BadCapability);
@@ -135,8 +197,12 @@ pub fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
     let entry = VirtAddr::new(frame.r8.get());
     let portal = Portal::new(context, entry, Mtd::from_bits_retain(frame.rax.get()));
     let portal = portal.filter(|_| entry.get() < USER_LIMIT).ok_or(Status::BadParameter)?;
-    let portal = domain::add_portal(store, portal).map_err(|_| Status::QuotaExhausted)?;
-    publish(store, caller, at, Capability::new(Kind::Portal, PortalRights::all().into(), portal.to_word()))
+    join(&store.get(context).count)?;
+    let portal = lifetime::add(store, payer, portal).map_err(|_| {
+        lifetime::release_context(store, context);
+        Status::QuotaExhausted
+    })?;
+    publish_new(store, caller, at, (Kind::Portal, PortalRights::all().into()), portal)
 }
 
 /// Creates a scheduling context: domain in RSI, context in RDX, priority and quantum in RAX. The context starts.
@@ -145,7 +211,7 @@ pub fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
 /// As the interface has them.
 pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     vacant(at)?;
-    named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_SCHEDULING)?;
+    let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_SCHEDULING, 2)?;
     let context = named::<Context>(store, frame.rdx.get(), Kind::Context, ContextRights::BIND_SCHEDULING)?;
     let identity = store.get(context).identity();
     if !identity.global {
@@ -154,9 +220,12 @@ pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &
     let parameters = Qpd::from_word(frame.rax.get()).ok_or(Status::BadParameter)?;
     let budget = Budget::new(parameters.quantum(), clock::khz());
     let scheduling = Scheduling::new(context, identity.core, parameters.priority(), budget);
-    let scheduling = domain::add_scheduling(store, scheduling).map_err(|_| Status::QuotaExhausted)?;
-    let rights = SchedulingRights::all().into();
-    publish(store, caller, at, Capability::new(Kind::Scheduling, rights, scheduling.to_word()))?;
+    join(&store.get(context).count)?;
+    let scheduling = lifetime::add(store, payer, scheduling).map_err(|_| {
+        lifetime::release_context(store, context);
+        Status::QuotaExhausted
+    })?;
+    publish_new(store, caller, at, (Kind::Scheduling, SchedulingRights::all().into()), scheduling)?;
     scheduler::wake(store, scheduling);
     Ok(())
 }
@@ -167,13 +236,13 @@ pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &
 /// As the interface has them.
 pub fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     vacant(at)?;
-    named::<Domain>(store, frame.rsi.get(), Kind::Domain, DomainRights::CREATE_SEMAPHORE)?;
+    let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_SEMAPHORE, 1)?;
     if frame.rax.get() != 0 {
         return Err(Status::BadFeature); // Signals come later.
     }
-    let semaphore = domain::add_semaphore(store, Semaphore::new(frame.rdx.get()));
+    let semaphore = lifetime::add(store, payer, Semaphore::new(frame.rdx.get()));
     let semaphore = semaphore.map_err(|_| Status::QuotaExhausted)?;
-    publish(store, caller, at, Capability::new(Kind::Semaphore, SemaphoreRights::all().into(), semaphore.to_word()))
+    publish_new(store, caller, at, (Kind::Semaphore, SemaphoreRights::all().into()), semaphore)
 }
 
 /// Sets the identity of the portal at `selector`.

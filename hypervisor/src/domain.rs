@@ -14,69 +14,26 @@ use capability::tree::Span;
 use core::sync::atomic::{AtomicU64, Ordering};
 use memory::format::{Attributes, Host};
 use memory::frames::{Order, OutOfMemory};
+use memory::quota::Quota;
 use memory::space::{self, Sync};
 use memory::table::{Mapping, Table};
-use objects::{Context, Continuation, Domain, Object, Portal, Ref, Scheduling, Semaphore, Slab, Store};
+use objects::{Context, Continuation, Domain, Ref, Store};
 use sync::Spin;
 
-static DOMAINS: Spin<Slab<Domain>> = Spin::new(Slab::new());
-static CONTEXTS: Spin<Slab<Context>> = Spin::new(Slab::new());
-static SCHEDULINGS: Spin<Slab<Scheduling>> = Spin::new(Slab::new());
-static SEMAPHORES: Spin<Slab<Semaphore>> = Spin::new(Slab::new());
-static PORTALS: Spin<Slab<Portal>> = Spin::new(Slab::new());
-
-/// Stores a domain.
+/// The two pages that every domain has: directory and views.
 ///
 /// # Errors
-/// The pool is exhausted.
-pub fn add_domain(store: &Store<'_>, domain: Domain) -> Result<Ref<Domain>, OutOfMemory> {
-    add(store, &DOMAINS, domain)
-}
-
-/// Stores a context.
-///
-/// # Errors
-/// The pool is exhausted.
-pub fn add_context(store: &Store<'_>, context: Context) -> Result<Ref<Context>, OutOfMemory> {
-    add(store, &CONTEXTS, context)
-}
-
-/// Stores a scheduling context.
-///
-/// # Errors
-/// The pool is exhausted.
-pub fn add_scheduling(store: &Store<'_>, scheduling: Scheduling) -> Result<Ref<Scheduling>, OutOfMemory> {
-    add(store, &SCHEDULINGS, scheduling)
-}
-
-/// Stores a semaphore.
-///
-/// # Errors
-/// The pool is exhausted.
-pub fn add_semaphore(store: &Store<'_>, semaphore: Semaphore) -> Result<Ref<Semaphore>, OutOfMemory> {
-    add(store, &SEMAPHORES, semaphore)
-}
-
-/// Stores an object in `slab`.
-///
-/// # Errors
-/// The pool is exhausted.
-pub fn add<T: Object>(store: &Store<'_>, slab: &Spin<Slab<T>>, object: T) -> Result<Ref<T>, OutOfMemory> {
-    let mut slab = slab.lock();
-    slab.insert(store, object).or_else(|(_, object)| {
-        let page = pool::zeroed(Order::PAGE)?.into_dirty().into_number();
-        // SAFETY: the page was just handed out to us and is given to the slab for good.
-        unsafe { slab.grow(store, page) };
-        slab.insert(store, object).map_err(|_| OutOfMemory::Pool)
-    })
-}
-
-/// Stores a portal.
-///
-/// # Errors
-/// The pool is exhausted.
-pub fn add_portal(store: &Store<'_>, portal: Portal) -> Result<Ref<Portal>, OutOfMemory> {
-    add(store, &PORTALS, portal)
+/// `quota` or the pool is exhausted.
+pub fn pages(quota: &Quota) -> Result<[PhysAddr; 2], OutOfMemory> {
+    let directory = pool::page(quota)?;
+    match pool::page(quota) {
+        Ok(views) => Ok([directory, views]),
+        Err(error) => {
+            // SAFETY: nobody else knows it.
+            unsafe { pool::release(directory, quota) };
+            Err(error)
+        }
+    }
 }
 
 /// Tries to resolve a page fault of ring 3 at `address` that needed `rights`: true if the access may be retried.
@@ -115,7 +72,7 @@ pub fn set_ports(domain: &Domain, span: Span, allow: bool) -> Result<(), OutOfMe
     let bitmap = match domain.ports() {
         Some(bitmap) => bitmap,
         None => {
-            let frame = pool::zeroed(Order::covering(8192).unwrap_or(Order::MAX))?;
+            let frame = pool::charged(Order::covering(8192).unwrap_or(Order::MAX), &domain.quota)?;
             // SAFETY: the frame was just handed out to us.
             unsafe { arch::pool::fill(frame.number().get(), frame.order().index() as u32, u64::MAX) };
             let bitmap = pool::address(frame);
@@ -177,22 +134,23 @@ pub fn bury(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<
     scheduler::unpark(store);
 }
 
-/// Maps `size` bytes at `virt` of the domain's master table to `phys`.
+/// Maps `size` bytes at `virt` of the domain's master table to `phys`; the domain pays for tables.
 ///
 /// # Errors
 /// Occupied, misaligned, or the pool is exhausted.
-pub fn map_user(master: &Table<Host>, virt: u64, phys: PhysAddr, size: u64, rights: Attributes) -> Result<(), Error> {
+pub fn map_user(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: Attributes) -> Result<(), Error> {
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
     let _tables = TABLES.lock();
-    master.map(&HARDWARE, mapping, &mut pool::table)
+    domain.master().map(&HARDWARE, mapping, &mut || pool::page(&domain.quota))
 }
 
 /// Unmaps `size` bytes at `virt` from the domain's master and from what its cores have copied of it. What the processors
 /// remember is left to a shootdown.
 pub fn unmap_user(domain: &Domain, virt: u64, size: u64) {
     let _tables = TABLES.lock();
-    if domain.master().unmap(&HARDWARE, VirtAddr::new(virt), size, &mut pool::table).is_err() {
+    let mut page = || pool::page(&domain.quota);
+    if domain.master().unmap(&HARDWARE, VirtAddr::new(virt), size, &mut page).is_err() {
         warning!("no kernel memory to divide a large page at {virt:#x}");
     }
     for view in domain.views.iter().map(|view| view.load(Ordering::Acquire)).filter(|&view| view != 0) {

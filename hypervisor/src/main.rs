@@ -12,12 +12,14 @@
 
 mod call;
 mod clock;
+mod contexts;
 mod cores;
 mod create;
 mod domain;
 mod hypercall;
 mod information;
 mod items;
+mod lifetime;
 mod log;
 mod machine;
 mod mapping;
@@ -25,6 +27,7 @@ mod physical;
 mod pool;
 #[cfg(feature = "selftest")]
 mod provoke;
+mod reclaim;
 mod report;
 mod root;
 mod scheduler;

@@ -6,9 +6,9 @@
 //! Concurrency: one lock for the whole tree; cores are made to forget translations after it is released, all of them
 //! (the precise protocol replaces this).
 //! Source: interface §3 and §5; lecture C:241-372; `docs/src/decisions/0003-objects-and-sync.md`.
-use crate::domain::{add, map_user, set_ports, unmap_user};
+use crate::domain::{map_user, set_ports, unmap_user};
 use crate::tables::HARDWARE;
-use crate::{cores, slots};
+use crate::{cores, lifetime, slots};
 use abi::address::{PAGE_BITS, PAGE_SIZE, USER_END};
 use abi::rights::MemoryRights;
 use abi::{Crd, Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
@@ -17,11 +17,10 @@ use capability::word::Capability;
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;
 use memory::format::Attributes;
-use objects::{Domain, Ref, Slab, Store};
+use objects::{Domain, Ref, Store};
 use sync::Spin;
 
 static TREE: Spin<()> = Spin::new(());
-static NODES: Spin<Slab<Node>> = Spin::new(Slab::new());
 
 /// The tree's nodes and indices, in the store.
 struct Stored<'s>(&'s Store<'s>);
@@ -29,7 +28,7 @@ struct Stored<'s>(&'s Store<'s>);
 impl Stored<'_> {
     fn domain(&self, owner: u32) -> &Domain {
         let id = NonZeroU32::new(owner).unwrap_or(NonZeroU32::MAX);
-        // SAFETY: owners in the tree are `Ref::id` of domains, hence not 0, and domains are not destroyed yet.
+        // SAFETY: owners in the tree are `Ref::id` of domains, hence not 0; a domain stays while it has nodes.
         self.0.get(unsafe { self.0.named::<Domain>(id) })
     }
 }
@@ -49,17 +48,14 @@ impl Nodes for Stored<'_> {
         }
     }
 
-    fn allocate(&self, _owner: u32) -> Result<NodeId, Full> {
-        add(self.0, &NODES, Node::default()).map(|node| NodeId::new(node.id())).map_err(|_| Full)
+    fn allocate(&self, owner: u32) -> Result<NodeId, Full> {
+        let payer = lifetime::domain_named(self.0, owner).ok_or(Full)?;
+        lifetime::add(self.0, payer, Node::default()).map(|node| NodeId::new(node.id())).map_err(|_| Full)
     }
 
     fn release(&self, _owner: u32, id: NodeId) {
         // SAFETY: the tree names a node only while it is allocated, and nobody looks at nodes without its lock.
-        let page = unsafe { NODES.lock().remove(self.0, self.0.named::<Node>(id.get())) };
-        if let Some(page) = page {
-            // SAFETY: the slab gave the page up.
-            unsafe { crate::pool::release(arch::pool::phys(page.get())) };
-        }
+        unsafe { lifetime::remove(self.0, self.0.named::<Node>(id.get())) };
     }
 
     fn recharge(&self, _from: u32, _to: u32) -> Result<(), Full> {
@@ -109,7 +105,7 @@ impl Effects for Machine<'_> {
             Kind::Memory => {
                 let (virt, phys, size) = shown(piece);
                 let master = domain.master();
-                map_user(&master, virt, phys, size, attributes(piece.rights)).map_err(|_| {
+                map_user(domain, virt, phys, size, attributes(piece.rights)).map_err(|_| {
                     // Nothing stays behind of it; a page that was there already (a message page) does.
                     let entered = |offset: &u64| {
                         let shown = master.lookup(&HARDWARE, VirtAddr::new(virt + offset));
@@ -129,13 +125,13 @@ impl Effects for Machine<'_> {
         }
     }
 
-    fn revoked(&mut self, piece: &Piece, left: Rights, _last: bool) {
+    fn revoked(&mut self, piece: &Piece, left: Rights, last: bool) {
         let domain = self.stored.domain(piece.space.owner);
         match piece.space.kind {
             Kind::Memory => {
                 let (virt, phys, size) = shown(piece);
                 unmap_user(domain, virt, size);
-                if !left.is_none() && map_user(&domain.master(), virt, phys, size, attributes(left)).is_err() {
+                if !left.is_none() && map_user(domain, virt, phys, size, attributes(left)).is_err() {
                     crate::log::warning!("no kernel memory to show what is left of a mapping at {virt:#x}");
                 }
                 self.stale = true;
@@ -148,6 +144,9 @@ impl Effects for Machine<'_> {
             // The slots are there, so that nothing can be missing.
             Kind::Objects => drop(self.fill(piece, left)),
             _ => {}
+        }
+        if last && piece.space.kind == Kind::Objects {
+            (0..piece.span.count).for_each(|unit| self.stale |= lifetime::unnamed(self.stored.0, piece.origin + unit));
         }
     }
 }
@@ -226,6 +225,14 @@ pub fn revoke(store: &Store<'_>, owner: Ref<Domain>, kind: Kind, range: Span, ri
     if outcome.is_err() {
         crate::log::warning!("no kernel memory to divide a mapping that is revoked in part");
     }
+}
+
+/// Takes everything from the spaces of a domain that nobody uses. False if there is more to do.
+pub fn clear(store: &Store<'_>, owner: Ref<Domain>) -> bool {
+    [Kind::Memory, Kind::Ports, Kind::Objects].into_iter().all(|kind| {
+        revoke(store, owner, kind, Span::ALL, Rights::ALL, true);
+        true
+    })
 }
 
 /// What `range` of `sender` is called in the space of `receiver`, within its `window`; null if nothing.

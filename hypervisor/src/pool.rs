@@ -12,7 +12,7 @@ use arch::boot::{BootTable, BootTables};
 use core::sync::atomic::{AtomicBool, Ordering};
 use firmware::boot_info::{AVAILABLE, BootInfo};
 use memory::format::{Attributes, Format, Host};
-use memory::frames::{Clean, Descriptor, Frame, FrameNumber, Frames, Order, OutOfMemory};
+use memory::frames::{Clean, Dirty, Descriptor, Frame, FrameNumber, Frames, Order, OutOfMemory};
 use memory::layout;
 use memory::plan::{self, Entry, Plan, PlanError};
 use memory::quota::Quota;
@@ -131,26 +131,45 @@ fn map_in_boot_tables(start: PhysAddr, length: u64) {
     }
 }
 
+/// The kernel's own account; all others get their quota from it.
+pub fn kernel() -> Option<&'static Quota> {
+    QUOTA.get()
+}
+
 /// A block of zeroed frames, charged to the kernel's own account.
 ///
 /// # Errors
 /// The account or the pool is exhausted (or the pool does not exist yet).
 pub fn zeroed(order: Order) -> Result<Frame<Clean>, OutOfMemory> {
-    let (frames, quota) = FRAMES.get().zip(QUOTA.get()).ok_or(OutOfMemory::Pool)?;
-    let frame = frames.lock().allocate(order, quota)?;
-    Ok(frame.cleared_by(|number, order| {
+    charged(order, kernel().ok_or(OutOfMemory::Pool)?)
+}
+
+/// A block of zeroed frames, charged to `quota`.
+///
+/// # Errors
+/// The account or the pool is exhausted.
+pub fn charged(order: Order, quota: &Quota) -> Result<Frame<Clean>, OutOfMemory> {
+    Ok(dirty(order, quota)?.cleared_by(|number, order| {
         // SAFETY: the frame was just handed out to us.
         unsafe { arch::pool::fill(number.get(), order.index() as u32, 0) };
     }))
 }
 
-/// Gives back the block at `start`, which [`address`] named and nothing refers to any more. A defect of the kernel's
-/// accounting is reported, and the block is lost.
+/// A block of frames with any content, charged to `quota`.
+///
+/// # Errors
+/// The account or the pool is exhausted.
+pub fn dirty(order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
+    FRAMES.get().ok_or(OutOfMemory::Pool)?.lock().allocate(order, quota)
+}
+
+/// Gives back the block at `start`, which [`address`] named, nothing refers to any more and `quota` paid for. A defect
+/// of the kernel's accounting is reported, and the block is lost.
 ///
 /// # Safety
 /// Nothing refers to the block any more: no table entry, no object, no processor.
-pub unsafe fn release(start: PhysAddr) {
-    let Some((frames, quota)) = FRAMES.get().zip(QUOTA.get()) else { return };
+pub unsafe fn release(start: PhysAddr, quota: &Quota) {
+    let Some(frames) = FRAMES.get() else { return };
     let number = FrameNumber::new(arch::pool::number(start).unwrap_or(u32::MAX));
     let poison = POISON.load(Ordering::Relaxed);
     let frame = frames.lock().reclaim(number);
@@ -171,12 +190,20 @@ pub fn free() -> u32 {
     FRAMES.get().map_or(0, |frames| frames.lock().free_frames())
 }
 
-/// A single zeroed frame that becomes a table or the like, by its physical address.
+/// A single zeroed frame that becomes a table or the like, by its physical address, charged to the kernel.
 ///
 /// # Errors
 /// As for [`zeroed`].
 pub fn table() -> Result<PhysAddr, OutOfMemory> {
     zeroed(Order::PAGE).map(address)
+}
+
+/// As [`table`], charged to `quota`.
+///
+/// # Errors
+/// As for [`charged`].
+pub fn page(quota: &Quota) -> Result<PhysAddr, OutOfMemory> {
+    charged(Order::PAGE, quota).map(address)
 }
 
 /// The physical address of a frame that is owned by a table entry or an object from now on.

@@ -9,7 +9,7 @@ use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
 use crate::log::{info, warning};
 use crate::tables::{Error, HARDWARE};
-use crate::{mapping, pool, scheduler};
+use crate::{cores, lifetime, mapping, pool, scheduler};
 use abi::address::{PAGE_BITS, PAGE_SIZE, PHYS_BITS};
 use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
 use abi::rights::{ContextRights, DomainRights, MemoryRights, SchedulingRights};
@@ -23,12 +23,17 @@ use firmware::elf::{Image, Segment};
 use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
 use memory::plan;
+use memory::quota::Quota;
 use memory::region::Region;
 use memory::table::MapError;
-use objects::{Context, Continuation, Domain, Identity, Ref, Scheduling, Store};
+use objects::{Context, Continuation, Domain, Identity, Ref, Scheduling, Slab, Store};
 
 /// Priority of the root program's scheduling context.
 const ROOT_PRIORITY: u8 = 1;
+/// Pages of the root domain's quota that it cannot hand on: 1 MiB (interface §7).
+const NOT_TRANSFERABLE: u32 = 256;
+/// Pages for the objects and tree nodes of the hypervisor's own space.
+const HYPERVISOR_PAGES: u32 = 128;
 
 /// Why there is no root program.
 #[derive(Debug)]
@@ -107,7 +112,10 @@ pub fn start(facts: &Facts<'_>) -> Result<core::convert::Infallible, RootError> 
     // SAFETY: in the kernel, interrupts off; this function does not return to anybody who could use a store.
     let store = unsafe { arch::pool::store() };
     let hypervisor = claim_machine(&store, facts)?;
-    let domain = domain::add_domain(&store, empty_domain()?)?;
+    // What is left but for the (domain, core) tables, which the kernel pays for.
+    let free = pool::free();
+    let reserve = (free / 8).max(64 * cores::running().len() as u32).min(free / 2);
+    let domain = new_domain(&store, Some(hypervisor), NOT_TRANSFERABLE, free - reserve)?;
     HYPERVISOR.store(hypervisor.to_word(), Ordering::Relaxed);
     ROOT.store(domain.to_word(), Ordering::Relaxed);
     for segment in image.segments() {
@@ -119,22 +127,24 @@ pub fn start(facts: &Facts<'_>) -> Result<core::convert::Infallible, RootError> 
     if arch::pool::with_bytes(&mut page, |bytes| information::write(facts, bytes)).is_none() {
         warning!("the information page is not in the pool");
     }
-    let utcb = pool::table()?;
+    let utcb = pool::page(&store.get(domain).quota)?;
     let read_write = MemoryRights::READ | MemoryRights::WRITE;
     give_page(&store, domain, HIP_ADDRESS, pool::address(page), HIP_SIZE as u64, MemoryRights::READ)?;
     give_page(&store, domain, ROOT_UTCB_ADDRESS, utcb, PAGE_SIZE, read_write)?;
 
     let core = percpu::this().local.id.get();
     let message = arch::pool::words(utcb).ok_or(OutOfMemory::Pool)?;
-    let identity = Identity { domain, message, core, event_base: 0, global: true };
+    let identity = Identity { domain, message, message_at: 0, core, event_base: 0, global: true };
+    let _ = store.get(domain).uses.acquire();
     let context = Context::new(identity, HIP_ADDRESS);
     context.frame().rip.set(entry);
     context.frame().rdi.set(u64::from(core));
     context.set_continuation(Continuation::Run);
-    let context = domain::add_context(&store, context)?;
+    let context = lifetime::add(&store, domain, context)?;
     domain::set_root(context);
+    let _ = store.get(context).count.acquire();
     let budget = scheduler::default_budget();
-    let scheduling = domain::add_scheduling(&store, Scheduling::new(context, core, ROOT_PRIORITY, budget))?;
+    let scheduling = lifetime::add(&store, domain, Scheduling::new(context, core, ROOT_PRIORITY, budget))?;
     let initial = [
         (Selector::ROOT_DOMAIN, Capability::new(Kind::Domain, DomainRights::all().into(), domain.to_word())),
         (Selector::ROOT_CONTEXT, Capability::new(Kind::Context, ContextRights::all().into(), context.to_word())),
@@ -163,14 +173,28 @@ pub fn is_root(domain: Ref<Domain>) -> bool {
     domain.to_word() == ROOT.load(Ordering::Relaxed)
 }
 
-fn empty_domain() -> Result<Domain, OutOfMemory> {
-    let views = arch::pool::words(pool::table()?).ok_or(OutOfMemory::Pool)?;
-    Ok(Domain::new(pool::table()?, views, pool::table()?))
+/// A domain whose quota comes from the kernel's, which pays for its pages and its record too.
+fn new_domain(store: &Store<'_>, payer: Option<Ref<Domain>>, lower: u32, upper: u32) -> Result<Ref<Domain>, OutOfMemory> {
+    let kernel = pool::kernel().ok_or(OutOfMemory::Pool)?;
+    let pages = domain::pages(kernel)?;
+    let views = arch::pool::words(pages[1]).ok_or(OutOfMemory::Pool)?;
+    let quota = Quota::funded_by(kernel, lower, upper).map_err(|_| OutOfMemory::Quota)?;
+    let domain = Domain::new(pages[0], views, quota, None);
+    match payer {
+        Some(payer) => lifetime::add(store, payer, domain),
+        None => {
+            let page = pool::dirty(Order::PAGE, kernel)?.into_number();
+            let mut slab = Slab::new();
+            // SAFETY: the page was just handed out to us and is given to the slab for good.
+            unsafe { slab.grow(store, page, 0) };
+            slab.insert(store, domain).map_err(|_| OutOfMemory::Pool)
+        }
+    }
 }
 
 /// Makes the domain of the hypervisor's own space: all ports, and all memory that the kernel does not keep.
 fn claim_machine(store: &Store<'_>, facts: &Facts<'_>) -> Result<Ref<Domain>, RootError> {
-    let hypervisor = domain::add_domain(store, empty_domain()?)?;
+    let hypervisor = new_domain(store, None, 0, HYPERVISOR_PAGES)?;
     let claim = |kind, base, end, rights| {
         mapping::enter(store, &mapping::piece(hypervisor, kind, Span::between(base, end), base, rights))
             .map_err(RootError::Refused)
@@ -212,7 +236,7 @@ fn give_page(
         .map_err(RootError::Refused)?;
     let mut attributes = Attributes::READ;
     attributes.set(Attributes::WRITE, rights.contains(MemoryRights::WRITE));
-    Ok(map_user(&store.get(domain).master(), virt, phys, size, attributes)?)
+    Ok(map_user(store.get(domain), virt, phys, size, attributes)?)
 }
 
 /// Delegates the memory of a segment, in place, from the hypervisor's space.

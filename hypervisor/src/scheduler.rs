@@ -6,7 +6,7 @@
 //! Concurrency: each core schedules its own; others reach it through its inbox, with an interrupt if it was empty.
 //! Source: interface §5 ("create_sc", "sm_ctrl", "ec_ctrl") and §8; lecture E:789-863.
 use crate::call::{self, Delivery};
-use crate::{clock, cores, domain, switch};
+use crate::{clock, cores, domain, reclaim, switch};
 use abi::Status;
 use abi::event::STARTUP;
 use arch::{apic, cpu};
@@ -140,6 +140,10 @@ fn choose(store: &Store<'_>) {
         }
         local.scheduling.set(0);
         local.current.set(0);
+        if reclaim::is_due() {
+            reclaim::collect(store, true);
+            continue;
+        }
         set_timer(&queues, None);
         cpu::wait();
         expire(store);

@@ -32,14 +32,14 @@ pub fn look_up(selector: Selector) -> Capability {
 /// The pool is exhausted.
 pub fn slot(domain: &Domain, selector: Selector) -> Result<&'static AtomicU64, OutOfMemory> {
     let virt = VirtAddr::new(CAPABILITIES + u64::from(selector.slot()) * 8);
-    let leaves = below(domain.objects, virt, 2)?;
-    let page = below(leaves, virt, 1)?;
+    let leaves = below(domain, domain.directory, virt, 2)?;
+    let page = below(domain, leaves, virt, 1)?;
     let words = arch::pool::words(page).ok_or(OutOfMemory::Pool)?;
     words.get(selector.slot() as usize % PER_PAGE).ok_or(OutOfMemory::Pool)
 }
 
 /// What the entry of `level` for `virt` in `table` refers to: a table or, at level 1, a page; made if absent.
-fn below(table: PhysAddr, virt: VirtAddr, level: u32) -> Result<PhysAddr, OutOfMemory> {
+fn below(domain: &Domain, table: PhysAddr, virt: VirtAddr, level: u32) -> Result<PhysAddr, OutOfMemory> {
     match Host::decode(HARDWARE.read(table, virt.index(level)), level) {
         Entry::Table(next) | Entry::Leaf(next, _) => Ok(next),
         Entry::Absent => {
@@ -50,7 +50,7 @@ fn below(table: PhysAddr, virt: VirtAddr, level: u32) -> Result<PhysAddr, OutOfM
             {
                 return Ok(next);
             }
-            let next = pool::table()?;
+            let next = pool::page(&domain.quota)?;
             let entry = if level == 1 { Host::leaf(next, 1, Attributes::READ) } else { Host::table(next) };
             HARDWARE.write(table, virt.index(level), entry);
             Ok(next)
@@ -62,7 +62,7 @@ fn below(table: PhysAddr, virt: VirtAddr, level: u32) -> Result<PhysAddr, OutOfM
 /// Whether there was one to bring.
 pub fn sync(domain: &Domain, address: u64) -> bool {
     let virt = VirtAddr::new(address);
-    let entry = HARDWARE.read(domain.objects, virt.index(2));
+    let entry = HARDWARE.read(domain.directory, virt.index(2));
     if Host::decode(entry, 2) == Entry::Absent {
         return false;
     }

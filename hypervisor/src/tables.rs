@@ -166,9 +166,10 @@ pub unsafe fn release_core(core: &CoreTables, pages: &CorePages) {
     ];
     let tables = [Some(core.root), pointers, Some(core.directory_510), directory_511, Some(core.window)];
     let blocks = [Some(pages.stack), Some(pages.interrupt_stacks), Some(pages.local)];
+    let Some(quota) = pool::kernel() else { return };
     for frame in tables.into_iter().chain(leaves).chain(blocks).flatten() {
         // SAFETY: the tables refer to each other only, and no processor uses them.
-        unsafe { pool::release(frame) };
+        unsafe { pool::release(frame, quota) };
     }
 }
 

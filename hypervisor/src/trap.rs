@@ -9,7 +9,7 @@ use crate::call::Delivery;
 use crate::domain;
 use crate::log::warning;
 use crate::report::{self, name};
-use crate::{call, cores, scheduler, slots, stop, switch};
+use crate::{call, cores, reclaim, scheduler, slots, stop, switch};
 use abi::VirtAddr;
 use abi::event::Exception;
 use arch::{apic, vector};
@@ -81,10 +81,16 @@ fn capability_fault(frame: &Frame) -> bool {
 #[unsafe(no_mangle)]
 extern "C" fn hazards(frame: &Frame) -> *const Frame {
     cores::flush_if_asked();
+    reclaim::pass();
+    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+    let store = unsafe { arch::pool::store() };
     if percpu::this().shared.take(Hazard::Schedule) {
-        // SAFETY: in the kernel, interrupts off; the store is local to this function.
-        scheduler::reschedule(&unsafe { arch::pool::store() }, false);
+        scheduler::reschedule(&store, false);
     }
+    if percpu::this().shared.take(Hazard::Ended) {
+        reclaim::collect(&store, false);
+    }
+    drop(store);
     current_frame(frame)
 }
 
@@ -159,12 +165,15 @@ fn interrupt(number: u8) {
         vector::SPURIOUS | vector::LEGACY..=239 if !apic::in_service(number) => return count_spurious(number),
         vector::TIMER => {
             cores::tick();
+            reclaim::hurry_if_due();
             // SAFETY: in the kernel, interrupts off; the store is local to this function.
             scheduler::expire(&unsafe { arch::pool::store() });
         }
         vector::REQUEST => {
             page.shared.interrupts.fetch_add(1, Ordering::Relaxed);
             cores::flush_if_asked();
+            // Interrupts are on in ring 3 and where nothing is borrowed only.
+            reclaim::pass();
         }
         vector::ERROR => warning!("local interrupt controller: error {:#x}", apic::take_errors()),
         _ => count_spurious(number),

@@ -4,12 +4,15 @@
 //! Invariants: a view shares the core's own kernel tables, and maps user memory and capabilities of its domain only.
 //! Concurrency: a core makes and changes its own views only.
 //! Source: lecture D:295; design plan §3; `docs/src/decisions/0002-table-pages.md`.
-use crate::tables::{CoreTables, Error, MachineTables};
-use abi::PhysAddr;
+use crate::pool;
+use crate::tables::{CoreTables, Error, HARDWARE, MachineTables};
+use abi::{PhysAddr, VirtAddr};
 use core::sync::atomic::Ordering;
-use memory::format::Host;
+use memory::format::{Entry, Format, Host};
 use memory::frames::OutOfMemory;
-use memory::table::{MapError, Table};
+use memory::layout::{GIB_511, IO_BITMAP};
+use memory::mmu::Mmu;
+use memory::table::{self, MapError, Table};
 use objects::Domain;
 use sync::Once;
 
@@ -23,6 +26,28 @@ pub fn start(tables: MachineTables) -> &'static MachineTables {
 /// Keeps what the calling core's views share.
 pub fn start_core(tables: &CoreTables) {
     percpu::this().local.tables.set([tables.directory_510.get(), tables.window.get()]);
+}
+
+/// Gives back the tables of a view that no core has loaded.
+pub fn release(view: PhysAddr) {
+    let Some(quota) = pool::kernel() else { return };
+    let mut free = |table| {
+        // SAFETY: a table of this view only; its entry was just cleared, and no core has the view loaded.
+        unsafe { pool::release(table, quota) };
+        true
+    };
+    // Leaf tables belong to the domain.
+    table::release::<Host>(&HARDWARE, view, 4, 0..256, 2, &mut free);
+    let next = |table, virt: u64, level| match Host::decode(HARDWARE.read(table, VirtAddr::new(virt).index(level)), level) {
+        Entry::Table(next) => Some(next),
+        _ => None,
+    };
+    let pointers = next(view, GIB_511, 4);
+    let directory = pointers.and_then(|pointers| next(pointers, GIB_511, 3));
+    let bitmap = directory.and_then(|directory| next(directory, IO_BITMAP, 2));
+    for table in [bitmap, directory, pointers, Some(view)].into_iter().flatten() {
+        free(table);
+    }
 }
 
 /// The calling core's view of `domain`, made if this is the first use.

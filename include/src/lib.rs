@@ -14,6 +14,7 @@
 
 pub mod address;
 pub mod arch_state;
+pub mod conformance;
 pub mod crd;
 pub mod event;
 pub mod hip;

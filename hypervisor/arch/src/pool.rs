@@ -59,6 +59,13 @@ pub fn words(address: PhysAddr) -> Option<&'static [AtomicU64; 512]> {
     Some(unsafe { &*words })
 }
 
+/// Physical address of a page of the pool that [`words`] gave.
+#[must_use]
+pub fn phys_of(words: &'static [AtomicU64; 512]) -> PhysAddr {
+    let offset = (words.as_ptr().addr() as u64).wrapping_sub(layout::POOL_BASE);
+    PhysAddr::truncate(START.load(Ordering::Relaxed).wrapping_add(offset))
+}
+
 /// Fills `1 << order` frames from `number` on with `pattern`.
 ///
 /// # Safety

@@ -22,6 +22,21 @@ pub enum Kind {
     Semaphore = 5,
 }
 
+impl Kind {
+    /// The kind with that number.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Option<Self> {
+        match number {
+            1 => Some(Self::Domain),
+            2 => Some(Self::Context),
+            3 => Some(Self::Scheduling),
+            4 => Some(Self::Portal),
+            5 => Some(Self::Semaphore),
+            _ => None,
+        }
+    }
+}
+
 /// A capability, or none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capability(u64);

@@ -114,6 +114,13 @@ impl Quota {
         self.lower
     }
 
+    /// Whether `pages` pages could be charged.
+    #[must_use]
+    pub fn has(&self, pages: u32) -> bool {
+        let Account { limit, usage } = self.read();
+        limit.saturating_sub(usage) >= pages
+    }
+
     /// Charges `pages` pages.
     ///
     /// # Errors
@@ -152,7 +159,7 @@ impl Quota {
 
     /// Replaces the account by what `change` makes of it, in one step; `None`
     /// if it makes nothing of it.
-    fn update(&self, change: impl Fn(Account) -> Option<Account>) -> Option<()> {
+    fn update(&self, mut change: impl FnMut(Account) -> Option<Account>) -> Option<()> {
         let next = |word| change(Account::unpack(word)).map(Account::pack);
         self.account.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok().map(drop)
     }
@@ -177,6 +184,17 @@ pub fn transfer(from: &Quota, to: &Quota, pages: u32) -> Result<(), QuotaExceede
     // Cannot fail as long as the sum of all limits is at most the maximum;
     // neither can giving back what was just taken.
     to.endow(pages).or_else(|full| from.endow(pages).and(Err(full)))
+}
+
+/// Moves all of the limit from one account, of which nothing is in use, to another; what is in use stays.
+pub fn give_all(from: &Quota, to: &Quota) {
+    let mut given = 0;
+    let taken = from.update(|account| {
+        given = account.limit.saturating_sub(account.usage);
+        Some(Account { limit: account.usage, ..account })
+    });
+    // The sum of all limits stays what it was.
+    let _ = taken.map(|()| to.endow(given));
 }
 
 #[cfg(test)]

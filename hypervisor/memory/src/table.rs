@@ -168,6 +168,35 @@ fn clear<F: Format, E>(
     outcome
 }
 
+/// Gives the tables below `entries` of `table`, a table of `level`, to `free`, which says whether to go on; their entries
+/// are cleared before. Only tables above level `keep` are given, and with 0 also the pages that leaves of level 1 show.
+/// Whether it came to the end; a repetition goes on where it stopped.
+pub fn release<F: Format>(
+    mmu: &impl Mmu,
+    table: PhysAddr,
+    level: u32,
+    entries: core::ops::Range<usize>,
+    keep: u32,
+    free: &mut impl FnMut(PhysAddr) -> bool,
+) -> bool {
+    entries.into_iter().all(|index| {
+        let below = match F::decode(mmu.read(table, index), level) {
+            Entry::Table(next) if level > keep => {
+                if !release::<F>(mmu, next, level - 1, 0..512, keep, free) {
+                    return false;
+                }
+                Some(next)
+            }
+            Entry::Leaf(page, _) if level == 1 && keep == 0 => Some(page),
+            _ => None,
+        };
+        below.is_none_or(|below| {
+            mmu.write(table, index, 0);
+            free(below)
+        })
+    })
+}
+
 /// The table that entry `virt` of `table`, a table of `level`, refers to; made if absent.
 fn below<F: Format, E>(
     mmu: &impl Mmu,

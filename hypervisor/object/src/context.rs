@@ -9,6 +9,7 @@
 use crate::domain::Domain;
 use crate::frame::{Frame, SYSCALL};
 use crate::reference::{Object, Ref, kind};
+use sync::Count;
 use sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use sync::atomic::{AtomicU32, AtomicU64};
 use timeouts::TimeoutLinks;
@@ -43,6 +44,8 @@ pub struct Identity {
     pub domain: Ref<Domain>,
     /// The page through which it passes messages. Its owner writes it at any time.
     pub message: &'static Page,
+    /// Where its domain sees that page if the kernel has mapped it there, 0 otherwise.
+    pub message_at: u64,
     /// The core it runs on.
     pub core: u32,
     /// First selector of its event portals.
@@ -66,6 +69,8 @@ pub struct Context {
     fault: AtomicU64,
     /// Its place among the core's deadlines.
     pub timeout: TimeoutLinks,
+    /// Capabilities, together one, and portals and scheduling contexts.
+    pub count: Count,
 }
 
 // SAFETY: the numbers of object types stand in `reference::kind`, each once.
@@ -91,6 +96,7 @@ impl Context {
             next: AtomicU64::new(0),
             fault: AtomicU64::new(0),
             timeout: TimeoutLinks::default(),
+            count: Count::new(),
         }
     }
 

@@ -1,27 +1,40 @@
 //! Protection domains.
 //!
-//! Purpose: what a domain consists of: its memory, its ports; capabilities join them.
-//! Invariants: the tables are frames of the pool that belong to the domain.
-//! Concurrency: tables never change place; the port bitmap appears once.
-//! Source: lecture D:281-311; design plan §3.
-use crate::reference::{Object, kind};
+//! Purpose: what a domain consists of: its memory, its ports, its capabilities, and what it may have of the kernel's.
+//! Invariants: the tables are frames of the pool; all but the views' are charged to the domain's quota, the directory
+//! and the page of views to its donor's. A domain is in use while a capability names it or a context belongs to it;
+//! after that its spaces are emptied. The record itself stays until nothing that it has paid for is left.
+//! Concurrency: tables never change place; the port bitmap appears once; slabs are behind a lock.
+//! Source: lecture D:281-311; design plan §3; `docs/src/decisions/0019-lifetimes.md`.
+use crate::reference::{Object, Ref, kind};
+use crate::slabs::Slabs;
 use abi::PhysAddr;
 use capability::tree::SpaceIndex;
 use memory::format::Host;
+use memory::quota::Quota;
 use memory::table::Table;
 use sync::atomic::{AtomicU64, Ordering};
+use sync::{Count, Spin};
 
 /// A protection domain.
-#[derive(Debug)]
 pub struct Domain {
-    /// Top-level table of the master of its user memory.
-    pub master_root: PhysAddr,
+    /// A page of table entries: the lower half is the top level of the master of its user memory, the upper half the
+    /// directory of its object space (the entries of GiB 511 from the capability space on).
+    pub directory: PhysAddr,
     /// A page with a word per core: the top-level table of that core's view, 0 before the core first needs it.
     pub views: &'static [AtomicU64; 512],
-    /// Directory of the tables of its object space; the entries of GiB 511 from the capability space on are in use.
-    pub objects: PhysAddr,
     /// What the domain has, by space: memory, ports, objects.
     pub spaces: [SpaceIndex; 3],
+    /// Kernel memory that it may use.
+    pub quota: Quota,
+    /// Who gave it that, and gets it back.
+    pub donor: Option<Ref<Self>>,
+    /// What it has paid for.
+    pub slabs: Spin<Slabs>,
+    /// Capabilities, together one, and contexts.
+    pub uses: Count,
+    /// Use, and pages of its slabs, and domains that have their quota from it.
+    pub count: Count,
     ports: AtomicU64,
 }
 
@@ -31,16 +44,31 @@ unsafe impl Object for Domain {
 }
 
 impl Domain {
-    /// A domain with these tables, no capability and no port.
+    /// A domain with these tables and this quota, no capability and no port.
     #[must_use]
-    pub fn new(master_root: PhysAddr, views: &'static [AtomicU64; 512], objects: PhysAddr) -> Self {
-        Self { master_root, views, objects, spaces: Default::default(), ports: AtomicU64::new(0) }
+    pub fn new(
+        directory: PhysAddr,
+        views: &'static [AtomicU64; 512],
+        quota: Quota,
+        donor: Option<Ref<Self>>,
+    ) -> Self {
+        Self {
+            directory,
+            views,
+            spaces: Default::default(),
+            quota,
+            donor,
+            slabs: Spin::new(Slabs::default()),
+            uses: Count::new(),
+            count: Count::new(),
+            ports: AtomicU64::new(0),
+        }
     }
 
     /// The master of its user memory.
     #[must_use]
     pub const fn master(&self) -> Table<Host> {
-        Table::new(self.master_root)
+        Table::new(self.directory)
     }
 
     /// The first of the two pages of its port bitmap, if it ever owned a port.

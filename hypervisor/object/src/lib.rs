@@ -21,6 +21,7 @@ mod reference;
 mod scheduling;
 mod semaphore;
 mod slab;
+mod slabs;
 mod store;
 
 pub use context::{Context, Continuation, Identity, Page};
@@ -30,6 +31,7 @@ pub use reference::{Object, Ref};
 pub use scheduling::Scheduling;
 pub use semaphore::Semaphore;
 pub use slab::{Full, Slab};
+pub use slabs::{Charged, Slabs};
 pub use store::Store;
 
 /// Alignment of objects and unit of references, in bytes: a cache line.

@@ -7,6 +7,7 @@
 use crate::context::Context;
 use crate::reference::{Object, Ref, kind};
 use abi::{Mtd, VirtAddr};
+use sync::Count;
 use sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A portal.
@@ -18,6 +19,8 @@ pub struct Portal {
     pub entry: VirtAddr,
     /// Which registers it gets of a fault.
     pub transfer: Mtd,
+    /// Capabilities, together one.
+    pub count: Count,
     identity: AtomicU64,
 }
 
@@ -30,7 +33,7 @@ impl Portal {
     /// A portal to `context`, with identity 0. `None` if `entry` is not in the user range.
     #[must_use]
     pub fn new(context: Ref<Context>, entry: VirtAddr, transfer: Mtd) -> Option<Self> {
-        entry.is_user().then_some(Self { context, entry, transfer, identity: AtomicU64::new(0) })
+        entry.is_user().then_some(Self { context, entry, transfer, count: Count::new(), identity: AtomicU64::new(0) })
     }
 
     /// What the serving context gets in its first register.

@@ -8,6 +8,7 @@
 use crate::context::Context;
 use crate::reference::{Object, Ref, kind};
 use schedule::{Budget, InboxLinks, ReadyLinks};
+use sync::Count;
 use sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A scheduling context.
@@ -23,6 +24,8 @@ pub struct Scheduling {
     pub ready: ReadyLinks,
     /// Its place in the inbox of its core.
     pub inbox: InboxLinks,
+    /// Capabilities, together one.
+    pub count: Count,
     quantum: u64,
     left: AtomicU64,
 }
@@ -42,6 +45,7 @@ impl Scheduling {
             priority,
             ready: ReadyLinks::default(),
             inbox: InboxLinks::default(),
+            count: Count::new(),
             quantum: budget.quantum,
             left: AtomicU64::new(budget.left),
         }

@@ -7,10 +7,10 @@
 use crate::context::Context;
 use crate::reference::{Object, Ref, kind};
 use crate::store::Store;
-use sync::Spin;
+use sync::{Count, Spin};
 
 /// A semaphore.
-pub struct Semaphore(Spin<State>);
+pub struct Semaphore(Spin<State>, Count);
 
 #[derive(Debug, Default)]
 struct State {
@@ -28,7 +28,13 @@ impl Semaphore {
     /// A semaphore with this count, nobody waiting.
     #[must_use]
     pub fn new(count: u64) -> Self {
-        Self(Spin::new(State { count, first: None, last: None }))
+        Self(Spin::new(State { count, first: None, last: None }), Count::new())
+    }
+
+    /// Capabilities, together one, and signals chained to it.
+    #[must_use]
+    pub const fn references(&self) -> &Count {
+        &self.1
     }
 
     /// Adds one. Returns the context that waited longest, which has it then.
@@ -62,6 +68,17 @@ impl Semaphore {
         }
         state.last = Some(context);
         false
+    }
+
+    /// Takes a waiter out of a semaphore that has ended.
+    pub fn close(&self, store: &Store<'_>) -> Option<Ref<Context>> {
+        self.up(store)
+    }
+
+    /// The semaphore that it is chained to.
+    #[must_use]
+    pub const fn chained(&self) -> Option<Ref<Self>> {
+        None
     }
 
     /// Takes `context` out of the queue; false if it is not in there (any more).

@@ -66,14 +66,16 @@ impl<T: Object> Slab<T> {
         Ok(store.write(slot, object))
     }
 
-    /// Takes a page into the slab. It is the slab's until [`Slab::remove`] returns its number.
+    /// Takes a page, which `payer` (a domain's [`Ref::id`], or 0) has paid for, into the slab. It is the slab's until
+    /// [`Slab::remove`] returns its number.
     ///
     /// # Safety
     /// The page belongs to the caller and to the store's memory, and nothing in it is in use.
-    pub unsafe fn grow(&mut self, store: &Store<'_>, page: FrameNumber) {
+    pub unsafe fn grow(&mut self, store: &Store<'_>, page: FrameNumber, payer: u32) {
         let start = page.get() * (PAGE / GRANULE) as u32;
         let Some(header) = store.header(start as usize) else { return };
         header.kind.store(T::KIND, Relaxed);
+        header.payer.store(payer, Relaxed);
         header.free.store(Self::PER_PAGE as u32, Relaxed);
         let mut next = 0;
         for slot in (0..Self::PER_PAGE).rev() {

@@ -7,6 +7,7 @@
 //! borrows end with it, so that "no entry older than this one" means "no borrow older than this one".
 //! Source: `docs/src/decisions/0003-objects-and-sync.md`.
 use crate::GRANULE;
+use crate::domain::Domain;
 use crate::reference::{Object, Ref};
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
@@ -31,6 +32,8 @@ pub(crate) struct Header {
     pub previous: AtomicU32,
     /// See `previous`.
     pub next: AtomicU32,
+    /// Id of the domain that has paid for the page, 0 for none.
+    pub payer: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Header>() == GRANULE);
@@ -96,6 +99,12 @@ impl<'m> Store<'m> {
     #[must_use]
     pub const unsafe fn named<T: Object>(&self, id: NonZeroU32) -> Ref<T> {
         Ref::new(id)
+    }
+
+    /// The domain that pays for the page of an object.
+    #[must_use]
+    pub fn payer<T: Object>(&self, reference: Ref<T>) -> Option<Ref<Domain>> {
+        NonZeroU32::new(self.header(reference.granule())?.payer.load(Ordering::Relaxed)).map(Ref::new)
     }
 
     fn kind_of(&self, granule: usize) -> Option<u32> {

@@ -10,6 +10,7 @@ use core::cell::Cell;
 use core::mem::{offset_of, size_of};
 use memory::layout;
 use schedule::{Inbox, Reader, ReadyQueue};
+use sync::Chain;
 use sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use timeouts::Timeouts;
 
@@ -30,6 +31,10 @@ pub enum Hazard {
     TaskRegister = 1 << 3,
     /// The vector registers hold another context's state.
     Vector = 1 << 4,
+    /// Somebody waits until this core has no borrow of an object from before.
+    Grace = 1 << 5,
+    /// Objects have ended on this core.
+    Ended = 1 << 6,
 }
 
 /// State that only its own core touches.
@@ -65,6 +70,12 @@ pub struct Local {
     pub faults: Cell<u32>,
     /// Interrupts that nobody asked for.
     pub spurious: Cell<u32>,
+    /// Objects that this core has seen the last reference to go of, and that are not prepared to go yet.
+    pub ended: Chain,
+    /// Those that are prepared, and wait until no core can have a borrow of them.
+    pub unseen: Chain,
+    /// All of them are to be given back now.
+    pub tidy: Cell<bool>,
 }
 
 /// The temporal window of a core.

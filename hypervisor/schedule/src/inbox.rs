@@ -25,7 +25,7 @@ use crate::link::{Elements, Id, Link};
 use core::cell::Cell;
 use sync::atomic::{
     AtomicU32,
-    Ordering::{AcqRel, Relaxed},
+    Ordering::{AcqRel, Acquire, Relaxed},
 };
 
 /// The part of an element that belongs to the inbox; 8 bytes.
@@ -34,6 +34,14 @@ use sync::atomic::{
 pub struct InboxLinks {
     pending: AtomicU32,
     next: Link,
+}
+
+impl InboxLinks {
+    /// Whether the element is in an inbox.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.pending.load(Acquire) != 0
+    }
 }
 
 /// What a push means for the pusher.

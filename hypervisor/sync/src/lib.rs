@@ -10,8 +10,10 @@
 #![cfg_attr(not(any(test, loom, shuttle)), no_std)]
 #![forbid(unsafe_code)]
 
+mod count;
 mod spin_lock;
 
+pub use count::{Chain, Count};
 pub use spin_lock::{Guard, Spin};
 
 /// Atomic integers and fences.

@@ -48,7 +48,7 @@ fn insert(slab: &mut Slab<Thing>, store: &Store<'_>, free: &mut Vec<u32>, value:
         Err(full) => full,
     };
     // SAFETY: the page comes from the list of free ones.
-    unsafe { slab.grow(store, FrameNumber::new(free.pop()?)) };
+    unsafe { slab.grow(store, FrameNumber::new(free.pop()?), 0) };
     slab.insert(store, object).ok()
 }
 
@@ -111,7 +111,7 @@ fn ended_objects_are_dropped() {
     let (store, _) = host.store();
     let mut slab = Slab::<Noisy>::new();
     // SAFETY: page 1 is free.
-    unsafe { slab.grow(&store, FrameNumber::new(1)) };
+    unsafe { slab.grow(&store, FrameNumber::new(1), 0) };
     let reference = slab.insert(&store, Noisy(1)).map_err(|(full, _)| full);
     assert!(reference.is_ok());
     if let Ok(reference) = reference {

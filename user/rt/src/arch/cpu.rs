@@ -14,6 +14,15 @@ pub fn code_segment() -> u16 {
     selector
 }
 
+/// The time-stamp counter, in ticks.
+#[must_use]
+pub fn time_stamp() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: reads a counter.
+    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    u64::from(high) << 32 | u64::from(low)
+}
+
 /// Executes an undefined instruction: the kernel reports the fault and the program is over.
 pub fn undefined() -> ! {
     // SAFETY: the instruction raises an exception; control never comes back.

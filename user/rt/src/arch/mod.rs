@@ -4,8 +4,9 @@
 //! Concurrency: see the modules.
 //! Source: classic interface, "Entry and register convention"; AMD64 manual volume 3 (SYSCALL, IN, OUT).
 
+pub(crate) mod contexts;
 pub mod cpu;
 pub(crate) mod port;
 pub(crate) mod start;
 pub(crate) mod syscall;
-pub(crate) mod utcb;
+pub mod utcb;

@@ -7,7 +7,8 @@
 
 use core::arch::asm;
 
-use abi::{Crd, Selector};
+use abi::operation::{ContextControl, RevokeFlags};
+use abi::{Crd, Hypercall, Request, Selector, Status};
 
 use crate::hypercall::{Registers, delegation};
 
@@ -16,7 +17,7 @@ use crate::hypercall::{Registers, delegation};
 /// # Safety
 /// The call must not take away or change memory that the program refers to, nor start code that breaks its invariants:
 /// that depends on its number and its arguments.
-unsafe fn enter(registers: &mut Registers) {
+pub(crate) unsafe fn enter(registers: &mut Registers) {
     // SAFETY: the operands name every register that the kernel changes; memory is not declared untouched, because the
     // kernel reads and writes the UTCB. What the call itself does is the caller's duty.
     unsafe {
@@ -32,6 +33,17 @@ unsafe fn enter(registers: &mut Registers) {
     }
 }
 
+/// The registers of a hypercall with up to four arguments.
+pub(crate) fn request(call: Hypercall, flags: u8, selector: Selector, arguments: [u64; 4]) -> Registers {
+    let [rsi, rdx, rax, r8] = arguments;
+    Registers { rdi: Request::new(call, flags, selector).word(), rsi, rdx, rax, r8 }
+}
+
+/// The status in the first register after a hypercall. An answer outside the interface cannot be relied on for anything.
+pub(crate) fn status(registers: &Registers) -> Result<(), Status> {
+    Status::from_register(registers.rdi).unwrap_or(Status::BadHypercall).ok()
+}
+
 /// Delegates the items in the own UTCB; returns the register with the status.
 pub(crate) fn delegate(source: Selector, window: Crd, destination: Selector) -> u64 {
     let mut registers = delegation(source, window, destination);
@@ -39,4 +51,56 @@ pub(crate) fn delegate(source: Selector, window: Crd, destination: Selector) -> 
     // source. No object of the language lives in what appears.
     unsafe { enter(&mut registers) };
     registers.rdi
+}
+
+/// Calls through a portal with the message in the own UTCB.
+pub(crate) fn call(portal: Selector) -> Result<(), Status> {
+    let mut registers = request(Hypercall::Call, 0, portal, [0; 4]);
+    // SAFETY: the callee runs in its own context; what it may change here is what this thread's windows allow, and those
+    // are made of free selectors only.
+    unsafe { enter(&mut registers) };
+    // A successful call leaves the register as it was, whose low byte is 0.
+    status(&registers)
+}
+
+/// Creates a plain semaphore.
+pub(crate) fn create_semaphore(at: Selector, domain: Selector, count: u64) -> Result<(), Status> {
+    let mut registers = request(Hypercall::CreateSemaphore, 0, at, [domain.number(), count, 0, 0]);
+    // SAFETY: touches no memory of the program.
+    unsafe { enter(&mut registers) };
+    status(&registers)
+}
+
+/// Ups or downs a semaphore; `deadline` is a TSC value, 0 for none.
+pub(crate) fn control_semaphore(at: Selector, flags: u8, deadline: u64) -> Result<(), Status> {
+    let arguments = [deadline >> 32, deadline & 0xFFFF_FFFF, 0, 0];
+    let mut registers = request(Hypercall::ControlSemaphore, flags, at, arguments);
+    // SAFETY: waits or wakes; touches no memory of the program.
+    unsafe { enter(&mut registers) };
+    status(&registers)
+}
+
+/// Takes capabilities, ports or another domain's memory back; `notify` is upped when the memory of what died is free,
+/// or names selector 0 for nobody.
+///
+/// # Safety
+/// `range` names no memory of the own domain that Rust objects live in.
+pub(crate) unsafe fn revoke(
+    range: Crd,
+    flags: RevokeFlags,
+    domain: Selector,
+    notify: Selector,
+) -> Result<(), Status> {
+    let mut registers = request(Hypercall::Revoke, flags.bits(), notify, [range.word(), domain.number(), 0, 0]);
+    // SAFETY: the caller's duty.
+    unsafe { enter(&mut registers) };
+    status(&registers)
+}
+
+/// Gives the processor to others of the same priority.
+pub(crate) fn yield_now() {
+    let mut registers =
+        request(Hypercall::ControlContext, ContextControl::Yield.flags(), Selector::new(0), [0; 4]);
+    // SAFETY: touches no memory.
+    unsafe { enter(&mut registers) };
 }

@@ -1,27 +1,49 @@
-//! The program's own UTCB and the information page: the two areas that the kernel maps for it.
+//! The UTCB of the calling thread, and where it is found: in a record at the top of the thread's stack.
 //!
-//! Invariants: the addresses come from the kernel at the start and stay valid until the program ends.
-//! Concurrency: the UTCB belongs to the program's only thread; the page of information never changes.
+//! Stacks are aligned to their size, so the record follows from the stack pointer.
+//! Invariants: threads of the runtime (the first one, those of `thread`, those that serve) run on such stacks only, and
+//! the record is written before they run. A context that a program makes behind the runtime's back must not use this.
+//! Concurrency: a UTCB belongs to one thread; the value that stands for it cannot leave the thread.
 //! Source: classic interface, "UTCB" and "Boot, root task, HIP".
 
+use core::arch::asm;
+use core::marker::PhantomData;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
-use abi::TypedItem;
 use abi::address::PAGE_SIZE;
 use abi::hip::{HIP_SIZE, Hip};
-use abi::utcb::{Header, Utcb, item_offset};
+use abi::utcb::{Header, Utcb as Layout, WORDS, item_offset};
+use abi::{Crd, Selector, TypedItem};
 
-/// Address of the information page; 0 before the start.
-static HIP: AtomicUsize = AtomicUsize::new(0);
+use crate::message::Words;
 
-/// Notes where the information page is and borrows its bytes: as many as its header says.
+/// Size and alignment of every stack in bytes.
+pub const STACK_SIZE: usize = 32 * 1024;
+/// Bytes at the top of a stack that the record takes.
+pub(crate) const RECORD_SIZE: usize = 64;
+
+/// What the runtime keeps per thread.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Record {
+    /// What the thread was made for: see `thread` and `server`. First, because the entry code reads it at the stack
+    /// pointer.
+    pub(crate) argument: usize,
+    /// Address of the UTCB.
+    pub(crate) utcb: usize,
+    /// The core it runs on.
+    pub(crate) core: u32,
+    /// A semaphore that nobody ups: for waiting until a time.
+    pub(crate) sleep: u64,
+}
+const _: () = assert!(size_of::<Record>() == RECORD_SIZE && STACK_SIZE.is_power_of_two());
+
+/// Borrows the bytes of the page at `address`: as many as the header of the information page says.
 ///
 /// # Safety
 /// `address` is that of the information page, which is mapped with the length that its header gives, at least the
-/// header's, and never changes; the page before it is the UTCB of the calling thread.
-pub(crate) unsafe fn adopt(address: usize) -> &'static [u8] {
-    HIP.store(address, Ordering::Relaxed);
+/// header's, and never changes.
+pub(crate) unsafe fn information(address: usize) -> &'static [u8] {
     let page = core::ptr::with_exposed_provenance::<u8>(address);
     // SAFETY: the header is mapped, and pages are aligned.
     let length = unsafe { page.add(offset_of!(Hip, length)).cast::<u16>().read() };
@@ -30,23 +52,60 @@ pub(crate) unsafe fn adopt(address: usize) -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(page, length) }
 }
 
-/// The UTCB of the program's thread.
-pub(crate) struct OwnUtcb(*mut u8);
+/// The record of the stack that the caller runs on.
+fn record() -> *mut Record {
+    let pointer: usize;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
+    core::ptr::with_exposed_provenance_mut((pointer | (STACK_SIZE - 1)) + 1 - RECORD_SIZE)
+}
 
-impl OwnUtcb {
-    /// The UTCB; `None` before the start.
-    pub(crate) fn get() -> Option<Self> {
-        let address = HIP.load(Ordering::Relaxed).checked_sub(PAGE_SIZE as usize)?;
-        Some(Self(core::ptr::with_exposed_provenance_mut(address)))
+/// Writes the record of the calling thread: the first thing that the program's first thread does.
+pub(crate) fn adopt(utcb: usize, core: u32) {
+    // SAFETY: the first thread runs on a stack of the right size and alignment, whose top is reserved.
+    unsafe { record().write(Record { argument: 0, utcb, core, sleep: 0 }) };
+}
+
+/// What the runtime keeps of the calling thread.
+pub(crate) fn current() -> Record {
+    // SAFETY: written before the thread ran (invariant), changed only by the thread itself.
+    unsafe { record().read() }
+}
+
+/// Notes the semaphore that the calling thread sleeps on.
+pub(crate) fn set_sleep(semaphore: Selector) {
+    // SAFETY: as above; nobody else has a reference to it.
+    unsafe { (*record()).sleep = semaphore.number() };
+}
+
+/// The UTCB of the calling thread: message words, typed items, windows. Neither `Send` nor `Sync`.
+#[derive(Debug)]
+pub struct Utcb(*mut u8, PhantomData<*mut u8>);
+
+impl Utcb {
+    /// The UTCB of the calling thread.
+    #[must_use]
+    pub fn current() -> Self {
+        Self::at(current().utcb)
+    }
+
+    fn at(address: usize) -> Self {
+        Self(core::ptr::with_exposed_provenance_mut(address), PhantomData)
+    }
+
+    /// Counts of words and items.
+    #[must_use]
+    pub fn header(&self) -> Header {
+        Header::from_word(self.read(offset_of!(Layout, items)))
     }
 
     /// Writes the counts of words and items.
-    pub(crate) fn write_header(&self, header: Header) {
-        self.write(offset_of!(Utcb, items), header.word());
+    pub fn set_header(&mut self, header: Header) {
+        self.write(offset_of!(Layout, items), header.word());
     }
 
     /// Writes typed item `index`, less than [`abi::utcb::MAX_ITEMS`]; others are dropped.
-    pub(crate) fn write_item(&self, index: usize, item: TypedItem) {
+    pub fn set_item(&mut self, index: usize, item: TypedItem) {
         if let Some(offset) = item_offset(index) {
             let [range, control] = item.words();
             self.write(offset, range);
@@ -54,10 +113,44 @@ impl OwnUtcb {
         }
     }
 
-    fn write(&self, offset: usize, word: u64) {
+    /// Typed item `index` as it was received; null if there is none.
+    #[must_use]
+    pub fn item(&self, index: usize) -> TypedItem {
+        match item_offset(index).filter(|_| index < self.header().items()) {
+            Some(offset) => TypedItem::from_words(self.read(offset), self.read(offset + 8)),
+            None => TypedItem::from_words(0, 0),
+        }
+    }
+
+    /// Where the next message may put capabilities.
+    pub fn set_window(&mut self, window: Crd) {
+        self.write(offset_of!(Layout, delegate_window), window.word());
+    }
+
+    fn read(&self, offset: usize) -> u64 {
         debug_assert!(offset.is_multiple_of(8) && offset < PAGE_SIZE as usize);
-        // SAFETY: both callers pass offsets of aligned words within the page, and the page is mapped writable for this
-        // thread (duty of `adopt`'s caller). Volatile, because the kernel reads it behind the compiler's back.
+        // SAFETY: callers pass offsets of aligned words within the page, which is mapped for this thread. Volatile,
+        // because the kernel writes it behind the compiler's back.
+        unsafe { self.0.add(offset).cast::<u64>().read_volatile() }
+    }
+
+    fn write(&mut self, offset: usize, word: u64) {
+        debug_assert!(offset.is_multiple_of(8) && offset < PAGE_SIZE as usize);
+        // SAFETY: as above.
         unsafe { self.0.add(offset).cast::<u64>().write_volatile(word) }
+    }
+}
+
+impl Words for Utcb {
+    fn get(&self, index: usize) -> Option<u64> {
+        (index < WORDS).then(|| self.read(offset_of!(Layout, words) + 8 * index))
+    }
+
+    fn set(&mut self, index: usize, word: u64) -> bool {
+        let fits = index < WORDS;
+        if fits {
+            self.write(offset_of!(Layout, words) + 8 * index, word);
+        }
+        fits
     }
 }

@@ -1,0 +1,171 @@
+//! How objects begin, and when they end.
+//!
+//! Purpose: storage for objects, charged to the domain that pays; and what follows when the last reference to one goes.
+//! Invariants: what refers to an object has counted itself. The release that finds the count at 0 puts the object aside,
+//! once; [`crate::reclaim`] gives it back. Contexts and scheduling contexts end on their own core first, which is asked to.
+//! Concurrency: any core, with the tree's lock held or not.
+//! Source: design plan §3; interface §8; `docs/src/decisions/0019-lifetimes.md`.
+use crate::{contexts, domain, pool};
+use abi::address::PAGE_SIZE;
+use capability::word::Kind;
+use core::num::NonZeroU32;
+use memory::frames::{Order, OutOfMemory};
+use objects::{Charged, Context, Domain, Object, Portal, Ref, Scheduling, Semaphore, Store};
+use percpu::Hazard;
+use sync::Count;
+
+/// An object that has ended.
+#[derive(Clone, Copy)]
+pub enum Ended {
+    /// Nobody uses the domain.
+    Domain(Ref<Domain>),
+    /// Nor is there anything left that it has paid for.
+    Record(Ref<Domain>),
+    /// It is dead, and nobody refers to it.
+    Context(Ref<Context>),
+    /// It is in no queue and has no capability.
+    Scheduling(Ref<Scheduling>),
+    /// Nobody refers to it.
+    Portal(Ref<Portal>),
+    /// Likewise.
+    Semaphore(Ref<Semaphore>),
+}
+
+/// The kind, in words of chains, of [`Ended::Record`].
+const RECORD: u64 = 6;
+
+impl Ended {
+    /// Reads a unit of an object space, or the word of a chain.
+    pub fn from_word(store: &Store<'_>, word: u64) -> Option<Self> {
+        fn to<T: Object>(store: &Store<'_>, word: u64) -> Option<Ref<T>> {
+            // SAFETY: the words are made from references to objects of the kind in the low bits, which still exist.
+            unsafe { store.trusted(word >> 3) }
+        }
+        match Kind::from_number(word & 7) {
+            Some(Kind::Domain) => to(store, word).map(Self::Domain),
+            Some(Kind::Context) => to(store, word).map(Self::Context),
+            Some(Kind::Scheduling) => to(store, word).map(Self::Scheduling),
+            Some(Kind::Portal) => to(store, word).map(Self::Portal),
+            Some(Kind::Semaphore) => to(store, word).map(Self::Semaphore),
+            None => to(store, word).map(Self::Record),
+        }
+    }
+
+    /// The word for a chain.
+    pub fn word(self) -> u64 {
+        match self {
+            Self::Domain(it) => it.to_word() << 3 | Kind::Domain as u64,
+            Self::Record(it) => it.to_word() << 3 | RECORD,
+            Self::Context(it) => it.to_word() << 3 | Kind::Context as u64,
+            Self::Scheduling(it) => it.to_word() << 3 | Kind::Scheduling as u64,
+            Self::Portal(it) => it.to_word() << 3 | Kind::Portal as u64,
+            Self::Semaphore(it) => it.to_word() << 3 | Kind::Semaphore as u64,
+        }
+    }
+
+    /// The count that has come to 0.
+    pub fn count<'s>(self, store: &'s Store<'_>) -> &'s Count {
+        match self {
+            Self::Domain(it) => &store.get(it).uses,
+            Self::Record(it) => &store.get(it).count,
+            Self::Context(it) => &store.get(it).count,
+            Self::Scheduling(it) => &store.get(it).count,
+            Self::Portal(it) => &store.get(it).count,
+            Self::Semaphore(it) => store.get(it).references(),
+        }
+    }
+
+    /// One reference less; the last one puts the object aside.
+    pub fn release(self, store: &Store<'_>) {
+        if self.count(store).release() {
+            self.put_aside(store);
+        }
+    }
+
+    /// Leaves the object to [`crate::reclaim`], before this core leaves the kernel.
+    pub fn put_aside(self, store: &Store<'_>) {
+        percpu::this().local.ended.push(self.word(), self.count(store));
+        percpu::this().shared.raise(Hazard::Ended);
+    }
+}
+
+/// Stores `object`; `payer` pays for the page if it takes a new one.
+///
+/// # Errors
+/// The payer's quota or the pool is exhausted.
+pub fn add<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, object: T) -> Result<Ref<T>, OutOfMemory> {
+    let domain = store.get(payer);
+    let mut slabs = domain.slabs.lock();
+    let slab = T::slab(&mut slabs);
+    slab.insert(store, object).or_else(|(_, object)| {
+        let page = pool::dirty(Order::PAGE, &domain.quota)?.into_number();
+        // Who makes it pay has found it in use, so the count is not 0.
+        let _ = domain.count.acquire();
+        // SAFETY: the page was just handed out to us and is given to the slab for good.
+        unsafe { slab.grow(store, page, payer.id().get()) };
+        slab.insert(store, object).map_err(|_| OutOfMemory::Pool)
+    })
+}
+
+/// Takes an object out of the store, and gives its page back if it was the last one there.
+///
+/// # Safety
+/// No reference to it is left anywhere, and no core has a borrow of it.
+pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>) {
+    let Some(payer) = store.payer(reference) else { return };
+    let domain = store.get(payer);
+    // SAFETY: the caller's promise.
+    let page = unsafe { T::slab(&mut domain.slabs.lock()).remove(store, reference) };
+    if let Some(page) = page {
+        // SAFETY: the slab gave the page up.
+        unsafe { pool::release(arch::pool::phys(page.get()), &domain.quota) };
+        Ended::Record(payer).release(store);
+    }
+}
+
+/// The domain with that [`Ref::id`].
+pub fn domain_named(store: &Store<'_>, owner: u32) -> Option<Ref<Domain>> {
+    // SAFETY: owners in the tree are ids of domains, which stay while they have nodes.
+    NonZeroU32::new(owner).map(|id| unsafe { store.named(id) })
+}
+
+/// One reference to a context less; the last one ends it.
+pub fn release_context(store: &Store<'_>, context: Ref<Context>) {
+    if store.get(context).count.release() {
+        contexts::end(store, context, true);
+    }
+}
+
+/// A context has ended on its own core, this one. With `gone`, which is said once, nobody refers to it any more.
+pub fn context_ended(store: &Store<'_>, context: Ref<Context>, gone: bool) {
+    if gone {
+        Ended::Context(context).put_aside(store);
+    }
+}
+
+/// A scheduling context has left all queues of its own core, this one, for good.
+pub fn scheduling_ended(store: &Store<'_>, scheduling: Ref<Scheduling>) {
+    Ended::Scheduling(scheduling).put_aside(store);
+}
+
+/// The last capability to the object that `unit` of an object space stands for is gone. Whether translations have become
+/// stale by that.
+pub fn unnamed(store: &Store<'_>, unit: u64) -> bool {
+    match Ended::from_word(store, unit) {
+        Some(Ended::Context(reference)) => {
+            let identity = store.get(reference).identity();
+            if identity.message_at != 0 {
+                domain::unmap_user(store.get(identity.domain), identity.message_at, PAGE_SIZE);
+            }
+            if identity.global {
+                contexts::end(store, reference, false);
+            }
+            release_context(store, reference);
+            return identity.message_at != 0;
+        }
+        Some(Ended::Scheduling(scheduling)) => contexts::end_scheduling(store, scheduling),
+        Some(other) => other.release(store),
+        None => {}
+    }
+    false
+}

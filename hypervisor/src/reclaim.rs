@@ -1,0 +1,211 @@
+//! Giving back what has ended.
+//!
+//! Purpose: objects that nobody refers to are prepared (waiters are woken, a domain's spaces emptied), and given back when
+//! no core can still have a borrow of them.
+//! Invariants: an object is given back once, after a grace period: since it was put aside each core has come by [`pass`],
+//! where it has no borrow of any object. After one, no core has the tables of a domain loaded that nobody uses.
+//! Concurrency: each core deals with what it has put aside, while it leaves the kernel or has nothing to do. Who waits for
+//! a grace period passes himself, so that two can wait for each other. Work that is long stops for whatever is to run
+//! meanwhile, and goes on with the next timer tick.
+//! Source: P. McKenney, J. Slingwine, "Read-copy update" (1998); interface §8; `docs/src/decisions/0019-lifetimes.md`.
+use crate::lifetime::{self, Ended};
+use crate::tables::HARDWARE;
+use crate::{contexts, cores, mapping, pool, scheduler, views};
+use abi::Status;
+use arch::cpu;
+use core::sync::atomic::Ordering;
+use memory::format::Host;
+use memory::{quota, table};
+use objects::{Domain, Store};
+use percpu::Hazard;
+
+/// Objects that are put aside before a core asks the others whether they are done with them.
+const BATCH: u32 = 64;
+/// Waiters of a semaphore, or tables of a domain, that are dealt with before looking whether something else has to run.
+const SLICE: usize = 64;
+
+/// Whether there is anything to give back on this core.
+pub fn is_due() -> bool {
+    let local = &percpu::this().local;
+    local.ended.length() + local.unseen.length() != 0
+}
+
+/// With every timer tick: what is there is not left for long.
+pub fn hurry_if_due() {
+    if is_due() {
+        hurry();
+    }
+}
+
+/// Has everything given back before this core leaves the kernel. False if there is nothing.
+pub fn hurry() -> bool {
+    let page = percpu::this();
+    page.local.tidy.set(true);
+    page.shared.raise(Hazard::Ended);
+    is_due()
+}
+
+/// Deals with what was put aside on this core, which has no borrow of any object. What other cores may still see is left
+/// until there is enough of it, or, after [`hurry`] or with `idle`, waited for.
+pub fn collect(store: &Store<'_>, idle: bool) {
+    let local = &percpu::this().local;
+    let all = local.tidy.take() || idle || cores::running().len() == 1;
+    let next = |chain: &sync::Chain| {
+        let word = chain.pop(|word| Ended::from_word(store, word).map(|ended| ended.count(store)))?;
+        Ended::from_word(store, word)
+    };
+    loop {
+        while let Some(ended) = next(&local.ended) {
+            let chain = if prepare(store, ended) { &local.unseen } else { &local.ended };
+            chain.push(ended.word(), ended.count(store));
+            cpu::breathe();
+            if local.ended.length() != 0 && percpu::this().shared.pending(Hazard::Schedule) {
+                return;
+            }
+        }
+        let many = local.unseen.length();
+        if many == 0 || !all && many < BATCH {
+            return;
+        }
+        grace();
+        for ended in (0..many).map_while(|_| next(&local.unseen)) {
+            if !finish(store, ended) {
+                local.ended.push(ended.word(), ended.count(store));
+            }
+        }
+    }
+}
+
+/// Waits until every other core has no borrow of an object from before.
+fn grace() {
+    forget_space();
+    cores::ask_others(Hazard::Grace, || {
+        cores::flush_if_asked();
+        pass();
+    });
+}
+
+/// This core has no borrow of any object: whoever waits for that may go on.
+pub fn pass() {
+    if percpu::this().shared.pending(Hazard::Grace) {
+        forget_space();
+        percpu::this().shared.take(Hazard::Grace);
+    }
+}
+
+/// Loads the core's own tables if those of a domain are loaded that nobody uses.
+fn forget_space() {
+    let local = &percpu::this().local;
+    // SAFETY: in the kernel, interrupts off; the domain of the tables stays until this core has passed.
+    let store = unsafe { arch::pool::store() };
+    // SAFETY: `switch::to` sets the word, from a reference.
+    let domain = unsafe { store.trusted::<Domain>(local.space.get()) };
+    if domain.is_some_and(|domain| store.get(domain).uses.is_gone()) {
+        local.space.set(0);
+        // SAFETY: the core's own tables, which map the kernel as all do.
+        unsafe { cpu::load_root(abi::PhysAddr::truncate(local.root.get())) };
+    }
+}
+
+/// What can be done while others may still look at the object. False if there is more to do.
+fn prepare(store: &Store<'_>, ended: Ended) -> bool {
+    match ended {
+        Ended::Semaphore(semaphore) => (0..SLICE).any(|_| match store.get(semaphore).close(store) {
+            Some(waiter) => {
+                scheduler::resume(store, waiter, Status::BadCapability);
+                false
+            }
+            None => true,
+        }),
+        Ended::Domain(domain) => mapping::clear(store, domain),
+        _ => true,
+    }
+}
+
+/// Gives the object back, which nobody can see. False if there is more to do, or its name is still in a queue.
+fn finish(store: &Store<'_>, ended: Ended) -> bool {
+    match ended {
+        Ended::Domain(domain) => {
+            if !release_tables(store.get(domain)) {
+                return false;
+            }
+            Ended::Record(domain).release(store);
+        }
+        Ended::Record(reference) => {
+            let domain = store.get(reference);
+            let Some(donor) = domain.donor else { return true };
+            let quota = &store.get(donor).quota;
+            for page in [domain.directory, arch::pool::phys_of(domain.views)] {
+                // SAFETY: tables that nobody uses, empty, and no core has a view of them.
+                unsafe { pool::release(page, quota) };
+            }
+            quota::give_all(&domain.quota, quota);
+            // SAFETY: a grace period has passed since the last reference went.
+            unsafe { lifetime::remove(store, reference) };
+            Ended::Record(donor).release(store);
+        }
+        Ended::Context(reference) => {
+            let (context, domain) = (store.get(reference), store.get(reference).identity().domain);
+            if contexts::is_requested(context) {
+                return false;
+            }
+            contexts::release_parts(store, reference);
+            let page = arch::pool::phys_of(context.identity().message);
+            // SAFETY: its mapping went with the last capability, or with the domain's tables, and no core remembers it.
+            unsafe { pool::release(page, &store.get(domain).quota) };
+            // SAFETY: as for domains.
+            unsafe { lifetime::remove(store, reference) };
+            Ended::Domain(domain).release(store);
+        }
+        Ended::Scheduling(reference) => {
+            let scheduling = store.get(reference);
+            if scheduling.inbox.is_pending() {
+                return false;
+            }
+            let context = scheduling.context;
+            // SAFETY: as for domains.
+            unsafe { lifetime::remove(store, reference) };
+            lifetime::release_context(store, context);
+        }
+        Ended::Portal(reference) => {
+            let context = store.get(reference).context;
+            // SAFETY: as for domains.
+            unsafe { lifetime::remove(store, reference) };
+            lifetime::release_context(store, context);
+        }
+        Ended::Semaphore(reference) => {
+            let chained = store.get(reference).chained();
+            // SAFETY: as for domains.
+            unsafe { lifetime::remove(store, reference) };
+            if let Some(chained) = chained {
+                Ended::Semaphore(chained).release(store);
+            }
+        }
+    }
+    true
+}
+
+/// Gives back the tables of a domain that nobody uses, all but the two pages that its donor paid for. False if there are
+/// more.
+fn release_tables(domain: &Domain) -> bool {
+    let mut left = SLICE;
+    let mut free = |page| {
+        // SAFETY: a table or page of capabilities of the domain, which no core has loaded; its entry was just cleared.
+        unsafe { pool::release(page, &domain.quota) };
+        left = left.saturating_sub(1);
+        left != 0
+    };
+    let done = table::release::<Host>(&HARDWARE, domain.directory, 4, 0..256, 1, &mut free)
+        && table::release::<Host>(&HARDWARE, domain.directory, 2, 256..512, 0, &mut free);
+    if done {
+        for view in domain.views.iter().map(|view| view.swap(0, Ordering::Relaxed)).filter(|&view| view != 0) {
+            views::release(abi::PhysAddr::truncate(view));
+        }
+        if let Some(bitmap) = domain.ports() {
+            domain.set_ports(abi::PhysAddr::truncate(0));
+            // SAFETY: no view shows it any more.
+            unsafe { pool::release(bitmap, &domain.quota) };
+        }
+    }
+    done
+}

@@ -1,0 +1,121 @@
+//! How many refer to an object, and its place among those that nobody refers to.
+//!
+//! Purpose: an object lives while something refers to it: its capabilities (together one reference), and objects that
+//! need it. Who holds only a borrow (see the objects' store) may try to get a reference, and fails if the last one is gone.
+//! Invariants: a count that has reached 0 stays 0; exactly one release brings it there, and that one puts the object
+//! into a [`Chain`]. An object is in at most one chain.
+//! Concurrency: counts are changed by all cores; a chain belongs to one core.
+//! Source: `docs/src/decisions/0019-lifetimes.md`.
+use crate::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
+use core::cell::Cell;
+
+/// The references to an object.
+#[derive(Debug)]
+pub struct Count {
+    references: AtomicU32,
+    next: AtomicU64,
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Count {
+    /// One reference: its maker's.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { references: AtomicU32::new(1), next: AtomicU64::new(0) }
+    }
+
+    /// One more reference; false if there is none left to join.
+    #[must_use = "without a reference the object may go"]
+    pub fn acquire(&self) -> bool {
+        self.references.fetch_update(AcqRel, Acquire, |count| (count != 0).then(|| count + 1)).is_ok()
+    }
+
+    /// One reference less; true if it was the last.
+    #[must_use = "the last one has to end the object"]
+    pub fn release(&self) -> bool {
+        self.references.fetch_sub(1, AcqRel) == 1
+    }
+
+    /// Whether nobody refers to the object.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.references.load(Acquire) == 0
+    }
+}
+
+/// Objects one after the other, each named by a word other than 0.
+#[derive(Debug, Default)]
+pub struct Chain {
+    first: Cell<u64>,
+    length: Cell<u32>,
+}
+
+impl Chain {
+    /// Puts the object `word`, whose count this is, in front.
+    pub fn push(&self, word: u64, count: &Count) {
+        count.next.store(self.first.replace(word), Relaxed);
+        self.length.set(self.length.get() + 1);
+    }
+
+    /// Takes the first out; `count` finds its count.
+    pub fn pop<'s>(&self, count: impl FnOnce(u64) -> Option<&'s Count>) -> Option<u64> {
+        let word = self.first.get();
+        let next = if word == 0 { None } else { count(word) }?;
+        self.first.set(next.next.load(Relaxed));
+        self.length.set(self.length.get() - 1);
+        Some(word)
+    }
+
+    /// Number of objects.
+    #[must_use]
+    pub fn length(&self) -> u32 {
+        self.length.get()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_release_is_told_and_nobody_joins_after_it() {
+        let count = Count::new();
+        assert!(count.acquire());
+        assert!(!count.release());
+        assert!(count.release() && count.is_gone());
+        assert!(!count.acquire(), "a count of 0 stays 0");
+    }
+
+    #[test]
+    fn a_chain_hands_out_each_object_once() {
+        let counts = [Count::new(), Count::new(), Count::new()];
+        let chain = Chain::default();
+        for (index, count) in counts.iter().enumerate() {
+            chain.push(index as u64 + 1, count);
+        }
+        let mut taken: Vec<_> = core::iter::from_fn(|| chain.pop(|word| counts.get(word as usize - 1))).collect();
+        taken.sort_unstable();
+        assert_eq!((taken, chain.length()), (vec![1, 2, 3], 0));
+    }
+
+    #[test]
+    fn of_many_threads_exactly_one_has_the_last_reference() {
+        let count = Count::new();
+        let last = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..1000).filter(|_| count.acquire() && count.release()).count()))
+                .collect();
+            let own = usize::from(count.release());
+            threads.into_iter().map(|thread| thread.join().unwrap_or(99)).sum::<usize>() + own
+        });
+        assert_eq!(last, 1);
+    }
+}
