@@ -28,7 +28,7 @@ pub enum Outcome {
 }
 
 /// Bytes of the SYSCALL instruction.
-const SYSCALL_LENGTH: u64 = 2;
+pub const SYSCALL_LENGTH: u64 = 2;
 
 /// The portal at `selector` of the current domain.
 fn portal<'s>(store: &'s Store<'_>, selector: Selector) -> Option<&'s Portal> {

@@ -8,13 +8,15 @@
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
 use crate::call::{self, Outcome};
-use crate::{create, items, mapping, scheduler, semaphore, switch};
-use abi::operation::{CallFlags, ContextControl, Misc, RevokeFlags};
+use crate::{create, items, mapping, reclaim, scheduler, semaphore, switch};
+use abi::operation::{CallFlags, ContextControl, DomainControl, Misc, RevokeFlags};
+use abi::rights::SemaphoreRights;
 use abi::{Crd, Hypercall, Request, Rights, Status};
 use capability::tree::Span;
 use capability::word::Kind;
+use memory::quota;
 use objects::frame::Frame;
-use objects::{Context, Domain, Ref, Store};
+use objects::{Context, Domain, Ref, Semaphore, Store};
 
 /// Entered from `syscall_entry`. Whether another context leaves the kernel than the one that entered it.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
@@ -26,6 +28,10 @@ extern "C" fn hypercall(frame: &Frame) -> bool {
     let outcome = match switch::current(&store) {
         Some(caller) => dispatch(&store, caller, request, frame),
         None => Outcome::Return(Status::BadHypercall),
+    };
+    let outcome = match outcome {
+        Outcome::Return(Status::QuotaExhausted) if reclaim::hurry() => again(frame),
+        other => other,
     };
     match outcome {
         Outcome::Return(status) => frame.rdi.set(u64::from(status.number())),
@@ -63,7 +69,10 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
             return Outcome::Switched;
         }
         Hypercall::CreateDomain => create::domain(store, domain, at, frame),
-        Hypercall::Revoke => revoke(store, caller.1, request, frame),
+        Hypercall::Revoke => return revoke(store, caller.1, request, frame),
+        // What is about to be given back is not in use.
+        Hypercall::ControlDomain if reclaim::hurry() => return again(frame),
+        Hypercall::ControlDomain => return control_domain(store, request, frame),
         Hypercall::CreateContext => create::context(store, domain, at, request.flags & 1 != 0, frame),
         Hypercall::CreateScheduling => create::scheduling(store, domain, at, frame),
         Hypercall::CreateSemaphore => create::semaphore(store, domain, at, frame),
@@ -89,10 +98,14 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
     Outcome::Return(done.err().unwrap_or(Status::Success))
 }
 
+/// Has the hypercall made again, with the same registers, when the context goes on: the kernel has looked meanwhile
+/// whether something else is to run, and given back what it could.
+fn again(frame: &Frame) -> Outcome {
+    frame.rip.set(frame.rip.get().wrapping_sub(call::SYSCALL_LENGTH));
+    Outcome::Switched
+}
+
 /// Delegates the typed items of the caller's message page from the domain `source` into `window` of `destination`.
-///
-/// # Errors
-/// As the interface has them.
 fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<(), Status> {
     let domain = |selector| create::named::<Domain>(store, selector, Kind::Domain, Rights::NONE);
     let source = domain(request.selector.number())?;
@@ -102,20 +115,46 @@ fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame
 }
 
 /// Takes rights back: those of the range in RSI, from the caller's domain, or with the flag for it from the one in RDX.
-///
-/// # Errors
-/// [`Status::BadCapability`] if RDX names no domain.
-fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<(), Status> {
+fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Outcome {
     let flags = RevokeFlags::from_bits_retain(request.flags);
-    if flags.contains(RevokeFlags::KEEP) || request.selector.number() != 0 {
-        return Err(Status::BadFeature); // Keeping, and notification, come later.
-    }
     let owner = match flags.contains(RevokeFlags::REMOTE) {
-        true => create::named::<Domain>(store, frame.rdx.get(), Kind::Domain, Rights::NONE)?,
-        false => caller.identity().domain,
+        true => create::named::<Domain>(store, frame.rdx.get(), Kind::Domain, Rights::NONE),
+        false => Ok(caller.identity().domain),
+    };
+    let owner = match owner {
+        Ok(owner) => owner,
+        Err(status) => return Outcome::Return(status),
     };
     let range = Crd::from_word(frame.rsi.get());
     let span = Span { base: range.aligned_base(), count: range.count() };
-    mapping::revoke(store, owner, range.kind(), span, range.rights(), flags.contains(RevokeFlags::SELF));
-    Ok(())
+    if !mapping::revoke(store, owner, range.kind(), span, range.rights(), flags) {
+        return again(frame);
+    }
+    // Told when what was revoked is given back; without the right for that, nobody is.
+    let notified = create::named::<Semaphore>(store, request.selector.number(), Kind::Semaphore, SemaphoreRights::UP);
+    match notified.ok().filter(|_| request.selector.number() != 0) {
+        Some(_) if reclaim::hurry() => again(frame),
+        Some(semaphore) => {
+            semaphore::up(store, semaphore);
+            Outcome::Return(Status::Success)
+        }
+        None => Outcome::Return(Status::Success),
+    }
+}
+
+/// Moves quota (RDX pages) to the domain in RSI, or reads limit and usage.
+fn control_domain(store: &Store<'_>, request: Request, frame: &Frame) -> Outcome {
+    let domain = |selector| create::named::<Domain>(store, selector, Kind::Domain, Rights::NONE);
+    let done = domain(request.selector.number()).and_then(|source| {
+        let quota = &store.get(source).quota;
+        if DomainControl::from_flags(request.flags & 2) == Some(DomainControl::ReadQuota) {
+            frame.rsi.set(quota.limit().into());
+            frame.rdx.set(quota.usage().into());
+            return Ok(());
+        }
+        let target = domain(frame.rsi.get())?;
+        let pages = u32::try_from(frame.rdx.get()).map_err(|_| Status::BadParameter)?;
+        quota::transfer(quota, &store.get(target).quota, pages).map_err(|_| Status::BadParameter)
+    });
+    Outcome::Return(done.err().unwrap_or(Status::Success))
 }

@@ -12,7 +12,8 @@ use crate::{cores, lifetime, slots};
 use abi::address::{PAGE_BITS, PAGE_SIZE, USER_END};
 use abi::rights::MemoryRights;
 use abi::{Crd, Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
-use capability::tree::{Effects, Error, Full, Node, NodeId, Nodes, Piece, Space, SpaceIndex, Span, Transfer, Tree};
+use abi::operation::RevokeFlags;
+use capability::tree::{Effects, Error, Full, Node, NodeId, Nodes, Outcome, Piece, Space, SpaceIndex, Span, Transfer, Tree};
 use capability::word::Capability;
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;
@@ -21,6 +22,8 @@ use objects::{Domain, Ref, Store};
 use sync::Spin;
 
 static TREE: Spin<()> = Spin::new(());
+/// Steps of the tree's work before the kernel looks whether something else has to run.
+const SLICE: u32 = 64;
 
 /// The tree's nodes and indices, in the store.
 struct Stored<'s>(&'s Store<'s>);
@@ -68,6 +71,8 @@ struct Machine<'s> {
     stored: &'s Stored<'s>,
     /// Translations may be stale somewhere.
     stale: bool,
+    /// How often the tree has asked whether to go on.
+    steps: u32,
 }
 
 /// Rights of a mapping as page-table attributes.
@@ -123,6 +128,11 @@ impl Effects for Machine<'_> {
                 let _ = self.fill(piece, Rights::NONE);
             }),
         }
+    }
+
+    fn may_continue(&mut self) -> bool {
+        self.steps += 1;
+        self.steps < SLICE
     }
 
     fn revoked(&mut self, piece: &Piece, left: Rights, last: bool) {
@@ -196,28 +206,42 @@ pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: 
 /// overlap.
 pub fn delegate(store: &Store<'_>, transfer: &Transfer) -> Result<(), Status> {
     let stored = Stored(store);
-    let guard = TREE.lock();
-    let mut machine = Machine { stored: &stored, stale: false };
-    let outcome = Tree(&stored).delegate(transfer, &mut machine);
-    drop(guard);
-    if machine.stale {
-        cores::shoot_down();
-    }
-    match outcome {
-        Ok(_) => Ok(()),
-        Err(Error::Full) => Err(Status::QuotaExhausted),
-        Err(_) => Err(Status::BadParameter),
+    loop {
+        let mut machine = Machine { stored: &stored, stale: false, steps: 0 };
+        let guard = TREE.lock();
+        let outcome = Tree(&stored).delegate(transfer, &mut machine);
+        drop(guard);
+        if machine.stale {
+            cores::shoot_down();
+        }
+        match outcome {
+            Ok(Outcome::Preempted) => {}
+            Ok(Outcome::Done) => return Ok(()),
+            Err(Error::Full) => return Err(Status::QuotaExhausted),
+            Err(_) => return Err(Status::BadParameter),
+        }
     }
 }
 
-/// Takes `rights` from everybody who has them from `range` of `owner`, with `itself` from `owner` too. When it returns,
-/// no core uses them.
-pub fn revoke(store: &Store<'_>, owner: Ref<Domain>, kind: Kind, range: Span, rights: Rights, itself: bool) {
+/// Takes `rights` from everybody who has them from `range` of `owner`; with the flag for it, from `owner` too, or from
+/// `owner` alone. When it returns, no core uses them. False if there is more to do: the same has to be asked for again.
+pub fn revoke(
+    store: &Store<'_>,
+    owner: Ref<Domain>,
+    kind: Kind,
+    range: Span,
+    rights: Rights,
+    flags: RevokeFlags,
+) -> bool {
     let stored = Stored(store);
-    let mut machine = Machine { stored: &stored, stale: false };
+    let mut machine = Machine { stored: &stored, stale: false, steps: 0 };
     let space = Space { owner: owner.id().get(), kind };
     let guard = TREE.lock();
-    let outcome = Tree(&stored).revoke(space, range, rights, itself, &mut machine);
+    let outcome = if flags.contains(RevokeFlags::KEEP) {
+        Tree(&stored).revoke_keep(space, range, rights, &mut machine)
+    } else {
+        Tree(&stored).revoke(space, range, rights, flags.contains(RevokeFlags::SELF), &mut machine)
+    };
     drop(guard);
     if machine.stale {
         cores::shoot_down();
@@ -225,14 +249,13 @@ pub fn revoke(store: &Store<'_>, owner: Ref<Domain>, kind: Kind, range: Span, ri
     if outcome.is_err() {
         crate::log::warning!("no kernel memory to divide a mapping that is revoked in part");
     }
+    outcome != Ok(Outcome::Preempted)
 }
 
 /// Takes everything from the spaces of a domain that nobody uses. False if there is more to do.
 pub fn clear(store: &Store<'_>, owner: Ref<Domain>) -> bool {
-    [Kind::Memory, Kind::Ports, Kind::Objects].into_iter().all(|kind| {
-        revoke(store, owner, kind, Span::ALL, Rights::ALL, true);
-        true
-    })
+    let kinds = [Kind::Memory, Kind::Ports, Kind::Objects];
+    kinds.into_iter().all(|kind| revoke(store, owner, kind, Span::ALL, Rights::ALL, RevokeFlags::SELF))
 }
 
 /// What `range` of `sender` is called in the space of `receiver`, within its `window`; null if nothing.

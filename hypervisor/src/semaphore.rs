@@ -30,8 +30,13 @@ pub fn control(store: &Store<'_>, (context, _): (Ref<Context>, &Context), reques
         let taken = scheduler::down(store, context, semaphore, all, deadline);
         return if taken { Outcome::Return(Status::Success) } else { Outcome::Switched };
     }
+    up(store, semaphore);
+    Outcome::Return(Status::Success)
+}
+
+/// Adds one; who has waited longest goes on.
+pub fn up(store: &Store<'_>, semaphore: Ref<Semaphore>) {
     if let Some(waiter) = store.get(semaphore).up(store) {
         scheduler::resume(store, waiter, Status::Success);
     }
-    Outcome::Return(Status::Success)
 }

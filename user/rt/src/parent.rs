@@ -22,8 +22,8 @@ message! {
         Register(service: Text<32>, core: u32, entry: u64) = 5,
         /// A thread: core, UTCB, record on its stack, entry point. The answer has its number and its context.
         Spawn(core: u32, utcb: u64, record: u64, entry: u64) = 6,
-        /// The calling thread, of this number, is over; no answer.
-        Leave(thread: u64) = 7,
+        /// The thread of this number is to be destroyed.
+        End(thread: u64) = 7,
         /// The name of the client with this identity.
         NameOf(identity: u64) = 8,
     }

@@ -20,7 +20,7 @@ pub const PARENT: u64 = 0x1A;
 /// Selector of the program's own domain.
 pub const DOMAIN: u64 = 0x2000;
 /// First selector that the program may use as it likes.
-pub const FREE: u64 = 0x2008;
+pub const FREE: u64 = 0x2040;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"VelaProg");
 

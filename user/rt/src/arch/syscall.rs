@@ -8,7 +8,8 @@
 use core::arch::asm;
 
 use abi::operation::{ContextControl, RevokeFlags};
-use abi::{Crd, Hypercall, Request, Selector, Status};
+use abi::qpd::Qpd;
+use abi::{Crd, Hypercall, Mtd, Request, Selector, Status};
 
 use crate::hypercall::{Registers, delegation};
 
@@ -103,4 +104,72 @@ pub(crate) fn yield_now() {
         request(Hypercall::ControlContext, ContextControl::Yield.flags(), Selector::new(0), [0; 4]);
     // SAFETY: touches no memory.
     unsafe { enter(&mut registers) };
+}
+
+/// Creates a protection domain whose limit is `quota` pages, taken from `donor`.
+pub(crate) fn create_domain(at: Selector, donor: Selector, quota: u32) -> Result<(), Status> {
+    let limits = u64::from(quota) << 32;
+    let mut registers = request(Hypercall::CreateDomain, 0, at, [donor.number(), Crd::NULL.word(), limits, 0]);
+    // SAFETY: touches no memory of the program.
+    unsafe { enter(&mut registers) };
+    status(&registers)
+}
+
+/// Creates an execution context: on `core`, with its UTCB at `utcb`, its stack pointer and its events.
+///
+/// # Safety
+/// If `domain` is the own one: nothing lies at `utcb`, and what is bound to the context later runs on a stack that is
+/// its own.
+pub(crate) unsafe fn create_context(
+    at: Selector,
+    domain: Selector,
+    global: bool,
+    (core, utcb): (u32, u64),
+    (stack, events): (u64, u64),
+) -> Result<(), Status> {
+    let place = utcb | u64::from(core);
+    let mut registers =
+        request(Hypercall::CreateContext, global.into(), at, [domain.number(), place, stack, events]);
+    // SAFETY: the caller's duty.
+    unsafe { enter(&mut registers) };
+    status(&registers)
+}
+
+/// Creates a portal to `entry` in `context`, and sets its identity.
+///
+/// # Safety
+/// If the context is one of the own domain: calls may arrive at `entry`, with the context's stack.
+pub(crate) unsafe fn create_portal(
+    at: Selector,
+    domain: Selector,
+    context: Selector,
+    (state, entry): (Mtd, u64),
+    identity: u64,
+) -> Result<(), Status> {
+    let arguments = [domain.number(), context.number(), state.word(), entry];
+    let mut registers = request(Hypercall::CreatePortal, 0, at, arguments);
+    // SAFETY: the caller's duty.
+    unsafe { enter(&mut registers) };
+    status(&registers)?;
+    let mut registers = request(Hypercall::ControlPortal, 0, at, [identity, 0, 0, 0]);
+    // SAFETY: touches no memory of the program.
+    unsafe { enter(&mut registers) };
+    status(&registers)
+}
+
+/// Creates a scheduling context: the thread `context` runs.
+///
+/// # Safety
+/// If the context is one of the own domain: what its startup portal answers is a place and a stack to run on.
+pub(crate) unsafe fn create_scheduling(
+    at: Selector,
+    domain: Selector,
+    context: Selector,
+    parameters: Qpd,
+) -> Result<(), Status> {
+    let arguments = [domain.number(), context.number(), parameters.word(), 0];
+    let mut registers = request(Hypercall::CreateScheduling, 0, at, arguments);
+    // SAFETY: the caller's duty.
+    unsafe { enter(&mut registers) };
+    status(&registers)
 }
