@@ -4,19 +4,21 @@
 //! Invariants: a context serves one caller; a caller waits until that context replies; nothing is copied that the
 //! header or the transfer descriptor does not name; who finds the serving context busy lends it his time and tries
 //! again.
-//! Concurrency: both contexts belong to the calling core.
+//! Concurrency: both contexts belong to the calling core; calls to other cores are made there, by a proxy ([`remote`]).
 //! Source: interface §5 ("call", "reply") and §6; lecture E:560-623.
 use crate::items::{self, Windows};
 use crate::slots::look_up;
-use crate::{domain, scheduler, switch};
+use crate::{contexts, remote, scheduler, switch, vectors};
 use abi::address::{PAGE_BITS, USER_END};
 use abi::crd::MAX_ORDER;
-use abi::rights::MemoryRights;
-use abi::{Crd, Selector, Status};
+use abi::event::RECALL;
+use abi::rights::{MemoryRights, PortalRights};
+use abi::{Crd, Mtd, Rights, Selector, Status};
 use capability::word::Kind;
 use core::sync::atomic::Ordering::Relaxed;
 use ipc::{message, state};
-use objects::{Context, Continuation, Portal, Ref, Scheduling, Store};
+use objects::frame::{SYSCALL, USER_FLAGS};
+use objects::{Context, Continuation, Portal, Ref, Scheduling, Semaphore, Store};
 
 /// What becomes of the context that entered the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +32,6 @@ pub enum Outcome {
 /// Bytes of the SYSCALL instruction.
 pub const SYSCALL_LENGTH: u64 = 2;
 
-/// The portal at `selector` of the current domain.
-fn portal<'s>(store: &'s Store<'_>, selector: Selector) -> Option<&'s Portal> {
-    let word = look_up(selector).object(Kind::Portal, abi::Rights::NONE)?;
-    // SAFETY: capabilities to portals are made from references to portals only, which are not destroyed yet.
-    unsafe { store.trusted(word) }.map(|portal| store.get(portal))
-}
-
 /// Calls through the portal at `selector`; without `blocking` a busy portal is a time-out.
 pub fn call(
     store: &Store<'_>,
@@ -44,31 +39,67 @@ pub fn call(
     selector: Selector,
     blocking: bool,
 ) -> Outcome {
-    let Some(portal) = portal(store, selector) else { return Outcome::Return(Status::BadCapability) };
+    let capability = look_up(selector);
+    let Some(word) = capability.object(Kind::Portal, PortalRights::CALL.into()) else {
+        return Outcome::Return(Status::BadCapability);
+    };
+    // SAFETY: capabilities to portals are made from references to portals only; a capability keeps its object.
+    let Some(portal_ref) = (unsafe { store.trusted::<Portal>(word) }) else {
+        return Outcome::Return(Status::BadCapability);
+    };
+    let portal = store.get(portal_ref);
     let callee = store.get(portal.context);
     if callee.identity().core != caller.identity().core {
-        return Outcome::Return(Status::BadCpu);
+        let allowed = capability.rights().contains(PortalRights::CALL_CROSS_CPU.into());
+        let called = if allowed { remote::call(store, caller_ref, portal_ref, blocking) } else { Err(Status::BadCpu) };
+        return called.map_or_else(Outcome::Return, |()| Outcome::Switched);
     }
-    match callee.continuation() {
-        Continuation::AwaitCall => {
-            if let Err(status) = send(store, caller, callee) {
-                return Outcome::Return(status);
-            }
-            caller.set_continuation(Continuation::AwaitReply);
-            enter(store, (caller_ref, caller), portal);
-        }
-        Continuation::Dead => return Outcome::Return(Status::Timeout),
-        _ if !blocking => return Outcome::Return(Status::Timeout),
-        _ => {
-            caller.frame().rip.set(caller.frame().rip.get().wrapping_sub(SYSCALL_LENGTH));
-            scheduler::help(store, portal.context);
-        }
+    if !callee.is(Continuation::AwaitCall) {
+        return call_busy(store, (caller_ref, caller), portal, blocking);
+    }
+    if let Err(status) = send(store, caller, callee) {
+        return Outcome::Return(status);
+    }
+    caller.set_continuation(Continuation::AwaitReply);
+    callee.set_continuation(Continuation::Run);
+    link(store, (caller_ref, caller), portal);
+    if !switch::to(store, portal.context) {
+        // It ends there, and tells its caller.
+        scheduler::help(store, portal.context);
     }
     Outcome::Switched
 }
 
+/// As [`call`], of a context that does something else, or has something to do first.
+#[cold]
+fn call_busy(store: &Store<'_>, caller: (Ref<Context>, &Context), portal: &Portal, blocking: bool) -> Outcome {
+    let callee = store.get(portal.context);
+    match callee.continuation() {
+        Continuation::AwaitCall => {
+            if let Err(status) = send(store, caller.1, callee) {
+                return Outcome::Return(status);
+            }
+            caller.1.set_continuation(Continuation::AwaitReply);
+            serve(store, caller, portal);
+        }
+        Continuation::Dead => return Outcome::Return(Status::Timeout),
+        _ if !blocking => return Outcome::Return(Status::Timeout),
+        _ => again(caller.1),
+    }
+    scheduler::help(store, portal.context);
+    Outcome::Switched
+}
+
+/// Makes a context's hypercall happen again when it goes on.
+fn again(caller: &Context) {
+    caller.frame().rip.set(caller.frame().rip.get().wrapping_sub(SYSCALL_LENGTH));
+}
+
 /// Passes a message: words, then items, into the receiver's windows.
-fn send(store: &Store<'_>, from: &Context, to: &Context) -> Result<(), Status> {
+///
+/// # Errors
+/// [`Status::QuotaExhausted`]
+pub fn send(store: &Store<'_>, from: &Context, to: &Context) -> Result<(), Status> {
     let page = to.identity().message;
     if message::copy(from.identity().message, page).items() == 0 {
         return Ok(());
@@ -78,48 +109,40 @@ fn send(store: &Store<'_>, from: &Context, to: &Context) -> Result<(), Status> {
     items::exchange(store, from.identity(), to.identity(), windows)
 }
 
-/// Makes the context of `portal` serve `caller`.
-fn enter(store: &Store<'_>, (caller_ref, caller): (Ref<Context>, &Context), portal: &Portal) {
+/// Notes that the context of `portal` serves `caller`, and where it starts.
+fn link(store: &Store<'_>, (caller_ref, caller): (Ref<Context>, &Context), portal: &Portal) {
     let callee = store.get(portal.context);
     caller.set_partner(portal.context.to_word());
     callee.set_caller(caller_ref.to_word());
-    callee.set_continuation(Continuation::Run);
     callee.frame().rip.set(portal.entry.get());
     callee.frame().rdi.set(portal.identity());
-    callee.frame().vector.set(objects::frame::SYSCALL);
-    if !switch::to(store, portal.context) {
-        domain::die(store, portal.context, format_args!("no kernel memory for its tables on this core"));
-    }
+    callee.frame().vector.set(SYSCALL);
+}
+
+/// Makes the context of `portal` serve `caller`, as soon as it runs, and has taken what it has to take before.
+pub fn serve(store: &Store<'_>, caller: (Ref<Context>, &Context), portal: &Portal) {
+    link(store, caller, portal);
+    store.get(portal.context).proceed(Continuation::Run);
 }
 
 /// Replies to the caller of the current context, which waits for the next call then.
 pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context)) {
     if callee.identity().global {
-        return domain::die(store, callee_ref, format_args!("it replied, but serves nobody"));
+        return contexts::die(store, callee_ref, format_args!("it replied, but serves nobody"));
     }
     callee.set_continuation(Continuation::AwaitCall);
     scheduler::unpark(store);
-    // SAFETY: `enter` sets the word, from a reference; contexts are not destroyed yet.
+    // SAFETY: `link` sets the word, from a reference; a context that ends clears it.
     let caller = unsafe { store.trusted::<Context>(callee.caller()) };
     callee.set_caller(0);
     // A caller that is gone gets nothing; the time is somebody's all the same.
     let Some(caller_ref) = caller else { return scheduler::reschedule(store, false) };
     let caller = store.get(caller_ref);
-    let from = callee.identity().message;
-    match caller.continuation() {
-        Continuation::AwaitHandler => {
-            state::restore(from, caller.frame());
-            // What the handler delegates lands where the fault was, within a window that holds all of memory there.
-            let around = caller.fault() >> PAGE_BITS;
-            let delegate = Crd::memory(around, MAX_ORDER, MemoryRights::all()).unwrap_or(Crd::NULL);
-            // A handler that cannot give what it promised will see the fault again.
-            let _ = items::delegate(store, callee.identity().domain, from, caller.identity().domain, delegate);
-        }
-        _ => {
-            if send(store, callee, caller).is_err() {
-                caller.frame().rdi.set(u64::from(Status::QuotaExhausted.number()));
-            }
-        }
+    if !caller.is(Continuation::AwaitReply) {
+        return answer(store, callee, caller_ref, None);
+    }
+    if send(store, callee, caller).is_err() {
+        caller.frame().rdi.set(u64::from(Status::QuotaExhausted.number()));
     }
     caller.set_continuation(Continuation::Run);
     // Whoever helped goes on with his own business, the caller with his own time.
@@ -128,18 +151,76 @@ pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context)) 
     }
 }
 
-/// Whether the scheduling context on whose time the core runs is the one that `context` runs on.
-fn pays_for(store: &Store<'_>, context: Ref<Context>) -> bool {
-    // SAFETY: the scheduler sets the word, from a reference; scheduling contexts are not destroyed yet.
+/// As [`reply`]; the caller waits for `semaphore` before it goes on.
+pub fn reply_blocking(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context), semaphore: Ref<Semaphore>) {
+    if callee.identity().global || callee.caller() == 0 {
+        return reply(store, (callee_ref, callee));
+    }
+    callee.set_continuation(Continuation::AwaitCall);
+    scheduler::unpark(store);
+    // SAFETY: as in `reply`.
+    let caller = unsafe { store.trusted::<Context>(callee.caller()) };
+    callee.set_caller(0);
+    match caller {
+        Some(caller) => answer(store, callee, caller, Some(semaphore)),
+        None => scheduler::reschedule(store, false),
+    }
+}
+
+/// Lets a caller go on that is not simply one of this core: it has faulted, has been recalled, is a proxy, or is to wait
+/// for `semaphore` first.
+fn answer(store: &Store<'_>, callee: &Context, caller_ref: Ref<Context>, semaphore: Option<Ref<Semaphore>>) {
+    let (caller, from) = (store.get(caller_ref), callee.identity().message);
+    match caller.continuation() {
+        Continuation::AwaitHandler => {
+            if state::restore(from, caller.frame()).contains(Mtd::FPU) && !vectors::change(store, caller, from) {
+                return contexts::die(store, caller_ref, vectors::NO_MEMORY);
+            }
+            // What the handler delegates lands where the fault was, within a window that holds all of memory there.
+            let around = caller.qualification()[1] >> PAGE_BITS;
+            let delegate = Crd::memory(around, MAX_ORDER, MemoryRights::all()).unwrap_or(Crd::NULL);
+            // A handler that cannot give what it promised will see the fault again.
+            let _ = items::delegate(store, callee.identity().domain, from, caller.identity().domain, delegate);
+            caller.proceed(Continuation::Run);
+        }
+        Continuation::AwaitRelay => match semaphore {
+            Some(_) => drop(caller.proceed(Continuation::CallPortal)),
+            None => remote::complete(store, caller_ref, send(store, callee, caller).err()),
+        },
+        _ => {
+            match semaphore {
+                Some(_) => again(caller),
+                None if send(store, callee, caller).is_err() => {
+                    caller.frame().rdi.set(u64::from(Status::QuotaExhausted.number()));
+                }
+                None => {}
+            }
+            caller.proceed(Continuation::Run);
+        }
+    }
+    if semaphore.is_some_and(|semaphore| !scheduler::hold(store, caller_ref, semaphore)) {
+        return scheduler::reschedule(store, false);
+    }
+    if !caller.is(Continuation::Run) || !pays_for(store, caller_ref) || !switch::to(store, caller_ref) {
+        scheduler::reschedule(store, false);
+    }
+}
+
+/// Links of a chain of contexts that serve one another which are followed at once.
+pub const LONGEST: usize = 1024;
+
+/// Whether the scheduling context on whose time the core runs is the one that `context` runs on. The answer may be no if
+/// the chain is long.
+pub fn pays_for(store: &Store<'_>, context: Ref<Context>) -> bool {
+    // SAFETY: the scheduler sets the word, from a reference; a scheduling context that ends is taken out of it.
     let scheduling = unsafe { store.trusted::<Scheduling>(percpu::this().local.scheduling.get()) };
     let mut at = scheduling.map(|scheduling| store.get(scheduling).context);
-    while let Some(next) = at {
-        if next == context {
-            return true;
+    for _ in 0..LONGEST {
+        match at {
+            Some(next) if next == context => return true,
+            Some(next) if store.get(next).continuation().is_served() => at = store.reference(store.get(next).partner()),
+            _ => return false,
         }
-        let waits = store.get(next).continuation();
-        let serves = matches!(waits, Continuation::AwaitReply | Continuation::AwaitHandler);
-        at = store.reference(store.get(next).partner()).filter(|_| serves);
     }
     false
 }
@@ -147,32 +228,49 @@ fn pays_for(store: &Store<'_>, context: Ref<Context>) -> bool {
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// Its handler runs.
-    Done,
-    /// Its handler serves somebody else; the fault will happen again.
+    /// This context handles it, as soon as it runs.
+    Done(Ref<Context>),
+    /// This context is to handle it, and does something else.
     Busy(Ref<Context>),
     /// Nobody can take it.
     Refused,
 }
 
-/// Turns a fault of the current context into a call through the portal of `event`, with error code and address.
-pub fn deliver(store: &Store<'_>, event: u64, qualification: [u64; 2]) -> Delivery {
-    let Some((faulter_ref, faulter)) = switch::current(store) else { return Delivery::Refused };
-    faulter.frame().rip.set(faulter.frame().rip.get().min(USER_END));
-    let Some(portal) = portal(store, Selector::new(faulter.identity().event_base + event)) else {
-        return Delivery::Refused;
-    };
+/// Turns an event of a context, whose domain's tables are loaded, into a call through its portal for it, with error code
+/// and address.
+pub fn deliver(store: &Store<'_>, faulter_ref: Ref<Context>, event: u64, qualification: [u64; 2]) -> Delivery {
+    let faulter = store.get(faulter_ref);
+    let frame = faulter.frame();
+    frame.rip.set(frame.rip.get().min(USER_END));
+    let selector = Selector::new(faulter.identity().event_base + event);
+    let Some(word) = look_up(selector).object(Kind::Portal, Rights::NONE) else { return Delivery::Refused };
+    // SAFETY: as in `call`.
+    let Some(portal) = (unsafe { store.trusted::<Portal>(word) }) else { return Delivery::Refused };
+    let portal = store.get(portal);
     let handler = store.get(portal.context);
     if handler.identity().core != faulter.identity().core {
         return Delivery::Refused;
     }
     match handler.continuation() {
         Continuation::AwaitCall => {
-            state::save(faulter.frame(), portal.transfer, qualification, handler.identity().message);
-            faulter.set_fault(qualification[1]);
-            faulter.set_continuation(Continuation::AwaitHandler);
-            enter(store, (faulter_ref, faulter), portal);
-            Delivery::Done
+            if frame.vector.get() == SYSCALL {
+                // What the hypercall would have left there.
+                frame.rcx.set(frame.rip.get());
+                frame.r11.set(USER_FLAGS & !2);
+                frame.rflags.set(USER_FLAGS);
+            }
+            let message = handler.identity().message;
+            state::save(frame, portal.transfer, qualification, message);
+            if portal.transfer.contains(Mtd::FPU) {
+                vectors::show(store, faulter, message);
+            }
+            faulter.set_event(event, qualification);
+            if event == u64::from(RECALL) {
+                faulter.take_recall();
+            }
+            faulter.proceed(Continuation::AwaitHandler);
+            serve(store, (faulter_ref, faulter), portal);
+            Delivery::Done(portal.context)
         }
         Continuation::Dead => Delivery::Refused,
         _ => Delivery::Busy(portal.context),

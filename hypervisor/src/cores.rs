@@ -9,7 +9,7 @@
 use crate::log::{debug, error, info, warning};
 use crate::machine::ListedCore;
 use crate::tables::{CoreTables, MachineTables, WINDOW_PAGES, core_pages, release_core};
-use crate::{clock, pool, scheduler, stop, views};
+use crate::{clock, pool, scheduler, stop, vectors, views};
 use abi::PhysAddr;
 use arch::application::Trampoline;
 use arch::features::Features;
@@ -87,6 +87,7 @@ fn running_slot(id: u32) -> Option<&'static RunningCore> {
 fn settle(features: &Features) {
     apic::enable();
     entry::enable_syscall();
+    vectors::start_core();
     let local = &percpu::this().local;
     local.apic_id.set(apic::id());
     if features.tsc_aux {
@@ -102,6 +103,7 @@ pub fn start_boot_core(features: &Features, listed: &[ListedCore]) -> Option<()>
     let frame = pool::zeroed(Order::covering(bytes)?).ok()?;
     let slots = arch::pool::place(frame, listed.len(), |_| RunningCore::default())?;
     RUNNING.call_once(|| slots);
+    vectors::start(features)?;
     settle(features);
     let (_, _, page) = arch::boot::boot_core_pages();
     announce(0, listed.first()?, page.get().wrapping_add(memory::layout::IMAGE_OFFSET));

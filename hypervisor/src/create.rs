@@ -170,6 +170,7 @@ pub fn context(
         core: core as u32,
         event_base: frame.r8.get() & 0xFFFF_FFFF,
         global,
+        proxy: false,
     };
     // A domain that is found by its capability is in use.
     join(&owner.uses)?;
@@ -230,18 +231,32 @@ pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &
     Ok(())
 }
 
-/// Creates a semaphore: domain in RSI, count in RDX.
+/// Creates a semaphore: domain in RSI, count in RDX. With a plain one in RAX a signal, chained to that, whose value is in
+/// RDX.
 ///
 /// # Errors
 /// As the interface has them.
 pub fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     vacant(at)?;
     let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_SEMAPHORE, 1)?;
-    if frame.rax.get() != 0 {
-        return Err(Status::BadFeature); // Signals come later.
-    }
-    let semaphore = lifetime::add(store, payer, Semaphore::new(frame.rdx.get()));
-    let semaphore = semaphore.map_err(|_| Status::QuotaExhausted)?;
+    let semaphore = match frame.rax.get() {
+        0 => Semaphore::new(frame.rdx.get()),
+        selector => {
+            let chained = named::<Semaphore>(store, selector, Kind::Semaphore, Rights::NONE)?;
+            if !store.get(chained).is_plain() {
+                return Err(Status::BadCapability);
+            }
+            join(store.get(chained).references())?;
+            Semaphore::signal(frame.rdx.get(), chained)
+        }
+    };
+    let chained = semaphore.chained();
+    let semaphore = lifetime::add(store, payer, semaphore).map_err(|_| {
+        if let Some(chained) = chained {
+            Ended::Semaphore(chained).release(store);
+        }
+        Status::QuotaExhausted
+    })?;
     publish_new(store, caller, at, (Kind::Semaphore, SemaphoreRights::all().into()), semaphore)
 }
 

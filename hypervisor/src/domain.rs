@@ -7,17 +7,17 @@
 //! Source: design plan §3; interface §7; lecture D:281-311.
 use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
-use crate::{pool, scheduler, stop, views};
-use abi::{PhysAddr, Status, VirtAddr};
+use crate::{pool, views};
+use abi::{PhysAddr, VirtAddr};
 use capability::port;
 use capability::tree::Span;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 use memory::format::{Attributes, Host};
 use memory::frames::{Order, OutOfMemory};
 use memory::quota::Quota;
 use memory::space::{self, Sync};
 use memory::table::{Mapping, Table};
-use objects::{Context, Continuation, Domain, Ref, Store};
+use objects::Domain;
 use sync::Spin;
 
 /// The two pages that every domain has: directory and views.
@@ -95,44 +95,6 @@ pub fn set_ports(domain: &Domain, span: Span, allow: bool) -> Result<(), OutOfMe
 
 /// Whoever adds to or takes from the tables of a domain, on whatever core.
 pub static TABLES: Spin<()> = Spin::new(());
-
-static ROOT: AtomicU64 = AtomicU64::new(0);
-
-/// Notes which context is the root program's first: without it nothing is left to run.
-pub fn set_root(context: Ref<Context>) {
-    ROOT.store(context.to_word(), Ordering::Relaxed);
-}
-
-/// Ends a context that cannot go on, and lets another run. Whoever it served gets status "aborted".
-pub fn die(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<'_>) {
-    bury(store, context, why);
-    scheduler::reschedule(store, false);
-}
-
-/// Ends a context that cannot go on, and tells whom it served: a caller goes on with status "aborted", a context whose
-/// fault it handled ends too.
-pub fn bury(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<'_>) {
-    warning!("context killed: {why}");
-    let mut at = Some(context);
-    while let Some(reference) = at {
-        if reference.to_word() == ROOT.load(Ordering::Relaxed) {
-            warning!("root program killed: {why}");
-            stop::machine(stop::BROKEN, format_args!("the root program died"));
-        }
-        let dead = store.get(reference);
-        dead.set_continuation(Continuation::Dead);
-        at = store.reference::<Context>(dead.caller());
-        dead.set_caller(0);
-        if let Some(served) = at.map(|served| store.get(served))
-            && served.continuation() != Continuation::AwaitHandler
-        {
-            served.frame().rdi.set(u64::from(Status::Aborted.number()));
-            served.set_continuation(Continuation::Run);
-            at = None;
-        }
-    }
-    scheduler::unpark(store);
-}
 
 /// Maps `size` bytes at `virt` of the domain's master table to `phys`; the domain pays for tables.
 ///

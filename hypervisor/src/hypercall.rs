@@ -1,6 +1,6 @@
 //! Hypercalls.
 //!
-//! Purpose: decode what ring 3 asks for, do it, and leave a status. Not served yet: `sc_ctrl`, `assign_pci`, `assign_gsi`,
+//! Purpose: decode what ring 3 asks for, do it, and leave a status. Not served yet: `sc_ctrl`, `assign_pci`,
 //! `pd_ctrl`, and the sub-operations that the match below refuses.
 //! Invariants: every word in every register has an answer; a number that this kernel does not serve yet answers
 //! `BadHypercall`, a sub-operation that it does not serve yet `BadFeature`, an unknown one `BadParameter`; nothing from
@@ -8,7 +8,7 @@
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
 use crate::call::{self, Outcome};
-use crate::{create, items, mapping, reclaim, scheduler, semaphore, switch};
+use crate::{create, interrupt, items, mapping, reclaim, scheduler, semaphore, switch};
 use abi::operation::{CallFlags, ContextControl, DomainControl, Misc, RevokeFlags};
 use abi::rights::SemaphoreRights;
 use abi::{Crd, Hypercall, Request, Rights, Status};
@@ -87,6 +87,7 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
             None => Err(Status::BadParameter),
         },
         Hypercall::CreatePortal => create::portal(store, domain, at, frame),
+        Hypercall::AssignInterrupt => interrupt::assign(store, caller.1, request, frame),
         Hypercall::ControlPortal => create::set_identity(store, at, frame.rsi.get()),
         Hypercall::Misc => match Misc::from_flags(request.flags) {
             Some(Misc::Delegate) => delegate(store, caller.1, request, frame),

@@ -7,14 +7,16 @@
 //! Source: ACPI specification 6.5, §5.2; design plan §3.
 use crate::log::{debug, info, warning};
 use crate::physical::FirmwareMemory;
-use crate::pool;
+use crate::{interrupt, pool};
 use abi::address::PHYS_BITS;
 use arch::clock::Reference;
+use arch::io_apic;
 use firmware::Problem;
 use firmware::acpi_tables::{Core, Fadt, Madt, Register, Rsdp, Tables};
 use firmware::boot_info::{AVAILABLE, BootInfo, MemoryArea};
 use firmware::physical::PhysicalMemory;
 use memory::frames::Order;
+use memory::region::Region;
 
 /// A core as the firmware lists it.
 #[derive(Clone, Copy, Debug)]
@@ -64,22 +66,31 @@ pub fn read(boot: &BootInfo<'_>, boot_apic_id: u32, largest_id: u32, limit: u32)
     }
     let madt = tables.madt()?;
     let cores = cores(&madt, boot_apic_id, largest_id, limit);
-    for io_apic in madt.io_apics() {
-        let base = u64::from(io_apic.address);
+    for controller in madt.io_apics() {
+        let base = u64::from(controller.address);
         // SAFETY: `registers` found no memory there, and the firmware says what it is.
-        if registers(boot, "I/O APIC", base, 0x20) && !unsafe { arch::io_apic::mask_all(base) } {
-            warning!("I/O APIC {}: cannot be masked", io_apic.id);
+        if registers(boot, "I/O APIC", base, 0x20) && !unsafe { io_apic::add(base, controller.gsi_base) } {
+            warning!("I/O APIC {}: cannot be reached", controller.id);
         }
-        info!("I/O APIC {}: address {:#x}, first interrupt {}", io_apic.id, io_apic.address, io_apic.gsi_base);
+        info!("I/O APIC {}: address {base:#x}, first interrupt {}", controller.id, controller.gsi_base);
     }
     for entry in madt.overrides() {
         debug!("interrupt override: {entry:?}");
+        let bit = |set, bit| if set { bit } else { 0 };
+        io_apic::set_default(entry.gsi, bit(entry.level, io_apic::LEVEL) | bit(entry.active_low, io_apic::LOW));
     }
     let fadt = tables.fadt()?;
     let hpet = tables.hpet()?.filter(|&base| registers(boot, "HPET", base, 0x400));
+    if let Some(base) = hpet {
+        interrupt::add_devices(Region::from_length(base, 0x400));
+    }
     if let Some(mcfg) = tables.mcfg()? {
         for segment in mcfg.segments() {
             info!("PCI segment {} configuration at {:#x}", segment.segment, segment.base);
+            interrupt::add_devices(Region {
+                start: segment.base + (u64::from(segment.first_bus) << 20),
+                end: segment.base + ((u64::from(segment.last_bus) + 1) << 20),
+            });
         }
     }
     Ok(Machine { cores, fadt, hpet, rsdt: tables.rsdp.rsdt, xsdt: tables.rsdp.xsdt })

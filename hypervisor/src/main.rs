@@ -18,6 +18,7 @@ mod create;
 mod domain;
 mod hypercall;
 mod information;
+mod interrupt;
 mod items;
 mod lifetime;
 mod log;
@@ -28,6 +29,7 @@ mod pool;
 #[cfg(feature = "selftest")]
 mod provoke;
 mod reclaim;
+mod remote;
 mod report;
 mod root;
 mod scheduler;
@@ -38,6 +40,7 @@ mod stop;
 mod switch;
 mod tables;
 mod trap;
+mod vectors;
 mod views;
 
 use abi::PhysAddr;

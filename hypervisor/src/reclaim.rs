@@ -16,7 +16,7 @@ use arch::cpu;
 use core::sync::atomic::Ordering;
 use memory::format::Host;
 use memory::{quota, table};
-use objects::{Domain, Store};
+use objects::{Domain, Semaphore, Store};
 use percpu::Hazard;
 
 /// Objects that are put aside before a core asks the others whether they are done with them.
@@ -110,7 +110,7 @@ fn forget_space() {
 /// What can be done while others may still look at the object. False if there is more to do.
 fn prepare(store: &Store<'_>, ended: Ended) -> bool {
     match ended {
-        Ended::Semaphore(semaphore) => (0..SLICE).any(|_| match store.get(semaphore).close(store) {
+        Ended::Semaphore(semaphore) => (0..SLICE).any(|_| match Semaphore::close(store, semaphore) {
             Some(waiter) => {
                 scheduler::resume(store, waiter, Status::BadCapability);
                 false
@@ -151,8 +151,15 @@ fn finish(store: &Store<'_>, ended: Ended) -> bool {
             }
             contexts::release_parts(store, reference);
             let page = arch::pool::phys_of(context.identity().message);
-            // SAFETY: its mapping went with the last capability, or with the domain's tables, and no core remembers it.
-            unsafe { pool::release(page, &store.get(domain).quota) };
+            if !context.identity().proxy {
+                // SAFETY: its mapping went with the last capability, or with the domain's tables, and no core remembers it.
+                unsafe { pool::release(page, &store.get(domain).quota) };
+            }
+            let vectors = context.vectors.load(Ordering::Relaxed);
+            if vectors != 0 {
+                // SAFETY: its own core has forgotten them when it ended.
+                unsafe { pool::release(abi::PhysAddr::truncate(vectors), &store.get(domain).quota) };
+            }
             // SAFETY: as for domains.
             unsafe { lifetime::remove(store, reference) };
             Ended::Domain(domain).release(store);

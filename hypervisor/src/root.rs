@@ -9,7 +9,7 @@ use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
 use crate::log::{info, warning};
 use crate::tables::{Error, HARDWARE};
-use crate::{cores, lifetime, mapping, pool, scheduler};
+use crate::{contexts, cores, interrupt, lifetime, mapping, pool, scheduler};
 use abi::address::{PAGE_BITS, PAGE_SIZE, PHYS_BITS};
 use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
 use abi::rights::{ContextRights, DomainRights, MemoryRights, SchedulingRights};
@@ -134,14 +134,14 @@ pub fn start(facts: &Facts<'_>) -> Result<core::convert::Infallible, RootError> 
 
     let core = percpu::this().local.id.get();
     let message = arch::pool::words(utcb).ok_or(OutOfMemory::Pool)?;
-    let identity = Identity { domain, message, message_at: 0, core, event_base: 0, global: true };
+    let identity = Identity { domain, message, message_at: 0, core, event_base: 0, global: true, proxy: false };
     let _ = store.get(domain).uses.acquire();
     let context = Context::new(identity, HIP_ADDRESS);
     context.frame().rip.set(entry);
     context.frame().rdi.set(u64::from(core));
     context.set_continuation(Continuation::Run);
     let context = lifetime::add(&store, domain, context)?;
-    domain::set_root(context);
+    contexts::set_root(context);
     let _ = store.get(context).count.acquire();
     let budget = scheduler::default_budget();
     let scheduling = lifetime::add(&store, domain, Scheduling::new(context, core, ROOT_PRIORITY, budget))?;
@@ -219,6 +219,7 @@ fn claim_machine(store: &Store<'_>, facts: &Facts<'_>) -> Result<Ref<Domain>, Ro
         }
         next = end.div_ceil(PAGE_SIZE);
     }
+    interrupt::claim(store, hypervisor).map_err(RootError::Refused)?;
     Ok(hypervisor)
 }
 

@@ -1,26 +1,34 @@
 //! Who runs on a core, and for how long.
 //!
 //! Purpose: from ready scheduling contexts to the context that leaves the kernel; blocking, waking, time slices.
-//! Invariants: the scheduling context on whose time the core runs is in no queue; one that waits is noted in the context
-//! that blocked; the timer is set to the earlier of the end of the budget and the first deadline.
-//! Concurrency: each core schedules its own; others reach it through its inbox, with an interrupt if it was empty.
+//! Invariants: a scheduling context is where its place says; the one on whose time the core runs is in no queue; one
+//! that waits is noted in the context that blocked; the timer is set to the earlier of the end of the budget and the
+//! first deadline.
+//! Concurrency: each core schedules its own; others reach it through its inbox, with an interrupt if it was empty. What
+//! makes the choice anew is the last thing that an entry of the kernel does: nothing is borrowed across it.
 //! Source: interface §5 ("create_sc", "sm_ctrl", "ec_ctrl") and §8; lecture E:789-863.
-use crate::call::{self, Delivery};
-use crate::{clock, cores, domain, reclaim, switch};
+use crate::call::{self, Delivery, LONGEST};
+use crate::{clock, contexts, cores, lifetime, reclaim, remote, switch};
 use abi::Status;
-use abi::event::STARTUP;
+use abi::event::RECALL;
 use arch::{apic, cpu};
-use objects::{Context, Continuation, Ref, Scheduling, Semaphore, Store};
+use objects::{Context, Continuation, Place, Ref, Scheduling, Semaphore, Store, Take};
 use percpu::Hazard;
-use schedule::{Elements, Id, InboxLinks, Pushed, ReadyLinks};
+use schedule::{Down, Elements, Id, InboxLinks, Pushed, ReadyLinks};
 use timeouts::TimeoutLinks;
 
-/// Queues of this module: what they name are scheduling contexts, and with deadlines contexts.
+/// Queues of this module: what they name are scheduling contexts, in inboxes contexts too, and with deadlines contexts.
 struct Queues<'s>(&'s Store<'s>);
 
 impl Queues<'_> {
     fn scheduling(&self, id: Id) -> &Scheduling {
-        // SAFETY: ready queue and inboxes hold scheduling contexts only, and objects are not destroyed yet.
+        // SAFETY: ready queues hold scheduling contexts only, which leave them before they end.
+        self.0.get(unsafe { self.0.named(id) })
+    }
+
+    fn context(&self, id: Id) -> &Context {
+        // SAFETY: an inbox holds scheduling contexts and contexts only, the queue of deadlines contexts; they leave them
+        // before they end.
         self.0.get(unsafe { self.0.named(id) })
     }
 }
@@ -33,83 +41,161 @@ impl Elements<ReadyLinks> for Queues<'_> {
 
 impl Elements<InboxLinks> for Queues<'_> {
     fn links(&self, id: Id) -> &InboxLinks {
-        &self.scheduling(id).inbox
+        match self.0.reference::<Scheduling>(id.get().into()) {
+            Some(scheduling) => &self.0.get(scheduling).inbox,
+            None => &self.context(id).inbox,
+        }
     }
 }
 
 impl timeouts::Elements for Queues<'_> {
     fn links(&self, id: Id) -> &TimeoutLinks {
-        // SAFETY: the queue of deadlines holds contexts only, and objects are not destroyed yet.
-        &self.0.get::<Context>(unsafe { self.0.named(id) }).timeout
+        &self.context(id).timeout
     }
 }
 
-/// Makes a scheduling context ready, on whatever core it belongs to.
-pub fn wake(store: &Store<'_>, scheduling: Ref<Scheduling>) {
-    let (local, queues) = (&percpu::this().local, Queues(store));
-    let target = store.get(scheduling);
-    if target.core == local.id.get() {
-        local.ready.enqueue_tail(&queues, scheduling.id(), target.priority);
-        percpu::this().shared.raise(Hazard::Schedule);
-        unpark(store);
-    } else if let Some((shared, apic_id)) = cores::remote(target.core)
-        && shared.inbox.push(&queues, scheduling.id()) == Pushed::First
+/// What other cores want of a scheduling context: that it is made ready,
+const WAKE: u32 = 1;
+/// or that it ends.
+const END: u32 = 2;
+
+/// Whether `core` is the one that runs this.
+pub fn is_own(core: u32) -> bool {
+    core == percpu::this().local.id.get()
+}
+
+/// Makes `core` look at an object of its own, a context or scheduling context, before it chooses what to run.
+pub fn tell(store: &Store<'_>, core: u32, id: Id) {
+    if let Some((shared, apic_id)) = cores::remote(core)
+        && shared.inbox.push(&Queues(store), id) == Pushed::First
     {
         shared.raise(Hazard::Schedule);
         apic::send_request(apic_id);
     }
 }
 
-/// Puts the current scheduling context back among the ready, in front if it has time left and does not yield, and
-/// chooses anew.
+/// Makes a scheduling context that was away ready, on whatever core it belongs to.
+pub fn wake(store: &Store<'_>, scheduling: Ref<Scheduling>) {
+    let target = store.get(scheduling);
+    if is_own(target.core) {
+        arrive(store, scheduling);
+        unpark(store);
+    } else {
+        target.request(WAKE);
+        tell(store, target.core, scheduling.id());
+    }
+}
+
+/// As [`wake`], on its own core, without making others ready that may depend on it.
+fn arrive(store: &Store<'_>, scheduling: Ref<Scheduling>) {
+    let target = store.get(scheduling);
+    if target.place() == Place::Away {
+        target.set_place(Place::Ready);
+        percpu::this().local.ready.enqueue_tail(&Queues(store), scheduling.id(), target.priority());
+        percpu::this().shared.raise(Hazard::Schedule);
+    }
+}
+
+/// Ends a scheduling context: it leaves its queue, or the context with which it waits.
+pub fn end(store: &Store<'_>, scheduling: Ref<Scheduling>) {
+    let target = store.get(scheduling);
+    target.request(END);
+    if is_own(target.core) {
+        attend(store, scheduling);
+    } else {
+        tell(store, target.core, scheduling.id());
+    }
+}
+
+/// Does what other cores want of a scheduling context of this core.
+fn attend(store: &Store<'_>, scheduling: Ref<Scheduling>) {
+    let target = store.get(scheduling);
+    let requests = target.take_requests();
+    if requests & END == 0 {
+        return arrive(store, scheduling);
+    }
+    // On its way here from another core it cannot be stopped: it ends when it has come.
+    let waits = || store.reference::<Context>(target.with()).map(|context| store.get(context));
+    let away = target.place() == Place::Away && requests & WAKE == 0;
+    if away && !waits().is_some_and(|context| context.take_scheduling_if(scheduling.to_word())) {
+        return target.request(END);
+    }
+    retire(store, scheduling);
+    lifetime::scheduling_ended(store, scheduling);
+}
+
+/// Takes a scheduling context out of whatever queue of this core it is in. One that is away stays so.
+pub fn retire(store: &Store<'_>, scheduling: Ref<Scheduling>) {
+    let (local, target) = (&percpu::this().local, store.get(scheduling));
+    match target.place() {
+        Place::Ready => drop(local.ready.remove(&Queues(store), scheduling.id())),
+        Place::Parked => drop(local.parked.remove(&Queues(store), scheduling.id())),
+        Place::Runs => {
+            release(store, false);
+            percpu::this().shared.raise(Hazard::Schedule);
+        }
+        Place::Away | Place::Nowhere => return,
+    }
+    target.set_place(Place::Nowhere);
+}
+
+/// Puts the current scheduling context, unless it has gone elsewhere, back among the ready, in front if it has time left
+/// and does not yield; and chooses anew.
 pub fn reschedule(store: &Store<'_>, yields: bool) {
-    let (local, queues) = (&percpu::this().local, Queues(store));
-    if let Some(scheduling) = store.reference::<Scheduling>(local.scheduling.get()) {
+    if let Some((scheduling, place)) = release(store, yields) {
         let target = store.get(scheduling);
-        let (budget, place) = target.budget().charge(local.since.get(), cpu::time_stamp()).0.release(yields);
-        target.set_budget(budget);
-        local.ready.enqueue(&queues, scheduling.id(), target.priority, place);
+        if target.place() == Place::Runs {
+            target.set_place(Place::Ready);
+            percpu::this().local.ready.enqueue(&Queues(store), scheduling.id(), target.priority(), place);
+        }
     }
     choose(store);
 }
 
-/// Blocks the current context, whose continuation says for what; its scheduling context waits with it.
-pub fn block(store: &Store<'_>) {
-    charge(store);
-    choose(store);
-}
-
-/// Charges the current scheduling context for the time since it was chosen; a spent budget is filled again.
-fn charge(store: &Store<'_>) -> Option<Ref<Scheduling>> {
+/// Charges the current scheduling context, and context, for the time since it was chosen; a spent budget is filled
+/// again. The core runs on nobody's time then.
+fn release(store: &Store<'_>, yields: bool) -> Option<(Ref<Scheduling>, schedule::Place)> {
     let local = &percpu::this().local;
-    let scheduling = store.reference::<Scheduling>(local.scheduling.get())?;
+    // SAFETY: `choose` sets the word, from a reference; one that ends is released before.
+    let scheduling = unsafe { store.trusted::<Scheduling>(local.scheduling.replace(0)) }?;
     let target = store.get(scheduling);
-    let (budget, _) = target.budget().charge(local.since.get(), cpu::time_stamp()).0.release(false);
+    let (left, used) = target.budget().charge(local.since.get(), cpu::time_stamp());
+    let (budget, place) = left.release(yields);
     target.set_budget(budget);
-    Some(scheduling)
+    target.add_time(0, used);
+    if let Some((_, context)) = switch::current(store) {
+        context.add_time(used);
+    }
+    Some((scheduling, place))
 }
 
 /// Lends the current scheduling context's time to `busy`, or whoever serves it; if it waits for something, so does the
 /// scheduling context.
 pub fn help(store: &Store<'_>, busy: Ref<Context>) {
-    if run(store, busy) != Run::Runs {
-        if let Some(scheduling) = charge(store) {
-            park(store, scheduling);
-        }
-        choose(store);
+    match run(store, busy) {
+        Run::Runs => return,
+        Run::Waits => park(store),
+        Run::Dead => {}
     }
+    reschedule(store, false);
 }
 
-/// Puts a scheduling context aside whose context, or whoever serves it, waits for something.
-fn park(store: &Store<'_>, scheduling: Ref<Scheduling>) {
-    let priority = store.get(scheduling).priority;
-    percpu::this().local.parked.enqueue_tail(&Queues(store), scheduling.id(), priority);
+/// Puts the current scheduling context aside, whose context, or whoever serves it, waits for something.
+fn park(store: &Store<'_>) {
+    if let Some((scheduling, _)) = release(store, false)
+        && store.get(scheduling).place() == Place::Runs
+    {
+        let target = store.get(scheduling);
+        target.set_place(Place::Parked);
+        percpu::this().local.parked.enqueue_tail(&Queues(store), scheduling.id(), target.priority());
+    }
 }
 
 /// Makes everything that was put aside ready again: a context of this core can go on, and any of them may be behind it.
 pub fn unpark(store: &Store<'_>) {
     let (local, queues) = (&percpu::this().local, Queues(store));
     while let Some((id, priority)) = local.parked.dequeue(&queues) {
+        queues.scheduling(id).set_place(Place::Ready);
         local.ready.enqueue_tail(&queues, id, priority);
         percpu::this().shared.raise(Hazard::Schedule);
     }
@@ -125,20 +211,19 @@ fn choose(store: &Store<'_>) {
             // SAFETY: as in `scheduling`.
             let reference: Ref<Scheduling> = unsafe { store.named(id) };
             let now = cpu::time_stamp();
+            target.set_place(Place::Runs);
             local.scheduling.set(reference.to_word());
             local.since.set(now);
             set_timer(&queues, Some(target.budget().deadline(now)));
             match run(store, target.context) {
                 Run::Runs => return,
-                Run::Waits => park(store, reference),
-                // It will never run again.
-                Run::Dead => {}
+                Run::Waits => park(store),
+                Run::Dead => retire(store, reference),
             }
         }
         if percpu::this().shared.pending(Hazard::Schedule) {
             continue;
         }
-        local.scheduling.set(0);
         local.current.set(0);
         if reclaim::is_due() {
             reclaim::collect(store, true);
@@ -150,7 +235,7 @@ fn choose(store: &Store<'_>) {
     }
 }
 
-/// Takes in what other cores made ready.
+/// Takes in what other cores want of this one.
 fn receive(store: &Store<'_>) {
     let (page, queues) = (percpu::this(), Queues(store));
     cores::flush_if_asked();
@@ -158,7 +243,11 @@ fn receive(store: &Store<'_>) {
     // One batch: others could go on for ever.
     if page.local.arrived.refill(&page.shared.inbox, &queues) {
         while let Some(id) = page.local.arrived.next(&queues) {
-            page.local.ready.enqueue_tail(&queues, id, queues.scheduling(id).priority);
+            match store.reference::<Scheduling>(id.get().into()) {
+                Some(scheduling) => attend(store, scheduling),
+                // SAFETY: as in `Queues`.
+                None => contexts::attend(store, unsafe { store.named(id) }),
+            }
         }
         unpark(store);
     }
@@ -181,38 +270,43 @@ enum Run {
 /// Makes `context`, or whoever serves it, current.
 fn run(store: &Store<'_>, context: Ref<Context>) -> Run {
     let mut next = context;
-    loop {
+    // A longer chain, or one that closes because two are to handle each other's faults, waits until anything changes.
+    for _ in 0..LONGEST {
         let at = store.get(next);
-        match at.continuation() {
-            Continuation::Run if switch::to(store, next) => return Run::Runs,
-            Continuation::Run => {
-                domain::bury(store, next, format_args!("no kernel memory for its domain's tables on this core"));
-                return Run::Dead;
-            }
-            Continuation::AwaitReply | Continuation::AwaitHandler => match store.reference(at.partner()) {
-                Some(partner) => next = partner,
-                None => return Run::Dead,
-            },
-            Continuation::Start => match begin(store, next) {
-                Delivery::Done => return Run::Runs,
-                Delivery::Busy(handler) => next = handler,
-                Delivery::Refused => {
-                    domain::bury(store, next, format_args!("it has no startup portal"));
-                    return Run::Dead;
+        let delivery = match at.continuation() {
+            Continuation::Run if !at.is_recalled() => {
+                if switch::to(store, next) {
+                    return Run::Runs;
                 }
-            },
-            Continuation::AwaitCall | Continuation::AwaitSemaphore => return Run::Waits,
-            Continuation::Dead => return Run::Dead,
-        }
+                contexts::bury(store, next, format_args!("no kernel memory for its domain's tables on this core"));
+                Delivery::Busy(context)
+            }
+            Continuation::Run => take(store, next, u64::from(RECALL), [0, 0]),
+            Continuation::Event => take(store, next, at.event(), at.qualification()),
+            Continuation::CallPortal => remote::perform(store, next),
+            served if served.is_served() => Delivery::Busy(store.reference(at.partner()).unwrap_or(next)),
+            Continuation::Idle | Continuation::Dead if next == context => return Run::Dead,
+            // It has ended just now, and who waited for it goes on.
+            Continuation::Dead => Delivery::Busy(context),
+            _ => return Run::Waits,
+        };
+        next = match delivery {
+            Delivery::Done(handler) | Delivery::Busy(handler) => handler,
+            Delivery::Refused => {
+                contexts::bury(store, next, format_args!("it has no portal for startup or recall, or no tables"));
+                context
+            }
+        };
     }
+    Run::Waits
 }
 
-/// Starts a context with the startup event.
-fn begin(store: &Store<'_>, context: Ref<Context>) -> Delivery {
+/// Lets a context take an event.
+fn take(store: &Store<'_>, context: Ref<Context>, event: u64, qualification: [u64; 2]) -> Delivery {
     if !switch::to(store, context) {
         return Delivery::Refused;
     }
-    call::deliver(store, u64::from(STARTUP), [0, 0])
+    call::deliver(store, context, event, qualification)
 }
 
 fn set_timer(queues: &Queues<'_>, budget: Option<u64>) {
@@ -227,46 +321,106 @@ pub fn expire(store: &Store<'_>) {
     while let Some(id) = local.timeouts.expire(&queues, cpu::time_stamp()) {
         // SAFETY: as in `Queues`.
         let context: Ref<Context> = unsafe { store.named(id) };
-        let waiter = store.get(context);
-        let semaphore = store.reference::<Semaphore>(waiter.semaphore());
-        if semaphore.is_some_and(|semaphore| store.get(semaphore).cancel(store, context)) {
+        if leave_queue(store, context) {
             resume(store, context, Status::Timeout);
         }
     }
     percpu::this().shared.raise(Hazard::Schedule);
 }
 
-/// Makes a context that waited for a semaphore go on, with this status.
-pub fn resume(store: &Store<'_>, context: Ref<Context>, status: Status) {
+/// Takes a context of this core out of the queue of the semaphore that it waits for, if it is in one.
+fn leave_queue(store: &Store<'_>, context: Ref<Context>) -> bool {
     let waiter = store.get(context);
-    // Read first: once it may run, it may wait again with another.
-    let scheduling = store.reference(waiter.scheduling());
-    waiter.frame().rdi.set(u64::from(status.number()));
-    waiter.set_continuation(Continuation::Run);
-    if let Some(scheduling) = scheduling {
+    // The semaphore exists while somebody waits for it, and longer by a grace period.
+    let semaphore = waiter.continuation().woken().and_then(|_| store.reference::<Semaphore>(waiter.semaphore()));
+    semaphore.is_some_and(|semaphore| store.get(semaphore).cancel(store, context))
+}
+
+/// Lets a context of this core that waits for a semaphore, or for another core, wait no longer; it does `next` then.
+pub fn stop_waiting(store: &Store<'_>, context: Ref<Context>, next: Continuation) {
+    let waiter = store.get(context);
+    percpu::this().local.timeouts.remove(&Queues(store), context.id());
+    let left = waiter.continuation() == Continuation::AwaitRemote || leave_queue(store, context);
+    waiter.proceed(next);
+    // If another core was faster, it makes the scheduling context ready.
+    if left && let Some(scheduling) = store.reference(waiter.take_scheduling()) {
         wake(store, scheduling);
     }
 }
 
-/// Lets the current context wait for `semaphore`, at most until the TSC reaches `deadline` (0: for ever). True if it had
-/// not to.
-pub fn down(store: &Store<'_>, context: Ref<Context>, semaphore: Ref<Semaphore>, all: bool, deadline: u64) -> bool {
-    let (local, waiter) = (&percpu::this().local, store.get(context));
-    let taken = store.get(semaphore).down(store, context, all, || {
-        waiter.set_continuation(Continuation::AwaitSemaphore);
-        waiter.set_scheduling(local.scheduling.get());
+/// Makes a context that waited for a semaphore go on, with this status.
+pub fn resume(store: &Store<'_>, context: Ref<Context>, status: Status) {
+    let waiter = store.get(context);
+    // First: once it may run, it may wait again with another.
+    let scheduling = store.reference(waiter.take_scheduling());
+    if waiter.continuation() == Continuation::AwaitSemaphore {
+        waiter.frame().rdi.set(u64::from(status.number()));
+    }
+    waiter.advance(Continuation::woken);
+    match scheduling {
+        Some(scheduling) => wake(store, scheduling),
+        // Those that were put aside because of it may go on.
+        None => contexts::post(store, context, 0),
+    }
+}
+
+/// Lets the current context wait for `semaphore`, at most until the TSC reaches `deadline` (0: for ever). The status if
+/// it had not to.
+pub fn down(
+    store: &Store<'_>,
+    context: Ref<Context>,
+    semaphore: Ref<Semaphore>,
+    take: Take,
+    deadline: u64,
+) -> Option<Status> {
+    match wait(store, context, semaphore, (take, deadline), Continuation::AwaitSemaphore) {
+        Down::Taken(_) => Some(Status::Success),
+        Down::Closed => Some(Status::BadCapability),
+        Down::Waits => {
+            reschedule(store, false);
+            None
+        }
+    }
+}
+
+/// Lets a context of this core that could go on wait for `semaphore`; nothing else of it changes. True if it has not to.
+pub fn hold(store: &Store<'_>, context: Ref<Context>, semaphore: Ref<Semaphore>) -> bool {
+    let proxy = store.get(context).identity().proxy;
+    let waits = if proxy { Continuation::AwaitRetry } else { Continuation::AwaitResume };
+    wait(store, context, semaphore, (Take::Quietly, 0), waits) != Down::Waits
+}
+
+fn wait(
+    store: &Store<'_>,
+    context: Ref<Context>,
+    semaphore: Ref<Semaphore>,
+    (take, deadline): (Take, u64),
+    waits: Continuation,
+) -> Down {
+    store.get(semaphore).down(store, context, take, || {
+        let (timeouts, waiter) = (&percpu::this().local.timeouts, store.get(context));
+        waiter.proceed(waits);
         waiter.set_semaphore(semaphore.to_word());
+        leave_with(store, context);
         // A wake-up from another core may have left an old deadline behind.
         if deadline == 0 {
-            local.timeouts.remove(&Queues(store), context.id());
+            timeouts.remove(&Queues(store), context.id());
         } else {
-            local.timeouts.insert(&Queues(store), context.id(), deadline);
+            timeouts.insert(&Queues(store), context.id(), deadline);
         }
-    });
-    if !taken {
-        block(store);
+    })
+}
+
+/// The current scheduling context waits with `context`, if that runs on it, from the next [`reschedule`] on.
+pub fn leave_with(store: &Store<'_>, context: Ref<Context>) {
+    let word = percpu::this().local.scheduling.get();
+    // SAFETY: as in `release`.
+    let scheduling = unsafe { store.trusted::<Scheduling>(word) }.filter(|_| call::pays_for(store, context));
+    if let Some(scheduling) = scheduling {
+        store.get(scheduling).set_with(context.to_word());
+        store.get(scheduling).set_place(Place::Away);
     }
-    taken
+    store.get(context).set_scheduling(scheduling.map_or(0, Ref::to_word));
 }
 
 /// Starts scheduling on this core with `scheduling`, the first that is ready.

@@ -4,7 +4,7 @@
 //! Invariants: current context, register frame and address space change together.
 //! Concurrency: the calling core; contexts belong to cores.
 //! Source: design plan §3 (execution); `docs/src/decisions/0007-register-frame.md`.
-use crate::views;
+use crate::{vectors, views};
 use objects::{Context, Domain, Ref, Store};
 
 /// The context that runs on this core, and its reference.
@@ -24,6 +24,9 @@ pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
             return false;
         }
         local.space.set(domain.to_word());
+    }
+    if local.vectors.get() != 0 {
+        vectors::switch(context);
     }
     local.current.set(next.to_word());
     // SAFETY: the frame is the current context's from here on; it stays while the context does, which is at least as

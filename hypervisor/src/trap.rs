@@ -9,17 +9,19 @@ use crate::call::Delivery;
 use crate::domain;
 use crate::log::warning;
 use crate::report::{self, name};
-use crate::{call, cores, reclaim, scheduler, slots, stop, switch};
+use crate::{call, contexts, cores, interrupt, reclaim, scheduler, slots, stop, switch, vectors};
 use abi::VirtAddr;
 use abi::event::Exception;
 use arch::{apic, vector};
 use core::sync::atomic::Ordering;
 use memory::format::Attributes;
+use objects::Continuation;
 use objects::frame::Frame;
 use percpu::Hazard;
 
 const DEBUG: u64 = Exception::DEBUG.vector() as u64;
 const NMI: u64 = Exception::NMI.vector() as u64;
+const NO_DEVICE: u64 = Exception::NOT_AVAILABLE.vector() as u64;
 const PROTECTION: u64 = Exception::GENERAL_PROTECTION.vector() as u64;
 const PAGE_FAULT: u64 = Exception::PAGE_FAULT.vector() as u64;
 /// Bits of a page fault's error code.
@@ -110,20 +112,29 @@ fn user_exception(frame: &Frame) {
         PROTECTION if frame.error.get() == 0 && VirtAddr::new(frame.rip.get()).is_user() => {
             domain::resolve_protection(domain)
         }
+        NO_DEVICE => match vectors::claim(&store, context) {
+            true => true,
+            false => return contexts::die(&store, context_ref, vectors::NO_MEMORY),
+        },
         _ => false,
     };
     if resolved {
         return;
     }
-    match call::deliver(&store, frame.vector.get(), [frame.error.get(), address]) {
-        Delivery::Done => return,
-        Delivery::Busy(handler) => return scheduler::help(&store, handler),
+    let (event, qualification) = (frame.vector.get(), [frame.error.get(), address]);
+    match call::deliver(&store, context_ref, event, qualification) {
+        Delivery::Done(handler) => return scheduler::help(&store, handler),
+        Delivery::Busy(handler) => {
+            context.set_event(event, qualification);
+            context.proceed(Continuation::Event);
+            return scheduler::help(&store, handler);
+        }
         Delivery::Refused => {}
     }
     let (short, long) = name(frame.vector.get());
     let rip = frame.rip.get();
     match frame.vector.get() {
-        PAGE_FAULT if rip == arch::entry::syscall_address() => domain::die(
+        PAGE_FAULT if rip == arch::entry::syscall_address() => contexts::die(
             &store,
             context_ref,
             format_args!(
@@ -131,7 +142,7 @@ fn user_exception(frame: &Frame) {
              here, as under a software KVM"
             ),
         ),
-        PAGE_FAULT => domain::die(
+        PAGE_FAULT => contexts::die(
             &store,
             context_ref,
             format_args!(
@@ -139,7 +150,7 @@ fn user_exception(frame: &Frame) {
                 report::access(frame.error.get())
             ),
         ),
-        other => domain::die(
+        other => contexts::die(
             &store,
             context_ref,
             format_args!(
@@ -175,6 +186,7 @@ fn interrupt(number: u8) {
             // Interrupts are on in ring 3 and where nothing is borrowed only.
             reclaim::pass();
         }
+        vector::DEVICE_FIRST..=vector::DEVICE_LAST if interrupt::arrived(number) => {}
         vector::ERROR => warning!("local interrupt controller: error {:#x}", apic::take_errors()),
         _ => count_spurious(number),
     }

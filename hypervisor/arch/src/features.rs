@@ -4,6 +4,7 @@
 //! Invariants: a feature is reported only if every part that the kernel uses is there.
 //! Concurrency: [`Features::detect`] is about the core that calls it.
 //! Source: AMD64 manual volume 3, appendix E; Intel SDM volume 2, CPUID.
+use abi::arch_state::FPU_MAX_SIZE;
 use raw_cpuid::{CpuId, CpuIdReader};
 
 /// Features of a core that the kernel looks at.
@@ -37,6 +38,8 @@ pub struct Features {
     pub tsc_khz: Option<u32>,
     /// Id of the core's local interrupt controller as CPUID tells it.
     pub apic_id: u32,
+    /// Vector registers.
+    pub vector_state: VectorState,
     /// Vendor string.
     pub vendor: Vendor,
     /// Family, model, stepping.
@@ -54,6 +57,52 @@ pub enum Vendor {
     Other,
 }
 
+/// What the vector registers are made of, and how they can be saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VectorState {
+    /// Components that XSAVE saves, as bits of XCR0. 0 without XSAVE: FXSAVE saves x87 and SSE.
+    pub components: u64,
+    /// Bytes of an image, at most [`FPU_MAX_SIZE`].
+    pub size: u32,
+    /// XSAVEOPT leaves out what is unchanged.
+    pub optimised: bool,
+    /// What is in the registers may be found out in spite of CR0.TS (CVE-2018-3665).
+    pub leaks: bool,
+    /// The x87 error pointers stay when state without a pending exception is loaded (CVE-2006-1056).
+    pub keeps_pointers: bool,
+}
+
+/// x87 and SSE, AVX, and the three parts of AVX-512, as bits of XCR0.
+const SSE: u64 = 3;
+const AVX: u64 = 1 << 2;
+const AVX_512: u64 = 7 << 5;
+/// Size of an image of x87 and SSE in bytes, without and with the header of XSAVE.
+const LEGACY_SIZE: u32 = 512;
+const XSAVE_SIZE: u32 = 576;
+
+impl VectorState {
+    fn from_cpuid<R: CpuIdReader>(cpuid: &CpuId<R>, xsave: bool, vendor: Vendor) -> Self {
+        let restores = cpuid.get_processor_capacity_feature_info().is_some_and(|c| c.has_restore_fp_error_ptrs());
+        // AMD states that none of its processors has the lazy-FPU leak; of others that is not known.
+        let (leaks, keeps_pointers) = (vendor != Vendor::Amd, vendor != Vendor::Intel && !restores);
+        let found = cpuid.get_extended_state_info().filter(|_| xsave);
+        let Some(info) = found else {
+            return Self { components: 0, size: LEGACY_SIZE, optimised: false, leaks, keeps_pointers };
+        };
+        let avx = info.xcr0_supports_avx_256();
+        let wide = avx
+            && info.xcr0_supports_avx512_opmask()
+            && info.xcr0_supports_avx512_zmm_hi256()
+            && info.xcr0_supports_avx512_zmm_hi16();
+        let components = SSE | if avx { AVX } else { 0 } | if wide { AVX_512 } else { 0 };
+        let saved = info.iter().filter(|part| components >> part.subleaf & 1 == 1);
+        let size = saved.map(|part| part.offset().saturating_add(part.size())).fold(XSAVE_SIZE, u32::max);
+        // What does not fit into a message is not offered.
+        let (components, size) = if size as usize <= FPU_MAX_SIZE { (components, size) } else { (SSE, XSAVE_SIZE) };
+        Self { components, size, optimised: info.has_xsaveopt(), leaks, keeps_pointers }
+    }
+}
+
 impl Features {
     /// Asks the processor.
     #[must_use]
@@ -69,12 +118,18 @@ impl Features {
         let sizes = cpuid.get_processor_capacity_feature_info();
         let has = |f: fn(&raw_cpuid::FeatureInfo) -> bool| basic.as_ref().is_some_and(f);
         let has_extended = |f: fn(&raw_cpuid::ExtendedFeatures) -> bool| extended.as_ref().is_some_and(f);
+        let vendor = match cpuid.get_vendor_info().as_ref().map(raw_cpuid::VendorInfo::as_str) {
+            Some("GenuineIntel") => Vendor::Intel,
+            Some("AuthenticAMD" | "HygonGenuine") => Vendor::Amd,
+            _ => Vendor::Other,
+        };
+        let xsave = has(raw_cpuid::FeatureInfo::has_xsave);
         Self {
             global_pages: has(raw_cpuid::FeatureInfo::has_pge),
             smep: has_extended(raw_cpuid::ExtendedFeatures::has_smep),
             smap: has_extended(raw_cpuid::ExtendedFeatures::has_smap),
             umip: has_extended(raw_cpuid::ExtendedFeatures::has_umip),
-            xsave: has(raw_cpuid::FeatureInfo::has_xsave),
+            xsave,
             x2apic: has(raw_cpuid::FeatureInfo::has_x2apic),
             tsc_deadline: has(raw_cpuid::FeatureInfo::has_tsc_deadline),
             invariant_tsc: power.is_some_and(|p| p.has_invariant_tsc()),
@@ -85,11 +140,8 @@ impl Features {
             physical_bits: sizes.map_or(36, |s| u32::from(s.physical_address_bits())).clamp(36, 52),
             tsc_khz: tsc_khz(cpuid),
             apic_id: apic_id(cpuid),
-            vendor: match cpuid.get_vendor_info().as_ref().map(raw_cpuid::VendorInfo::as_str) {
-                Some("GenuineIntel") => Vendor::Intel,
-                Some("AuthenticAMD" | "HygonGenuine") => Vendor::Amd,
-                _ => Vendor::Other,
-            },
+            vector_state: VectorState::from_cpuid(cpuid, xsave, vendor),
+            vendor,
             signature: basic.as_ref().map_or((0, 0, 0), |b| (b.family_id(), b.model_id(), b.stepping_id())),
         }
     }
@@ -137,5 +189,51 @@ mod tests {
         let found = Features::from_cpuid(&CpuId::with_cpuid_reader(reader));
         assert_eq!(found.tsc_khz, Some(3_000_000));
         assert_eq!((found.vendor, found.smep, found.smap, found.umip), (Vendor::Intel, true, true, true));
+    }
+
+    /// A processor of `vendor` (the three words of leaf 0) whose XCR0 has these bits and whose parts end 300 bytes apart.
+    fn vectors(vendor: [u32; 3], xcr0: u32, pitch: u32) -> VectorState {
+        let reader = move |eax: u32, ecx: u32| match (eax, ecx) {
+            (0, _) => leaf(0xD, vendor[0], vendor[1], vendor[2]),
+            (1, _) => leaf(0, 0, 1 << 26, 0),
+            (0xD, 0) => leaf(xcr0, 0, 0, 0),
+            (0xD, 1) => leaf(1, 0, 0, 0),
+            (0xD, part) => leaf(64, 576 + (part - 2) * pitch, 0, 0),
+            _ => leaf(0, 0, 0, 0),
+        };
+        Features::from_cpuid(&CpuId::with_cpuid_reader(reader)).vector_state
+    }
+
+    const INTEL: [u32; 3] = [0x756E_6547, 0x6C65_746E, 0x4965_6E69];
+    const AMD: [u32; 3] = [0x6874_7541, 0x444D_4163, 0x6974_6E65];
+
+    #[test]
+    fn vector_components_are_those_that_the_kernel_knows_and_that_fit_into_a_message() {
+        let of = |xcr0, pitch| {
+            let state = vectors(INTEL, xcr0, pitch);
+            (state.components, state.size)
+        };
+        assert_eq!(of(0x3, 0), (3, 576));
+        assert_eq!(of(0x7, 0), (7, 640));
+        // Bounds and protection keys are left out, and so is a part of AVX-512 without the others.
+        assert_eq!(of(0x3FF, 100), (0xE7, 576 + 5 * 100 + 64));
+        assert_eq!(of(0x67, 100), (7, 640));
+        assert_eq!(of(0xE3, 100), (3, 576));
+        assert_eq!(of(0xE7, 499), (0xE7, 3135));
+        assert_eq!(of(0xE7, 500), (3, 576));
+        assert_eq!(of(0xE7, u32::MAX / 8), (3, 576));
+    }
+
+    #[test]
+    fn registers_may_stay_under_another_context_only_where_they_cannot_be_seen() {
+        assert!(vectors(INTEL, 7, 0).leaks && !vectors(AMD, 7, 0).leaks && vectors([0, 0, 0], 7, 0).leaks);
+        assert!(!vectors(INTEL, 7, 0).keeps_pointers && vectors(AMD, 7, 0).keeps_pointers);
+    }
+
+    #[test]
+    fn without_xsave_there_is_the_legacy_image() {
+        let nothing = |_: u32, _: u32| leaf(0, 0, 0, 0);
+        let state = Features::from_cpuid(&CpuId::with_cpuid_reader(nothing)).vector_state;
+        assert_eq!((state.components, state.size, state.optimised), (0, 512, false));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Purpose: the only assembly of ring 0, and safe functions around it.
 //! Invariants: 1. what the rest of the kernel gets is safe to call in any order that the types allow; what is not says
-//! so in `# Safety`. 2. Interrupts are off except inside [`cpu::wait`]. 3. No vector register is touched.
+//! so in `# Safety`. 2. Interrupts are off except inside [`cpu::wait`]. 3. No vector register is touched but in
+//! `vector_state`.
 //! Concurrency: functions act on the core that calls them unless they say otherwise.
 //! Source: AMD64 manual volumes 2 and 3; Intel SDM volume 3; design plan §3.
 #![cfg_attr(not(test), no_std)]
@@ -18,4 +19,4 @@ pub mod vector;
 macro_rules! bare_metal {
     ($($module:ident)*) => { $(#[cfg(target_os = "none")] pub mod $module;)* };
 }
-bare_metal!(apic application boot capability clock control cpu descriptors entry io_apic pic pool port provoke serial window);
+bare_metal!(apic application boot capability clock control cpu descriptors entry io_apic pic pool port provoke serial vector_state window);

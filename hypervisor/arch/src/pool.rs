@@ -158,13 +158,23 @@ impl Hardware {
     }
 }
 
+/// Entry `index` of the table at `table`, which is one (see [`Hardware::new`]).
+#[inline]
+fn entry(table: PhysAddr, index: usize) -> &'static AtomicU64 {
+    let offset = table.get() - START.load(Ordering::Relaxed) + (index as u64 & 511) * 8;
+    let word = core::ptr::with_exposed_provenance::<AtomicU64>((layout::POOL_BASE + offset) as usize);
+    // SAFETY: by the promise of `Hardware::new` the address is that of a page of the pool, which is mapped for ever; a
+    // table is accessed through atomics only.
+    unsafe { &*word }
+}
+
 impl Mmu for Hardware {
+    #[inline]
     fn read(&self, table: PhysAddr, index: usize) -> u64 {
-        words(table).and_then(|words| words.get(index)).map_or(0, |word| word.load(Ordering::Acquire))
+        entry(table, index).load(Ordering::Acquire)
     }
-    fn write(&self, table: PhysAddr, index: usize, entry: u64) {
-        if let Some(word) = words(table).and_then(|words| words.get(index)) {
-            word.store(entry, Ordering::Release);
-        }
+    #[inline]
+    fn write(&self, table: PhysAddr, index: usize, value: u64) {
+        entry(table, index).store(value, Ordering::Release);
     }
 }

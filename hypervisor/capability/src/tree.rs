@@ -9,25 +9,26 @@
 //! run of consecutive units of one space with consecutive origins, equal rights and attributes and one parent node.
 //!
 //! Invariants: 1. Nodes of one space do not overlap. 2. A node's origins lie within its parent's and its rights within
-//! its parent's rights: after each step, not only after each operation. 3. The nodes of a tree stand in a list in
-//! pre-order, with their depth: the subtree of a node is the run of deeper nodes that follow it. 4. A leaf and a
-//! neighbour in its space that are children of the same node and differ in nothing but position are one node. 5. A
-//! parent is never removed before its children.
+//! its parent's rights: after each step, not only after each operation. 3. The children of a node form a ring, and so do
+//! the roots of one tree: one when it is made, more when a root is divided, or goes and leaves its children. 4. A node
+//! without children and a neighbour in its space that are children of the same parent and differ in nothing but position
+//! are one node; roots never join. 5. A parent is never removed before its children.
 //!
-//! Concurrency: whoever calls holds the lock of all spaces that the tree reaches. Revocation stops when
+//! Concurrency: whoever calls holds the lock of all spaces that the tree reaches. An operation stops when
 //! [`Effects::may_continue`] says so; the lock may then be given away and the operation repeated with the same
 //! arguments. All state is in the nodes.
-//! Cost: steps are nodes looked at. Finding a unit, entering or leaving a space: O(log n) of that space. Delegating
-//! adds O(1). Splitting and revoking walk the subtree of the node. No operation recurses.
-//! Source: lecture C:241-300, C:331-372, C:456-492 (pre-order list, post-order removal); C:81-185, B:274-320, E:956-961
-//! (map, grant, copy, unmap); interface §3 and §5; `docs/src/decisions/0010-restartable-hypercalls.md`.
+//! Cost: steps are nodes looked at. Finding a unit: as many as a unit has bits at most, one or two beside the latest find;
+//! entering and leaving: as many at most, few if units are dense. Delegating adds the number of ancestors. Dividing and
+//! revoking look at the children of the nodes that have units in the range. No operation recurses.
+//! Source: lecture C:241-300, C:331-372, C:456-492 (post-order removal); C:81-185, B:274-320, E:956-961 (map, grant, copy,
+//! unmap); interface §3 and §5; `docs/src/decisions/0010-restartable-hypercalls.md`.
 use abi::{Kind, Rights};
 
+mod family;
 mod index;
 mod node;
 mod query;
 mod revoke;
-mod run;
 mod split;
 mod steps;
 mod transfer;
@@ -37,12 +38,14 @@ pub use node::{Node, NodeId};
 pub use transfer::Transfer;
 
 /// Greatest number of ancestors of a node.
-pub const MAX_DEPTH: u16 = u16::MAX;
+pub const MAX_DEPTH: u16 = 512;
+/// Units and origins are below this number.
+pub const UNITS: u64 = 1 << 40;
 
 /// A space of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// The domain, in the caller's numbering.
+    /// The domain, in the caller's numbering, below 2^30.
     pub owner: u32,
     /// Memory, ports or objects.
     pub kind: Kind,
@@ -148,15 +151,6 @@ impl Piece {
     pub const fn origins(self) -> Span {
         Span { base: self.origin, count: self.span.count }
     }
-
-    /// Whether `next` goes on where this piece ends, with everything else equal.
-    fn continues_in(&self, next: &Self) -> bool {
-        self.span.end() == next.span.base
-            && self.origin + self.span.count == next.origin
-            && self.space == next.space
-            && self.rights == next.rights
-            && self.attributes == next.attributes
-    }
 }
 
 /// No memory for a node, or for what an effect needs.
@@ -170,7 +164,7 @@ pub enum Error {
     Full,
     /// A node would have more than [`MAX_DEPTH`] ancestors.
     TooDeep,
-    /// The place of a root is taken in part.
+    /// The place of a root is taken in part, or reaches [`UNITS`].
     Occupied,
     /// Source and destination overlap without being the same.
     Overlap,

@@ -87,7 +87,8 @@ impl Capability {
     /// The reference's word, if the capability is to an object of `kind` and carries all of `needed`.
     #[must_use]
     pub const fn object(self, kind: Kind, needed: Rights) -> Option<u64> {
-        if self.0 >> 5 & 7 == kind as u64 && self.rights().contains(needed) { Some(self.0 >> 8) } else { None }
+        let needed = (kind as u64) << 5 | needed.bits() as u64;
+        if self.0 & (7 << 5 | needed) == needed { Some(self.0 >> 8) } else { None }
     }
 }
 

@@ -7,7 +7,7 @@
 //! Source: interface §4 ("MTD bits", host exceptions); AMD64 manual volume 2, §3.1.6 (RFLAGS).
 use abi::Mtd;
 use abi::address::USER_END;
-use abi::arch_state::{ArchState, STATE_OFFSET};
+use abi::arch_state::{ArchState, FPU_OFFSET, STATE_OFFSET};
 use abi::utcb::Header;
 use core::mem::offset_of;
 use objects::Page;
@@ -76,8 +76,8 @@ pub fn save(frame: &Frame, mtd: Mtd, qualification: [u64; 2], page: &Page) {
 }
 
 /// Changes the registers whose groups the page's own descriptor names. The context goes on with exactly these registers:
-/// not as after SYSCALL, which changes some.
-pub fn restore(page: &Page, frame: &Frame) {
+/// not as after SYSCALL, which changes some. Returns the descriptor; vector registers are left to [`restore_vectors`].
+pub fn restore(page: &Page, frame: &Frame) -> Mtd {
     frame.vector.set(0);
     let mtd = Mtd::from_bits_retain(page[MTD].load(Relaxed));
     for (group, word, register) in &GENERAL {
@@ -90,6 +90,47 @@ pub fn restore(page: &Page, frame: &Frame) {
     }
     if mtd.contains(RFLAGS.0) {
         frame.rflags.set(page[RFLAGS.1].load(Relaxed) & !FLAGS_CLEARED | FLAGS_SET);
+    }
+    mtd
+}
+
+/// What an image of vector registers may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageLimits {
+    /// Its size in bytes.
+    pub size: usize,
+    /// Components that XCR0 allows; 0 without XSAVE.
+    pub components: u64,
+    /// Bits of MXCSR that exist.
+    pub mxcsr: u32,
+}
+
+/// First word of the image in a page.
+const IMAGE: usize = FPU_OFFSET / 8;
+/// Words of an image: MXCSR with the mask of its bits; the header's components, format and reserved words.
+const MXCSR: usize = 3;
+const COMPONENTS: usize = 64;
+const REST_OF_HEADER: core::ops::RangeInclusive<usize> = 65..=71;
+
+/// Copies an image of vector registers into `page`.
+pub fn save_vectors(image: &Page, limits: &ImageLimits, page: &Page) {
+    for (from, to) in image.iter().zip(page.iter().skip(IMAGE)).take(limits.size / 8) {
+        to.store(from.load(Relaxed), Relaxed);
+    }
+}
+
+/// Makes an image of vector registers of what is in `page`; the processor can load it whatever that is.
+pub fn restore_vectors(page: &Page, limits: &ImageLimits, image: &Page) {
+    for (index, (from, to)) in page.iter().skip(IMAGE).zip(image).take(limits.size / 8).enumerate() {
+        let word = from.load(Relaxed);
+        let mask = u64::from(limits.mxcsr);
+        let allowed = match index {
+            MXCSR => word & mask | mask << 32,
+            COMPONENTS => word & limits.components,
+            index if REST_OF_HEADER.contains(&index) => 0,
+            _ => word,
+        };
+        to.store(allowed, Relaxed);
     }
 }
 
@@ -168,5 +209,38 @@ mod tests {
         let expected = [0x50, 0x58, 0x60, 0x68, 0x78, 0x80, 0x88, 0x70, 0x90, 0x98, 0xA0, 0xA8, 0xB0, 0xB8, 0xC0, 0xC8];
         assert_eq!(offsets, expected);
         assert_eq!([MTD * 8, RIP.1 * 8, RFLAGS.1 * 8, QUAL * 8], [0x20, 0x30, 0x38, 0xD0]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_in_a_message_becomes_an_image_that_the_processor_takes(
+            words in proptest::collection::vec(prop_oneof![any::<u64>(), Just(u64::MAX)], 512),
+            components in 0_u64..256,
+        ) {
+            let limits = ImageLimits { size: 2688, components, mxcsr: 0xFFFF };
+            let message: Box<Page> = Box::new(array::from_fn(|index| AtomicU64::new(words[index])));
+            let (image, before) = (page(5), page(5));
+            restore_vectors(&message, &limits, &image);
+            let word = |index: usize| image[index].load(Relaxed);
+            prop_assert_eq!(word(3) & 0xFFFF_0000, 0, "a reserved bit of MXCSR");
+            prop_assert_eq!(word(64) & !components, 0, "a component that is not allowed");
+            prop_assert!((65..72).all(|index| word(index) == 0), "a format, or a reserved word");
+            let checked = |index: usize| index == 3 || (64..72).contains(&index);
+            for index in (0..512).filter(|&index| !checked(index)) {
+                let expected = if index < 336 { words[75 + index] } else { before[index].load(Relaxed) };
+                prop_assert_eq!(word(index), expected, "word {}", index);
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_is_shown_where_the_interface_puts_it_and_no_larger_than_it_is() {
+        let (image, message, before) = (page(7), page(3), page(3));
+        save_vectors(&image, &ImageLimits { size: 512, components: 0, mxcsr: 0 }, &message);
+        for index in 0..512 {
+            let shown = (75..75 + 64).contains(&index);
+            let expected = if shown { &image[index - 75] } else { &before[index] };
+            assert_eq!(message[index].load(Relaxed), expected.load(Relaxed), "word {index}");
+        }
     }
 }

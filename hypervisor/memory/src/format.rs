@@ -10,23 +10,23 @@ use abi::PhysAddr;
 use bitflags::bitflags;
 
 bitflags! {
-    /// What a mapping allows and how memory is accessed through it.
+    /// What a mapping allows and how memory is accessed through it. Where the host has a bit for it, it is that bit.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Attributes: u32 {
         /// Loads.
         const READ = 1;
         /// Stores (and, on this architecture, loads).
         const WRITE = 1 << 1;
-        /// Instruction fetches.
-        const EXECUTE = 1 << 2;
         /// Allowed in ring 3.
-        const USER = 1 << 3;
-        /// The translation outlives a change of address space.
-        const GLOBAL = 1 << 4;
-        /// Strongly uncached: device registers.
-        const UNCACHED = 1 << 5;
+        const USER = 1 << 2;
         /// Write-combining: frame buffers.
-        const WRITE_COMBINING = 1 << 6;
+        const WRITE_COMBINING = 1 << 3;
+        /// Strongly uncached: device registers.
+        const UNCACHED = 1 << 4;
+        /// Instruction fetches.
+        const EXECUTE = 1 << 5;
+        /// The translation outlives a change of address space.
+        const GLOBAL = 1 << 8;
     }
 }
 
@@ -71,6 +71,15 @@ const DIRTY: u64 = 1 << 6;
 const LARGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 const NO_EXECUTE: u64 = 1 << 63;
+/// Bits that are attributes as they are.
+const SAME: u64 = WRITE | USER | WRITE_THROUGH | CACHE_DISABLE | GLOBAL;
+const _: () = assert!(
+    Attributes::WRITE.bits() as u64 == WRITE
+        && Attributes::USER.bits() as u64 == USER
+        && Attributes::WRITE_COMBINING.bits() as u64 == WRITE_THROUGH
+        && Attributes::UNCACHED.bits() as u64 == CACHE_DISABLE
+        && Attributes::GLOBAL.bits() as u64 == GLOBAL
+);
 const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 
 impl Format for Host {
@@ -79,19 +88,8 @@ impl Format for Host {
     const EVIDENCE: u64 = ACCESSED | DIRTY;
 
     fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
-        let bits = [
-            (Attributes::WRITE, WRITE),
-            (Attributes::USER, USER),
-            (Attributes::GLOBAL, GLOBAL),
-            (Attributes::UNCACHED, CACHE_DISABLE | WRITE_THROUGH),
-            (Attributes::WRITE_COMBINING, WRITE_THROUGH),
-        ];
-        let mut entry = address.get() & ADDRESS | PRESENT;
-        for (attribute, bit) in bits {
-            if attributes.contains(attribute) {
-                entry |= bit;
-            }
-        }
+        let bits = u64::from(attributes.bits()) & SAME;
+        let mut entry = address.get() & ADDRESS | PRESENT | bits | (bits & CACHE_DISABLE) / CACHE_DISABLE * WRITE_THROUGH;
         if !attributes.contains(Attributes::EXECUTE) {
             entry |= NO_EXECUTE;
         }
@@ -112,13 +110,11 @@ impl Format for Host {
         if level > 1 && entry & LARGE == 0 {
             return Entry::Table(PhysAddr::truncate(entry & ADDRESS));
         }
-        let mut attributes = Attributes::READ;
-        attributes.set(Attributes::WRITE, entry & WRITE != 0);
-        attributes.set(Attributes::USER, entry & USER != 0);
-        attributes.set(Attributes::GLOBAL, entry & GLOBAL != 0);
+        let mut attributes = Attributes::from_bits_retain((entry & SAME) as u32) | Attributes::READ;
         attributes.set(Attributes::EXECUTE, entry & NO_EXECUTE == 0);
-        attributes.set(Attributes::UNCACHED, entry & CACHE_DISABLE != 0);
-        attributes.set(Attributes::WRITE_COMBINING, entry & (WRITE_THROUGH | CACHE_DISABLE) == WRITE_THROUGH);
+        if entry & CACHE_DISABLE != 0 {
+            attributes.remove(Attributes::WRITE_COMBINING);
+        }
         // Bit 12 of a large leaf selects the PAT, it is not part of the address; we never set it.
         let low = (1u64 << (12 + 9 * (level - 1))) - 1;
         Entry::Leaf(PhysAddr::truncate(entry & ADDRESS & !low), attributes)
@@ -131,7 +127,7 @@ mod tests {
 
     #[test]
     fn decoding_undoes_encoding_for_all_attributes_and_leaf_sizes() {
-        for bits in 0..1 << 7 {
+        for bits in 0..1 << 9 {
             let attributes = Attributes::from_bits_truncate(bits) | Attributes::READ;
             if attributes.contains(Attributes::UNCACHED | Attributes::WRITE_COMBINING) {
                 continue; // One memory type per mapping.

@@ -4,17 +4,23 @@
 //! Invariants: the frame's segments are those of ring 3 and its instruction pointer is at most the end of the user
 //! range, so that leaving the kernel through it cannot fault in ring 0; a context serves one caller at a time, and
 //! `caller` is set exactly while it does.
-//! Concurrency: a context belongs to one core; its frame and its state change there only.
+//! Concurrency: a context belongs to one core; its frame and its state change there only. Two exceptions: whoever takes
+//! a context out of a semaphore's queue makes it go on ([`Context::advance`]), and what other cores want of it they leave
+//! in `requests`, and put it into the inbox of its core.
 //! Source: interface §4, §5 and §7; `docs/src/decisions/0007-register-frame.md`.
 use crate::domain::Domain;
 use crate::frame::{Frame, SYSCALL};
 use crate::reference::{Object, Ref, kind};
+use abi::event::STARTUP;
+use schedule::{InboxLinks, WaitLinks};
 use sync::Count;
-use sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use sync::atomic::{AtomicU32, AtomicU64};
 use timeouts::TimeoutLinks;
 
 /// What a context does next, instead of a stack of its own in the kernel.
+///
+/// A proxy is a context that has no code: it calls in place of a context of another core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Continuation {
@@ -26,13 +32,69 @@ pub enum Continuation {
     AwaitReply = 2,
     /// Has faulted, waits for the handler's reply.
     AwaitHandler = 3,
-    /// Waits for a semaphore.
+    /// Waits for a semaphore, and for the status of that.
     AwaitSemaphore = 4,
-    /// Has not run yet: its first step is the startup event.
-    Start = 5,
+    /// Its first step is the event that it holds.
+    Event = 5,
     /// Is over.
     Dead = 6,
+    /// Waits for a semaphore because who served it wants so; its registers stay as they are.
+    AwaitResume = 7,
+    /// Has called a context of another core, waits for its proxy.
+    AwaitRemote = 8,
+    /// A proxy that has nothing to do.
+    Idle = 9,
+    /// A proxy that has a call to make.
+    CallPortal = 10,
+    /// A proxy that has called, waits for the reply.
+    AwaitRelay = 11,
+    /// A proxy that waits for a semaphore because who served it wants so; it calls again then.
+    AwaitRetry = 12,
 }
+
+impl Continuation {
+    const ALL: [Self; 13] = [
+        Self::Run,
+        Self::AwaitCall,
+        Self::AwaitReply,
+        Self::AwaitHandler,
+        Self::AwaitSemaphore,
+        Self::Event,
+        Self::Dead,
+        Self::AwaitResume,
+        Self::AwaitRemote,
+        Self::Idle,
+        Self::CallPortal,
+        Self::AwaitRelay,
+        Self::AwaitRetry,
+    ];
+
+    const fn from_bits(bits: u32) -> Self {
+        let index = (bits & KIND) as usize;
+        if index < Self::ALL.len() { Self::ALL[index] } else { Self::Dead }
+    }
+
+    /// What follows once the semaphore that it waits for is its; `None` if it waits for none.
+    #[must_use]
+    pub const fn woken(self) -> Option<Self> {
+        match self {
+            Self::AwaitSemaphore | Self::AwaitResume => Some(Self::Run),
+            Self::AwaitRetry => Some(Self::CallPortal),
+            _ => None,
+        }
+    }
+
+    /// Whether the context that it names as its partner serves it.
+    #[must_use]
+    pub const fn is_served(self) -> bool {
+        matches!(self, Self::AwaitReply | Self::AwaitHandler | Self::AwaitRelay)
+    }
+}
+
+/// Bits of the continuation word that hold the continuation.
+const KIND: u32 = 0xFF;
+/// Bit of the continuation word: the context is to be recalled before it goes on in ring 3.
+const RECALLED: u32 = 1 << 8;
 
 /// A message page as the kernel sees it.
 pub type Page = [AtomicU64; 512];
@@ -52,6 +114,8 @@ pub struct Identity {
     pub event_base: u64,
     /// Whether it runs on its own, with a scheduling context; otherwise it serves calls.
     pub global: bool,
+    /// Whether it is a proxy: it has no code, and the message page of the context that it calls for.
+    pub proxy: bool,
 }
 
 /// An execution context.
@@ -65,8 +129,17 @@ pub struct Context {
     partner: AtomicU64,
     scheduling: AtomicU64,
     semaphore: AtomicU64,
-    next: AtomicU64,
-    fault: AtomicU64,
+    /// Its place among those who wait for the semaphore.
+    pub(crate) wait: WaitLinks,
+    /// Physical address of the page for its vector registers, 0 before they are first used.
+    pub vectors: AtomicU64,
+    event: AtomicU64,
+    qualification: [AtomicU64; 2],
+    proxy: AtomicU64,
+    time: AtomicU64,
+    requests: AtomicU32,
+    /// Its place in the inbox of its core.
+    pub inbox: InboxLinks,
     /// Its place among the core's deadlines.
     pub timeout: TimeoutLinks,
     /// Capabilities, together one, and portals and scheduling contexts.
@@ -79,12 +152,12 @@ unsafe impl Object for Context {
 }
 
 impl Context {
-    /// A context with this stack pointer. A local one waits for a call.
+    /// A context with this stack pointer. A local one waits for a call, a global one starts with the startup event.
     #[must_use]
     pub fn new(identity: Identity, stack: u64) -> Self {
         let frame = Frame::user(0, stack);
         frame.vector.set(SYSCALL);
-        let continuation = if identity.global { Continuation::Start } else { Continuation::AwaitCall };
+        let continuation = if identity.global { Continuation::Event } else { Continuation::AwaitCall };
         Self {
             frame,
             identity,
@@ -93,8 +166,14 @@ impl Context {
             partner: AtomicU64::new(0),
             scheduling: AtomicU64::new(0),
             semaphore: AtomicU64::new(0),
-            next: AtomicU64::new(0),
-            fault: AtomicU64::new(0),
+            wait: WaitLinks::default(),
+            vectors: AtomicU64::new(0),
+            event: AtomicU64::new(u64::from(STARTUP)),
+            qualification: Default::default(),
+            proxy: AtomicU64::new(0),
+            time: AtomicU64::new(0),
+            requests: AtomicU32::new(0),
+            inbox: InboxLinks::default(),
             timeout: TimeoutLinks::default(),
             count: Count::new(),
         }
@@ -115,20 +194,60 @@ impl Context {
     /// What it does next.
     #[must_use]
     pub fn continuation(&self) -> Continuation {
-        match self.continuation.load(Acquire) {
-            0 => Continuation::Run,
-            1 => Continuation::AwaitCall,
-            2 => Continuation::AwaitReply,
-            3 => Continuation::AwaitHandler,
-            4 => Continuation::AwaitSemaphore,
-            5 => Continuation::Start,
-            _ => Continuation::Dead,
-        }
+        Continuation::from_bits(self.continuation.load(Acquire))
     }
 
-    /// Sets what it does next.
+    /// Whether it does this next, and nothing before: no recall.
+    #[inline]
+    #[must_use]
+    pub fn is(&self, continuation: Continuation) -> bool {
+        self.continuation.load(Acquire) == continuation as u32
+    }
+
+    /// Sets what it does next. A recall is forgotten: for a context that [`Self::is`] what it was.
+    #[inline]
     pub fn set_continuation(&self, continuation: Continuation) {
         self.continuation.store(continuation as u32, Release);
+    }
+
+    /// Sets what it does next, unless it is over; a recall stays. Returns what it would have done.
+    #[expect(clippy::must_use_candidate, reason = "the former continuation is of interest to few")]
+    pub fn proceed(&self, continuation: Continuation) -> Continuation {
+        self.advance(|old| (old != Continuation::Dead).then_some(continuation))
+    }
+
+    /// Changes what it does next to what `next` says, if anything; a recall stays. Returns what it would have done.
+    #[expect(clippy::must_use_candidate, reason = "likewise")]
+    pub fn advance(&self, next: impl Fn(Continuation) -> Option<Continuation>) -> Continuation {
+        let step = |bits| next(Continuation::from_bits(bits)).map(|next| bits & !KIND | next as u32);
+        let (Ok(bits) | Err(bits)) = self.continuation.fetch_update(AcqRel, Acquire, step);
+        Continuation::from_bits(bits)
+    }
+
+    /// Makes the recall event come before it goes on in ring 3.
+    pub fn recall(&self) {
+        self.continuation.fetch_or(RECALLED, AcqRel);
+    }
+
+    /// Whether [`Self::recall`] has been called since the last [`Self::take_recall`].
+    #[must_use]
+    pub fn is_recalled(&self) -> bool {
+        self.continuation.load(Acquire) & RECALLED != 0
+    }
+
+    /// Takes the recall back.
+    pub fn take_recall(&self) {
+        self.continuation.fetch_and(!RECALLED, AcqRel);
+    }
+
+    /// Adds to what its core is to do with it: bits that the kernel defines.
+    pub fn request(&self, bits: u32) {
+        self.requests.fetch_or(bits, Release);
+    }
+
+    /// Takes what its core is to do with it.
+    pub fn take_requests(&self) -> u32 {
+        self.requests.swap(0, Acquire)
     }
 
     /// Word of the reference to the context that it serves, 0 for none.
@@ -175,25 +294,68 @@ impl Context {
         self.semaphore.store(semaphore, Relaxed);
     }
 
-    /// Address of the fault that its handler is to resolve.
+    /// Takes the scheduling context that waits with it: a word as [`Self::scheduling`], which is 0 from now on. Of several
+    /// cores that try one gets it.
+    pub fn take_scheduling(&self) -> u64 {
+        self.scheduling.swap(0, AcqRel)
+    }
+
+    /// As [`Self::take_scheduling`], if it is `expected`.
+    pub fn take_scheduling_if(&self, expected: u64) -> bool {
+        self.scheduling.compare_exchange(expected, 0, AcqRel, Acquire).is_ok()
+    }
+
+    /// The event that it takes next or took last.
     #[must_use]
-    pub fn fault(&self) -> u64 {
-        self.fault.load(Relaxed)
+    pub fn event(&self) -> u64 {
+        self.event.load(Relaxed)
+    }
+
+    /// What the processor said of that event: error code, and address of the fault.
+    #[must_use]
+    pub fn qualification(&self) -> [u64; 2] {
+        [&self.qualification[0], &self.qualification[1]].map(|word| word.load(Relaxed))
+    }
+
+    /// Sets both.
+    pub fn set_event(&self, event: u64, qualification: [u64; 2]) {
+        self.event.store(event, Relaxed);
+        self.qualification.iter().zip(qualification).for_each(|(word, value)| word.store(value, Relaxed));
+    }
+
+    /// Word of the reference to its first proxy, of a proxy to the next of the same context; 0 for none.
+    #[must_use]
+    pub fn proxy(&self) -> u64 {
+        self.proxy.load(Relaxed)
     }
 
     /// Sets it.
-    pub fn set_fault(&self, address: u64) {
-        self.fault.store(address, Relaxed);
+    pub fn set_proxy(&self, proxy: u64) {
+        self.proxy.store(proxy, Relaxed);
     }
 
-    /// The next context in the queue of the semaphore, under whose lock this is.
-    pub(crate) fn next(&self) -> Option<Ref<Self>> {
-        let word = self.next.load(Relaxed);
-        core::num::NonZeroU32::new(word as u32).map(Ref::new)
+    /// TSC ticks that it has run for.
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        self.time.load(Relaxed)
     }
 
-    /// Sets the next context in the queue.
-    pub(crate) fn set_next(&self, next: Option<Ref<Self>>) {
-        self.next.store(next.map_or(0, Ref::to_word), Relaxed);
+    /// Adds to them, on its core.
+    pub fn add_time(&self, ticks: u64) {
+        self.time.store(self.time().wrapping_add(ticks), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_continuation_is_read_as_it_was_written() {
+        for (bits, continuation) in Continuation::ALL.into_iter().enumerate() {
+            assert_eq!(bits, continuation as usize);
+            assert_eq!(Continuation::from_bits(bits as u32 | RECALLED), continuation);
+        }
+        assert_eq!(Continuation::from_bits(200), Continuation::Dead);
     }
 }

@@ -2,14 +2,33 @@
 //!
 //! Purpose: what a ready queue holds.
 //! Invariants: a scheduling context is bound to one context for ever, and stays on its core; it is in at most one
-//! queue: ready, or with the context that waits.
-//! Concurrency: queue links and budget belong to its core; other cores reach it through that core's inbox.
+//! queue: ready, put aside, or with the context that waits.
+//! Concurrency: queue links, place and budget belong to its core; other cores reach it through that core's inbox, with
+//! what they want in `requests`.
 //! Source: interface §5 ("create_sc") and §8.
 use crate::context::Context;
 use crate::reference::{Object, Ref, kind};
 use schedule::{Budget, InboxLinks, ReadyLinks};
 use sync::Count;
-use sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use sync::atomic::{AtomicU32, AtomicU64};
+
+/// Where a scheduling context is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Place {
+    /// It waits with a context, or is on its way from another core.
+    Away = 0,
+    /// Among the ready ones of its core.
+    Ready = 1,
+    /// Among those of its core that were put aside.
+    Parked = 2,
+    /// Its core runs on its time.
+    Runs = 3,
+    /// Nowhere: what it would run is over.
+    Nowhere = 4,
+}
 
 /// A scheduling context.
 #[derive(Debug)]
@@ -18,15 +37,20 @@ pub struct Scheduling {
     pub context: Ref<Context>,
     /// Its core.
     pub core: u32,
-    /// 1 to 127.
-    pub priority: u8,
     /// Its place in the ready queue.
     pub ready: ReadyLinks,
     /// Its place in the inbox of its core.
     pub inbox: InboxLinks,
     /// Capabilities, together one.
     pub count: Count,
-    quantum: u64,
+    /// TSC ticks that it has run for. Of a core's idle one also those of calls from other cores, and of scheduling
+    /// contexts of the core that are gone.
+    pub times: [AtomicU64; 3],
+    priority: AtomicU32,
+    place: AtomicU32,
+    requests: AtomicU32,
+    with: AtomicU64,
+    quantum: AtomicU64,
     left: AtomicU64,
 }
 
@@ -36,17 +60,21 @@ unsafe impl Object for Scheduling {
 }
 
 impl Scheduling {
-    /// A scheduling context with a full budget, in no queue.
+    /// A scheduling context with a full budget, in no queue; priority 1 to 127.
     #[must_use]
     pub fn new(context: Ref<Context>, core: u32, priority: u8, budget: Budget) -> Self {
         Self {
             context,
             core,
-            priority,
             ready: ReadyLinks::default(),
             inbox: InboxLinks::default(),
             count: Count::new(),
-            quantum: budget.quantum,
+            times: Default::default(),
+            priority: AtomicU32::new(priority.into()),
+            place: AtomicU32::new(Place::Away as u32),
+            requests: AtomicU32::new(0),
+            with: AtomicU64::new(0),
+            quantum: AtomicU64::new(budget.quantum),
             left: AtomicU64::new(budget.left),
         }
     }
@@ -54,11 +82,69 @@ impl Scheduling {
     /// Its budget, in TSC ticks.
     #[must_use]
     pub fn budget(&self) -> Budget {
-        Budget { quantum: self.quantum, left: self.left.load(Relaxed) }
+        Budget { quantum: self.quantum.load(Relaxed), left: self.left.load(Relaxed) }
     }
 
     /// Replaces what is left of it.
     pub fn set_budget(&self, budget: Budget) {
         self.left.store(budget.left, Relaxed);
+    }
+
+    /// Its priority.
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        self.priority.load(Relaxed) as u8
+    }
+
+    /// Takes over priority and budget of another; in no queue.
+    pub fn imitate(&self, other: &Self) {
+        self.priority.store(other.priority.load(Relaxed), Relaxed);
+        self.quantum.store(other.quantum.load(Relaxed), Relaxed);
+        self.left.store(other.left.load(Relaxed), Relaxed);
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        match self.place.load(Relaxed) {
+            0 => Place::Away,
+            1 => Place::Ready,
+            2 => Place::Parked,
+            3 => Place::Runs,
+            _ => Place::Nowhere,
+        }
+    }
+
+    /// Sets where it is.
+    pub fn set_place(&self, place: Place) {
+        self.place.store(place as u32, Relaxed);
+    }
+
+    /// Word of the reference to the context that it waits with, if it does; 0 for none.
+    #[must_use]
+    pub fn with(&self) -> u64 {
+        self.with.load(Relaxed)
+    }
+
+    /// Sets which context it waits with.
+    pub fn set_with(&self, context: u64) {
+        self.with.store(context, Relaxed);
+    }
+
+    /// Adds to what its core is to do with it: bits that the kernel defines.
+    pub fn request(&self, bits: u32) {
+        self.requests.fetch_or(bits, Release);
+    }
+
+    /// Takes what its core is to do with it.
+    pub fn take_requests(&self) -> u32 {
+        self.requests.swap(0, Acquire)
+    }
+
+    /// Adds to one of its times, on its core.
+    pub fn add_time(&self, which: usize, ticks: u64) {
+        if let Some(time) = self.times.get(which) {
+            time.store(time.load(Relaxed).wrapping_add(ticks), Relaxed);
+        }
     }
 }

@@ -49,6 +49,8 @@ pub struct Local {
     pub current: Cell<u64>,
     /// Reference to the domain whose address space is loaded, 0 for none.
     pub space: Cell<u64>,
+    /// Physical address of the area whose contents are in the vector registers, 0 if nobody's are.
+    pub vectors: Cell<u64>,
     window: Cell<Window>,
     /// Physical address of the core's own top-level table, which maps no user memory.
     pub root: Cell<u64>,
@@ -70,6 +72,8 @@ pub struct Local {
     pub faults: Cell<u32>,
     /// Interrupts that nobody asked for.
     pub spurious: Cell<u32>,
+    /// Whether ring 3 may use the vector registers: CR0.TS is clear.
+    pub vectors_available: Cell<bool>,
     /// Objects that this core has seen the last reference to go of, and that are not prepared to go yet.
     pub ended: Chain,
     /// Those that are prepared, and wait until no core can have a borrow of them.

@@ -11,8 +11,7 @@ use crate::Hypercall::{
     Revoke,
 };
 use crate::Status::{
-    Aborted, BadCapability, BadCpu, BadDevice, BadFeature, BadHypercall, BadParameter, QuotaExhausted, Success,
-    Timeout,
+    Aborted, BadCapability, BadCpu, BadDevice, BadFeature, BadHypercall, BadParameter, QuotaExhausted, Success, Timeout,
 };
 use crate::{Hypercall, Status};
 

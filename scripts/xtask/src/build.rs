@@ -12,7 +12,7 @@ use crate::toolchain::TARGET;
 use crate::{process, workspace};
 
 /// The packages with programs for ring 3.
-const PROGRAMS: [&str; 3] = ["root", "bench", "demos"];
+const PROGRAMS: [&str; 5] = ["root", "services", "bench", "demos", "conformance"];
 
 /// What a build gave.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl Built {
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         let file = self.programs.join(name);
         if !file.is_file() {
-            bail!("there is no program `{name}`: user/root, user/bench and user/demos build no binary of that name");
+            bail!("there is no program `{name}`: no package with programs for ring 3 builds a binary of that name");
         }
         Ok(file)
     }

@@ -13,7 +13,7 @@ use xtask::image::{Image, Module};
 use xtask::machine::{Firmware, Machine, Media, Model, Platform};
 use xtask::setup::{self, Purpose};
 use xtask::test::{self, Tier};
-use xtask::{bench, lint, run, scenario, workspace};
+use xtask::{bench, header, lint, run, scenario, workspace};
 
 /// Installs, builds, boots, tests and checks Vela.
 #[derive(Parser)]
@@ -59,6 +59,8 @@ enum Verb {
     Bench(Box<bench::Options>),
     /// Formatting, clippy and the rules of the house; writes the ledger of unsafe code
     Lint,
+    /// Write the C header of the interface from the crate in `include`
+    Header,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -78,6 +80,9 @@ struct Boot {
     /// Another root program (ELF) in place of the scenario's
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
+    /// End a program of the scenario that many milliseconds after its start; may be repeated
+    #[arg(long = "kill", value_name = "NAME@MS")]
+    kills: Vec<String>,
     /// A further module after the root program; may be repeated
     #[arg(long = "module", value_name = "FILE")]
     modules: Vec<PathBuf>,
@@ -148,6 +153,7 @@ impl Cli {
             }
             Verb::Bench(options) => bench::run(&options),
             Verb::Lint => lint::run(workspace::root()),
+            Verb::Header => header::write(),
         }
     }
 }
@@ -156,8 +162,9 @@ impl Boot {
     fn image(&self, built: &Built, more: &[&str]) -> Result<PathBuf> {
         let scenario = scenario::find(&self.scenario)?;
         let mut modules = match &self.root {
+            Some(_) if !self.kills.is_empty() => bail!("--kill is for programs of a scenario, not for --root"),
             Some(file) => vec![Module::file(file)?],
-            None => vec![Module::program(&built.program(scenario.program)?)?],
+            None => scenario.modules(built, &self.kills)?,
         };
         for file in &self.modules {
             modules.push(Module::file(file)?);

@@ -11,6 +11,7 @@
 pub mod bench;
 pub mod build;
 pub mod elf;
+pub mod header;
 pub mod image;
 pub mod lint;
 pub mod machine;

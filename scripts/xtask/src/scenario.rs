@@ -1,9 +1,20 @@
-//! Scenarios: which root program a boot starts, and what it shows.
+//! Scenarios: which root program a boot starts, with which boot configuration, and what it shows.
 //!
-//! Invariants: names are unique; the first scenario is the default.
+//! Invariants: names are unique; the first scenario is the default; a configuration that the root partition would refuse
+//! is refused here, before anything boots.
 //! Concurrency: constants.
 
-use anyhow::{Result, bail};
+use std::fs;
+
+use anyhow::{Context, Result, anyhow, bail};
+use boot_config::Config;
+
+use crate::build::Built;
+use crate::image::Module;
+use crate::workspace;
+
+/// Where boot configurations lie, below the workspace.
+const CONFIGURATIONS: &str = "user/root/scenarios";
 
 /// One boot configuration.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +25,8 @@ pub struct Scenario {
     pub about: &'static str,
     /// The root program: a binary of `user/root`, `user/bench` or `user/demos`.
     pub program: &'static str,
+    /// The file with the boot configuration, for the root partition.
+    pub configuration: Option<&'static str>,
     /// Arguments of the kernel beside those of the command line.
     pub kernel_args: &'static [&'static str],
 }
@@ -22,29 +35,66 @@ pub struct Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "hello",
-        about: "the root program greets from ring 3 and ends",
+        about: "three programs in domains of their own call each other on two cores",
         program: "root",
+        configuration: Some("hello.conf"),
         kernel_args: &[],
     },
     Scenario {
         name: "idle",
         about: "a program that never ends, to look at the machine from outside",
         program: "idle",
+        configuration: None,
         kernel_args: &[],
     },
     Scenario {
         name: "bench",
         about: "measures the kernel in the platform's ticks; `cargo xtask bench` makes tables of it",
         program: "bench",
+        configuration: None,
         kernel_args: &[],
     },
     Scenario {
         name: "ud2",
         about: "a root program of one undefined instruction: must fail",
         program: "ud2",
+        configuration: None,
         kernel_args: &[],
     },
 ];
+
+impl Scenario {
+    /// The modules that the boot loader loads. `kills` are `NAME@MS`: programs that the root partition is to end.
+    ///
+    /// # Errors
+    /// A program is not there, or the configuration is wrong, with the kills in it.
+    pub fn modules(&self, built: &Built, kills: &[String]) -> Result<Vec<Module>> {
+        let mut modules = vec![Module::program(&built.program(self.program)?)?];
+        let Some(name) = self.configuration else {
+            if kills.is_empty() {
+                return Ok(modules);
+            }
+            bail!("the scenario `{}` starts no programs that --kill could end", self.name);
+        };
+        let path = workspace::root().join(CONFIGURATIONS).join(name);
+        let mut text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        for kill in kills {
+            text += &kill_line(kill)?;
+        }
+        let config = Config::parse(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        modules.push(Module { name: name.into(), data: text.into_bytes(), args: Vec::new() });
+        for image in &config.images {
+            modules.push(Module::program(&built.program(image)?)?);
+        }
+        Ok(modules)
+    }
+}
+
+/// The line of the configuration for `NAME@MS`.
+fn kill_line(kill: &str) -> Result<String> {
+    let (name, after) = kill.split_once('@').with_context(|| format!("--kill needs NAME@MS, not `{kill}`"))?;
+    Ok(format!("kill {name} {after}\n"))
+}
 
 /// Finds a scenario by name.
 ///
@@ -69,6 +119,21 @@ mod tests {
     fn an_unknown_scenario_lists_the_known_ones() {
         let text = find("helo").map(|_| ()).map_err(|error| error.to_string());
         assert!(text.is_err_and(|text| text.contains("helo") && text.contains("hello") && text.contains("ud2")));
+    }
+
+    #[test]
+    fn what_is_to_be_killed_is_written_into_the_configuration() {
+        assert!(kill_line("beta@120").is_ok_and(|line| line == "kill beta 120\n"));
+        assert!(kill_line("beta").is_err());
+    }
+
+    #[test]
+    fn every_configuration_is_good_and_knows_its_programs() {
+        for name in SCENARIOS.iter().filter_map(|scenario| scenario.configuration) {
+            let text = fs::read_to_string(workspace::root().join(CONFIGURATIONS).join(name)).unwrap();
+            let config = Config::parse(&text).map_err(|error| error.to_string()).unwrap();
+            assert!(config.programs.iter().any(|program| program.must_finish), "{name} would run for ever");
+        }
     }
 
     #[test]

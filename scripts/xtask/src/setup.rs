@@ -19,7 +19,9 @@ enum Evidence {
 use Evidence::{File, Program};
 
 /// Debian packages, each with what proves its presence.
-const PACKAGES: [(&str, Evidence); 11] = [
+const PACKAGES: [(&str, Evidence); 13] = [
+    ("gcc", Program("gcc")),
+    ("g++", Program("g++")),
     ("qemu-system-x86", Program("qemu-system-x86_64")),
     ("ovmf", File("/usr/share/OVMF/OVMF_CODE.fd")),
     ("bochs", Program("bochs")),

@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case> {
 /// The scenario `hello` on a machine that `adapt` makes.
 fn hello(name: &str, adapt: fn(Machine) -> Machine) -> Case {
     Case::new(name, move |context, name| {
-        let machine = adapt(context.scenario(name, "root")?);
+        let machine = adapt(context.hello(name, &[])?);
         let outcome = run::to_the_end(&machine)?.success()?;
         complete(&outcome, machine.smp)
     })
@@ -41,12 +41,12 @@ fn hello(name: &str, adapt: fn(Machine) -> Machine) -> Case {
 /// The scenario `hello` on a machine whose clock has to come from `source`.
 fn clock(name: &str, source: &'static str, adapt: fn(Machine) -> Machine) -> Case {
     Case::new(name, move |context, name| {
-        let machine = adapt(context.scenario(name, "root")?);
+        let machine = adapt(context.hello(name, &[])?);
         expect_line(&run::to_the_end(&machine)?.success()?, &["clock: TSC", source])
     })
 }
 
-/// The log names the platform, every core, the memory map and the pool, and ends with the greeting.
+/// The log names the platform, every core, the memory map and the pool, what each program did, and ends with success.
 fn complete(outcome: &Outcome, cores: u32) -> Result<()> {
     expect_line(outcome, &["platform"])?;
     expect_line(outcome, &["memory map"])?;
@@ -55,8 +55,12 @@ fn complete(outcome: &Outcome, cores: u32) -> Result<()> {
     if let Some(missing) = (0..cores).find(|core| !seen(*core)) {
         bail!("the log does not name core {missing}: {}", outcome.explain(40));
     }
-    if !last_line(outcome)?.contains("hello") {
-        bail!("the log does not end with the root program's greeting: {}", outcome.explain(10));
+    for (program, other) in [("alpha", "beta"), ("beta", "gamma"), ("gamma", "alpha")] {
+        let answers = 20 * cores.min(2);
+        expect_line(outcome, &[program, &format!("{answers} of {answers} answers of {other} are right")])?;
+    }
+    if !last_line(outcome)?.contains("root: 3 programs have done their work, with 0 deaths") {
+        bail!("the log does not end with the programs' success: {}", outcome.explain(10));
     }
     Ok(())
 }

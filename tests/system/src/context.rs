@@ -10,6 +10,7 @@ use xtask::build::{self, Built};
 use xtask::image::{Image, Module};
 use xtask::machine::{Machine, Media};
 use xtask::run::Outcome;
+use xtask::scenario;
 
 /// The build under test.
 pub struct Context {
@@ -61,6 +62,15 @@ impl Context {
         let kernel_args = std::iter::once("exit=0xf4").chain(args.iter().copied()).map(String::from).collect();
         let iso = Image { kernel: kernel.to_path_buf(), kernel_args, modules }.build()?;
         Ok(Machine { kernel: Some(kernel.to_path_buf()), ..Machine::new(name, Media::Iso(iso)) })
+    }
+
+    /// A machine that boots the scenario `hello`, with programs to be ended as `NAME@MS`.
+    ///
+    /// # Errors
+    /// The image cannot be made.
+    pub fn hello(&self, name: &str, kills: &[String]) -> Result<Machine> {
+        let modules = scenario::find("hello")?.modules(&self.built, kills)?;
+        self.machine(name, &self.built.kernel, modules, &[])
     }
 
     /// A machine that boots a root program of the workspace.

@@ -8,7 +8,7 @@ use crate::case::Case;
 use crate::context::{Context, expect_line};
 
 /// Program, platform, cores, and the line that it must print.
-const PROGRAMS: [(&str, Platform, u32, &str); 11] = [
+const PROGRAMS: [(&str, Platform, u32, &str); 13] = [
     ("odd-flags", Platform::Qemu, 2, "odd-flags: answered [5, 5, 5, 5, 5]"),
     ("calls", Platform::Qemu, 2, "calls: 34 of 34 checks hold"),
     ("calls", Platform::Bochs, 2, "calls: 34 of 34 checks hold"),
@@ -18,6 +18,8 @@ const PROGRAMS: [(&str, Platform, u32, &str); 11] = [
     ("threads", Platform::Qemu, 2, "threads: 36 of 36 checks hold"),
     ("threads", Platform::Qemu, 4, "threads: 36 of 36 checks hold"),
     ("threads", Platform::Bochs, 2, "threads: 36 of 36 checks hold"),
+    ("vectors", Platform::Qemu, 2, "vectors: 69 of 69 checks hold"),
+    ("vectors", Platform::Bochs, 2, "vectors: 69 of 69 checks hold"),
     ("waits", Platform::Qemu, 2, "waits: 22 of 22 checks hold"),
     ("waits", Platform::Bochs, 2, "waits: 22 of 22 checks hold"),
 ];

@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod boot;
 pub mod case;
+pub mod conformance;
 pub mod context;
 pub mod failure;
 pub mod hostile;
@@ -17,10 +18,11 @@ pub mod layout;
 pub mod runner;
 pub mod shim;
 pub mod tlb;
+pub mod vectors;
 
 /// All cases, in the order in which they start.
 pub fn cases() -> Vec<case::Case> {
-    [layout::cases(), boot::cases(), failure::cases(), hostile::cases(), kernel::cases(), bench::cases()]
+    [layout::cases(), boot::cases(), failure::cases(), hostile::cases(), kernel::cases(), conformance::cases(), vectors::cases(), bench::cases()]
         .into_iter()
         .flatten()
         .collect()

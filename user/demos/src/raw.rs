@@ -11,15 +11,20 @@ use rt::{ExitStatus, println};
 
 /// A hypercall; the status register comes back.
 pub fn hypercall(call: Hypercall, flags: u8, selector: u64, arguments: [u64; 4]) -> u64 {
+    answer(call, flags, selector, arguments)[0]
+}
+
+/// A hypercall; status register, RSI and RDX come back.
+pub fn answer(call: Hypercall, flags: u8, selector: u64, arguments: [u64; 4]) -> [u64; 3] {
     let mut status = Request::new(call, flags, Selector::new(selector)).word();
-    let [rsi, rdx, rax, r8] = arguments;
+    let [mut rsi, mut rdx, rax, r8] = arguments;
     // SAFETY: the programs that use this create objects, move capabilities that no Rust object depends on, or let
     // functions of their own run, which keep to their stacks.
     unsafe {
-        asm!("syscall", inout("rdi") status, inout("rsi") rsi => _, inout("rdx") rdx => _, inout("rax") rax => _,
+        asm!("syscall", inout("rdi") status, inout("rsi") rsi, inout("rdx") rdx, inout("rax") rax => _,
             inout("r8") r8 => _, out("rcx") _, out("r11") _);
     }
-    status
+    [status, rsi, rdx]
 }
 
 /// Calls through a portal, with the message that is in the caller's page.

@@ -8,14 +8,13 @@
 //! Source: classic interface, "Hypercalls".
 
 use abi::operation::{RevokeFlags, SemaphoreFlags};
-use abi::rights::DomainRights;
 use abi::{Crd, Rights, Selector, Status, TypedItem};
 
 use crate::arch::syscall;
 use crate::item;
 use crate::program::Main;
 use crate::selectors::Selectors;
-use crate::startup;
+use crate::{startup, time};
 
 /// Selectors for whatever the program makes or receives.
 static SELECTORS: Selectors<256> = Selectors::new(startup::FREE);
@@ -85,9 +84,19 @@ impl Slot {
         item::objects(self.range(rights))
     }
 
+    /// Takes back what lies here, and waits until the memory of what died is free, at most `milliseconds`. Whether it
+    /// is, for certain.
+    #[must_use]
+    pub fn destroy(self, milliseconds: u64) -> bool {
+        let Ok(freed) = Semaphore::new(0) else { return false };
+        let range = self.range(Rights::ALL);
+        let told = syscall::revoke_objects(range, RevokeFlags::SELF, freed.slot().selector());
+        told && freed.down_until(time::after(milliseconds)).is_ok()
+    }
+
     /// Takes back what lies here, and everything derived from it.
     pub fn clear(&self) {
-        revoke(self.range(Rights::ALL), RevokeFlags::SELF);
+        let _ = syscall::revoke_objects(self.range(Rights::ALL), RevokeFlags::SELF, Selector::new(0));
     }
 }
 
@@ -97,14 +106,6 @@ impl Drop for Slot {
             self.clear();
             SELECTORS.give(self.at, self.order);
         }
-    }
-}
-
-/// Takes the rights in `range`, which names objects, back from all who have them through this domain.
-pub fn revoke(range: Crd, flags: RevokeFlags) {
-    if range.kind() == abi::Kind::Objects {
-        // SAFETY: objects are no memory. The kernel reports no errors for a range in the own domain.
-        let _ = unsafe { syscall::revoke(range, flags, Selector::new(0), Selector::new(0)) };
     }
 }
 
@@ -196,64 +197,17 @@ impl Portal {
     }
 }
 
-/// A protection domain.
-#[derive(Debug)]
-pub struct Domain(Slot);
-
-impl Domain {
-    /// A new one, that pays with `quota` pages of kernel memory from this domain.
-    ///
-    /// # Errors
-    /// What the kernel answered.
-    pub fn new(quota: u32) -> Result<Self, Status> {
-        let slot = Slot::new()?;
-        syscall::create_domain(slot.selector(), own_domain(), quota)?;
-        Ok(Self(slot))
-    }
-
-    /// Where it lies.
-    #[must_use]
-    pub const fn slot(&self) -> &Slot {
-        &self.0
-    }
-
-    /// Delegates `items` of this program into it, where `window` allows. Success does not say that all of it arrived.
-    ///
-    /// # Errors
-    /// What the kernel answered.
-    pub fn give(&self, window: Crd, items: &[TypedItem]) -> Result<(), Status> {
-        crate::hypercall::delegate(own_domain(), window, self.0.selector(), items).ok()
-    }
-
-    /// Delegates a capability to this domain itself, with these rights.
-    ///
-    /// # Errors
-    /// What the kernel answered.
-    pub fn give_itself(&self, at: Selector, rights: DomainRights) -> Result<(), Status> {
-        let window = Crd::objects(at, 0, Rights::ALL).unwrap_or(Crd::NULL);
-        self.give(window, &[self.0.delegated(rights)])
-    }
-
-    /// Takes everything in `range` from it, whatever kind it is of, and from all who have it through this domain.
-    ///
-    /// # Errors
-    /// [`Status::BadParameter`] for the own domain, else what the kernel answered.
-    pub fn strip(&self, range: Crd) -> Result<(), Status> {
-        if self.0.selector() == own_domain() {
-            return Err(Status::BadParameter);
-        }
-        // SAFETY: not the own domain, so no memory of this program.
-        unsafe {
-            syscall::revoke(range, RevokeFlags::SELF | RevokeFlags::REMOTE, self.0.selector(), Selector::new(0))
-        }
-    }
-}
-
 /// An execution context.
 #[derive(Debug)]
 pub struct Context(pub(crate) Slot);
 
 impl Context {
+    /// The slot that it lies in, to be destroyed.
+    #[must_use]
+    pub fn into_slot(self) -> Slot {
+        self.0
+    }
+
     /// Where it lies.
     #[must_use]
     pub const fn slot(&self) -> &Slot {

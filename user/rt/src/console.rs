@@ -5,10 +5,13 @@
 //! Source: conventions of QEMU and Bochs (port 0xE9).
 
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use spin::Once;
 
 use crate::ports::{IoPorts, PortRegisters};
 use crate::serial::Serial;
+use crate::time;
 
 const DEBUG_PORT: u16 = 0xE9;
 /// [`STATE`]: the console is open.
@@ -16,7 +19,12 @@ const OPEN: u32 = 1 << 17;
 /// [`STATE`]: the serial port, whose first port is in the low 16 bits, is in use.
 const SERIAL: u32 = 1 << 16;
 
+/// Milliseconds to wait for another program that prints.
+const WAIT: u64 = 20;
+
 static STATE: AtomicU32 = AtomicU32::new(0);
+/// Taken while a program prints, if several do.
+static SHARED: Once<&'static AtomicU64> = Once::new();
 
 /// The program's console.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +45,33 @@ pub fn current() -> Option<Console> {
 /// Prints, if the console is open: what [`crate::print!`] and [`crate::println!`] do.
 pub fn print(arguments: fmt::Arguments<'_>) {
     if let Some(mut console) = current() {
+        let lock = SHARED.get();
+        let taken = lock.is_some_and(|lock| take(lock));
         // Only a value that refuses to be formatted can fail here, and nothing is lost but its text.
         let _ = console.write_fmt(arguments);
+        if let Some(lock) = lock.filter(|_| taken) {
+            lock.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// Shares the console with another program: `lock` lies in memory that both have.
+pub fn share(lock: &'static AtomicU64) {
+    SHARED.call_once(|| lock);
+}
+
+/// Waits for the lock, at most [`WAIT`] milliseconds: the other program may be dead, or bad. Whether it was taken.
+fn take(lock: &AtomicU64) -> bool {
+    let give_up = time::after(WAIT);
+    loop {
+        if lock.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            return true;
+        }
+        if time::now() > give_up {
+            // From now on it is ours, whoever had it.
+            return true;
+        }
+        core::hint::spin_loop();
     }
 }
 

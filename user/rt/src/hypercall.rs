@@ -1,7 +1,7 @@
 //! Hypercalls as typed functions, as far as programs need them now: delegation.
 //!
 //! Invariants: a request is put together by a pure function, tested on the host; only `delegate` enters the kernel.
-//! Concurrency: items travel in the program's UTCB, which belongs to its only thread.
+//! Concurrency: items travel in the UTCB of the calling thread.
 //! Source: classic interface, "Hypercalls".
 
 #[cfg(target_os = "none")]
@@ -47,16 +47,14 @@ pub const fn delegation(source: Selector, window: Crd, destination: Selector) ->
 /// [`Status::BadCapability`]; [`Status::QuotaExhausted`] may leave a part delegated.
 #[cfg(target_os = "none")]
 pub fn delegate(source: Selector, window: Crd, destination: Selector, items: &[TypedItem]) -> Status {
-    let Some(utcb) = crate::arch::utcb::OwnUtcb::get() else {
-        return Status::BadParameter;
-    };
+    let mut utcb = crate::arch::utcb::Utcb::current();
     if items.len() > utcb::MAX_ITEMS {
         return Status::BadParameter;
     }
     for (index, item) in items.iter().enumerate() {
-        utcb.write_item(index, *item);
+        utcb.set_item(index, *item);
     }
-    utcb.write_header(utcb::Header::new(0, items.len()));
+    utcb.set_header(utcb::Header::new(0, items.len()));
     let answer = crate::arch::syscall::delegate(source, window, destination);
     // A kernel that answers outside the interface cannot be relied on for anything.
     Status::from_register(answer).unwrap_or(Status::BadHypercall)

@@ -165,6 +165,51 @@ pub fn check(file: &[u8]) -> Result<(), Defect> {
     }
 }
 
+/// A part of a program: whole pages with the same rights.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part<'a> {
+    /// Virtual address of the first byte, at a page boundary.
+    pub address: u64,
+    /// Its contents, whole pages.
+    pub bytes: &'a [u8],
+    /// Whether it may be written.
+    pub write: bool,
+    /// Whether it may be executed; never together with [`Part::write`].
+    pub execute: bool,
+}
+
+/// A program's file that keeps the rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    /// Address of the first instruction.
+    pub entry: u64,
+    count: u16,
+    file: &'a [u8],
+}
+
+impl<'a> Image<'a> {
+    /// Checks a file, as [`check`].
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn new(file: &'a [u8]) -> Result<Self, Defect> {
+        check(file)?;
+        Ok(Self { entry: long(file, 24)?, count: half(file, 56)?, file })
+    }
+
+    /// Its parts.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'a>> + use<'a> {
+        let file = self.file;
+        (0..self.count).filter_map(move |index| {
+            let segment = segment(file, index).ok()?;
+            let start = usize::try_from(segment.offset).ok()?;
+            let bytes = file.get(start..)?.get(..usize::try_from(segment.file_size).ok()?)?;
+            let has = |flag| segment.flags & flag != 0;
+            Some(Part { address: segment.address, bytes, write: has(WRITE), execute: has(EXECUTE) })
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

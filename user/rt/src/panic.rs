@@ -1,14 +1,16 @@
-//! Panics in words: who, what, where; then the machine ends with a failure.
+//! Panics in words: who, what, where; then the program is over, and with the root program the machine.
 //!
 //! Invariants: a panic while panicking faults at once, which the kernel reports.
 //! Concurrency: the first panic wins.
 
+use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use crate::message::Text;
 use crate::ports::IoPorts;
 use crate::serial::COM1;
-use crate::{ExitStatus, arch, console, power, println};
+use crate::{ExitStatus, arch, console, parent, power, println};
 
 static PANICKING: AtomicBool = AtomicBool::new(false);
 
@@ -16,6 +18,10 @@ static PANICKING: AtomicBool = AtomicBool::new(false);
 fn panic(info: &PanicInfo<'_>) -> ! {
     if PANICKING.swap(true, Ordering::Relaxed) {
         arch::cpu::undefined();
+    }
+    if parent::startup().is_some() {
+        report(info);
+        parent::exit(ExitStatus::FAILURE);
     }
     if console::current().is_none()
         && let Ok(ports) = IoPorts::acquire()
@@ -28,4 +34,15 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         None => println!("{name}: panicked: {}", info.message()),
     }
     power::end(ExitStatus::FAILURE)
+}
+
+/// Tells the root partition, which knows the program's name and does not depend on the log service.
+fn report(info: &PanicInfo<'_>) {
+    let mut line = Text::<256>::default();
+    // Text takes what fits and never fails.
+    let _ = match info.location() {
+        Some(location) => write!(line, "panicked: {} at {}:{}", info.message(), location.file(), location.line()),
+        None => write!(line, "panicked: {}", info.message()),
+    };
+    parent::report(&line);
 }

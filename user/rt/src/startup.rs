@@ -6,7 +6,7 @@
 use crate::message::{Decode, Encode, Reader, Text, Words, Writer};
 
 /// Where a program finds the page with its [`Startup`]; the page before is the first thread's UTCB.
-pub const PAGE: u64 = abi::hip::HIP_ADDRESS;
+pub const PAGE: u64 = 0x8_0000_0000;
 /// Where the program's heap starts.
 pub const HEAP: u64 = 0x10_0000_0000;
 /// Where the page is that those who print on the console share.
@@ -17,6 +17,8 @@ pub const UTCBS: u64 = 0x7000_0000_0000;
 pub const EVENTS: u64 = abi::event::THREAD_EVENTS;
 /// The event slot that holds the portal to the root partition. The processor has no exception of this number.
 pub const PARENT: u64 = 0x1A;
+/// Selectors of the interrupts that the program may take, in the order of the configuration.
+pub const INTERRUPTS: u64 = 0x2010;
 /// Selector of the program's own domain.
 pub const DOMAIN: u64 = 0x2000;
 /// First selector that the program may use as it likes.

@@ -1,31 +1,40 @@
 //! The index of a space: its nodes by unit.
 //!
 //! Purpose: from a unit to its node, and to the neighbours of a node.
-//! Invariants: a binary search tree by base whose branches differ in height by at most one, so that no choice of bases
-//! makes a search long; [`Node::up`] is the inverse of [`Node::child`].
+//! Invariants: the nodes are leaves of a tree of forks. A fork says which bit of the first unit decides between its two
+//! branches; all leaves below it agree in the bits above that one, so bits fall on the way down, no choice of units makes
+//! a search longer than a unit has bits, and nothing is ever rebalanced. A node stores a leaf and one fork, not
+//! necessarily above its own leaf; of n nodes one has no fork. Neighbours name each other.
 //! Concurrency: the tree's lock.
-//! Source: G. Adelson-Velsky, E. Landis, "An algorithm for the organization of information" (1962); lecture C:313-317.
-use super::node::{Link, Node, NodeId};
-use super::{Nodes, Space, Tree};
+//! Source: D. Morrison, "PATRICIA: Practical Algorithm To Retrieve Information Coded in Alphanumeric" (1968); the finger:
+//! L. Guibas et al., "A new representation for linear lists" (1977).
+use super::node::{Link, Node, NodeId, Number};
+use super::{Nodes, Tree};
 
-/// Towards lower units.
-pub(super) const LOW: usize = 0;
-/// Towards higher units.
-pub(super) const HIGH: usize = 1;
+/// Marks a branch that ends in a leaf, not in the fork of the node that it names.
+const LEAF: u32 = 1 << 31;
+/// In place of a bit: the node has no fork.
+pub(super) const NO_FORK: u32 = 0xFF;
 
 /// The index of one space; a domain has one per kind.
 #[derive(Debug, Default)]
 pub struct SpaceIndex {
-    root: Link,
+    /// The top branch, 0 if there are no nodes.
+    pub(super) root: Number,
+    /// The node of the latest search or insertion: the next one is often beside it.
+    finger: Link,
 }
 
 impl SpaceIndex {
     /// Whether the space has no nodes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.root.get().is_none()
+        self.root.get() == 0
     }
 }
+
+/// Two neighbours in a space, of which either may be missing.
+pub(super) type Gap = (Option<NodeId>, Option<NodeId>);
 
 impl<N: Nodes> Tree<'_, N> {
     #[inline]
@@ -33,150 +42,145 @@ impl<N: Nodes> Tree<'_, N> {
         self.0.node(id)
     }
 
-    /// The last node of `space` that ends at `unit` or before, and the first that ends after it: that one covers the
-    /// unit or is the next above.
-    pub(super) fn around(&self, space: Space, unit: u64) -> (Option<NodeId>, Option<NodeId>) {
-        let mut at = self.0.index(space).root.get();
-        let (mut below, mut above) = (None, None);
-        while let Some(id) = at {
-            let node = self.at(id);
-            let ends_before = node.end() <= unit;
-            *(if ends_before { &mut below } else { &mut above }) = at;
-            at = node.child[usize::from(ends_before)].get();
+    /// The last node that starts at `unit` or before, and the next one.
+    pub(super) fn floor(&self, index: &SpaceIndex, unit: u64) -> Gap {
+        let Some(mut near) = index.finger.get() else { return (None, None) };
+        for _ in 0..2 {
+            if self.at(near).base() > unit {
+                break;
+            }
+            match self.at(near).after.get() {
+                Some(after) if self.at(after).base() <= unit => near = after,
+                after => return (Some(near), after),
+            }
         }
-        (below, above)
-    }
-
-    /// The next node of the same space on that side.
-    pub(super) fn neighbour(&self, id: NodeId, side: usize) -> Option<NodeId> {
-        if let Some(child) = self.at(id).child[side].get() {
-            return Some(self.outermost(child, 1 - side));
+        let mut branch = index.root.get();
+        while let Some(fork) = self.fork(branch) {
+            branch = fork.child[(unit >> fork.bit()) as usize & 1].get();
         }
-        let (mut from, mut at) = (id, self.at(id).up.get());
-        while let Some(up) = at.filter(|&up| self.at(up).child[side].get() == Some(from)) {
-            (from, at) = (up, self.at(up).up.get());
-        }
-        at
-    }
-
-    fn outermost(&self, mut id: NodeId, side: usize) -> NodeId {
-        while let Some(child) = self.at(id).child[side].get() {
-            id = child;
-        }
-        id
-    }
-
-    /// Enters `id` into its space, right after `before`, or as the first.
-    pub(super) fn enter(&self, id: NodeId, before: Option<NodeId>) {
-        let node = self.at(id);
-        let root = &self.0.index(node.space()).root;
-        let place = match before {
-            None => root.get().map(|top| (self.outermost(top, LOW), LOW)),
-            Some(before) => Some(match self.at(before).child[HIGH].get() {
-                None => (before, HIGH),
-                Some(above) => (self.outermost(above, LOW), LOW),
-            }),
+        let Some(leaf) = leaf_of(branch) else { return (None, None) };
+        let base = self.at(leaf).base();
+        let found = if base == unit {
+            leaf
+        } else {
+            // All that is below here lies on one side of the unit.
+            let (mut branch, _) = self.climb(leaf, (base ^ unit).ilog2());
+            while let Some(fork) = self.fork(branch) {
+                branch = fork.child[usize::from(base < unit)].get();
+            }
+            leaf_of(branch).unwrap_or(leaf)
         };
-        node.child[LOW].set(None);
-        node.child[HIGH].set(None);
-        node.height.set(1);
-        node.up.set(place.map(|(up, _)| up));
-        match place {
-            None => root.set(Some(id)),
-            Some((up, side)) => self.at(up).child[side].set(Some(id)),
+        index.finger.set(Some(found));
+        if base > unit {
+            return (self.at(found).before.get(), Some(found));
         }
-        self.balance_from(root, place.map(|(up, _)| up));
+        (Some(found), self.at(found).after.get())
+    }
+
+    fn fork(&self, branch: u32) -> Option<&Node> {
+        (branch & LEAF == 0).then(|| NodeId::from_field(branch).map(|id| self.at(id)))?
+    }
+
+    /// The topmost branch above a leaf that is below all forks with bits from `bit` on, and the fork it comes from.
+    fn climb(&self, leaf: NodeId, bit: u32) -> (u32, Option<NodeId>) {
+        let (mut branch, mut up) = (leaf.get().get() | LEAF, self.at(leaf).leaf_up.get());
+        while let Some(fork) = up.filter(|&fork| self.at(fork).bit() < bit) {
+            (branch, up) = (fork.get().get(), self.at(fork).up.get());
+        }
+        (branch, up)
+    }
+
+    /// Enters `id` into its space, between neighbours.
+    pub(super) fn enter(&self, index: &SpaceIndex, id: NodeId, (below, above): Gap) {
+        let (node, base, name) = (self.at(id), self.at(id).base(), id.get().get());
+        node.before.set(below);
+        node.after.set(above);
+        index.finger.set(Some(id));
+        // The neighbour that agrees with it in more bits.
+        let (mut near, mut difference) = (None, u64::MAX);
+        if let Some(below) = below {
+            self.at(below).after.set(Some(id));
+            (near, difference) = (Some(below), self.at(below).base() ^ base);
+        }
+        if let Some(above) = above {
+            self.at(above).before.set(Some(id));
+            let other = self.at(above).base() ^ base;
+            if other < difference {
+                (near, difference) = (Some(above), other);
+            }
+        }
+        let Some(near) = near else {
+            node.leaf_up.set(None);
+            return index.root.set(name | LEAF);
+        };
+        let bit = difference.ilog2();
+        let (branch, up) = self.climb(near, bit);
+        let side = (base >> bit) as usize & 1;
+        node.set_bit(bit);
+        node.child[side].set(name | LEAF);
+        node.leaf_up.set(Some(id));
+        self.hang(id, 1 - side, branch);
+        node.up.set(up);
+        match up {
+            None => index.root.set(name),
+            Some(up) => self.at(up).child[(base >> self.at(up).bit()) as usize & 1].set(name),
+        }
     }
 
     /// Takes `id` out of its space.
-    pub(super) fn leave(&self, id: NodeId) {
+    pub(super) fn leave(&self, index: &SpaceIndex, id: NodeId) {
         let node = self.at(id);
-        let root = &self.0.index(node.space()).root;
-        let up = node.up.get();
-        let (low, high) = (node.child[LOW].get(), node.child[HIGH].get());
-        let (Some(low), Some(high)) = (low, high) else {
-            self.replace(root, up, id, low.or(high));
-            return self.balance_from(root, up);
-        };
-        // The next node above takes the place; it has no lower child.
-        let heir = self.outermost(high, LOW);
-        let mut lowest_change = heir;
-        if heir != high {
-            lowest_change = self.at(heir).up.get().unwrap_or(heir);
-            self.replace(root, Some(lowest_change), heir, self.at(heir).child[HIGH].get());
-            self.adopt(heir, HIGH, Some(high));
+        let (below, above) = (node.before.get(), node.after.get());
+        if let Some(below) = below {
+            self.at(below).after.set(above);
         }
-        self.adopt(heir, LOW, Some(low));
-        self.at(heir).height.set(node.height.get());
-        self.replace(root, up, id, Some(heir));
-        self.balance_from(root, Some(lowest_change));
-    }
-
-    fn adopt(&self, id: NodeId, side: usize, child: Option<NodeId>) {
-        self.at(id).child[side].set(child);
-        if let Some(child) = child {
-            self.at(child).up.set(Some(id));
+        if let Some(above) = above {
+            self.at(above).before.set(below);
+        }
+        if index.finger.get() == Some(id) {
+            index.finger.set(below.or(above));
+        }
+        let Some(fork) = node.leaf_up.get() else { return index.root.set(0) };
+        let freed = self.at(fork);
+        let other = freed.child[usize::from(freed.child[0].get() == id.get().get() | LEAF)].get();
+        self.replace(index, freed.up.get(), fork, other);
+        freed.set_bit(NO_FORK);
+        if fork != id && node.bit() != NO_FORK {
+            // The fork that goes with the node moves to where one has become free.
+            freed.set_bit(node.bit());
+            self.hang(fork, 0, node.child[0].get());
+            self.hang(fork, 1, node.child[1].get());
+            self.replace(index, node.up.get(), id, fork.get().get());
         }
     }
 
-    /// Puts `new` where `old` was below `up`.
-    fn replace(&self, root: &Link, up: Option<NodeId>, old: NodeId, new: Option<NodeId>) {
+    /// Lets `branch` be a branch of the fork of `id`.
+    fn hang(&self, id: NodeId, side: usize, branch: u32) {
+        self.at(id).child[side].set(branch);
+        self.set_up(branch, Some(id));
+    }
+
+    fn set_up(&self, branch: u32, up: Option<NodeId>) {
+        match (leaf_of(branch), self.fork(branch)) {
+            (Some(leaf), _) => self.at(leaf).leaf_up.set(up),
+            (_, Some(fork)) => fork.up.set(up),
+            _ => {}
+        }
+    }
+
+    /// Puts `branch` where the fork of `old` was below `up`.
+    fn replace(&self, index: &SpaceIndex, up: Option<NodeId>, old: NodeId, branch: u32) {
         if let Some(up) = up {
-            let side = usize::from(self.at(up).child[HIGH].get() == Some(old));
-            return self.adopt(up, side, new);
-        }
-        root.set(new);
-        if let Some(new) = new {
-            self.at(new).up.set(None);
-        }
-    }
-
-    /// Heights of both branches of `id`.
-    fn heights(&self, id: NodeId) -> [u8; 2] {
-        [LOW, HIGH].map(|side| self.at(id).child[side].get().map_or(0, |child| self.at(child).height.get()))
-    }
-
-    fn measure(&self, id: NodeId) {
-        let [low, high] = self.heights(id);
-        self.at(id).height.set(low.max(high) + 1);
-    }
-
-    /// Restores balance upwards from `at`, as far as heights changed.
-    fn balance_from(&self, root: &Link, mut at: Option<NodeId>) {
-        while let Some(id) = at {
-            let before = self.at(id).height.get();
-            let [low, high] = self.heights(id);
-            let mut top = id;
-            if low.abs_diff(high) > 1 {
-                top = self.lift(root, id, usize::from(high > low));
-            } else {
-                self.at(id).height.set(low.max(high) + 1);
-            }
-            if self.at(top).height.get() == before {
-                return;
-            }
-            at = self.at(top).up.get();
+            let side = usize::from(self.at(up).child[1].get() == old.get().get());
+            self.hang(up, side, branch);
+        } else {
+            index.root.set(branch);
+            self.set_up(branch, None);
         }
     }
+}
 
-    /// Lowers `id` in favour of its branch on `side`, which is two higher than the other; the new top.
-    fn lift(&self, root: &Link, id: NodeId, side: usize) -> NodeId {
-        let Some(tall) = self.at(id).child[side].get() else { return id };
-        let heights = self.heights(tall);
-        if heights[1 - side] > heights[side] {
-            self.rotate(root, tall, 1 - side);
-        }
-        self.rotate(root, id, side)
-    }
-
-    /// Exchanges `id` with its child on `side`, which becomes the top.
-    fn rotate(&self, root: &Link, id: NodeId, side: usize) -> NodeId {
-        let Some(top) = self.at(id).child[side].get() else { return id };
-        self.replace(root, self.at(id).up.get(), id, Some(top));
-        self.adopt(id, side, self.at(top).child[1 - side].get());
-        self.adopt(top, 1 - side, Some(id));
-        self.measure(id);
-        self.measure(top);
-        top
-    }
+/// The node whose leaf a branch ends in.
+pub(super) fn leaf_of(branch: u32) -> Option<NodeId> {
+    if branch & LEAF == 0 { None } else { NodeId::from_field(branch & !LEAF) }
 }

@@ -1,22 +1,24 @@
 //! A node: one cache line.
 //!
-//! Purpose: the fields, and reading them as a [`Piece`].
-//! Invariants: see `tree.rs`; 64 bytes.
+//! Purpose: the fields, and reading them as a [`Piece`] or as a [`Run`].
+//! Invariants: see `tree.rs`; 64 bytes. Units and origins are below 2^40 and names below 2^24, so that one of each share a
+//! word.
 //! Concurrency: relaxed atomics; whoever uses them holds the tree's lock.
-//! Source: lecture C:331-336 (node apart from the page table), C:456-492 (list with depths).
+//! Source: lecture C:331-336 (node apart from the page table).
 use super::{Attributes, Piece, Space, Span};
 use abi::{Crd, Rights};
 use core::num::NonZeroU32;
-use sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Name of a node, given by [`super::Nodes::allocate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodeId(NonZeroU32);
 
 impl NodeId {
-    /// A name from a number other than 0.
+    /// A name from a number other than 0, below 2^24.
     #[must_use]
     pub const fn new(number: NonZeroU32) -> Self {
+        debug_assert!(number.get() >> SHIFT == 0);
         Self(number)
     }
 
@@ -24,6 +26,12 @@ impl NodeId {
     #[must_use]
     pub const fn get(self) -> NonZeroU32 {
         self.0
+    }
+
+    /// A name that a field holds.
+    #[inline]
+    pub(super) fn from_field(field: u32) -> Option<Self> {
+        NonZeroU32::new(field).map(Self)
     }
 }
 
@@ -43,8 +51,6 @@ macro_rules! field {
         }
     };
 }
-field!(Byte, AtomicU8, u8);
-field!(Half, AtomicU16, u16);
 field!(Number, AtomicU32, u32);
 field!(Word, AtomicU64, u64);
 
@@ -55,82 +61,163 @@ pub(super) struct Link(AtomicU32);
 impl Link {
     #[inline]
     pub fn get(&self) -> Option<NodeId> {
-        NonZeroU32::new(self.0.load(Relaxed)).map(NodeId)
+        NodeId::from_field(self.0.load(Relaxed))
     }
 
     #[inline]
     pub fn set(&self, node: Option<NodeId>) {
-        self.0.store(node.map_or(0, |node| node.0.get()), Relaxed);
+        self.0.store(number(node), Relaxed);
     }
 }
+
+const fn number(node: Option<NodeId>) -> u32 {
+    match node {
+        Some(node) => node.0.get(),
+        None => 0,
+    }
+}
+
+/// Bits below a unit or an origin in a word.
+const SHIFT: u32 = 24;
+/// In [`Node::place`]: the bit of the unit at which the node's fork branches.
+const BIT: u64 = 0xFF << 16;
 
 /// A run of mappings; see [`super`].
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Node {
-    pub(super) base: Word,
+    /// First unit << 24 | bit of its fork << 16 | attributes << 8 | rights.
+    place: Word,
     pub(super) count: Word,
-    pub(super) origin: Word,
-    pub(super) owner: Number,
-    /// Neighbours in the list of the tree.
+    /// First origin << 24 | node it was delegated from, 0 for a root.
+    source: Word,
+    /// Owner << 2 | kind.
+    space: Number,
+    /// One of its children.
+    pub(super) first: Link,
+    /// The ring of the children of one parent, or of the roots of one tree.
     pub(super) next: Link,
     pub(super) previous: Link,
-    /// The node it was delegated from; none for a root.
-    pub(super) parent: Link,
-    /// Place in the index of the space.
+    /// Neighbours in the space.
+    pub(super) before: Link,
+    pub(super) after: Link,
+    /// See `index.rs`.
+    pub(super) child: [Number; 2],
     pub(super) up: Link,
-    pub(super) child: [Link; 2],
-    /// Number of ancestors.
-    pub(super) depth: Half,
-    /// Of its subtree in the index.
-    pub(super) height: Byte,
-    pub(super) kind: Byte,
-    pub(super) rights: Byte,
-    pub(super) attributes: Byte,
+    pub(super) leaf_up: Link,
 }
 
 const _: () = assert!(size_of::<Node>() == 64);
 
+/// What distinguishes mappings besides their length, in a form that is compared and continued with few instructions.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    place: u64,
+    pub count: u64,
+    source: u64,
+}
+
+impl Run {
+    pub fn new(piece: &Piece, parent: Option<NodeId>) -> Self {
+        let properties = u64::from(piece.attributes.0) << 8 | u64::from(piece.rights.bits());
+        let source = piece.origin << SHIFT | u64::from(number(parent));
+        Self { place: piece.span.base << SHIFT | properties, count: piece.span.count, source }
+    }
+
+    /// The run with so many units.
+    pub const fn with_count(self, count: u64) -> Self {
+        Self { count, ..self }
+    }
+
+    /// What is left of the run after `count` units.
+    pub fn after(&self, count: u64) -> Self {
+        let [place, source] = [self.place, self.source].map(|word| word + (count << SHIFT));
+        Self { place, count: self.count - count, source }
+    }
+
+    /// Whether both start with the same unit and differ at most in length.
+    pub fn starts_as(&self, other: &Self) -> bool {
+        self.place == other.place && self.source == other.source
+    }
+
+    /// Whether `next`, of the same space, goes on where this one ends, with the same parent, rights and attributes.
+    pub fn continues_in(&self, next: &Self) -> bool {
+        let end = self.after(self.count);
+        end.place == next.place && end.source == next.source
+    }
+}
+
 impl Node {
+    pub(super) fn base(&self) -> u64 {
+        self.place.get() >> SHIFT
+    }
+
     pub(super) fn end(&self) -> u64 {
-        self.base.get() + self.count.get()
+        self.base() + self.count.get()
+    }
+
+    pub(super) fn bit(&self) -> u32 {
+        (self.place.get() >> 16) as u8 as u32
+    }
+
+    pub(super) fn set_bit(&self, bit: u32) {
+        self.place.set(self.place.get() & !BIT | u64::from(bit) << 16);
     }
 
     pub(super) fn rights(&self) -> Rights {
-        Rights::new(self.rights.get())
+        Rights::new(self.place.get() as u8)
     }
 
-    pub(super) fn attributes(&self) -> Attributes {
-        Attributes(self.attributes.get())
+    pub(super) fn set_rights(&self, rights: Rights) {
+        self.place.set(self.place.get() & !0xFF | u64::from(rights.bits()));
     }
 
-    pub(super) fn space(&self) -> Space {
-        // The low bits of a range descriptor are its type, so its decoder decodes ours.
-        Space { owner: self.owner.get(), kind: Crd::from_word(u64::from(self.kind.get())).kind() }
+    pub(super) fn parent(&self) -> Option<NodeId> {
+        NodeId::from_field(self.source.get() as u32 & ((1 << SHIFT) - 1))
+    }
+
+    pub(super) fn set_parent(&self, parent: Option<NodeId>) {
+        self.source.set(self.origin() << SHIFT | u64::from(number(parent)));
+    }
+
+    pub(super) fn origin(&self) -> u64 {
+        self.source.get() >> SHIFT
+    }
+
+    /// Whether the origin `cut` has units of the node on both sides.
+    pub(super) fn has_inside(&self, cut: u64) -> bool {
+        self.origin() < cut && cut < self.origins().end()
     }
 
     pub(super) fn origins(&self) -> Span {
-        Span { base: self.origin.get(), count: self.count.get() }
+        Span { base: self.origin(), count: self.count.get() }
+    }
+
+    pub(super) fn space(&self) -> Space {
+        let space = self.space.get();
+        // The low bits of a range descriptor are its type, so its decoder decodes ours.
+        Space { owner: space >> 2, kind: Crd::from_word(u64::from(space & 3)).kind() }
     }
 
     pub(super) fn piece(&self) -> Piece {
         Piece {
             space: self.space(),
-            span: Span { base: self.base.get(), count: self.count.get() },
-            origin: self.origin.get(),
+            span: Span { base: self.base(), count: self.count.get() },
+            origin: self.origin(),
             rights: self.rights(),
-            attributes: self.attributes(),
+            attributes: Attributes((self.place.get() >> 8) as u8),
         }
     }
 
-    /// Sets everything but the links and the depth.
-    pub(super) fn fill(&self, piece: &Piece) {
-        self.base.set(piece.span.base);
-        self.count.set(piece.span.count);
-        self.origin.set(piece.origin);
-        self.owner.set(piece.space.owner);
-        self.kind.set(piece.space.kind as u8);
-        self.rights.set(piece.rights.bits());
-        self.attributes.set(piece.attributes.0);
+    pub(super) fn run(&self) -> Run {
+        Run { place: self.place.get() & !BIT, count: self.count.get(), source: self.source.get() }
+    }
+
+    /// Sets everything but the links.
+    pub(super) fn fill(&self, space: Space, run: &Run) {
+        self.place.set(run.place | BIT);
+        self.count.set(run.count);
+        self.source.set(run.source);
+        self.space.set(space.owner << 2 | space.kind as u32);
     }
 }

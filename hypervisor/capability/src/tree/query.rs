@@ -6,6 +6,7 @@
 //! Source: interface §3 (translate), §5 (lookup); lecture C:25-28, C:245 (iterator over derived mappings).
 use super::node::NodeId;
 use super::{Nodes, Piece, Space, Span, Tree};
+use core::iter::successors;
 
 impl<N: Nodes> Tree<'_, N> {
     /// The node that covers `unit`.
@@ -24,7 +25,9 @@ impl<N: Nodes> Tree<'_, N> {
         if range.count == 0 {
             return None;
         }
-        self.around(space, range.base).1.filter(|&id| self.at(id).base.get() < range.end())
+        let (below, above) = self.floor(self.0.index(space), range.base);
+        let covering = below.filter(|&id| self.at(id).end() > range.base);
+        covering.or(above).filter(|&id| self.at(id).base() < range.end())
     }
 
     /// What `range` of `space` is called in the space of `receiver`: the nearest ancestor of the node at its first unit
@@ -40,30 +43,37 @@ impl<N: Nodes> Tree<'_, N> {
             let named = piece.within(Span { base: unit, count: sent.span.count }.and(window));
             (piece.space.owner == receiver && named.span.count != 0).then_some(Piece { rights: sent.rights, ..named })
         };
-        let mut ancestor = self.at(id).parent.get();
-        while let Some(at) = ancestor {
-            if let Some(piece) = named(at) {
-                return Some(piece);
-            }
-            ancestor = self.at(at).parent.get();
-        }
-        named(id)
+        let parent = |&id: &NodeId| self.at(id).parent();
+        successors(parent(&id), parent).find_map(named).or_else(|| named(id))
     }
 
-    /// Calls `each` with the mapping at `unit`, cut to that unit, and with all that descend from it, in pre-order, with
-    /// their depths.
+    /// Calls `each` with the mapping at `unit`, cut to that unit, and with all that descend from it, parents before
+    /// children, with their depths.
     pub fn derived(&self, space: Space, unit: u64, mut each: impl FnMut(u16, &Piece)) {
         let unit = Span { base: unit, count: 1 };
         let Some(top) = self.next_piece(space, unit) else { return };
         let origin = self.at(top).piece().within(unit).origin;
-        let mut at = Some(top);
-        while let Some(id) = at {
-            let piece = self.at(id).piece();
-            if piece.origin <= origin && origin < piece.origins().end() {
+        let (mut depth, mut at) = (self.depth(top), top);
+        loop {
+            let node = self.at(at);
+            let has = node.origins().and(Span { base: origin, count: 1 }).count != 0;
+            if has {
+                let piece = node.piece();
                 let unit = piece.span.base + (origin - piece.origin);
-                each(self.depth(id), &piece.within(Span { base: unit, count: 1 }));
+                each(depth, &piece.within(Span { base: unit, count: 1 }));
             }
-            at = self.below(top, self.next(id));
+            let mut next = self.first_child(at).filter(|_| has);
+            depth += u16::from(next.is_some());
+            while next.is_none() {
+                if at == top {
+                    return;
+                }
+                next = self.sibling(at);
+                if let (None, Some(parent)) = (next, self.at(at).parent()) {
+                    (at, depth) = (parent, depth - 1);
+                }
+            }
+            at = next.unwrap_or(top);
         }
     }
 }

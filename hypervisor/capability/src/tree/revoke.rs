@@ -10,7 +10,7 @@
 //! Source: interface §5 (revoke, keep); lecture C:288-290, C:393-396, C:456-472, C:549 (post-order); E:956-961 (self).
 use super::node::NodeId;
 use super::steps::{Steps, Stop};
-use super::{Effects, Error, Nodes, Outcome, Piece, Space, Span, Tree};
+use super::{Effects, Error, Nodes, Outcome, Space, Span, Tree};
 use abi::Rights;
 
 impl<N: Nodes> Tree<'_, N> {
@@ -30,7 +30,7 @@ impl<N: Nodes> Tree<'_, N> {
             if part.rights.and(rights).is_none() || !itself && self.is_leaf(id) {
                 return Ok(());
             }
-            let top = if itself { self.isolate(part, steps)? } else { id };
+            let top = if itself { self.isolate(id, part, steps)? } else { id };
             self.sweep(top, part.origins(), rights, steps)?;
             if itself {
                 self.settle(top, rights, steps);
@@ -53,40 +53,30 @@ impl<N: Nodes> Tree<'_, N> {
         rights: Rights,
         effects: &mut impl Effects,
     ) -> Result<Outcome, Error> {
-        self.for_each_part(space, range, effects, |_, part, steps| {
-            let top = self.isolate(part, steps)?;
-            let childless = self.is_leaf(top);
-            self.raise_children(top);
-            self.settle(top, if childless { rights } else { Rights::ALL }, steps);
+        self.for_each_part(space, range, effects, |id, part, steps| {
+            let top = self.isolate(id, part, steps)?;
+            let rights = if self.is_leaf(top) { rights } else { Rights::ALL };
+            while let Some(child) = self.first_child(top) {
+                steps.check()?;
+                self.raise(child, top);
+                steps.changed = true;
+            }
+            self.settle(top, rights, steps);
             Ok(())
         })
     }
 
-    /// Divides the node that has `part`, if need be, so that the part is a node; that node.
-    pub(super) fn isolate(&self, part: &Piece, steps: &mut Steps<'_, impl Effects>) -> Result<NodeId, Stop> {
-        loop {
-            let id = self.next_piece(part.space, part.span).ok_or(Stop::Failed(Error::Full))?;
-            let whole = self.at(id).piece().span;
-            let cut = if whole.base < part.span.base {
-                part.origin
-            } else if part.span.end() < whole.end() {
-                part.origins().end()
-            } else {
-                return Ok(id);
-            };
-            match self.split(id, cut) {
-                Ok(_) => {}
-                Err(poor) if poor != id => self.destroy(poor, steps)?,
-                Err(_) => {
-                    self.coalesce(id, &mut None);
-                    return Err(Stop::Failed(Error::Full));
-                }
-            }
-        }
+    /// Makes a child of `top` its sibling, or a root of the same tree if it is a root.
+    fn raise(&self, child: NodeId, top: NodeId) {
+        let parent = self.at(top).parent();
+        self.unlink(child);
+        self.at(child).set_parent(parent);
+        self.link(child, Some(top));
+        self.coalesce(child, &mut None);
     }
 
     /// Removes a subtree.
-    fn destroy(&self, top: NodeId, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
+    pub(super) fn destroy(&self, top: NodeId, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
         self.sweep(top, self.at(top).origins(), Rights::ALL, steps)?;
         self.strip(top, Rights::ALL, steps);
         Ok(())
@@ -94,8 +84,7 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// Takes `rights` from what descends from the origins `area` of `top`, children before parents.
     ///
-    /// The walk goes forward in the list. `open` is the node whose children are being visited; it and its ancestors up
-    /// to `top` lose rights on the way back, when all that was below them has been visited.
+    /// `open` is the node whose children are being visited, from `at` on; it loses rights when all of them have.
     pub(super) fn sweep(
         &self,
         top: NodeId,
@@ -103,58 +92,53 @@ impl<N: Nodes> Tree<'_, N> {
         rights: Rights,
         steps: &mut Steps<'_, impl Effects>,
     ) -> Result<(), Stop> {
-        let mut open = top;
-        let mut following = self.next(top);
+        let (mut open, mut at) = (top, self.first_child(top));
         loop {
-            let next = self.below(open, following);
-            if next.is_none() && open == top {
-                return Ok(());
-            }
-            steps.check()?;
-            let Some(id) = next else {
+            let Some(id) = at else {
+                if open == top {
+                    return Ok(());
+                }
                 let closed = open;
-                open = self.at(closed).parent.get().unwrap_or(top);
+                (open, at) = (self.at(closed).parent().unwrap_or(top), self.sibling(closed));
                 if !self.strip(closed, rights, steps) {
-                    self.coalesce(closed, &mut following);
+                    self.coalesce(closed, &mut at);
                 }
                 continue;
             };
-            let (node, origins) = (self.at(id), self.at(id).origins());
-            following = self.next(id);
-            if origins.and(area).count == 0 || node.rights().and(rights).is_none() {
+            steps.check()?;
+            let node = self.at(id);
+            if node.origins().and(area).count == 0 || node.rights().and(rights).is_none() {
                 // The same holds for all its descendants.
-                while let Some(passed) = self.below(id, following) {
-                    following = self.next(passed);
+                at = self.sibling(id);
+            } else if let Some(cut) = [area.base, area.end()].into_iter().find(|&cut| node.has_inside(cut)) {
+                let following = self.sibling(id);
+                match self.split(id, cut, steps) {
+                    // Both parts are looked at in turn.
+                    Ok(_) => {}
+                    Err(Stop::Failed(_)) => {
+                        self.destroy(id, steps)?;
+                        at = following;
+                    }
+                    Err(preempted) => return Err(preempted),
                 }
-                continue;
+            } else {
+                (open, at) = (id, self.first_child(id));
             }
-            let border = [area.base, area.end()].into_iter().find(|&cut| origins.base < cut && cut < origins.end());
-            let Some(cut) = border else {
-                open = id;
-                continue;
-            };
-            let previous = node.previous.get().unwrap_or(top);
-            match self.split(id, cut) {
-                Ok(_) => steps.changed = true,
-                Err(poor) => self.destroy(poor, steps)?,
-            }
-            // Look again at what stands here now.
-            following = self.next(previous);
         }
     }
 
     /// Takes `rights` from one node, whose children do not have them any more. Whether it is gone.
-    pub(super) fn strip(&self, id: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) -> bool {
-        let piece = self.at(id).piece();
+    fn strip(&self, id: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) -> bool {
+        let (node, piece) = (self.at(id), self.at(id).piece());
         let left = piece.rights.without(rights);
         if left == piece.rights {
             return false;
         }
-        let alone = self.at(id).previous.get().is_none() && self.next(id).is_none();
+        let alone = node.parent().is_none() && node.next.get() == Some(id);
         if left.is_none() {
             self.discard(id);
         } else {
-            self.at(id).rights.set(left.bits());
+            node.set_rights(left);
         }
         steps.effects.revoked(&piece, left, alone && left.is_none());
         steps.changed = true;
@@ -163,30 +147,10 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// The end of a revocation at `id`: takes `rights` from it, and joins what can be joined now.
     fn settle(&self, id: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) {
-        let parent = self.at(id).parent.get();
+        let parent = self.at(id).parent();
         let remaining = if self.strip(id, rights, steps) { parent } else { Some(id) };
         if let Some(id) = remaining {
             self.coalesce(id, &mut None);
-        }
-    }
-
-    /// Makes the children of `id` its siblings, or roots if it is one.
-    fn raise_children(&self, id: NodeId) {
-        let parent = self.at(id).parent.get();
-        let mut last = id;
-        while let Some(next) = self.below(id, self.next(last)) {
-            last = next;
-        }
-        // Backwards, so that what follows a child that becomes a sibling is already in place.
-        while last != id {
-            let node = self.at(last);
-            let previous = node.previous.get().unwrap_or(id);
-            node.depth.set(node.depth.get() - 1);
-            if node.parent.get() == Some(id) {
-                node.parent.set(parent);
-                self.coalesce(last, &mut None);
-            }
-            last = previous;
         }
     }
 }

@@ -1,86 +1,93 @@
-//! Cutting a subtree in two.
+//! Dividing nodes.
 //!
-//! Purpose: a node and all its descendants are divided at an origin: what lies below stays, what lies above becomes a
-//! subtree of its own, right behind it.
-//! Invariants: both parts keep the order of the list and the depths, so both are in pre-order; all nodes that are needed
-//! are there before the first change.
-//! Concurrency: the tree's lock; not preemptible: it walks the run of the node twice.
-//! Source: lecture C:456-492; issue of the exact range, design plan §3.
+//! Purpose: a node becomes two at an origin, after all its descendants that have units on both sides have.
+//! Invariants: children are divided before their parents, so that the tree is consistent after each node; each division
+//! lasts, so that a repetition finds fewer nodes to divide.
+//! Concurrency: the tree's lock; preemptible before each node. Handing the children of one node out to its two parts is
+//! one step.
+//! Source: issue of the exact range, design plan §3.
 use super::node::NodeId;
-use super::{Nodes, Span, Tree};
+use super::steps::{Steps, Stop};
+use super::{Effects, Nodes, Piece, Tree};
 
 impl<N: Nodes> Tree<'_, N> {
-    /// Divides `top`, whose origins lie on both sides of `cut`; the upper part.
-    ///
-    /// # Errors
-    /// The node of the subtree whose owner cannot pay for a second one. Nothing has changed then.
-    pub(super) fn split(&self, top: NodeId, cut: u64) -> Result<NodeId, NodeId> {
-        let upper = self.reserve(top, cut)?;
-        let mut spare = self.next(upper);
-        self.link(Some(upper), None);
-        // The last nodes of the two parts.
-        let (mut low, mut high) = (top, upper);
-        let mut following = self.cut(top, upper);
-        while let Some(id) = self.below(top, following) {
-            following = self.next(id);
-            let moved = if self.at(id).origin.get() >= cut {
-                id
-            } else {
-                self.link(Some(low), Some(id));
-                low = id;
-                match spare.filter(|_| self.at(id).origins().end() > cut) {
-                    None => continue,
-                    Some(twin) => {
-                        spare = self.next(twin);
-                        self.cut(id, twin);
-                        twin
+    /// Divides the node `id`, which has `part`, if need be, so that the part is a node; that node.
+    pub(super) fn isolate(
+        &self,
+        mut id: NodeId,
+        part: &Piece,
+        steps: &mut Steps<'_, impl Effects>,
+    ) -> Result<NodeId, Stop> {
+        if self.at(id).base() < part.span.base {
+            id = self.split(id, part.origin, steps)?;
+        }
+        if part.span.end() < self.at(id).end()
+            && let Err(stop) = self.split(id, part.origins().end(), steps)
+        {
+            if let Stop::Failed(_) = stop {
+                self.coalesce(id, &mut None);
+            }
+            return Err(stop);
+        }
+        Ok(id)
+    }
+
+    /// Divides `top` at the origin `cut`, and what descends from it; the upper part. Descendants whose owners cannot pay
+    /// for a second node go as a whole.
+    pub(super) fn split(&self, top: NodeId, cut: u64, steps: &mut Steps<'_, impl Effects>) -> Result<NodeId, Stop> {
+        let owner = self.at(top).space().owner;
+        let twin = self.0.allocate(owner)?;
+        if let Err(stop) = self.split_below(top, cut, steps) {
+            self.0.release(owner, twin);
+            return Err(stop);
+        }
+        self.divide(top, cut, twin, steps);
+        Ok(twin)
+    }
+
+    fn split_below(&self, top: NodeId, cut: u64, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
+        let (mut open, mut at) = (top, self.first_child(top));
+        loop {
+            steps.check()?;
+            match at {
+                Some(id) if self.at(id).has_inside(cut) => (open, at) = (id, self.first_child(id)),
+                Some(id) => at = self.sibling(id),
+                None if open == top => return Ok(()),
+                None => {
+                    let id = open;
+                    (open, at) = (self.at(id).parent().unwrap_or(top), self.sibling(id));
+                    match self.0.allocate(self.at(id).space().owner) {
+                        Ok(twin) => self.divide(id, cut, twin, steps),
+                        Err(_) => self.destroy(id, steps)?,
                     }
                 }
-            };
-            let mut parent = high;
-            while self.depth(parent) >= self.depth(moved) {
-                parent = self.at(parent).parent.get().unwrap_or(upper);
             }
-            self.at(moved).parent.set(Some(parent));
-            self.link(Some(high), Some(moved));
-            high = moved;
         }
-        self.link(Some(low), Some(upper));
-        self.link(Some(high), following);
-        Ok(upper)
     }
 
-    /// Shortens `id` to what lies below its twin, and enters that into the space; the node after `id` in the list.
-    fn cut(&self, id: NodeId, twin: NodeId) -> Option<NodeId> {
-        self.at(id).count.set(self.at(twin).origin.get() - self.at(id).origin.get());
-        self.enter(twin, Some(id));
-        self.next(id)
+    /// Makes `twin` the upper part of `id`, of whose descendants none has units on both sides.
+    fn divide(&self, id: NodeId, cut: u64, twin: NodeId, steps: &mut Steps<'_, impl Effects>) {
+        let (node, other) = (self.at(id), self.at(twin));
+        let low = cut - node.origin();
+        other.fill(node.space(), &node.run().after(low));
+        other.first.set(None);
+        self.link(twin, node.next.get());
+        node.count.set(low);
+        self.enter(self.0.index(node.space()), twin, (Some(id), node.after.get()));
+        let mut at = self.first_child(id);
+        while let Some(child) = at {
+            at = self.sibling(child);
+            if self.at(child).origin() >= cut {
+                self.move_to(child, twin);
+            }
+        }
+        steps.changed = true;
     }
 
-    /// New nodes for the upper parts of all nodes of the subtree that `cut` divides, in the order of the list and linked
-    /// by `next`; the first is that of `top`.
-    fn reserve(&self, top: NodeId, cut: u64) -> Result<NodeId, NodeId> {
-        let (mut first, mut last) = (None, None);
-        let mut at = Some(top);
-        while let Some(id) = at {
-            let node = self.at(id);
-            if node.origin.get() < cut && cut < node.origins().end() {
-                let piece = node.piece();
-                let unit = piece.span.base + (cut - piece.origin);
-                let upper = piece.within(Span::between(unit, piece.span.end()));
-                let Ok(twin) = self.create(&upper, node.parent.get(), node.depth.get()) else {
-                    while let Some(twin) = first {
-                        first = self.next(twin);
-                        self.0.release(self.at(twin).owner.get(), twin);
-                    }
-                    return Err(id);
-                };
-                self.link(last, Some(twin));
-                first = first.or(Some(twin));
-                last = Some(twin);
-            }
-            at = self.below(top, node.next.get());
-        }
-        first.ok_or(top)
+    /// Makes `id` a child of `parent` instead of whose it is.
+    fn move_to(&self, id: NodeId, parent: NodeId) {
+        self.unlink(id);
+        self.at(id).set_parent(Some(parent));
+        self.adopt(parent, id);
     }
 }

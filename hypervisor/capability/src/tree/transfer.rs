@@ -6,9 +6,10 @@
 //! whose destination is taken in part is left out as a whole.
 //! Concurrency: the tree's lock; between pieces an operation may be preempted.
 //! Source: interface §3 (delegate semantics); lecture C:81-185, B:274-320; C:413-423.
-use super::node::NodeId;
+use super::index::{Gap, SpaceIndex};
+use super::node::{NodeId, Run};
 use super::steps::{Steps, Stop};
-use super::{Attributes, Effects, Error, Nodes, Outcome, Piece, Space, Span, Tree};
+use super::{Attributes, Effects, Error, MAX_DEPTH, Nodes, Outcome, Piece, Space, Span, Tree, UNITS};
 use abi::Rights;
 
 /// What goes where.
@@ -28,9 +29,6 @@ pub struct Transfer {
     pub attributes: Attributes,
 }
 
-/// The nodes below and above free units of a space.
-type Gap = (Option<NodeId>, Option<NodeId>);
-
 /// How the receiver's mapping relates to the source's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -45,9 +43,11 @@ impl<N: Nodes> Tree<'_, N> {
     /// # Errors
     /// [`Error::Occupied`] if any of its units is taken, [`Error::Full`].
     pub fn insert_root(&self, piece: &Piece) -> Result<(), Error> {
-        let (below, _) = self.gap(piece).ok_or(Error::Occupied)?;
-        let id = self.create(piece, None, 0)?;
-        self.enter(id, below);
+        let index = self.0.index(piece.space);
+        let gap = self.gap(index, piece.span).ok_or(Error::Occupied)?;
+        let id = self.create(piece, &Run::new(piece, None))?;
+        self.link(id, None);
+        self.enter(index, id, gap);
         Ok(())
     }
 
@@ -91,20 +91,26 @@ impl<N: Nodes> Tree<'_, N> {
                 attributes: transfer.attributes.or(part.attributes.inherited()),
             };
             let kept_back = part.attributes.has(Attributes::LAST) && form != Form::Same;
-            let Some(gap) = self.gap(&piece).filter(|_| !piece.rights.is_none() && !kept_back) else { return Ok(()) };
-            match (form, self.at(source).parent.get()) {
-                (Form::Child, _) => self.attach(source, &piece, gap, steps),
-                (Form::Sibling, Some(parent)) => self.attach(parent, &piece, gap, steps),
+            let index = self.0.index(piece.space);
+            let Some(gap) = self.gap(index, piece.span).filter(|_| !piece.rights.is_none() && !kept_back) else {
+                return Ok(());
+            };
+            match (form, self.at(source).parent()) {
+                (Form::Child, _) => self.attach(source, &piece, index, gap, steps),
+                (Form::Sibling, Some(parent)) => self.attach(parent, &piece, index, gap, steps),
                 (Form::Sibling, None) => Ok(()),
-                (Form::Same, _) => self.hand_over(part, &piece, steps),
+                (Form::Same, _) => self.hand_over(source, part, &piece, steps),
             }
         })
     }
 
-    /// The neighbours of `piece` in its space, if all its units are free.
-    fn gap(&self, piece: &Piece) -> Option<Gap> {
-        let gap = self.around(piece.space, piece.span.base);
-        gap.1.is_none_or(|above| self.at(above).base.get() >= piece.span.end()).then_some(gap)
+    /// The neighbours of `span` in a space, if all its units are free.
+    fn gap(&self, index: &SpaceIndex, span: Span) -> Option<Gap> {
+        let (below, above) = self.floor(index, span.base);
+        let free = span.end() <= UNITS
+            && below.is_none_or(|below| self.at(below).end() <= span.base)
+            && above.is_none_or(|above| self.at(above).base() >= span.end());
+        free.then_some((below, above))
     }
 
     /// Enters `piece` into a gap as a child of `parent`. Where it continues a child of the same parent, that one grows.
@@ -112,39 +118,44 @@ impl<N: Nodes> Tree<'_, N> {
         &self,
         parent: NodeId,
         piece: &Piece,
-        (below, above): Gap,
+        index: &SpaceIndex,
+        gap: Gap,
         steps: &mut Steps<'_, impl Effects>,
     ) -> Result<(), Stop> {
-        let depth = self.depth(parent).checked_add(1).ok_or(Error::TooDeep)?;
-        let sibling = |id: &NodeId| self.at(*id).parent.get() == Some(parent);
-        let low = below.filter(sibling).filter(|&id| self.at(id).piece().continues_in(piece));
-        let high = above.filter(sibling).filter(|&id| piece.continues_in(&self.at(id).piece()));
+        if self.depth(parent) >= MAX_DEPTH {
+            return Err(Stop::Failed(Error::TooDeep));
+        }
+        let run = Run::new(piece, Some(parent));
+        let low = gap.0.filter(|&id| self.at(id).run().continues_in(&run));
+        let high = gap.1.filter(|&id| run.continues_in(&self.at(id).run()));
         if let Some(id) = low.or(high) {
             steps.effects.mapped(piece)?;
-            let node = self.at(id);
-            node.count.set(node.count.get() + piece.span.count);
-            if low.is_none() {
-                node.base.set(piece.span.base);
-                node.origin.set(piece.origin);
-            }
+            let old = self.at(id).run();
+            let start = if low.is_some() { old } else { run };
+            self.resize(id, &start.with_count(old.count + run.count));
             self.coalesce(id, &mut None);
         } else {
-            let id = self.create(piece, Some(parent), depth)?;
+            let id = self.create(piece, &run)?;
             if let Err(full) = steps.effects.mapped(piece) {
                 self.0.release(piece.space.owner, id);
                 return Err(full.into());
             }
-            self.link(Some(id), self.next(parent));
-            self.link(Some(parent), Some(id));
-            self.enter(id, below);
+            self.adopt(parent, id);
+            self.enter(index, id, gap);
         }
         steps.changed = true;
         Ok(())
     }
 
-    /// Moves `part`, some or all of a node, to where `piece` says.
-    fn hand_over(&self, part: &Piece, piece: &Piece, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
-        let id = self.isolate(part, steps)?;
+    /// Moves `part`, some or all of the node `id`, to where `piece` says.
+    fn hand_over(
+        &self,
+        id: NodeId,
+        part: &Piece,
+        piece: &Piece,
+        steps: &mut Steps<'_, impl Effects>,
+    ) -> Result<(), Stop> {
+        let id = self.isolate(id, part, steps)?;
         let lost = part.rights.without(piece.rights);
         if !lost.is_none() {
             self.sweep(id, part.origins(), lost, steps)?;
@@ -157,10 +168,11 @@ impl<N: Nodes> Tree<'_, N> {
             }
         }
         if moved.is_ok() {
-            steps.effects.revoked(&self.at(id).piece(), Rights::NONE, false);
-            self.leave(id);
-            self.at(id).fill(piece);
-            self.enter(id, self.around(piece.space, piece.span.base).0);
+            steps.effects.revoked(part, Rights::NONE, false);
+            let index = self.0.index(piece.space);
+            self.leave(self.0.index(part.space), id);
+            self.at(id).fill(piece.space, &Run::new(piece, self.at(id).parent()));
+            self.enter(index, id, self.floor(index, piece.span.base));
             steps.changed = true;
         }
         self.coalesce(id, &mut None);

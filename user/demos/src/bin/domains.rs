@@ -153,8 +153,8 @@ fn creation(checks: &mut Checks) {
     let given = Crd::objects(Selector::new(SEMAPHORE), 0, Rights::ALL).unwrap_or(Crd::NULL).word();
     checks.check("limits the wrong way round", hypercall(Hypercall::CreateDomain, 0, OTHER, [32, 0, 2, 0]), 5);
     checks.check("domain of nobody", hypercall(Hypercall::CreateDomain, 0, OTHER, [SEMAPHORE, 0, 0, 0]), 4);
-    checks.check("domain", hypercall(Hypercall::CreateDomain, 0, OTHER, [32, given, 0, 0]), 0);
-    checks.check("domain where there is one", hypercall(Hypercall::CreateDomain, 0, OTHER, [32, 0, 0, 0]), 4);
+    checks.check("domain", hypercall(Hypercall::CreateDomain, 0, OTHER, [32, given, 64 << 32, 0]), 0);
+    checks.check("domain where there is one", hypercall(Hypercall::CreateDomain, 0, OTHER, [32, 0, 64 << 32, 0]), 4);
     // The whole program, at the same addresses, with the rights that its segments have here.
     let all = memory(0x100, 8, MemoryRights::all());
     checks.check(

@@ -8,5 +8,6 @@ pub(crate) mod contexts;
 pub mod cpu;
 pub(crate) mod port;
 pub(crate) mod start;
+pub(crate) mod starter;
 pub(crate) mod syscall;
 pub mod utcb;

@@ -11,10 +11,10 @@ use core::arch::global_asm;
 
 use abi::address::PAGE_SIZE;
 
-use crate::arch::utcb::{RECORD_SIZE, STACK_SIZE, adopt, information};
+use crate::arch::utcb::{RECORD_SIZE, STACK_SIZE, adopt, information, shared_word};
 use crate::program::Main;
-use crate::startup::Startup;
-use crate::{Environment, Program, parent, power};
+use crate::startup::{CONSOLE_LOCK, Startup};
+use crate::{Environment, Program, console, parent, power};
 
 global_asm!(
     ".pushsection .stack, \"aw\", @nobits",
@@ -103,6 +103,10 @@ extern "C" fn start(page: usize, core: u64) -> ! {
             let page = unsafe { core::slice::from_raw_parts(page, PAGE_SIZE as usize) };
             let Some(startup) = Startup::read(page) else { super::cpu::undefined() };
             parent::adopt(&startup);
+            if startup.console {
+                // SAFETY: with the console's ports comes the page.
+                console::share(unsafe { shared_word(CONSOLE_LOCK as usize) });
+            }
             let status = main(&startup);
             parent::exit(status)
         }

@@ -9,7 +9,7 @@ use core::arch::asm;
 
 use abi::operation::{ContextControl, RevokeFlags};
 use abi::qpd::Qpd;
-use abi::{Crd, Hypercall, Mtd, Request, Selector, Status};
+use abi::{Crd, Hypercall, Kind, Mtd, Request, Selector, Status};
 
 use crate::hypercall::{Registers, delegation};
 
@@ -172,4 +172,11 @@ pub(crate) unsafe fn create_scheduling(
     // SAFETY: the caller's duty.
     unsafe { enter(&mut registers) };
     status(&registers)
+}
+
+/// Takes objects back and tells `notify` when their memory is free, if that is not selector 0; whether the kernel did.
+#[must_use]
+pub(crate) fn revoke_objects(range: Crd, flags: RevokeFlags, notify: Selector) -> bool {
+    // SAFETY: objects are no memory.
+    range.kind() == Kind::Objects && unsafe { revoke(range, flags, Selector::new(0), notify) }.is_ok()
 }

@@ -9,6 +9,7 @@
 use core::arch::asm;
 use core::marker::PhantomData;
 use core::mem::offset_of;
+use core::sync::atomic::AtomicU64;
 
 use abi::address::PAGE_SIZE;
 use abi::hip::{HIP_SIZE, Hip};
@@ -86,10 +87,15 @@ impl Utcb {
     /// The UTCB of the calling thread.
     #[must_use]
     pub fn current() -> Self {
-        Self::at(current().utcb)
+        // SAFETY: the record of the thread that runs names its UTCB.
+        unsafe { Self::of(current().utcb) }
     }
 
-    fn at(address: usize) -> Self {
+    /// The UTCB at `address`.
+    ///
+    /// # Safety
+    /// One is mapped there, and belongs to the calling thread or to a context that does not run.
+    pub(crate) unsafe fn of(address: usize) -> Self {
         Self(core::ptr::with_exposed_provenance_mut(address), PhantomData)
     }
 
@@ -153,4 +159,13 @@ impl Words for Utcb {
         }
         fits
     }
+}
+
+/// The word at the start of the page that those who print share.
+///
+/// # Safety
+/// The page is mapped at `address`, writable, for as long as the program lives.
+pub unsafe fn shared_word(address: usize) -> &'static AtomicU64 {
+    // SAFETY: says the caller; pages are aligned, and the word is only used as an atomic.
+    unsafe { AtomicU64::from_ptr(core::ptr::with_exposed_provenance_mut(address)) }
 }

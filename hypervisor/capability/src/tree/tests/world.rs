@@ -1,6 +1,6 @@
 //! Purpose: nodes in a vector, spaces of a few domains, a mirror of what the effects reported, and the checker of the
 //! tree's invariants.
-use crate::tree::index::{HIGH, LOW};
+use crate::tree::index::{NO_FORK, leaf_of};
 use crate::tree::{Attributes, Effects, Full, Node, NodeId, Nodes, Piece, Space, SpaceIndex, Span, Tree};
 use abi::{Kind, Rights};
 use std::cell::{Cell, RefCell};
@@ -49,10 +49,12 @@ impl World {
     pub fn nodes_of(&self, space: Space) -> Vec<NodeId> {
         let tree = self.tree();
         let mut nodes = vec![];
-        let mut at = tree.around(space, 0).1;
+        let (floor, after) = tree.floor(self.index(space), 0);
+        let mut at = floor.or(after);
         while let Some(id) = at {
+            assert_eq!(self.node(id).before.get(), nodes.last().copied(), "neighbours name each other");
             nodes.push(id);
-            at = tree.neighbour(id, HIGH);
+            at = self.node(id).after.get();
         }
         nodes
     }
@@ -66,7 +68,7 @@ impl World {
         let mut units = BTreeMap::new();
         for owner in 0..DOMAINS {
             for id in self.nodes_of(memory(owner)) {
-                let (piece, parent) = (self.node(id).piece(), self.node(id).parent.get());
+                let (piece, parent) = (self.node(id).piece(), self.node(id).parent());
                 for offset in 0..piece.span.count {
                     let origin = piece.origin + offset;
                     let parent = parent.map(|parent| {
@@ -81,61 +83,80 @@ impl World {
         units
     }
 
+    /// The leaves below a branch from low to high, and the number of forks.
+    fn check_branch(&self, branch: u32, up: Option<NodeId>, bits: u32) -> (Vec<NodeId>, usize) {
+        if let Some(leaf) = leaf_of(branch) {
+            assert_eq!(self.node(leaf).leaf_up.get(), up, "up is the inverse of child");
+            return (vec![leaf], 0);
+        }
+        let id = node_id(branch);
+        let fork = self.node(id);
+        assert_eq!(fork.up.get(), up, "up is the inverse of child");
+        assert!(fork.bit() < bits, "bits fall on the way down");
+        let [(mut low, low_forks), (high, high_forks)] =
+            [0, 1].map(|side| self.check_branch(fork.child[side].get(), Some(id), fork.bit()));
+        let units = |nodes: &[NodeId]| nodes.iter().map(|&id| self.node(id).base()).collect::<Vec<_>>();
+        let (lows, highs) = (units(&low), units(&high));
+        assert!(lows.iter().all(|unit| unit >> fork.bit() == lows[0] >> fork.bit()));
+        assert!(highs.iter().all(|unit| unit >> fork.bit() == lows[0] >> fork.bit() | 1), "a fork's bit decides");
+        low.extend(high);
+        (low, low_forks + high_forks + 1)
+    }
+
     /// Invariants 1 to 3, and those of the indexes. The nodes found.
     pub fn check_structure(&self) -> BTreeSet<u32> {
-        let tree = self.tree();
-        let mut indexed = BTreeSet::new();
-        let mut heads = vec![];
+        let (mut indexed, mut roots) = (BTreeSet::new(), BTreeSet::new());
         for space in (0..DOMAINS).flat_map(|owner| KINDS.map(|kind| Space { owner, kind })) {
             let mut end = 0;
-            for id in self.nodes_of(space) {
+            let nodes = self.nodes_of(space);
+            if nodes.is_empty() {
+                assert!(self.index(space).is_empty());
+                continue;
+            }
+            let (leaves, forks) = self.check_branch(self.index(space).root.get(), None, NO_FORK);
+            assert_eq!((&leaves, forks), (&nodes, nodes.len() - 1), "the index leads to the nodes in their order");
+            assert_eq!(nodes.iter().filter(|&&id| self.node(id).bit() == NO_FORK).count(), 1, "one has no fork");
+            for id in nodes {
                 let node = self.node(id);
                 assert_eq!(node.space(), space, "a node is in the index of its space");
-                assert!(node.count.get() > 0 && node.base.get() >= end, "nodes of a space do not overlap");
+                assert!(node.count.get() > 0 && node.base() >= end, "nodes of a space do not overlap");
                 assert!(!node.rights().is_none(), "a node without rights is gone");
                 end = node.end();
                 assert!(indexed.insert(id.get().get()));
-                let heights = [LOW, HIGH].map(|side| {
-                    node.child[side].get().map_or(0, |child| {
-                        assert_eq!(self.node(child).up.get(), Some(id), "up is the inverse of child");
-                        self.node(child).height.get()
-                    })
-                });
-                assert!(heights[LOW].abs_diff(heights[HIGH]) <= 1, "the index is balanced");
-                assert_eq!(node.height.get(), heights[LOW].max(heights[HIGH]) + 1);
-                if node.previous.get().is_none() {
-                    heads.push(id);
+                if node.parent().is_none() {
+                    roots.insert(id.get().get());
                 }
             }
         }
-        let mut listed = BTreeSet::new();
-        for head in heads {
-            let mut ancestors: Vec<NodeId> = vec![];
-            let mut previous = None;
-            let mut at = Some(head);
-            while let Some(id) = at {
-                let node = self.node(id);
-                assert!(listed.insert(id.get().get()), "a node stands once in one list");
-                assert_eq!(node.previous.get(), previous, "the list is linked both ways");
-                let depth = usize::from(node.depth.get());
-                assert!(depth <= ancestors.len(), "pre-order: at most one deeper than the node before");
-                ancestors.truncate(depth);
-                assert_eq!(node.parent.get(), ancestors.last().copied(), "the parent is the nearest shallower node");
-                if let Some(&parent) = ancestors.last() {
-                    let parent = self.node(parent);
-                    assert_eq!(
-                        node.origins().and(parent.origins()),
-                        node.origins(),
-                        "a child's origins are its parent's"
-                    );
-                    assert!(parent.rights().contains(node.rights()), "a child's rights are its parent's");
-                }
-                ancestors.push(id);
-                (previous, at) = (Some(id), tree.next(id));
+        let mut related = BTreeSet::new();
+        for root in roots.into_iter().map(node_id) {
+            self.check_ring(Some(root), None);
+            let mut todo = vec![root];
+            while let Some(id) = todo.pop() {
+                assert!(related.insert(id.get().get()), "a node is the child of one node");
+                todo.extend(self.check_ring(self.node(id).first.get(), Some(id)));
             }
         }
-        assert_eq!(listed, indexed, "indexes and lists hold the same nodes");
-        listed
+        assert_eq!(related, indexed, "indexes and trees hold the same nodes");
+        related
+    }
+
+    /// The nodes of a ring, all of them children of `parent`.
+    fn check_ring(&self, first: Option<NodeId>, parent: Option<NodeId>) -> Vec<NodeId> {
+        let mut ring = vec![];
+        let mut at = first;
+        while let Some(id) = at.filter(|id| ring.first() != Some(id)) {
+            ring.push(id);
+            let node = self.node(id);
+            assert_eq!(node.parent(), parent);
+            if let Some(parent) = parent.map(|parent| self.node(parent)) {
+                assert_eq!(node.origins().and(parent.origins()), node.origins(), "a child's origins are its parent's");
+                assert!(parent.rights().contains(node.rights()), "a child's rights are its parent's");
+            }
+            at = node.next.get();
+            assert_eq!(at.and_then(|next| self.node(next).previous.get()), Some(id), "the ring is linked both ways");
+        }
+        ring
     }
 
     /// All invariants, between operations.
@@ -143,7 +164,7 @@ impl World {
         let found = self.check_structure();
         assert_eq!(found.len(), self.used(), "nodes in use are the nodes reachable");
         for (&owner, &used) in self.used.borrow().iter() {
-            let owned = found.iter().filter(|&&id| self.node(node_id(id)).owner.get() == owner).count();
+            let owned = found.iter().filter(|&&id| self.node(node_id(id)).space().owner == owner).count();
             assert_eq!(owned, used, "each domain pays for its nodes");
         }
     }
@@ -154,8 +175,7 @@ impl World {
         for owner in 0..DOMAINS {
             for pair in self.nodes_of(memory(owner)).windows(2) {
                 let [low, high] = [pair[0], pair[1]].map(|id| self.node(id));
-                let same = low.parent.get().is_some() && low.parent.get() == high.parent.get();
-                let joinable = same && low.piece().continues_in(&high.piece());
+                let joinable = low.parent().is_some() && low.run().continues_in(&high.run());
                 assert!(
                     !joinable || !(tree.is_leaf(pair[0]) || tree.is_leaf(pair[1])),
                     "{:?} {:?}",
@@ -166,6 +186,9 @@ impl World {
         }
     }
 }
+
+/// A name that no node has.
+const NO_NODE: u32 = (1 << 24) - 1;
 
 const KINDS: [Kind; 3] = [Kind::Memory, Kind::Ports, Kind::Objects];
 
@@ -198,10 +221,11 @@ impl Nodes for World {
         *self.used.borrow_mut().get_mut(&owner).unwrap() -= 1;
         // What a freed node holds must not matter.
         let node = self.node(id);
-        for link in [&node.next, &node.previous, &node.parent, &node.up, &node.child[0], &node.child[1]] {
-            link.set(NonZeroU32::new(u32::MAX).map(NodeId::new));
+        for link in [&node.next, &node.previous, &node.first, &node.up, &node.leaf_up, &node.before, &node.after] {
+            link.set(Some(node_id(NO_NODE)));
         }
-        node.owner.set(u32::MAX);
+        node.set_parent(Some(node_id(NO_NODE)));
+        node.child.iter().for_each(|child| child.set(NO_NODE));
         self.free.borrow_mut().push(id.get().get());
     }
 

@@ -1,0 +1,117 @@
+//! Parents and children, and joining of nodes.
+//!
+//! Purpose: the children of a node, or the roots of one tree, form a ring; a parent names one of them, the first.
+//! Invariants: 3 and 4 of `tree.rs`.
+//! Concurrency: the tree's lock.
+//! Source: lecture C:241-300.
+use super::node::{NodeId, Run};
+use super::{Full, Nodes, Piece, Tree};
+
+impl<N: Nodes> Tree<'_, N> {
+    pub(super) fn first_child(&self, id: NodeId) -> Option<NodeId> {
+        self.at(id).first.get()
+    }
+
+    pub(super) fn is_leaf(&self, id: NodeId) -> bool {
+        self.first_child(id).is_none()
+    }
+
+    /// The child of the same parent that comes after `id`, up to the last.
+    pub(super) fn sibling(&self, id: NodeId) -> Option<NodeId> {
+        let first = self.first_child(self.at(id).parent()?);
+        self.at(id).next.get().filter(|&next| Some(next) != first)
+    }
+
+    /// The number of ancestors.
+    pub(super) fn depth(&self, mut id: NodeId) -> u16 {
+        let mut depth = 0;
+        while let Some(parent) = self.at(id).parent() {
+            (id, depth) = (parent, depth + 1);
+        }
+        depth
+    }
+
+    /// Puts `id` into the ring before `place`, or makes it a ring.
+    pub(super) fn link(&self, id: NodeId, place: Option<NodeId>) {
+        let next = place.unwrap_or(id);
+        let previous = place.and_then(|place| self.at(place).previous.get()).unwrap_or(id);
+        self.at(id).next.set(Some(next));
+        self.at(id).previous.set(Some(previous));
+        self.at(previous).next.set(Some(id));
+        self.at(next).previous.set(Some(id));
+    }
+
+    /// Makes `id`, which is in no ring, the first child of `parent`.
+    pub(super) fn adopt(&self, parent: NodeId, id: NodeId) {
+        self.link(id, self.first_child(parent));
+        self.at(parent).first.set(Some(id));
+    }
+
+    /// Takes `id` out of its ring.
+    pub(super) fn unlink(&self, id: NodeId) {
+        let node = self.at(id);
+        let (Some(next), Some(previous)) = (node.next.get(), node.previous.get()) else { return };
+        self.at(previous).next.set(Some(next));
+        self.at(next).previous.set(Some(previous));
+        if let Some(parent) = node.parent().filter(|&parent| self.first_child(parent) == Some(id)) {
+            self.at(parent).first.set((next != id).then_some(next));
+        }
+    }
+
+    /// A new node, which the owner of the piece's space pays for, without relatives, not in its space.
+    pub(super) fn create(&self, piece: &Piece, run: &Run) -> Result<NodeId, Full> {
+        let id = self.0.allocate(piece.space.owner)?;
+        self.at(id).fill(piece.space, run);
+        self.at(id).first.set(None);
+        Ok(id)
+    }
+
+    /// Removes a node without children, and frees it.
+    pub(super) fn discard(&self, id: NodeId) {
+        debug_assert!(self.is_leaf(id), "children go first");
+        let space = self.at(id).space();
+        self.unlink(id);
+        self.leave(self.0.index(space), id);
+        self.0.release(space.owner, id);
+    }
+
+    /// Joins `id` with its neighbours in the space as far as invariant 4 asks for it. A walk goes on at `following`,
+    /// which is moved on if that node goes.
+    pub(super) fn coalesce(&self, id: NodeId, following: &mut Option<NodeId>) {
+        let id = self.at(id).before.get().and_then(|low| self.join(low, id, following)).unwrap_or(id);
+        if let Some(high) = self.at(id).after.get() {
+            self.join(id, high, following);
+        }
+    }
+
+    /// Makes one node of two neighbours in a space, if they differ in nothing but position and one has no children; the
+    /// node. Roots stay as they are.
+    fn join(&self, low: NodeId, high: NodeId, following: &mut Option<NodeId>) -> Option<NodeId> {
+        let runs = [low, high].map(|id| self.at(id).run());
+        let both = runs[0].with_count(runs[0].count + runs[1].count);
+        let joinable = runs[0].continues_in(&runs[1]) && self.at(low).parent().is_some();
+        let (kept, gone) = if self.is_leaf(high) { (low, high) } else { (high, low) };
+        if !joinable || !self.is_leaf(gone) {
+            return None;
+        }
+        if *following == Some(gone) {
+            *following = self.sibling(gone);
+        }
+        self.discard(gone);
+        self.resize(kept, &both);
+        Some(kept)
+    }
+
+    /// Lets a node grow to `run`, in either direction.
+    pub(super) fn resize(&self, id: NodeId, run: &Run) {
+        let node = self.at(id);
+        if node.run().starts_as(run) {
+            return node.count.set(run.count);
+        }
+        // Its place in the index depends on its first unit.
+        let (index, neighbours) = (self.0.index(node.space()), (node.before.get(), node.after.get()));
+        self.leave(index, id);
+        node.fill(node.space(), run);
+        self.enter(index, id, neighbours);
+    }
+}

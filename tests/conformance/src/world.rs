@@ -1,0 +1,458 @@
+//! Threads on any core and in any domain, servers, and domains: everything does what it is told.
+//!
+//! Selectors come in blocks of 64, of which a thread uses one: its events, from 32 on a semaphore for what it is told and
+//! one for its answer, its execution context, the place of its out-of-memory portal, its scheduling context. A block has
+//! the same numbers in every domain. Ending a world revokes its blocks, so that the next one finds everything empty;
+//! stacks and mailboxes are not used again, because what dies may still run for a moment.
+
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+
+use abi::event::{RECALL, STARTUP};
+use abi::qpd::Qpd;
+use abi::rights::MemoryRights;
+use abi::{Hypercall, Mtd};
+use rt::println;
+
+use crate::sys::{ROOT, Registers, delegate, down, give, hypercall, memory, objects, revoke, time_stamp, up, word};
+
+const BLOCK_BITS: u32 = 6;
+const BLOCK: u64 = 1 << BLOCK_BITS;
+const FIRST: u64 = 0x1000;
+const PAGES: u64 = 0x4000_0000;
+const CORES: usize = 4;
+const AGENTS: usize = 48;
+/// Events that a keeper handles: what a thread may run into.
+const EVENTS: [u8; 5] = [6, 13, 14, STARTUP, RECALL];
+
+/// A thread that has more than these is stopped, so that it does not take all the time.
+const MOST_EVENTS: u64 = 100;
+
+/// No status: a thread has not come back.
+pub const NO_ANSWER: u64 = 0xEE;
+/// How long a thread is waited for, in ticks of the TSC.
+const PATIENCE: u64 = 2_000_000_000;
+
+/// Within a block.
+const REQUEST: u64 = 32;
+const ANSWER: u64 = 33;
+const CONTEXT: u64 = 34;
+const SCHEDULING: u64 = 36;
+
+#[repr(align(4096))]
+struct Stacks([[AtomicU64; 512]; AGENTS]);
+static STACKS: Stacks = Stacks([const { [const { AtomicU64::new(0) }; 512] }; AGENTS]);
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// What the first thread and another one share.
+struct Mailbox {
+    registers: [AtomicU64; 5],
+    /// The thread is in the hypercall.
+    busy: AtomicU64,
+    /// Last event and how many there were.
+    event: AtomicU64,
+    events: AtomicU64,
+    /// Message page and block of the thread, message page of its keeper.
+    page: AtomicU64,
+    block: AtomicU64,
+    keeper: AtomicU64,
+    /// How many calls a server served.
+    served: AtomicU64,
+    /// Did not come back once.
+    lost: AtomicU64,
+}
+static MAIL: [Mailbox; AGENTS] = [const {
+    const ZERO: AtomicU64 = AtomicU64::new(0);
+    Mailbox {
+        registers: [ZERO; 5],
+        busy: ZERO,
+        event: ZERO,
+        events: ZERO,
+        page: ZERO,
+        block: ZERO,
+        keeper: ZERO,
+        served: ZERO,
+        lost: ZERO,
+    }
+}; AGENTS];
+
+// The kernel enters a server with the stack pointer of its last reply, which is the one of its entry.
+global_asm!(
+    "conformance_thread:", "call {agent}", "ud2",
+    "conformance_server:", "call {serve}", "mov rdi, rax", "syscall",
+    "conformance_keeper:", "call {keep}", "mov edi, 1", "syscall",
+    // A reply of a thread that nobody called suspends it for ever.
+    "conformance_stop:", "mov edi, 1", "syscall",
+    agent = sym agent, serve = sym serve, keep = sym keep,
+);
+
+// SAFETY: defined above; only their addresses are used.
+unsafe extern "C" {
+    fn conformance_thread();
+    fn conformance_server();
+    fn conformance_keeper();
+    fn conformance_stop();
+}
+
+fn address(function: unsafe extern "C" fn()) -> u64 {
+    (function as *const ()).addr() as u64
+}
+
+fn stack_top(index: usize) -> u64 {
+    let stack = &raw const STACKS.0[index];
+    stack.addr() as u64 + 4096
+}
+
+fn registers_of(mail: &Mailbox) -> Registers {
+    let [rdi, rsi, rdx, rax, r8] = mail.registers.each_ref().map(|register| register.load(SeqCst));
+    Registers { rdi, rsi, rdx, rax, r8 }
+}
+
+fn store(mail: &Mailbox, Registers { rdi, rsi, rdx, rax, r8 }: Registers) {
+    for (slot, value) in mail.registers.iter().zip([rdi, rsi, rdx, rax, r8]) {
+        slot.store(value, SeqCst);
+    }
+}
+
+/// Body of a thread: makes the hypercalls that it is told. After a fault it begins anew.
+extern "C" fn agent(index: usize) {
+    let mail = &MAIL[index];
+    let block = mail.block.load(SeqCst);
+    loop {
+        if mail.busy.swap(0, SeqCst) != 0 {
+            up(block + ANSWER);
+        }
+        down(block + REQUEST, 0);
+        mail.busy.store(1, SeqCst);
+        store(mail, registers_of(mail).enter());
+    }
+}
+
+/// What a server is asked: the first word of the message; an argument is the second.
+pub mod ask {
+    /// Add one to every further word.
+    pub const ECHO: u64 = 0;
+    /// Die.
+    pub const DIE: u64 = 1;
+    /// Down the semaphore, without a deadline.
+    pub const DOWN: u64 = 2;
+    /// Reply with the semaphore the first time, plainly afterwards.
+    pub const HOLD: u64 = 3;
+    /// Make the hypercall whose registers are the next five words.
+    pub const CALL: u64 = 4;
+    /// Set the windows for translation and delegation to the next two words.
+    pub const WINDOWS: u64 = 5;
+    /// Load from the address.
+    pub const LOAD: u64 = 6;
+    /// Up the next word, then down the one after it.
+    pub const SWAP: u64 = 7;
+}
+
+/// Body of a server; the portal's identity is its index. Returns the word for the reply.
+extern "C" fn serve(index: usize) -> u64 {
+    let mail = &MAIL[index];
+    let page = mail.page.load(SeqCst);
+    let served = mail.served.fetch_add(1, SeqCst);
+    let argument = |at: usize| word(page, 5 + at).load(SeqCst);
+    match word(page, 4).load(SeqCst) {
+        ask::DIE => die(),
+        ask::DOWN => word(page, 5).store(down(argument(0), 0).status(), SeqCst),
+        ask::HOLD => {
+            if served == argument(1) {
+                return 1 | argument(0) << 8;
+            }
+        }
+        ask::CALL => {
+            let [rdi, rsi, rdx, rax, r8] = [0, 1, 2, 3, 4].map(argument);
+            let Registers { rdi, rsi, rdx, rax, r8 } = Registers { rdi, rsi, rdx, rax, r8 }.enter();
+            for (at, value) in [rdi, rsi, rdx, rax, r8].into_iter().enumerate() {
+                word(page, 5 + at).store(value, SeqCst);
+            }
+        }
+        ask::WINDOWS => {
+            word(page, 1).store(argument(0), SeqCst);
+            word(page, 2).store(argument(1), SeqCst);
+        }
+        ask::LOAD => word(page, 5).store(word(argument(0), 0).load(SeqCst), SeqCst),
+        ask::SWAP => {
+            up(argument(0));
+            word(page, 5).store(down(argument(1), 0).status(), SeqCst);
+        }
+        _ => {
+            for at in 0..(word(page, 0).load(SeqCst) as usize & 0xFFFF).saturating_sub(1) {
+                word(page, 5 + at).fetch_add(1, SeqCst);
+            }
+        }
+    }
+    // Items went with the message, but none goes back.
+    word(page, 0).fetch_and(0xFFFF, SeqCst);
+    1
+}
+
+fn die() {
+    // SAFETY: ends this context, which is the point.
+    unsafe { core::arch::asm!("ud2") }
+}
+
+/// Body of a keeper: starts a thread, or lets it begin anew after a fault. The portal's identity is the thread and the event.
+extern "C" fn keep(identity: u64) {
+    let index = identity as usize & 0xFF;
+    let event = identity >> 8;
+    let mail = &MAIL[index];
+    let page = mail.keeper.load(SeqCst);
+    let set = |at: usize, value| word(page, at).store(value, SeqCst);
+    mail.event.store(event, SeqCst);
+    let events = mail.events.fetch_add(1, SeqCst);
+    set(0, 0);
+    if event == u64::from(RECALL) {
+        set(4, 0);
+        return;
+    }
+    set(4, (Mtd::RIP_LEN | Mtd::RSP | Mtd::BSD).bits());
+    set(6, if events < MOST_EVENTS { address(conformance_thread) } else { address(conformance_stop) });
+    set(14, stack_top(index));
+    set(17, index as u64);
+}
+
+/// A thread with a scheduling context.
+#[derive(Clone, Copy, Debug)]
+pub struct Thread {
+    index: usize,
+    block: u64,
+}
+
+impl Thread {
+    /// Its execution context.
+    #[must_use]
+    pub const fn context(self) -> u64 {
+        self.block + CONTEXT
+    }
+
+    /// Its scheduling context.
+    #[must_use]
+    pub const fn scheduling(self) -> u64 {
+        self.block + SCHEDULING
+    }
+
+    /// Its event base.
+    #[must_use]
+    pub const fn events(self) -> u64 {
+        self.block
+    }
+
+    /// Its message page.
+    #[must_use]
+    pub fn page(self) -> u64 {
+        MAIL[self.index].page.load(SeqCst)
+    }
+
+    /// How many events it had, and the last one.
+    #[must_use]
+    pub fn had(self) -> (u64, u64) {
+        (MAIL[self.index].events.load(SeqCst), MAIL[self.index].event.load(SeqCst))
+    }
+
+    /// Tells it to make a hypercall.
+    pub fn start(self, registers: Registers) {
+        store(&MAIL[self.index], registers);
+        up(self.block + REQUEST);
+    }
+
+    /// Waits for it to be back, at most until `deadline`.
+    #[must_use]
+    pub fn wait(self, deadline: u64) -> Option<Registers> {
+        (down(self.block + ANSWER, deadline).status() == 0).then(|| registers_of(&MAIL[self.index]))
+    }
+
+    /// Tells it to make a hypercall and waits for the end; [`NO_ANSWER`] as the status if that does not come.
+    #[must_use]
+    pub fn does(self, registers: Registers) -> Registers {
+        let lost = Registers { rdi: NO_ANSWER, ..Registers::default() };
+        let mail = &MAIL[self.index];
+        if mail.lost.load(SeqCst) != 0 {
+            return lost;
+        }
+        self.start(registers);
+        self.wait(time_stamp() + PATIENCE).unwrap_or_else(|| {
+            mail.lost.store(1, SeqCst);
+            println!("effect FAIL a thread does not answer; it had {:?} events", self.had());
+            lost
+        })
+    }
+
+    /// Whether it is in a hypercall.
+    #[must_use]
+    pub fn is_busy(self) -> bool {
+        MAIL[self.index].busy.load(SeqCst) != 0
+    }
+}
+
+/// A context that is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    index: usize,
+    /// Its execution context.
+    pub context: u64,
+    /// Its portal.
+    pub portal: u64,
+    /// Its message page, in its domain.
+    pub page: u64,
+}
+
+impl Server {
+    /// How many calls reached it.
+    #[must_use]
+    pub fn served(self) -> u64 {
+        MAIL[self.index].served.load(SeqCst)
+    }
+}
+
+/// Everything that a group of checks made.
+#[derive(Debug)]
+pub struct World {
+    next: u64,
+    pages: u64,
+    /// Execution context and message page of the keeper of each core.
+    keepers: [Option<(u64, u64)>; CORES],
+}
+
+impl World {
+    /// Nothing yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "there is one at a time")]
+    pub const fn new() -> Self {
+        Self { next: FIRST, pages: 0, keepers: [None; CORES] }
+    }
+
+    /// A block of 64 empty selectors, aligned to its size.
+    pub const fn block(&mut self) -> u64 {
+        let block = self.next;
+        self.next += BLOCK;
+        block
+    }
+
+    /// An address for a message page.
+    pub const fn page(&mut self) -> u64 {
+        let page = PAGES + self.pages * 4096;
+        self.pages += 1;
+        page
+    }
+
+    fn must(what: &str, found: Registers) {
+        if found.status() != 0 {
+            println!("effect FAIL cannot prepare: {what}: status {}", found.status());
+        }
+    }
+
+    fn mail() -> (usize, &'static Mailbox) {
+        let index = USED.fetch_add(1, SeqCst);
+        if index >= AGENTS {
+            println!("effect FAIL cannot prepare: no stack is left");
+        }
+        let index = index.min(AGENTS - 1);
+        (index, &MAIL[index])
+    }
+
+    fn keeper(&mut self, core: usize) -> (u64, u64) {
+        if let Some(keeper) = self.keepers[core] {
+            return keeper;
+        }
+        let (context, page) = (self.block(), self.page());
+        let (index, _) = Self::mail();
+        let create = [ROOT, page | core as u64, stack_top(index), 0];
+        Self::must("keeper", hypercall(Hypercall::CreateContext, 0, context, create));
+        self.keepers[core] = Some((context, page));
+        (context, page)
+    }
+
+    /// A thread of `domain` at `core`, with a priority; it waits to be told.
+    pub fn thread(&mut self, domain: u64, core: usize, priority: u8) -> Thread {
+        let thread = self.prepared(domain, core);
+        let word = Qpd::new(priority, 10_000).map_or(0, Qpd::word);
+        let create = [ROOT, thread.context(), word, 0];
+        Self::must("scheduling", hypercall(Hypercall::CreateScheduling, 0, thread.scheduling(), create));
+        thread
+    }
+
+    /// A thread without a scheduling context.
+    pub fn prepared(&mut self, domain: u64, core: usize) -> Thread {
+        let (keeper, keeper_page) = self.keeper(core);
+        let (block, page) = (self.block(), self.page());
+        let (index, mail) = Self::mail();
+        mail.page.store(page, SeqCst);
+        mail.block.store(block, SeqCst);
+        mail.keeper.store(keeper_page, SeqCst);
+        for event in EVENTS.map(u64::from) {
+            let portal = self::portal(block + event, keeper, address(conformance_keeper), index as u64 | event << 8);
+            Self::must("portal of an event", portal);
+        }
+        for at in [REQUEST, ANSWER] {
+            Self::must("semaphore", hypercall(Hypercall::CreateSemaphore, 0, block + at, [ROOT, 0, 0, 0]));
+        }
+        if domain != ROOT {
+            let all = objects(block, BLOCK_BITS, 0x1F);
+            Self::must("events in the other domain", delegate(ROOT, &[give(all, 0)], all, domain));
+        }
+        let create = [domain, page | core as u64, 0, block];
+        Self::must("thread", hypercall(Hypercall::CreateContext, 1, block + CONTEXT, create));
+        Thread { index, block }
+    }
+
+    /// A server of `domain` at `core`, without events: a fault ends it.
+    pub fn server(&mut self, domain: u64, core: usize) -> Server {
+        let (block, page) = (self.block(), self.page());
+        let (index, mail) = Self::mail();
+        mail.page.store(page, SeqCst);
+        let create = [domain, page | core as u64, stack_top(index), block];
+        Self::must("server", hypercall(Hypercall::CreateContext, 0, block + CONTEXT, create));
+        let server = Server { index, context: block + CONTEXT, portal: block + REQUEST, page };
+        Self::must("its portal", self.door(server, server.portal));
+        server
+    }
+
+    /// A further portal to a server, at a selector.
+    pub fn door(&self, server: Server, at: u64) -> Registers {
+        portal(at, server.context, address(conformance_server), server.index as u64)
+    }
+
+    /// A domain with this program in it, with `pages` of quota, and its selector.
+    pub fn domain(&mut self, pages: u64) -> u64 {
+        let domain = self.block();
+        let create = [ROOT, 0, pages << 32 | 2, 0];
+        Self::must("domain", hypercall(Hypercall::CreateDomain, 0, domain, create));
+        let (all, anywhere) = (memory(0x100, 8, MemoryRights::all()), memory(0, 31, MemoryRights::all()));
+        Self::must("program", delegate(ROOT, &[give(all, 0x100)], anywhere, domain));
+        domain
+    }
+
+    /// A semaphore with a count, and its selector.
+    pub fn semaphore(&mut self, count: u64) -> u64 {
+        let at = self.block();
+        Self::must("semaphore", hypercall(Hypercall::CreateSemaphore, 0, at, [ROOT, count, 0, 0]));
+        at
+    }
+
+    /// Hands the capability at `at` to another domain, with rights, at a selector there.
+    pub fn hand(&self, at: u64, rights: u8, domain: u64, there: u64) {
+        Self::must("hand over", delegate(ROOT, &[give(objects(at, 0, rights), 0)], objects(there, 0, 0x1F), domain));
+    }
+
+    /// Ends everything: later blocks first, so that threads go before what they wait for.
+    pub fn end(self) {
+        let mut block = self.next;
+        while block > FIRST {
+            block -= BLOCK;
+            revoke(1, objects(block, BLOCK_BITS, 0x1F), 0);
+        }
+    }
+}
+
+/// A portal of the root domain to `context`.
+#[must_use]
+pub fn portal(at: u64, context: u64, entry: u64, identity: u64) -> Registers {
+    let created = hypercall(Hypercall::CreatePortal, 0, at, [ROOT, context, 0, entry]);
+    if created.status() != 0 {
+        return created;
+    }
+    hypercall(Hypercall::ControlPortal, 0, at, [identity, 0, 0, 0])
+}

@@ -1,0 +1,201 @@
+//! Agents: on each core of a program, a context that takes the program's events and requests to the manager.
+//!
+//! An agent runs on the time of the thread it serves. It writes down what came, wakes the manager, and waits for the
+//! answer. A fault is never answered: the agent waits until it is destroyed together with the program.
+//! Invariants: an agent belongs to one program for its life, so a program cannot hold up another.
+//! Concurrency: between [`Agent::pending`] and the answer the exchange belongs to the manager, else to the agent.
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use abi::event::{Exception, STARTUP};
+use abi::rights::PortalRights;
+use abi::utcb::Header;
+use abi::{Crd, Mtd, Selector, Status, TypedItem};
+use rt::arch::utcb::Utcb;
+use rt::capability::{Semaphore, Slot};
+use rt::domain::Domain;
+use rt::event::{Event, Resume};
+use rt::item;
+use rt::message::{Decode, Encode, Reader, Words, Writer};
+use rt::parent::{Reply, Request};
+use rt::server::{Serve, Server};
+use rt::startup::{EVENTS, PARENT};
+use rt::sync::Mutex;
+
+/// Words of a message that are looked at.
+const WORDS: usize = 80;
+const NOTHING: u64 = u64::MAX;
+
+/// What an agent and the manager tell each other.
+struct Exchange {
+    words: [u64; WORDS],
+    count: usize,
+    item: Option<TypedItem>,
+    window: Crd,
+}
+
+struct Desk {
+    manager: &'static Semaphore,
+    answered: Semaphore,
+    /// The event that waits for the manager, or [`NOTHING`].
+    event: AtomicU64,
+    exchange: Mutex<Exchange>,
+}
+
+impl Serve for Desk {
+    fn serve(&self, event: u64, utcb: &mut Utcb) {
+        {
+            let mut exchange = self.exchange.lock();
+            exchange.count = utcb.header().words().min(WORDS);
+            for index in 0..WORDS {
+                let word = utcb.get(index).unwrap_or(0);
+                exchange.words.as_mut_slice().set(index, word);
+            }
+        }
+        self.event.store(event, Ordering::Release);
+        // The manager's semaphore, and this one, last as long as the agent.
+        let _ = self.manager.up();
+        let _ = self.answered.down();
+        let exchange = self.exchange.lock();
+        for (index, word) in exchange.words.iter().enumerate() {
+            utcb.set(index, *word);
+        }
+        if let Some(item) = exchange.item {
+            utcb.set_item(0, item);
+        }
+        utcb.set_header(Header::new(exchange.count, exchange.item.is_some().into()));
+        utcb.set_window(exchange.window);
+    }
+}
+
+/// What came.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A request.
+    Request(Request),
+    /// Words that are no request.
+    Nonsense,
+    /// A thread starts.
+    Start(Event),
+    /// A thread faulted.
+    Fault(Event),
+}
+
+/// The manager's side of an agent.
+pub struct Agent {
+    /// The core that it is on.
+    pub core: u32,
+    desk: &'static Desk,
+    server: Server,
+    portals: Slot,
+    /// Where a capability in the next request lands.
+    incoming: Slot,
+}
+
+impl Agent {
+    /// One for a program, on `core`, which wakes `manager`; its portals are in `domain` then.
+    ///
+    /// # Errors
+    /// What the kernel answered, or there is no memory.
+    pub fn new(manager: &'static Semaphore, domain: &Domain, core: u32) -> Result<Self, Status> {
+        let incoming = Slot::new()?;
+        let window = item::window(incoming.selector());
+        let exchange = Mutex::new(Exchange { words: [0; WORDS], count: 0, item: None, window });
+        let answered = Semaphore::new(0)?;
+        let desk = Box::leak(Box::new(Desk { manager, answered, event: AtomicU64::new(NOTHING), exchange }));
+        let server = Server::new(core, desk, window)?;
+        let portals = Slot::run(EVENTS.ilog2())?;
+        let delivered = (0..EVENTS as u8).filter(|event| Exception::new(*event).is_some_and(Exception::is_delivered));
+        for event in delivered.chain([STARTUP]) {
+            server.portal(portals.nth(event.into()), Event::STATE, event.into())?;
+        }
+        server.portal(portals.nth(PARENT), Mtd::empty(), PARENT)?;
+        let there = EVENTS * u64::from(core);
+        let window = Crd::objects(Selector::new(there), EVENTS.ilog2(), abi::Rights::ALL).unwrap_or(Crd::NULL);
+        domain.give(window, &[portals.delegated(PortalRights::CALL)])?;
+        Ok(Self { core, desk, server, portals, incoming })
+    }
+
+    /// What waits for an answer, if anything.
+    pub fn pending(&self) -> Option<Incoming> {
+        let number = self.desk.event.swap(NOTHING, Ordering::Acquire);
+        let number = u8::try_from(number).ok()?;
+        let exchange = self.desk.exchange.try_lock()?;
+        let words = exchange.words.as_slice();
+        Some(match u64::from(number) {
+            PARENT => match Request::decode(&mut Reader::new(&Slice(words), exchange.count)) {
+                Some(request) => Incoming::Request(request),
+                None => Incoming::Nonsense,
+            },
+            event if event == u64::from(STARTUP) => Incoming::Start(Event::read(number, &Slice(words))),
+            _ => Incoming::Fault(Event::read(number, &Slice(words))),
+        })
+    }
+
+    /// The capability that came with the request; the next one lands elsewhere.
+    ///
+    /// # Errors
+    /// There is no selector left.
+    pub fn received(&mut self) -> Result<Slot, Status> {
+        Ok(core::mem::replace(&mut self.incoming, Slot::new()?))
+    }
+
+    /// Answers a request, with a capability if there is one.
+    pub fn reply(&self, reply: &Reply, item: Option<TypedItem>) {
+        self.answer(item, |words| {
+            let mut to = Writer::new(words);
+            reply.encode(&mut to);
+            to.finish().unwrap_or(0)
+        });
+    }
+
+    /// Lets a thread start.
+    pub fn resume(&self, place: Resume) {
+        self.answer(None, |words| {
+            place.write(words);
+            WORDS
+        });
+    }
+
+    fn answer(&self, item: Option<TypedItem>, write: impl FnOnce(&mut dyn Words) -> usize) {
+        let Some(mut exchange) = self.desk.exchange.try_lock() else { return };
+        let mut words = Copied([0; WORDS]);
+        exchange.count = write(&mut words);
+        exchange.words = words.0;
+        exchange.item = item;
+        exchange.window = item::window(self.incoming.selector());
+        drop(exchange);
+        let _ = self.desk.answered.up();
+    }
+
+    /// Takes everything back that it consists of.
+    pub fn dismiss(self) {
+        self.portals.clear();
+        self.server.slot().clear();
+        self.desk.answered.slot().clear();
+    }
+}
+
+struct Slice<'a>(&'a [u64]);
+struct Copied([u64; WORDS]);
+
+impl Words for Slice<'_> {
+    fn get(&self, index: usize) -> Option<u64> {
+        self.0.get(index).copied()
+    }
+
+    fn set(&mut self, _: usize, _: u64) -> bool {
+        false
+    }
+}
+
+impl Words for Copied {
+    fn get(&self, index: usize) -> Option<u64> {
+        self.0.get(index).copied()
+    }
+
+    fn set(&mut self, index: usize, word: u64) -> bool {
+        self.0.as_mut_slice().set(index, word)
+    }
+}

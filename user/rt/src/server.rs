@@ -1,0 +1,131 @@
+//! Services: what programs offer each other.
+//!
+//! A [`Service`] names the messages; a [`Handler`] answers them. [`serve`] makes a serving context on each core, so that
+//! calls never leave the caller's core. The root partition makes one portal per client and core; its identity tells
+//! the handler who calls, and nobody can forge it: a session is what a handler keeps under that number.
+//! Invariants: words that are no request are answered with no words at all, which the client sees as an error.
+//! Concurrency: a handler is called on several cores at once, on each core by one client at a time. It runs on the
+//! client's time; if the client dies, it stands still until the next call, so it must not hold a lock for long.
+
+use alloc::boxed::Box;
+
+use abi::{Crd, Mtd, Selector, Status};
+use abi::rights::ContextRights;
+use abi::utcb::Header;
+
+use crate::arch::contexts::{create_server, portal_to};
+use crate::arch::start::serve_entry;
+use crate::arch::utcb::Utcb;
+use crate::capability::{Context, Slot};
+use crate::message::{Decode, Encode, Reader, Text, Writer};
+use crate::parent::{self, Reply, Request};
+use crate::startup::Startup;
+
+/// The messages of a service.
+pub trait Service {
+    /// Its name, unless the boot configuration gives it another.
+    const NAME: &'static str;
+    /// What clients ask.
+    type Request: Encode + Decode;
+    /// What they are answered.
+    type Reply: Encode + Decode;
+}
+
+/// Who calls: the identity that the root partition gave the client for the time of its life.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Client(pub u64);
+
+impl Client {
+    /// The program's name; asks the root partition. `None` if the client is gone.
+    #[must_use]
+    pub fn name(self) -> Option<Text<32>> {
+        parent::name_of(self.0)
+    }
+}
+
+/// Who answers.
+pub trait Handler: Sync {
+    /// What is answered.
+    type Service: Service;
+
+    /// Answers one request.
+    fn handle(
+        &self,
+        client: Client,
+        request: <Self::Service as Service>::Request,
+    ) -> <Self::Service as Service>::Reply;
+}
+
+/// A handler behind the words of a UTCB: for calls that are no requests of a [`Service`], and for events.
+pub trait Serve: Sync {
+    /// Answers the message in `utcb`, header and all; `identity` is that of the portal.
+    fn serve(&self, identity: u64, utcb: &mut Utcb);
+}
+
+/// A context of this program that serves portals.
+#[derive(Debug)]
+pub struct Server(Context);
+
+impl Server {
+    /// One on `core` that serves with `handler`; the first message may put capabilities into `window`. Its stack stays
+    /// when it is dropped.
+    ///
+    /// # Errors
+    /// What the kernel answered, or there is no memory.
+    pub fn new(core: u32, handler: &'static dyn Serve, window: Crd) -> Result<Self, Status> {
+        create_server(core, handler, window).map(Self)
+    }
+
+    /// Makes a portal to it, at `at`, that a call through carries `identity`, and an event the registers of `state`.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn portal(&self, at: Selector, state: Mtd, identity: u64) -> Result<(), Status> {
+        portal_to(&self.0, at, state, identity)
+    }
+
+    /// The capability to the context.
+    #[must_use]
+    pub const fn slot(&self) -> &Slot {
+        self.0.slot()
+    }
+}
+
+struct Adapter<H: 'static>(&'static H);
+
+impl<H: Handler> Serve for Adapter<H> {
+    fn serve(&self, client: u64, utcb: &mut Utcb) {
+        let words = utcb.header().words();
+        let request = Decode::decode(&mut Reader::new(utcb, words));
+        let words = match request {
+            Some(request) => {
+                let reply = self.0.handle(Client(client), request);
+                let mut to = Writer::new(utcb);
+                reply.encode(&mut to);
+                to.finish().unwrap_or(0)
+            }
+            None => 0,
+        };
+        utcb.set_header(Header::new(words, 0));
+    }
+}
+
+/// Offers `handler` as the service `name` on every core of the program.
+///
+/// # Errors
+/// [`Status::BadCapability`] if the boot configuration does not say that this program provides it; else what the kernel
+/// answered.
+pub fn serve<H: Handler>(startup: &Startup, name: &str, handler: &'static H) -> Result<(), Status> {
+    let server: &'static dyn Serve = Box::leak(Box::new(Adapter(handler)));
+    for core in startup.cores.iter() {
+        let context = Server::new(core, server, Crd::NULL)?;
+        let item = context.slot().delegated(ContextRights::BIND_PORTAL);
+        let request = Request::Register(Text::new(name), core, serve_entry());
+        match parent::request_with(&request, Some(item), Crd::NULL) {
+            Reply::Done() => core::mem::forget(context), // It serves as long as the program lives.
+            Reply::Exhausted() => return Err(Status::QuotaExhausted),
+            _ => return Err(Status::BadCapability),
+        }
+    }
+    Ok(())
+}
