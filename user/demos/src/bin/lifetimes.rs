@@ -211,12 +211,11 @@ fn main(environment: &Environment) -> ExitStatus {
     wrong |= hypercall(Hypercall::CreateSemaphore, 0, SEMAPHORE, [SELF, 0, 0, 0]);
     wrong |= hypercall(Hypercall::CreateSemaphore, 0, NOTE, [SELF, 0, 0, 0]);
     wrong |= hypercall(Hypercall::CreateContext, 1, STARTER, [SELF, WAITER_PAGE | (cores - 1), stack(2), 0x100]);
-    wrong |= hypercall(Hypercall::CreateScheduling, 0, SCHEDULING, [SELF, STARTER, 2 | 1000 << 12, 0]);
+    wrong |= hypercall(Hypercall::CreateScheduling, 0, SCHEDULING, [SELF, STARTER, 1 | 1000 << 12, 0]);
     checks.check("a thread that waits", wrong, 0);
     let second = u64::from(environment.hip().header().tsc_khz) * 1000;
     let until = |step: u64| {
         let end = time_stamp() + 5 * second;
-        // One core: it has the higher priority and runs first; more: it runs beside.
         while STEP.load(Relaxed) != step && time_stamp() < end {
             core::hint::spin_loop();
         }
@@ -230,10 +229,8 @@ fn main(environment: &Environment) -> ExitStatus {
     let range = Crd::objects(Selector::new(SEMAPHORE), 0, Rights::ALL).unwrap_or(Crd::NULL);
     checks.check("its semaphore goes", hypercall(Hypercall::Revoke, 1, NOTE, [range.word(), 0, 0, 0]), 0);
     checks.check("who asked is notified", down(NOTE, time_stamp() + second), 0);
-    if cores > 1 {
-        checks.check("it goes on", until(2), 2);
-        checks.check("and is told", ANSWER.load(Relaxed), 4);
-    }
+    checks.check("it goes on", until(2), 2);
+    checks.check("and is told", ANSWER.load(Relaxed), 4);
     // It runs on; its scheduling context and itself go while it runs.
     wrong = destroy(SCHEDULING) | destroy(STARTER) | destroy(STARTUP) | destroy(CONTEXT) | destroy(NOTE);
     checks.check("a thread that runs goes", wrong, 0);

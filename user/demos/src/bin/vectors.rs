@@ -15,7 +15,7 @@ use abi::hip::ROOT_UTCB_ADDRESS;
 use abi::item::ItemFlags;
 use abi::qpd::Qpd;
 use abi::rights::MemoryRights;
-use abi::{Crd, Hypercall, Mtd, TypedItem};
+use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
 use demos::raw::{Checks, call, down, hypercall, time_stamp, word};
 use demos::registers::{self, Class, Registers};
 use rt::{Environment, ExitStatus, println};
@@ -269,6 +269,7 @@ fn main(_: &Environment) -> ExitStatus {
     preemption(&mut checks);
     calls(&mut checks);
     leaks(&mut checks);
+    ends(&mut checks);
     faults(&mut checks);
     checks.finish()
 }
@@ -314,6 +315,23 @@ fn calls(checks: &mut Checks) {
         checks.check("registers lost by the server, or shown to it", LOST[index].load(SeqCst), 0);
         checks.check("registers lost by its client", LOST[MAIN].load(SeqCst), 0);
     }
+}
+
+/// Contexts of the other domain come, use registers and go, more of them than its memory would be enough for at once.
+fn ends(checks: &mut Checks) {
+    let context = CONTEXTS + 4 * FOREIGNER as u64 + 2;
+    let create = [OTHER, OTHER_PAGES + (FOREIGNER as u64 + 1) * 4096, stack_top(LOOKER), 0];
+    let both = Crd::objects(Selector::new(context), 1, Rights::ALL).unwrap_or(Crd::NULL);
+    let mut failed = 0;
+    for _ in 0..2 * QUOTA {
+        EXPECTED[FOREIGNER].set_initial();
+        failed |= hypercall(Hypercall::CreateContext, 0, context, create);
+        failed |= portal(context + 1, context, serve_entry, Mtd::empty(), FOREIGNER as u64);
+        failed |= call(context + 1) ^ (context + 1) << 8;
+        failed |= hypercall(Hypercall::Revoke, 1, 0, [both.word(), 0, 0, 0]);
+    }
+    checks.check("contexts that use registers and end", failed, 0);
+    checks.check("registers shown to a new context", LOST[FOREIGNER].load(SeqCst), 0);
 }
 
 fn leaks(checks: &mut Checks) {
