@@ -91,7 +91,7 @@ fn call_busy(store: &Store<'_>, caller: (Ref<Context>, &Context), portal: &Porta
 }
 
 /// Makes a context's hypercall happen again when it goes on.
-fn again(caller: &Context) {
+pub fn again(caller: &Context) {
     caller.frame().rip.set(caller.frame().rip.get().wrapping_sub(SYSCALL_LENGTH));
 }
 
@@ -110,7 +110,7 @@ pub fn send(store: &Store<'_>, from: &Context, to: &Context) -> Result<(), Statu
 }
 
 /// Notes that the context of `portal` serves `caller`, and where it starts.
-fn link(store: &Store<'_>, (caller_ref, caller): (Ref<Context>, &Context), portal: &Portal) {
+pub fn link(store: &Store<'_>, (caller_ref, caller): (Ref<Context>, &Context), portal: &Portal) {
     let callee = store.get(portal.context);
     caller.set_partner(portal.context.to_word());
     callee.set_caller(caller_ref.to_word());

@@ -8,8 +8,8 @@
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
 use crate::call::{self, Outcome};
-use crate::{create, interrupt, items, mapping, reclaim, scheduler, semaphore, switch};
-use abi::operation::{CallFlags, ContextControl, DomainControl, Misc, RevokeFlags};
+use crate::{context_control, create, interrupt, items, mapping, power, reclaim, semaphore, switch};
+use abi::operation::{CallFlags, DomainControl, Misc, RevokeFlags};
 use abi::rights::SemaphoreRights;
 use abi::{Crd, Hypercall, Request, Rights, Status};
 use capability::tree::Span;
@@ -18,10 +18,10 @@ use memory::quota;
 use objects::frame::Frame;
 use objects::{Context, Domain, Ref, Semaphore, Store};
 
-/// Entered from `syscall_entry`. Whether another context leaves the kernel than the one that entered it.
+/// Entered from `syscall_entry`, with all registers saved, for what takes no shorter way.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn hypercall(frame: &Frame) -> bool {
+extern "C" fn hypercall(frame: &Frame) {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
     let request = Request::from_word(frame.rdi.get());
@@ -36,19 +36,6 @@ extern "C" fn hypercall(frame: &Frame) -> bool {
     match outcome {
         Outcome::Return(status) => frame.rdi.set(u64::from(status.number())),
         Outcome::Switched => {}
-    }
-    outcome == Outcome::Switched
-}
-
-/// A reply without a semaphore, entered from `syscall_entry` with nothing but the stack pointer saved: what a serving
-/// context has in its registers is undefined after a reply.
-// SAFETY: the name is used once, by the assembly that calls it with this signature.
-#[unsafe(no_mangle)]
-extern "C" fn reply() {
-    // SAFETY: in the kernel, interrupts off; the store is local to this function.
-    let store = unsafe { arch::pool::store() };
-    if let Some(callee) = switch::current(&store) {
-        call::reply(&store, callee);
     }
 }
 
@@ -65,7 +52,7 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
         }
         // Comes here with flags or a semaphore only; a plain one takes its own way from entry code.
         Hypercall::Reply => {
-            call::reply(store, caller);
+            context_control::reply(store, caller, request);
             return Outcome::Switched;
         }
         Hypercall::CreateDomain => create::domain(store, domain, at, frame),
@@ -77,21 +64,18 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
         Hypercall::CreateScheduling => create::scheduling(store, domain, at, frame),
         Hypercall::CreateSemaphore => create::semaphore(store, domain, at, frame),
         Hypercall::ControlSemaphore => return semaphore::control(store, caller, request, frame),
-        Hypercall::ControlContext => match ContextControl::from_flags(request.flags) {
-            Some(control @ (ContextControl::Yield | ContextControl::Reschedule)) => {
-                frame.rdi.set(u64::from(Status::Success.number()));
-                scheduler::reschedule(store, control == ContextControl::Yield);
-                return Outcome::Switched;
-            }
-            Some(_) => Err(Status::BadFeature),
-            None => Err(Status::BadParameter),
-        },
+        Hypercall::ControlContext => return context_control::context(store, caller.1, request, frame),
+        Hypercall::ControlScheduling => context_control::scheduling(store, request, frame),
         Hypercall::CreatePortal => create::portal(store, domain, at, frame),
         Hypercall::AssignInterrupt => interrupt::assign(store, caller.1, request, frame),
         Hypercall::ControlPortal => create::set_identity(store, at, frame.rsi.get()),
         Hypercall::Misc => match Misc::from_flags(request.flags) {
             Some(Misc::Delegate) => delegate(store, caller.1, request, frame),
-            Some(Misc::Lookup | Misc::Suspend) => Err(Status::BadFeature),
+            Some(Misc::Lookup) => {
+                frame.rsi.set(mapping::lookup(store, domain, Crd::from_word(frame.rsi.get())).word());
+                Ok(())
+            }
+            Some(Misc::Suspend) => power::suspend(store, at, frame),
             None => Err(Status::BadParameter),
         },
         _ => Err(Status::BadHypercall),

@@ -13,9 +13,11 @@
 mod call;
 mod clock;
 mod contexts;
+mod context_control;
 mod cores;
 mod create;
 mod domain;
+mod fast;
 mod hypercall;
 mod information;
 mod interrupt;
@@ -24,8 +26,10 @@ mod lifetime;
 mod log;
 mod machine;
 mod mapping;
+mod msr;
 mod physical;
 mod pool;
+mod power;
 #[cfg(feature = "selftest")]
 mod provoke;
 mod reclaim;

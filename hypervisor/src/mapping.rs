@@ -10,6 +10,7 @@ use crate::domain::{map_user, set_ports, unmap_user};
 use crate::tables::HARDWARE;
 use crate::{cores, lifetime, slots};
 use abi::address::{PAGE_BITS, PAGE_SIZE, USER_END};
+use abi::crd::MAX_ORDER;
 use abi::rights::MemoryRights;
 use abi::{Crd, Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
 use abi::operation::RevokeFlags;
@@ -256,6 +257,25 @@ pub fn revoke(
 pub fn clear(store: &Store<'_>, owner: Ref<Domain>) -> bool {
     let kinds = [Kind::Memory, Kind::Ports, Kind::Objects];
     kinds.into_iter().all(|kind| revoke(store, owner, kind, Span::ALL, Rights::ALL, RevokeFlags::SELF))
+}
+
+/// The mapping of `owner` that holds the first unit of `range`: as much of it around there as has one order.
+pub fn lookup(store: &Store<'_>, owner: Ref<Domain>, range: Crd) -> Crd {
+    if range.kind() == Kind::Null {
+        return Crd::NULL;
+    }
+    let (stored, space) = (Stored(store), Space { owner: owner.id().get(), kind: range.kind() });
+    let guard = TREE.lock();
+    let found = Tree(&stored).lookup(space, range.base());
+    drop(guard);
+    let around = |order: u32, span: Span| {
+        let base = range.base() >> order << order;
+        base >= span.base && base + (1 << order) <= span.end()
+    };
+    found.map_or(Crd::NULL, |piece| {
+        let order = (0..=MAX_ORDER).rev().find(|&order| around(order, piece.span)).unwrap_or(0);
+        Crd::new(range.kind(), piece.rights, order, range.base() >> order << order).unwrap_or(Crd::NULL)
+    })
 }
 
 /// What `range` of `sender` is called in the space of `receiver`, within its `window`; null if nothing.

@@ -17,9 +17,12 @@ use abi::Status;
 use objects::frame::{Frame, Register};
 use objects::{Context, Continuation, Identity, Place, Portal, Ref, Scheduling, Store};
 
+/// What a proxy tells a caller that is to make its call again: no call ends with this.
+const AGAIN: Status = Status::BadHypercall;
+
 /// The frame of a proxy.
 struct Call<'f> {
-    /// Word of the portal.
+    /// Word of the portal, 0 once it has been called.
     portal: &'f Register,
     /// 0 if a busy callee is a time-out.
     blocking: &'f Register,
@@ -122,15 +125,18 @@ pub fn start(store: &Store<'_>, proxy: Ref<Context>) {
 pub fn perform(store: &Store<'_>, proxy_ref: Ref<Context>) -> Delivery {
     let (proxy, call) = (store.get(proxy_ref), call_of(store.get(proxy_ref).frame()));
     let Some(portal) = store.reference::<Portal>(call.portal.get()).map(|portal| store.get(portal)) else {
-        return Delivery::Refused;
+        complete(store, proxy_ref, Some(AGAIN));
+        return Delivery::Busy(proxy_ref);
     };
     let callee = store.get(portal.context);
     let failed = match callee.continuation() {
         Continuation::AwaitCall => match call::send(store, proxy, callee) {
             Ok(()) => {
+                let handler = portal.context;
                 proxy.proceed(Continuation::AwaitRelay);
                 call::serve(store, (proxy_ref, proxy), portal);
-                return Delivery::Done(portal.context);
+                release_portal(store, proxy);
+                return Delivery::Done(handler);
             }
             Err(status) => status,
         },
@@ -153,18 +159,24 @@ pub fn complete(store: &Store<'_>, proxy: Ref<Context>, failed: Option<Status>) 
 
 /// Makes a proxy of this core idle. Returns the caller that it had, whose reference goes over to the caller of this.
 fn rest(store: &Store<'_>, proxy_ref: Ref<Context>) -> Option<Ref<Context>> {
-    let (proxy, call) = (store.get(proxy_ref), call_of(store.get(proxy_ref).frame()));
-    let (caller, portal) = (store.reference(proxy.caller()), store.reference(call.portal.get()));
-    if let Some(scheduling) = store.reference(call.scheduling.get()) {
+    let proxy = store.get(proxy_ref);
+    let caller = store.reference(proxy.caller());
+    if let Some(scheduling) = store.reference(call_of(proxy.frame()).scheduling.get()) {
         scheduler::retire(store, scheduling);
     }
+    release_portal(store, proxy);
     proxy.set_caller(0);
-    call.portal.set(0);
     proxy.proceed(Continuation::Idle);
-    if let Some(portal) = portal {
+    caller
+}
+
+/// The portal has been called, or will not be: it does not have to stay because of the proxy.
+fn release_portal(store: &Store<'_>, proxy: &Context) {
+    let word = call_of(proxy.frame()).portal;
+    if let Some(portal) = store.reference(word.get()) {
+        word.set(0);
         Ended::Portal(portal).release(store);
     }
-    caller
 }
 
 /// The caller of a proxy of this core is over: whatever the proxy does, it stops.
@@ -193,6 +205,7 @@ pub fn finish(store: &Store<'_>, caller_ref: Ref<Context>) {
     if caller.continuation() == Continuation::AwaitRemote {
         match call_of(store.get(proxy).frame()).status.get() {
             0 => {}
+            status if status == u64::from(AGAIN.number()) => call::again(caller),
             status => caller.frame().rdi.set(status),
         }
         scheduler::stop_waiting(store, caller_ref, Continuation::Run);

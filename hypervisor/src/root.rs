@@ -9,10 +9,10 @@ use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
 use crate::log::{info, warning};
 use crate::tables::{Error, HARDWARE};
-use crate::{contexts, cores, interrupt, lifetime, mapping, pool, scheduler};
+use crate::{contexts, cores, interrupt, lifetime, mapping, pool, power, scheduler};
 use abi::address::{PAGE_BITS, PAGE_SIZE, PHYS_BITS};
 use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
-use abi::rights::{ContextRights, DomainRights, MemoryRights, SchedulingRights};
+use abi::rights::{ContextRights, DomainRights, MemoryRights, SchedulingRights, SemaphoreRights};
 use abi::{PhysAddr, Rights, Selector, Status, VirtAddr};
 use arch::window::View;
 use capability::tree::{Space, Span, Transfer};
@@ -26,7 +26,7 @@ use memory::plan;
 use memory::quota::Quota;
 use memory::region::Region;
 use memory::table::MapError;
-use objects::{Context, Continuation, Domain, Identity, Ref, Scheduling, Slab, Store};
+use objects::{Context, Continuation, Domain, Identity, Ref, Scheduling, Semaphore, Slab, Store};
 
 /// Priority of the root program's scheduling context.
 const ROOT_PRIORITY: u8 = 1;
@@ -153,6 +153,15 @@ pub fn start(facts: &Facts<'_>) -> Result<core::convert::Infallible, RootError> 
             Capability::new(Kind::Scheduling, SchedulingRights::all().into(), scheduling.to_word()),
         ),
     ];
+    power::start(facts.machine.fadt.as_ref());
+    for (selector, key) in [(Selector::ROOT_SUSPEND, Key::Suspend), (Selector::ROOT_MSR, Key::Msr)] {
+        let semaphore = lifetime::add(&store, domain, Semaphore::new(0))?;
+        // It stands for something even when no capability to it is left.
+        let _ = store.get(semaphore).references().acquire();
+        KEYS[key as usize].store(semaphore.to_word(), Ordering::Relaxed);
+        let capability = Capability::new(Kind::Semaphore, SemaphoreRights::all().into(), semaphore.to_word());
+        mapping::publish(&store, domain, selector, capability).map_err(RootError::Refused)?;
+    }
     for (selector, capability) in initial {
         mapping::publish(&store, domain, selector, capability).map_err(RootError::Refused)?;
     }
@@ -162,6 +171,22 @@ pub fn start(facts: &Facts<'_>) -> Result<core::convert::Infallible, RootError> 
 
 static HYPERVISOR: AtomicU64 = AtomicU64::new(0);
 static ROOT: AtomicU64 = AtomicU64::new(0);
+
+/// What the root program may do because it has a certain capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Put the machine to sleep.
+    Suspend = 0,
+    /// Use model-specific registers.
+    Msr = 1,
+}
+
+static KEYS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+/// Whether `semaphore` is the one that stands for `key`.
+pub fn is_key(key: Key, semaphore: Ref<Semaphore>) -> bool {
+    semaphore.to_word() == KEYS[key as usize].load(Ordering::Relaxed)
+}
 
 /// The domain that holds what the kernel does not keep, until the root domain takes it.
 pub fn hypervisor(store: &Store<'_>) -> Option<Ref<Domain>> {

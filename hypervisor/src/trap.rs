@@ -59,6 +59,7 @@ extern "C" fn trap_kernel(frame: &Frame) {
         // Ring 3 can set the trap flag before SYSCALL, so that the trap arrives here: not the kernel's doing.
         DEBUG if !frame.from_user() => {}
         PAGE_FAULT if capability_fault(frame) => {}
+        PROTECTION if let Some(exit) = arch::msr::absent_exit(frame.rip.get()) => frame.rip.set(exit),
         exception if exception < 32 => report::kernel_fault(frame),
         other => interrupt(other as u8),
     }

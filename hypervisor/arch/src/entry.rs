@@ -2,12 +2,13 @@
 //!
 //! Purpose: the assembly in `entry.s`, its constants, and the five functions that the kernel binary supplies:
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
-//! interrupt stack), `hypercall` (SYSCALL; whether it switched contexts), `reply` (SYSCALL of a plain reply) and `hazards` (before any exit while the hazard word is not 0).
+//! interrupt stack), `hypercall` (SYSCALL), `attempts` (hypercalls that may be short), `call` (likewise; whether it is
+//! left to `hypercall`), `reply` (a plain reply) and `hazards` (before any exit while the hazard word is not 0).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
 //! 2. Every exit to ring 3 tests the hazard word with interrupts off,
-//! but for the return from an interrupt stack, which goes on where it interrupted. 3. Callee-saved registers need no reload after a
-//! hypercall that returns to its caller; one that switched contexts goes through [`resume`], which leaves as the context
-//! entered, or as SYSCALL would.
+//! but for the return from an interrupt stack, which goes on where it interrupted. 3. An attempt never blocks or
+//! switches, so that callee-saved registers need not be saved for it; everything else leaves through [`resume`], which
+//! leaves as the context entered, or as SYSCALL would.
 //! 4. The direction, trap, nested-task and alignment-check flags are clear in the kernel.
 //! Concurrency: interrupts are off from entry to exit; NMI, #DF, #DB and #MC have stacks of their own, because they can
 //! arrive between SYSCALL and the switch of stacks.
@@ -26,10 +27,19 @@ unsafe extern "C" {
     fn resume(frame: *const Frame) -> !;
     fn trap_user(frame: &Frame) -> *const Frame;
     fn trap_kernel(frame: &Frame);
-    fn hypercall(frame: &Frame) -> bool;
+    fn hypercall(frame: &Frame);
     fn reply();
+    fn call(word: u64) -> bool;
+    static attempts: Attempts;
     fn hazards(frame: &Frame) -> *const Frame;
 }
+
+/// What an attempt answers that leaves everything to `hypercall`, having changed nothing.
+pub const SLOW: u64 = 16;
+
+/// By the number of a hypercall, an attempt to serve it without blocking: it gets RDI, RSI, RDX, the number and R8, and
+/// gives a status or [`SLOW`]. Those of which `entry.s` makes none have any.
+pub type Attempts = [extern "C" fn(u64, u64, u64, u64, u64) -> u64; 16];
 
 /// Address in the core-local page as the sign-extended 32-bit displacement that assembly needs.
 const fn local(offset: usize) -> i32 {
@@ -67,6 +77,9 @@ global_asm!(
     TRAP_KERNEL = sym trap_kernel,
     HYPERCALL = sym hypercall,
     REPLY = sym reply,
+    CALL = sym call,
+    ATTEMPTS = sym attempts,
+    SLOW = const SLOW,
     HAZARDS = sym hazards,
 );
 

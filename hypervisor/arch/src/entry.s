@@ -126,41 +126,62 @@ leave_by_sysret:
     mov rsp, [rsp + {RSP} - {VECTOR}]
     sysretq
 
-// SYSCALL: RCX is the return address, R11 the flags, RSP the user's. R11 is free by the interface's convention.
+// SYSCALL: RCX is the return address, R11 the flags, RSP the user's. RCX and R11 are free by the interface's convention.
 .balign 16
 .global syscall_entry
 syscall_entry:
     mov r11, rsp
     mov rsp, [{FRAME}]
-    cmp rdi, 1                                      // reply, no flags, no semaphore
-    je reply_entry
     mov [rsp + {RIP}], rcx
     mov [rsp + {RSP}], r11
-    mov qword ptr [rsp + {VECTOR}], {SYSCALL}
-    mov [rsp + {RAX}], rax
-    mov [rsp + {RDX}], rdx
-    mov [rsp + {RBX}], rbx
-    mov [rsp + {RBP}], rbp
-    mov [rsp + {RSI}], rsi
+    mov ecx, edi
+    and ecx, 15
+    jmp [rcx * 8 + syscall_ways]
+
+// All that the interface preserves into the frame at RSP, but for what the caller of this has saved.
+.macro SAVE_OTHERS base
+    mov qword ptr [\base + {VECTOR}], {SYSCALL}
+    mov [\base + {RBX}], rbx
+    mov [\base + {RBP}], rbp
+    mov [\base + {R12}], r12
+    mov [\base + {R13}], r13
+    mov [\base + {R14}], r14
+    mov [\base + {R15}], r15
+.endm
+.macro SAVE_VOLATILE
     mov [rsp + {RDI}], rdi
+    mov [rsp + {RSI}], rsi
+    mov [rsp + {RDX}], rdx
+    mov [rsp + {RAX}], rax
     mov [rsp + {R8}], r8
     mov [rsp + {R9}], r9
     mov [rsp + {R10}], r10
-    mov [rsp + {R12}], r12
-    mov [rsp + {R13}], r13
-    mov [rsp + {R14}], r14
-    mov [rsp + {R15}], r15
-    mov rdi, rsp
+.endm
+
+// Whatever it takes.
+way_general:
+    SAVE_VOLATILE
+    mov r11, rsp
     mov rsp, {STACK_TOP}
+general:
+    SAVE_OTHERS r11
+general_saved:
+    mov rdi, r11
     call {HYPERCALL}
     mov rdi, [{FRAME}]
-    test al, al
-    jnz resume
+    jmp resume
+
+// An attempt to be done without blocking: the callee-saved registers stay where they are.
+way_short:
+    SAVE_VOLATILE
+    mov rsp, {STACK_TOP}
+    call [rcx * 8 + {ATTEMPTS}]
+    mov r11, [{FRAME}]
+    cmp eax, {SLOW}
+    je general
     cmp dword ptr [{HAZARD}], 0
-    jne resume
-    // Returned: the same context goes on, and its callee-saved registers are untouched.
-    mov r11, rdi
-    mov rdi, [r11 + {RDI}]
+    jne 1f
+    mov edi, eax
     mov rsi, [r11 + {RSI}]
     mov rdx, [r11 + {RDX}]
     mov rax, [r11 + {RAX}]
@@ -171,11 +192,53 @@ syscall_entry:
     mov rsp, [r11 + {RSP}]
     mov r11d, 0x200
     sysretq
+1:  mov [r11 + {RDI}], rax
+    SAVE_OTHERS r11
+    mov rdi, r11
+    jmp resume
+
+// A call: the callee starts with its portal's identity and its stack; what else it had in registers is undefined.
+way_call:
+    SAVE_VOLATILE
+    SAVE_OTHERS rsp
+    mov rsp, {STACK_TOP}
+    call {CALL}
+    mov r11, [{FRAME}]
+    test eax, eax
+    jnz general_saved
+    cmp dword ptr [{HAZARD}], 0
+    jne 2f
+    mov rdi, [r11 + {RDI}]
+    mov rcx, [r11 + {RIP}]
+    mov rsp, [r11 + {RSP}]
+    xor eax, eax
+    xor edx, edx
+    xor ebx, ebx
+    xor ebp, ebp
+    xor esi, esi
+    xor r8d, r8d
+    xor r9d, r9d
+    xor r10d, r10d
+    xor r12d, r12d
+    xor r13d, r13d
+    xor r14d, r14d
+    xor r15d, r15d
+    mov r11d, 0x200
+    sysretq
+2:  mov rdi, r11
+    jmp resume
 
 // A serving context that replies keeps only its stack pointer.
-reply_entry:
-    mov [rsp + {RSP}], r11
+way_reply:
+    cmp rdi, 1                                      // no flags, no semaphore
+    jne way_general
     mov rsp, {STACK_TOP}
     call {REPLY}
     mov rdi, [{FRAME}]
     jmp resume
+
+.section .rodata.entry, "a"
+.balign 8
+syscall_ways:
+    .quad way_call, way_reply, way_general, way_general, way_general, way_general, way_general, way_general
+    .quad way_short, way_general, way_general, way_short, way_short, way_general, way_general, way_general

@@ -43,9 +43,7 @@ pub struct Scheduling {
     pub inbox: InboxLinks,
     /// Capabilities, together one.
     pub count: Count,
-    /// TSC ticks that it has run for. Of a core's idle one also those of calls from other cores, and of scheduling
-    /// contexts of the core that are gone.
-    pub times: [AtomicU64; 3],
+    times: [AtomicU64; 4],
     priority: AtomicU32,
     place: AtomicU32,
     requests: AtomicU32,
@@ -139,6 +137,19 @@ impl Scheduling {
     /// Takes what its core is to do with it.
     pub fn take_requests(&self) -> u32 {
         self.requests.swap(0, Acquire)
+    }
+
+    /// TSC ticks that it has run for. Of a core's idle one also those of calls from other cores, and of scheduling contexts
+    /// and of contexts of the core that are gone.
+    #[must_use]
+    pub fn times(&self) -> [u64; 4] {
+        [0, 1, 2, 3].map(|which| self.times[which].load(Relaxed))
+    }
+
+    /// Whether it stands for the time in which its core has nothing to do.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.priority() == 0
     }
 
     /// Adds to one of its times, on its core.

@@ -103,6 +103,13 @@ impl ReadyQueue {
         Some((self.heads[priority as usize].get()?, priority as u8))
     }
 
+    /// Whether nothing is in the queue.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ready.get() == 0
+    }
+
     /// Takes out what [`Self::highest`] names.
     pub fn dequeue(&self, elements: &impl Elements<ReadyLinks>) -> Option<(Id, u8)> {
         let (id, priority) = self.highest()?;

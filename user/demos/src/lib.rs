@@ -7,6 +7,8 @@
 // UNSAFETY: raw hypercalls and message pages at fixed addresses, in `raw`, for the programs that check the kernel.
 
 #[cfg(target_os = "none")]
+pub mod devices;
+#[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "raw hypercalls, message pages at fixed addresses")]
 pub mod raw;
 #[cfg(target_os = "none")]
@@ -15,6 +17,9 @@ pub mod threads;
 #[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "vector registers, in programs that are built without")]
 pub mod registers;
+#[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "code that the kernel enters")]
+pub mod servers;
 
 #[cfg(target_os = "none")]
 mod report {

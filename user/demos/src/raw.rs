@@ -6,7 +6,7 @@
 //! Source: interface §1 and §4.
 use abi::{Hypercall, Request, Selector};
 use core::arch::asm;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 use rt::{ExitStatus, println};
 
 /// A hypercall; the status register comes back.
@@ -48,6 +48,14 @@ pub fn word(page: u64, index: usize) -> &'static AtomicU64 {
     let page = core::ptr::with_exposed_provenance::<AtomicU64>(page as usize);
     // SAFETY: a message page, mapped by the kernel since the context exists; 512 words.
     unsafe { &*page.add(index & 511) }
+}
+
+/// The 32-bit word at `address`, which the program has mapped, and which is a multiple of 4: memory, or a register.
+#[must_use]
+pub fn word32(address: u64) -> &'static AtomicU32 {
+    let word = core::ptr::with_exposed_provenance::<AtomicU32>((address & !3) as usize);
+    // SAFETY: mapped by a delegation that the program has made before, for good.
+    unsafe { &*word }
 }
 
 /// The time-stamp counter.
