@@ -68,10 +68,17 @@ pub fn collect(store: &Store<'_>, idle: bool) {
             return;
         }
         grace();
+        let mut progress = false;
         for ended in (0..many).map_while(|_| next(&local.unseen)) {
-            if !finish(store, ended) {
+            let done = finish(store, ended);
+            progress |= done || matches!(ended, Ended::Domain(_));
+            if !done {
                 local.ended.push(ended.word(), ended.count(store));
             }
+        }
+        if !progress {
+            // What is left waits in a queue of this very core, which it empties on its way out of the kernel.
+            return;
         }
     }
 }

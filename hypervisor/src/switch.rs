@@ -14,6 +14,23 @@ pub fn current<'s>(store: &'s Store<'_>) -> Option<(Ref<Context>, &'s Context)> 
     Some((context, store.get(context)))
 }
 
+/// Whether switching to `next` is nothing but [`to_plain`]: its domain's tables are loaded, and nobody's vector registers
+/// are in the way.
+#[inline]
+pub fn is_plain(next: &Context) -> bool {
+    let local = &percpu::this().local;
+    local.space.get() == next.identity().domain.to_word() && local.vectors.get() == 0
+}
+
+/// Makes `next`, which this is the context of, the one that leaves the kernel; see [`is_plain`].
+#[inline]
+pub fn to_plain(next: Ref<Context>, context: &Context) {
+    percpu::this().local.current.set(next.to_word());
+    // SAFETY: the frame is the current context's from here on; it stays while the context does, which is at least as
+    // long as it is current.
+    unsafe { arch::descriptors::set_frame(context.frame()) };
+}
+
 /// Makes `next` the context that leaves the kernel. False if there is no memory for its domain's tables on this core.
 pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
     let local = &percpu::this().local;
@@ -28,10 +45,7 @@ pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
     if local.vectors.get() != 0 {
         vectors::switch(context);
     }
-    local.current.set(next.to_word());
-    // SAFETY: the frame is the current context's from here on; it stays while the context does, which is at least as
-    // long as it is current.
-    unsafe { arch::descriptors::set_frame(context.frame()) };
+    to_plain(next, context);
     true
 }
 

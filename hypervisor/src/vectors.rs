@@ -29,15 +29,11 @@ static SETUP: Once<Setup> = Once::new();
 /// Why a context ends that cannot get an area.
 pub const NO_MEMORY: core::fmt::Arguments<'static> = format_args!("no kernel memory for its vector registers");
 
-/// x87 control word and MXCSR in the initial state, by word of an image; the rest is 0.
-const INITIAL: [(usize, u64); 2] = [(0, 0x37F), (3, 0x1F80)];
-
-/// Makes an area with the initial state of an empty page.
+/// Makes an area with the initial state of an empty page: x87 control word and MXCSR, the rest is 0.
 fn initial_area(page: PhysAddr) -> Option<&'static Page> {
     let area = arch::pool::words(page)?;
-    for (index, value) in INITIAL {
-        area[index].store(value, Relaxed);
-    }
+    area[0].store(0x37F, Relaxed);
+    area[3].store(0x1F80, Relaxed);
     Some(area)
 }
 
@@ -54,11 +50,8 @@ pub fn start(features: &Features) -> Option<()> {
         registers::save(&VectorState { optimised: false, ..state }, initial);
     }
     // Bits that exist on a processor that does not say: all but denormals-are-zeros.
-    let mask = match (initial[3].load(Relaxed) >> 32) as u32 {
-        0 => 0xFFBF,
-        mask => mask,
-    };
-    let limits = ImageLimits { size: state.size as usize, components: state.components, mxcsr: mask };
+    let mxcsr = if initial[3].load(Relaxed) >> 32 == 0 { 0xFFBF } else { (initial[3].load(Relaxed) >> 32) as u32 };
+    let limits = ImageLimits { size: state.size as usize, components: state.components, mxcsr };
     SETUP.call_once(|| Setup { state, limits, initial });
     let policy = if state.leaks { "cleared" } else { "kept" };
     info!("vector registers: {} bytes, XCR0={:#x}, {policy} when others run", state.size, state.components);

@@ -45,9 +45,9 @@ static inline struct vela_hip *hip(void) { return (struct vela_hip *)boot_hip; }
 static inline struct vela_utcb *utcb(void) { return (struct vela_utcb *)(boot_hip - 0x1000); }
 const struct vela_cpu_descriptor *cpu_descriptor(unsigned index);
 unsigned cpu_slots(void);
-/* The n-th core that is not the one this program started on. */
+/* A core that is not the one this program started on, if there is one. */
 uint64_t other_core(void);
-/* Address of `pages` free pages of physical memory, different ones each time. */
+/* Address of free physical memory, different each time. */
 uint64_t free_memory(unsigned pages);
 
 /* ---- Building blocks (world.c) ---- */
@@ -74,6 +74,8 @@ struct handler {
     struct vela_utcb *utcb;
     uint64_t ec, portal;
     uint64_t argument, calls, seen[4];
+    /* Registers at the entry. */
+    uint64_t rsi, rdx;
 };
 /* A new local context of domain `pd` at `cpu` with one portal; `handler` must stay. Returns the status. */
 unsigned serve_at(struct handler *handler, uint64_t pd, uint64_t cpu, serve function);
@@ -103,7 +105,7 @@ unsigned call_words(uint64_t portal, unsigned count);
 
 extern char handler_entry[], counter_entry[], counter_start[], thread_entry[], checked_return[];
 uint64_t checked_syscall(uint64_t *registers);
-uint64_t handle(struct handler *handler);
+uint64_t handle(struct handler *handler, uint64_t rsi, uint64_t rdx);
 void run_thread(struct thread *thread);
 
 /* ---- The checks, in this order ---- */

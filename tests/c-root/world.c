@@ -88,8 +88,10 @@ unsigned map(uint64_t physical, uint64_t address, uint64_t rights)
     return give(VELA_ROOT_PD, VELA_ROOT_PD, vela_crd(VELA_CRD_MEMORY, rights, 0, physical >> 12), VELA_ITEM_HYPERVISOR, 0, window);
 }
 
-uint64_t handle(struct handler *handler)
+uint64_t handle(struct handler *handler, uint64_t rsi, uint64_t rdx)
 {
+    handler->rsi = rsi;
+    handler->rdx = rdx;
     handler->calls++;
     return handler->function(handler);
 }

@@ -2,8 +2,8 @@
 //!
 //! Purpose: the assembly in `entry.s`, its constants, and the five functions that the kernel binary supplies:
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
-//! interrupt stack), `hypercall` (SYSCALL), `attempts` (hypercalls that may be short), `call` (likewise; whether it is
-//! left to `hypercall`), `reply` (a plain reply) and `hazards` (before any exit while the hazard word is not 0).
+//! interrupt stack), `hypercall` (SYSCALL), `try_call`, `try_reply` and `try_semaphore` (hypercalls that are over in a few
+//! steps, or are left to others), `reply` (a plain reply) and `hazards` (before any exit while the hazard word is not 0).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
 //! 2. Every exit to ring 3 tests the hazard word with interrupts off,
 //! but for the return from an interrupt stack, which goes on where it interrupted. 3. An attempt never blocks or
@@ -28,18 +28,25 @@ unsafe extern "C" {
     fn trap_user(frame: &Frame) -> *const Frame;
     fn trap_kernel(frame: &Frame);
     fn hypercall(frame: &Frame);
+    fn try_call(word: u64, frame: &Frame) -> Start;
+    fn try_reply(frame: &Frame) -> bool;
+    fn try_semaphore(word: u64) -> u64;
     fn reply();
-    fn call(word: u64) -> bool;
-    static attempts: Attempts;
     fn hazards(frame: &Frame) -> *const Frame;
 }
 
 /// What an attempt answers that leaves everything to `hypercall`, having changed nothing.
 pub const SLOW: u64 = 16;
 
-/// By the number of a hypercall, an attempt to serve it without blocking: it gets RDI, RSI, RDX, the number and R8, and
-/// gives a status or [`SLOW`]. Those of which `entry.s` makes none have any.
-pub type Attempts = [extern "C" fn(u64, u64, u64, u64, u64) -> u64; 16];
+/// Where a callee starts: its instruction pointer, 0 if the call is left to `hypercall`, and its first register.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Start {
+    /// Instruction pointer.
+    pub entry: u64,
+    /// The portal's identity.
+    pub identity: u64,
+}
 
 /// Address in the core-local page as the sign-extended 32-bit displacement that assembly needs.
 const fn local(offset: usize) -> i32 {
@@ -76,10 +83,12 @@ global_asm!(
     TRAP_USER = sym trap_user,
     TRAP_KERNEL = sym trap_kernel,
     HYPERCALL = sym hypercall,
-    REPLY = sym reply,
-    CALL = sym call,
-    ATTEMPTS = sym attempts,
+    REPLY = sym try_reply,
+    REPLY_GENERAL = sym reply,
+    CALL = sym try_call,
+    SEMAPHORE = sym try_semaphore,
     SLOW = const SLOW,
+    BAD_PARAMETER = const abi::Status::BadParameter as u8,
     HAZARDS = sym hazards,
 );
 

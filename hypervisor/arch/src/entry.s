@@ -134,20 +134,10 @@ syscall_entry:
     mov rsp, [{FRAME}]
     mov [rsp + {RIP}], rcx
     mov [rsp + {RSP}], r11
-    mov ecx, edi
-    and ecx, 15
-    jmp [rcx * 8 + syscall_ways]
+    movzx r11d, dil
+    jmp [r11 * 8 + syscall_ways]                    // by number and flags
 
-// All that the interface preserves into the frame at RSP, but for what the caller of this has saved.
-.macro SAVE_OTHERS base
-    mov qword ptr [\base + {VECTOR}], {SYSCALL}
-    mov [\base + {RBX}], rbx
-    mov [\base + {RBP}], rbp
-    mov [\base + {R12}], r12
-    mov [\base + {R13}], r13
-    mov [\base + {R14}], r14
-    mov [\base + {R15}], r15
-.endm
+// What the interface preserves, into the frame at `base`: first what functions of Rust do not.
 .macro SAVE_VOLATILE
     mov [rsp + {RDI}], rdi
     mov [rsp + {RSI}], rsi
@@ -156,6 +146,15 @@ syscall_entry:
     mov [rsp + {R8}], r8
     mov [rsp + {R9}], r9
     mov [rsp + {R10}], r10
+.endm
+.macro SAVE_OTHERS base
+    mov qword ptr [\base + {VECTOR}], {SYSCALL}
+    mov [\base + {RBX}], rbx
+    mov [\base + {RBP}], rbp
+    mov [\base + {R12}], r12
+    mov [\base + {R13}], r13
+    mov [\base + {R14}], r14
+    mov [\base + {R15}], r15
 .endm
 
 // Whatever it takes.
@@ -171,11 +170,20 @@ general_saved:
     mov rdi, [{FRAME}]
     jmp resume
 
+// No such operation.
+way_refused:
+    cmp dword ptr [{HAZARD}], 0
+    jne way_general
+    mov edi, {BAD_PARAMETER}
+    mov rsp, [rsp + {RSP}]
+    mov r11d, 0x200
+    sysretq
+
 // An attempt to be done without blocking: the callee-saved registers stay where they are.
-way_short:
+way_semaphore:
     SAVE_VOLATILE
     mov rsp, {STACK_TOP}
-    call [rcx * 8 + {ATTEMPTS}]
+    call {SEMAPHORE}
     mov r11, [{FRAME}]
     cmp eax, {SLOW}
     je general
@@ -197,22 +205,26 @@ way_short:
     mov rdi, r11
     jmp resume
 
-// A call: the callee starts with its portal's identity and its stack; what else it had in registers is undefined.
+// A call: RAX is where the callee starts (0: left to the general way; bit 63: in another domain), RDX its portal's
+// identity.
 way_call:
     SAVE_VOLATILE
     SAVE_OTHERS rsp
+    mov rsi, rsp
     mov rsp, {STACK_TOP}
     call {CALL}
     mov r11, [{FRAME}]
-    test eax, eax
-    jnz general_saved
-    cmp dword ptr [{HAZARD}], 0
+    test rax, rax
+    jz general_saved
+    js 3f
+1:  cmp dword ptr [{HAZARD}], 0
     jne 2f
-    mov rdi, [r11 + {RDI}]
-    mov rcx, [r11 + {RIP}]
+    mov rcx, rax
+    mov rdi, rdx
     mov rsp, [r11 + {RSP}]
-    xor eax, eax
-    xor edx, edx
+    mov r11d, 0x200
+    sysretq
+3:  btr rax, 63                                     // another domain: nothing of this one is left in registers
     xor ebx, ebx
     xor ebp, ebp
     xor esi, esi
@@ -223,22 +235,46 @@ way_call:
     xor r13d, r13d
     xor r14d, r14d
     xor r15d, r15d
-    mov r11d, 0x200
-    sysretq
-2:  mov rdi, r11
+    jmp 1b
+2:  mov [r11 + {RIP}], rax
+    mov [r11 + {RDI}], rdx
+    mov qword ptr [r11 + {VECTOR}], {SYSCALL}
+    mov rdi, r11
     jmp resume
 
-// A serving context that replies keeps only its stack pointer.
+// A serving context that replies keeps only its stack pointer. RAX: 0 if it is left to the general way.
 way_reply:
-    cmp rdi, 1                                      // no flags, no semaphore
+    cmp rdi, 1                                      // no semaphore
     jne way_general
+    mov rdi, rsp
     mov rsp, {STACK_TOP}
     call {REPLY}
+    mov rdi, [{FRAME}]
+    test eax, eax
+    jz 1f
+    cmp dword ptr [{HAZARD}], 0
+    jne resume
+    mov rsp, rdi
+    jmp leave_by_sysret
+1:  call {REPLY_GENERAL}
     mov rdi, [{FRAME}]
     jmp resume
 
 .section .rodata.entry, "a"
 .balign 8
 syscall_ways:
-    .quad way_call, way_reply, way_general, way_general, way_general, way_general, way_general, way_general
-    .quad way_short, way_general, way_general, way_short, way_short, way_general, way_general, way_general
+.set way, 0
+.rept 256
+    .if way == 0
+    .quad way_call
+    .elseif way == 1
+    .quad way_reply
+    .elseif (way & 15) == 8 && way >= 0x30
+    .quad way_refused
+    .elseif (way & 15) == 12 && way < 0x20
+    .quad way_semaphore
+    .else
+    .quad way_general
+    .endif
+    .set way, way + 1
+.endr

@@ -89,12 +89,9 @@ impl VectorState {
         let Some(info) = found else {
             return Self { components: 0, size: LEGACY_SIZE, optimised: false, leaks, keeps_pointers };
         };
-        let avx = info.xcr0_supports_avx_256();
-        let wide = avx
-            && info.xcr0_supports_avx512_opmask()
-            && info.xcr0_supports_avx512_zmm_hi256()
-            && info.xcr0_supports_avx512_zmm_hi16();
-        let components = SSE | if avx { AVX } else { 0 } | if wide { AVX_512 } else { 0 };
+        let offered = info.iter().fold(0_u64, |bits, part| bits | 1 << part.subleaf);
+        let wide = if offered & (AVX | AVX_512) == AVX | AVX_512 { AVX_512 } else { 0 };
+        let components = SSE | offered & AVX | wide;
         let saved = info.iter().filter(|part| components >> part.subleaf & 1 == 1);
         let size = saved.map(|part| part.offset().saturating_add(part.size())).fold(XSAVE_SIZE, u32::max);
         // What does not fit into a message is not offered.

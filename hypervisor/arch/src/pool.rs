@@ -66,6 +66,21 @@ pub fn phys_of(words: &'static [AtomicU64; 512]) -> PhysAddr {
     PhysAddr::truncate(START.load(Ordering::Relaxed).wrapping_add(offset))
 }
 
+/// Copies `count` words, at most those of a page, from word `start` of a page to the same place of another.
+///
+/// The pages are shared with ring 3, which may change them meanwhile.
+#[inline]
+pub fn copy_words(from: &[AtomicU64; 512], to: &[AtomicU64; 512], start: usize, count: usize) {
+    let (Some(from), Some(to)) = (from.get(start..), to.get(start..)) else { return };
+    let count = count.min(from.len());
+    // SAFETY: as many words from both places on lie within their pages; they consist of atomics, so that they may change
+    // through shared references. The direction flag is clear in the kernel.
+    unsafe {
+        asm!("rep movsq", inout("rcx") count => _, inout("rsi") from.as_ptr() => _, inout("rdi") to.as_ptr() => _,
+            options(nostack, preserves_flags));
+    }
+}
+
 /// Fills `1 << order` frames from `number` on with `pattern`.
 ///
 /// # Safety

@@ -49,12 +49,8 @@ pub unsafe fn save(state: &VectorState, area: &Page) {
     unsafe {
         match (state.components, state.optimised) {
             (0, _) => asm!("fxsave64 [{}]", in(reg) area, options(nostack, preserves_flags)),
-            (_, false) => {
-                asm!("xsave64 [{}]", in(reg) area, in("eax") all, in("edx") all, options(nostack, preserves_flags));
-            }
-            (_, true) => {
-                asm!("xsaveopt64 [{}]", in(reg) area, in("eax") all, in("edx") all, options(nostack, preserves_flags));
-            }
+            (_, false) => asm!("xsave64 [{}]", in(reg) area, in("eax") all, in("edx") all, options(nostack)),
+            (_, true) => asm!("xsaveopt64 [{}]", in(reg) area, in("eax") all, in("edx") all, options(nostack)),
         }
     }
 }

@@ -104,6 +104,9 @@ impl Attributes {
     pub const GUEST: Self = Self(4);
     /// Must not be delegated or copied, only granted (lecture C:419, map privilege).
     pub const LAST: Self = Self(8);
+    /// Marks of nodes, not properties of mappings; see `split.rs`.
+    const DIVIDED: Self = Self(0x80);
+    const TWIN: Self = Self(0x40);
 
     /// What another mapping made from one with these attributes has without being asked.
     const fn inherited(self) -> Self {

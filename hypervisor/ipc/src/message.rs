@@ -24,21 +24,6 @@ pub fn copy(from: &Page, to: &Page) -> Header {
     header
 }
 
-/// Copies the header word and the untyped words of a message without items. False if there are items: nothing is copied.
-#[inline]
-pub fn copy_words(from: &Page, to: &Page) -> bool {
-    let word = from[0].load(Relaxed);
-    let count = word as u16 as usize;
-    if word >> 16 & 0xFFFF != 0 {
-        return false;
-    }
-    to[0].store(word, Relaxed);
-    for (source, destination) in from[FIRST..].iter().zip(&to[FIRST..]).take(count) {
-        destination.store(source.load(Relaxed), Relaxed);
-    }
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

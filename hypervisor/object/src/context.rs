@@ -179,6 +179,18 @@ impl Context {
         }
     }
 
+    /// The context whose registers these are.
+    ///
+    /// # Safety
+    /// `frame` is a part of a context.
+    #[inline]
+    #[must_use]
+    pub unsafe fn of_frame(frame: &Frame) -> &Self {
+        const { assert!(core::mem::offset_of!(Self, frame) == 0) };
+        // SAFETY: the caller's promise; the frame is the first field. Contexts lie in the pool, whose addresses are exposed.
+        unsafe { &*core::ptr::with_exposed_provenance(core::ptr::from_ref(frame).addr()) }
+    }
+
     /// Its registers.
     #[must_use]
     pub fn frame(&self) -> &Frame {

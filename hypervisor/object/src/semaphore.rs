@@ -121,6 +121,13 @@ impl Semaphore {
         if let Role::Interrupt(number, _) = self.role { Some(number) } else { None }
     }
 
+    /// Adds one, or with `down` takes one, if that is all: it is plain, nobody waits, no signal is queued, and there is
+    /// one. False if nothing was done.
+    #[inline]
+    pub fn try_at_once(&self, down: bool) -> bool {
+        self.is_plain() && if down { self.counter.try_take() } else { self.counter.try_add() }
+    }
+
     /// Adds one. Returns the context that waited longest, which has it then.
     pub fn up(store: &Store<'_>, semaphore: Ref<Self>) -> Option<Ref<Context>> {
         if let Role::Interrupt(_, target) = &store.get(semaphore).role {

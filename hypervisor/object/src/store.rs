@@ -92,6 +92,18 @@ impl<'m> Store<'m> {
         Some(Ref::new(id))
     }
 
+    /// The object whose reference is `word`.
+    ///
+    /// # Safety
+    /// `word` is [`Ref::to_word`] of an object of type `T` that still exists.
+    #[inline]
+    #[must_use]
+    pub unsafe fn at<T: Object>(&self, word: u64) -> &T {
+        debug_assert!(self.kind_of(word as usize) == Some(T::KIND), "a stale reference");
+        // SAFETY: as for [`Self::get`], with the caller's promise.
+        unsafe { self.base.add(word as usize * GRANULE).cast().as_ref() }
+    }
+
     /// The reference that a queue names.
     ///
     /// # Safety

@@ -130,6 +130,26 @@ impl Counter {
         Self(Spin::new(State { count, ..State::default() }))
     }
 
+    /// Adds one if nobody waits and it goes on counting.
+    #[inline]
+    pub fn try_add(&self) -> bool {
+        self.0.try_lock().is_some_and(|mut state| {
+            let simple = state.waiters.first.is_none() && !state.closed && state.count < u64::MAX;
+            state.count += u64::from(simple);
+            simple
+        })
+    }
+
+    /// Takes one if there is one, and no signal comes with it.
+    #[inline]
+    pub fn try_take(&self) -> bool {
+        self.0.try_lock().is_some_and(|mut state| {
+            let simple = state.count > 0 && state.queued == 0 && !state.closed;
+            state.count -= u64::from(simple);
+            simple
+        })
+    }
+
     /// Adds `by`. If somebody waits, who waited longest has one of them, is returned, and the rest is not added.
     pub fn up(&self, elements: &impl Elements<WaitLinks>, by: u64) -> Option<Id> {
         let mut state = self.0.lock();
@@ -218,5 +238,5 @@ impl Counter {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;

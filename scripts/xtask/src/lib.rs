@@ -10,6 +10,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod c_root;
 pub mod elf;
 pub mod header;
 pub mod image;

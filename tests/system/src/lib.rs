@@ -8,10 +8,12 @@
 
 pub mod bench;
 pub mod boot;
+pub mod c_root;
 pub mod case;
 pub mod conformance;
 pub mod context;
 pub mod failure;
+pub mod hello;
 pub mod hostile;
 pub mod kernel;
 pub mod layout;
@@ -22,7 +24,7 @@ pub mod vectors;
 
 /// All cases, in the order in which they start.
 pub fn cases() -> Vec<case::Case> {
-    [layout::cases(), boot::cases(), failure::cases(), hostile::cases(), kernel::cases(), conformance::cases(), vectors::cases(), bench::cases()]
+    [layout::cases(), boot::cases(), failure::cases(), hello::cases(), hostile::cases(), kernel::cases(), conformance::cases(), c_root::cases(), vectors::cases(), bench::cases()]
         .into_iter()
         .flatten()
         .collect()

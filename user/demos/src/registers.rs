@@ -116,7 +116,7 @@ impl Registers {
 
     /// A value for each register that no other has, for this seed.
     pub fn set_pattern(&self, seed: u64) {
-        let value = |index: u64| (seed << 32 | index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let value = |index: u64| (seed << 32 | (index + 1)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.set_initial();
         self.legacy[CONTROL].store(0xFF << 32 | 0x37F | (seed & 3) << 10, Relaxed);
         self.legacy[MXCSR].store(0x1F80 | (seed & 3) << 13, Relaxed);

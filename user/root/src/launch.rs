@@ -37,8 +37,7 @@ const CONSOLE_PORTS: [(u16, u16); 2] = [(0x3F8, 0x3FF), (0xE9, 0xE9)];
 pub struct Thread {
     pub number: u64,
     pub context: Context,
-    /// Taken back before the context, so that it does not run on.
-    _scheduling: Scheduling,
+    scheduling: Scheduling,
     /// Its stack pointer at the start, by which its startup event is known.
     pub record: u64,
     pub entry: u64,
@@ -234,22 +233,22 @@ impl Life {
         let scheduling = self.domain.run(&context, parameters)?;
         let number = self.next_thread;
         self.next_thread += 1;
-        self.threads.push(Thread { number, context, _scheduling: scheduling, record, entry });
+        self.threads.push(Thread { number, context, scheduling, record, entry });
         Ok(number)
     }
 
     /// Takes everything back from it.
     pub fn end(self, frames: &mut Frames) {
         let Self { domain, agents, threads, pages, .. } = self;
+        // Its memory goes only when none of its threads runs any more.
+        for Thread { context, scheduling, .. } in threads {
+            drop(scheduling);
+            let _ = context.into_slot().destroy(GRACE);
+        }
         let objects = Crd::objects(Selector::new(0), abi::selector::SELECTOR_BITS, Rights::ALL).unwrap_or(Crd::NULL);
         // Even if the kernel refuses one of these, the domain itself goes.
         let _ = domain.strip(objects);
         agents.into_iter().for_each(Agent::dismiss);
-        let threads: Vec<_> = threads.into_iter().map(|thread| thread.context).collect();
-        for context in threads {
-            // Its memory goes only when it does not run any more.
-            let _ = context.into_slot().destroy(GRACE);
-        }
         let _ = domain.strip(item::all_memory());
         let _ = domain.strip(Crd::ALL_PORTS);
         let _ = domain.into_slot().destroy(GRACE);

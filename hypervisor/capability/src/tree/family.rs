@@ -53,8 +53,13 @@ impl<N: Nodes> Tree<'_, N> {
         let (Some(next), Some(previous)) = (node.next.get(), node.previous.get()) else { return };
         self.at(previous).next.set(Some(next));
         self.at(next).previous.set(Some(previous));
-        if let Some(parent) = node.parent().filter(|&parent| self.first_child(parent) == Some(id)) {
-            self.at(parent).first.set((next != id).then_some(next));
+        let Some(parent) = node.parent().map(|parent| self.at(parent)) else { return };
+        let rest = (next != id).then_some(next);
+        if parent.first.get() == Some(id) {
+            parent.first.set(rest);
+        }
+        if let Some(stays) = parent.twin().map(|twin| &self.at(twin).before).filter(|stays| stays.get() == Some(id)) {
+            stays.set(rest.filter(|_| rest != parent.first.get()));
         }
     }
 
@@ -78,6 +83,9 @@ impl<N: Nodes> Tree<'_, N> {
     /// Joins `id` with its neighbours in the space as far as invariant 4 asks for it. A walk goes on at `following`,
     /// which is moved on if that node goes.
     pub(super) fn coalesce(&self, id: NodeId, following: &mut Option<NodeId>) {
+        if self.at(id).is_marked() {
+            return;
+        }
         let id = self.at(id).before.get().and_then(|low| self.join(low, id, following)).unwrap_or(id);
         if let Some(high) = self.at(id).after.get() {
             self.join(id, high, following);
@@ -89,7 +97,7 @@ impl<N: Nodes> Tree<'_, N> {
     fn join(&self, low: NodeId, high: NodeId, following: &mut Option<NodeId>) -> Option<NodeId> {
         let runs = [low, high].map(|id| self.at(id).run());
         let both = runs[0].with_count(runs[0].count + runs[1].count);
-        let joinable = runs[0].continues_in(&runs[1]) && self.at(low).parent().is_some();
+        let joinable = runs[0].continues_in(&runs[1]) && self.at(low).parent().is_some_and(|id| self.is_settled(id));
         let (kept, gone) = if self.is_leaf(high) { (low, high) } else { (high, low) };
         if !joinable || !self.is_leaf(gone) {
             return None;
@@ -100,6 +108,11 @@ impl<N: Nodes> Tree<'_, N> {
         self.discard(gone);
         self.resize(kept, &both);
         Some(kept)
+    }
+
+    /// Whether the children of a node may grow and join: not while they are handed out.
+    pub(super) fn is_settled(&self, id: NodeId) -> bool {
+        !self.at(id).is_marked()
     }
 
     /// Lets a node grow to `run`, in either direction.

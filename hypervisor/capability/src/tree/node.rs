@@ -82,6 +82,9 @@ const SHIFT: u32 = 24;
 /// In [`Node::place`]: the bit of the unit at which the node's fork branches.
 const BIT: u64 = 0xFF << 16;
 
+/// In [`Node::place`]: see [`Node::mark`].
+const MARKS: u64 = ((Attributes::DIVIDED.0 | Attributes::TWIN.0) as u64) << 8;
+
 /// A run of mappings; see [`super`].
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
@@ -172,6 +175,21 @@ impl Node {
         self.place.set(self.place.get() & !0xFF | u64::from(rights.bits()));
     }
 
+    /// Whether a division is under way; see `split.rs`.
+    pub(super) fn is_marked(&self) -> bool {
+        self.place.get() & MARKS != 0
+    }
+
+    /// Sets the mark, or none.
+    pub(super) fn mark(&self, mark: Attributes) {
+        self.place.set(self.place.get() & !MARKS | u64::from(mark.0) << 8);
+    }
+
+    /// The twin of a node that is being divided.
+    pub(super) fn twin(&self) -> Option<NodeId> {
+        self.next.get().filter(|_| self.place.get() >> 8 & u64::from(Attributes::DIVIDED.0) != 0)
+    }
+
     pub(super) fn parent(&self) -> Option<NodeId> {
         NodeId::from_field(self.source.get() as u32 & ((1 << SHIFT) - 1))
     }
@@ -205,7 +223,7 @@ impl Node {
             span: Span { base: self.base(), count: self.count.get() },
             origin: self.origin(),
             rights: self.rights(),
-            attributes: Attributes((self.place.get() >> 8) as u8),
+            attributes: Attributes(((self.place.get() & !MARKS) >> 8) as u8),
         }
     }
 

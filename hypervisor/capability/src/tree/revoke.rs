@@ -12,6 +12,10 @@ use super::node::NodeId;
 use super::steps::{Steps, Stop};
 use super::{Effects, Error, Nodes, Outcome, Space, Span, Tree};
 use abi::Rights;
+use core::iter::successors;
+
+/// Children of a node that are looked at one by one without a question whether to go on.
+const CROWD: usize = 64;
 
 impl<N: Nodes> Tree<'_, N> {
     /// Takes `rights` from all mappings that descend from units of `range`, and with `itself` from those units too.
@@ -30,7 +34,11 @@ impl<N: Nodes> Tree<'_, N> {
             if part.rights.and(rights).is_none() || !itself && self.is_leaf(id) {
                 return Ok(());
             }
-            let top = if itself { self.isolate(id, part, steps)? } else { id };
+            let top = match if itself || self.is_crowded(id) { self.isolate(id, part, steps) } else { Ok(id) } {
+                // Others must not keep what its own owner takes from them for being out of memory.
+                Err(Stop::Failed(_)) if !itself => id,
+                isolated => isolated?,
+            };
             self.sweep(top, part.origins(), rights, steps)?;
             if itself {
                 self.settle(top, rights, steps);
@@ -58,12 +66,20 @@ impl<N: Nodes> Tree<'_, N> {
             let rights = if self.is_leaf(top) { rights } else { Rights::ALL };
             while let Some(child) = self.first_child(top) {
                 steps.check()?;
+                if self.at(child).is_marked() {
+                    self.finish(child, steps)?;
+                }
                 self.raise(child, top);
                 steps.changed = true;
             }
             self.settle(top, rights, steps);
             Ok(())
         })
+    }
+
+    /// Whether a node has so many children that looking for those in a range, each time from the first, takes long.
+    fn is_crowded(&self, id: NodeId) -> bool {
+        successors(self.first_child(id), |&child| self.sibling(child)).nth(CROWD).is_some()
     }
 
     /// Makes a child of `top` its sibling, or a root of the same tree if it is a root.
@@ -99,6 +115,9 @@ impl<N: Nodes> Tree<'_, N> {
                     return Ok(());
                 }
                 let closed = open;
+                if self.at(closed).is_marked() {
+                    self.complete(closed);
+                }
                 (open, at) = (self.at(closed).parent().unwrap_or(top), self.sibling(closed));
                 if !self.strip(closed, rights, steps) {
                     self.coalesce(closed, &mut at);
@@ -110,6 +129,8 @@ impl<N: Nodes> Tree<'_, N> {
             if node.origins().and(area).count == 0 || node.rights().and(rights).is_none() {
                 // The same holds for all its descendants.
                 at = self.sibling(id);
+            } else if node.is_marked() && (rights != Rights::ALL || node.origins().and(area) != node.origins()) {
+                self.finish(id, steps)?;
             } else if let Some(cut) = [area.base, area.end()].into_iter().find(|&cut| node.has_inside(cut)) {
                 let following = self.sibling(id);
                 match self.split(id, cut, steps) {

@@ -1,14 +1,16 @@
 //! Dividing nodes.
 //!
-//! Purpose: a node becomes two at an origin, after all its descendants that have units on both sides have.
-//! Invariants: children are divided before their parents, so that the tree is consistent after each node; each division
-//! lasts, so that a repetition finds fewer nodes to divide.
-//! Concurrency: the tree's lock; preemptible before each node. Handing the children of one node out to its two parts is
-//! one step.
+//! Purpose: a node becomes two at an origin. Its children are handed out one by one to the two parts, and divided first if
+//! they have units on both sides.
+//! Invariants: while a node is being divided it is marked, still has all its units, and is followed in its ring by its
+//! twin, which is in no space yet and has the children that belong to it so far. Children that stay go to the end of the
+//! ring; [`Node::before`] of the twin names the first of them. Only the division that is under way touches the two
+//! otherwise: who finds a marked node finishes that first.
+//! Concurrency: the tree's lock; preemptible after each child.
 //! Source: issue of the exact range, design plan §3.
 use super::node::NodeId;
 use super::steps::{Steps, Stop};
-use super::{Effects, Nodes, Piece, Tree};
+use super::{Attributes, Effects, Full, Nodes, Piece, Tree};
 
 impl<N: Nodes> Tree<'_, N> {
     /// Divides the node `id`, which has `part`, if need be, so that the part is a node; that node.
@@ -35,59 +37,70 @@ impl<N: Nodes> Tree<'_, N> {
     /// Divides `top` at the origin `cut`, and what descends from it; the upper part. Descendants whose owners cannot pay
     /// for a second node go as a whole.
     pub(super) fn split(&self, top: NodeId, cut: u64, steps: &mut Steps<'_, impl Effects>) -> Result<NodeId, Stop> {
-        let owner = self.at(top).space().owner;
-        let twin = self.0.allocate(owner)?;
-        if let Err(stop) = self.split_below(top, cut, steps) {
-            self.0.release(owner, twin);
-            return Err(stop);
-        }
-        self.divide(top, cut, twin, steps);
+        let twin = self.begin(top, cut)?;
+        self.finish(top, steps)?;
         Ok(twin)
     }
 
-    fn split_below(&self, top: NodeId, cut: u64, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
-        let (mut open, mut at) = (top, self.first_child(top));
-        loop {
-            steps.check()?;
-            match at {
-                Some(id) if self.at(id).has_inside(cut) => (open, at) = (id, self.first_child(id)),
-                Some(id) => at = self.sibling(id),
-                None if open == top => return Ok(()),
-                None => {
-                    let id = open;
-                    (open, at) = (self.at(id).parent().unwrap_or(top), self.sibling(id));
-                    match self.0.allocate(self.at(id).space().owner) {
-                        Ok(twin) => self.divide(id, cut, twin, steps),
-                        Err(_) => self.destroy(id, steps)?,
-                    }
-                }
-            }
-        }
-    }
-
-    /// Makes `twin` the upper part of `id`, of whose descendants none has units on both sides.
-    fn divide(&self, id: NodeId, cut: u64, twin: NodeId, steps: &mut Steps<'_, impl Effects>) {
-        let (node, other) = (self.at(id), self.at(twin));
-        let low = cut - node.origin();
-        other.fill(node.space(), &node.run().after(low));
+    /// Marks `id` as being divided at `cut`; the twin.
+    fn begin(&self, id: NodeId, cut: u64) -> Result<NodeId, Full> {
+        let node = self.at(id);
+        let twin = self.0.allocate(node.space().owner)?;
+        let other = self.at(twin);
+        other.fill(node.space(), &node.run().after(cut - node.origin()));
+        other.mark(Attributes::TWIN);
         other.first.set(None);
+        other.before.set(None);
         self.link(twin, node.next.get());
-        node.count.set(low);
-        self.enter(self.0.index(node.space()), twin, (Some(id), node.after.get()));
-        let mut at = self.first_child(id);
-        while let Some(child) = at {
-            at = self.sibling(child);
-            if self.at(child).origin() >= cut {
-                self.move_to(child, twin);
-            }
-        }
-        steps.changed = true;
+        node.mark(Attributes::DIVIDED);
+        Ok(twin)
     }
 
-    /// Makes `id` a child of `parent` instead of whose it is.
-    fn move_to(&self, id: NodeId, parent: NodeId) {
-        self.unlink(id);
-        self.at(id).set_parent(Some(parent));
-        self.adopt(parent, id);
+    /// Finishes the division of `top`, which is marked.
+    pub(super) fn finish(&self, top: NodeId, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
+        let mut open = top;
+        while let Some(twin) = self.at(open).next.get() {
+            steps.check()?;
+            let (node, cut, stays) = (self.at(open), self.at(twin).origin(), &self.at(twin).before);
+            let Some(child) = self.first_child(open).filter(|&child| stays.get() != Some(child)) else {
+                self.complete(open);
+                steps.changed = true;
+                if open == top {
+                    break;
+                }
+                open = node.parent().unwrap_or(top);
+                continue;
+            };
+            if self.at(child).is_marked() {
+                open = child;
+                continue;
+            }
+            steps.changed = true;
+            if self.at(child).has_inside(cut) {
+                match self.begin(child, cut) {
+                    Ok(_) => open = child,
+                    Err(Full) => self.destroy(child, steps)?,
+                }
+            } else if self.at(child).origin() >= cut {
+                self.unlink(child);
+                self.at(child).set_parent(Some(twin));
+                self.adopt(twin, child);
+            } else {
+                stays.set(stays.get().or(Some(child)));
+                node.first.set(self.at(child).next.get());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes two nodes of one that is being divided, of whose children none belongs to the other part.
+    pub(super) fn complete(&self, id: NodeId) {
+        let node = self.at(id);
+        let Some(twin) = node.next.get() else { return };
+        node.count.set(self.at(twin).origin() - node.origin());
+        for part in [id, twin] {
+            self.at(part).mark(Attributes::NONE);
+        }
+        self.enter(self.0.index(node.space()), twin, (Some(id), node.after.get()));
     }
 }

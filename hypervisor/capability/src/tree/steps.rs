@@ -14,6 +14,15 @@ pub(super) enum Stop {
     Failed(Error),
 }
 
+impl Stop {
+    fn into_result(self) -> Result<Outcome, Error> {
+        match self {
+            Self::Preempted => Ok(Outcome::Preempted),
+            Self::Failed(error) => Err(error),
+        }
+    }
+}
+
 impl<E: Into<Error>> From<E> for Stop {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
@@ -52,11 +61,16 @@ impl<N: Nodes> Tree<'_, N> {
         let mut steps = Steps { effects, changed: false };
         let mut rest = range;
         while let Some(id) = self.next_piece(space, rest) {
+            if self.at(id).is_marked() {
+                match self.finish(id, &mut steps) {
+                    Ok(()) => continue,
+                    Err(stop) => return stop.into_result(),
+                }
+            }
             let part = self.at(id).piece().within(rest);
             match steps.check().and_then(|()| each(id, &part, &mut steps)) {
                 Ok(()) => rest = Span::between(part.span.end(), rest.end()),
-                Err(Stop::Preempted) => return Ok(Outcome::Preempted),
-                Err(Stop::Failed(error)) => return Err(error),
+                Err(stop) => return stop.into_result(),
             }
         }
         Ok(Outcome::Done)

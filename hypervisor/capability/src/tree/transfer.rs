@@ -128,7 +128,7 @@ impl<N: Nodes> Tree<'_, N> {
         let run = Run::new(piece, Some(parent));
         let low = gap.0.filter(|&id| self.at(id).run().continues_in(&run));
         let high = gap.1.filter(|&id| run.continues_in(&self.at(id).run()));
-        if let Some(id) = low.or(high) {
+        if let Some(id) = low.or(high).filter(|_| self.is_settled(parent)) {
             steps.effects.mapped(piece)?;
             let old = self.at(id).run();
             let start = if low.is_some() { old } else { run };

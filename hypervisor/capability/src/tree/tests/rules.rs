@@ -1,6 +1,6 @@
 //! Purpose: one test per rule, named after it.
 use super::world::{Mirror, World, memory, piece, span};
-use crate::tree::{Attributes, Error, Outcome, Piece, Space, Span, Transfer};
+use crate::tree::{Attributes, Error, Outcome, Piece, Space, Span, Transfer, UNITS};
 use abi::{Kind, Rights};
 
 pub const ALL: Rights = Rights::ALL;
@@ -262,6 +262,46 @@ fn the_last_holder_of_an_object_is_reported() {
     assert!(mirror.last.is_empty(), "a capability with fewer rights is one");
     assert_eq!(world.tree().revoke(space(1), span(9, 1), ALL, true, &mut mirror), Ok(Outcome::Done));
     assert_eq!((mirror.last.as_slice(), world.used()), ([4711].as_slice(), 0));
+}
+
+/// The objects' rule: a root of one unit, so that its end is the object's.
+#[test]
+fn the_end_of_an_object_is_reported_once_whoever_keeps_it() {
+    for first in 1..3 {
+        let world = World::new(10);
+        let space = |owner| Space { owner, kind: Kind::Objects };
+        for unit in [5, 6] {
+            world.tree().insert_root(&Piece { space: space(0), ..piece(0, unit, 1, 4711 + unit, 31) }).unwrap();
+        }
+        let mut mirror = Mirror::new(&world);
+        mirror.checking = false;
+        for to in 1..3 {
+            let transfer = Transfer { from: space(0), ..give((0, 5), (to, 9), 1) };
+            assert_eq!(world.tree().delegate(&transfer, &mut mirror), Ok(Outcome::Done));
+        }
+        assert_eq!(world.tree().revoke_keep(space(0), span(5, 1), ALL, &mut mirror), Ok(Outcome::Done));
+        world.check();
+        assert_eq!(world.used(), 3, "two roots are left of the first object; they are not one, nor is the neighbour");
+        for owner in [first, 3 - first] {
+            assert!(mirror.last.is_empty());
+            assert_eq!(world.tree().revoke_keep(space(owner), Span::ALL, ALL, &mut mirror), Ok(Outcome::Done));
+        }
+        assert_eq!(mirror.last, [4716]);
+        assert_eq!(world.tree().revoke(space(0), Span::ALL, ALL, true, &mut mirror), Ok(Outcome::Done));
+        assert_eq!((mirror.last.as_slice(), world.used()), ([4716, 4717].as_slice(), 0));
+    }
+}
+
+#[test]
+fn units_beyond_the_greatest_are_not_given_and_looking_there_finds_nothing() {
+    let world = world(2);
+    assert_eq!(world.tree().insert_root(&piece(0, UNITS - 1, 2, 100, 7)), Err(Error::Occupied));
+    world.tree().insert_root(&piece(0, UNITS - 1, 1, 300, 7)).unwrap();
+    delegate(&world, give((0, 0), (1, UNITS - 1), 2));
+    delegate(&world, give((0, 0), (1, (1 << 52) - 2), 2));
+    assert!(world.pieces(1).is_empty());
+    assert_eq!(world.tree().lookup(memory(0), (1 << 52) - 1), None);
+    assert_eq!(world.tree().lookup(memory(0), UNITS - 1).map(|piece| piece.origin), Some(300));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Purpose: random sequences of operations do to the tree what they do to the plain model.
 use super::model::{Form, Model};
 use super::world::{Mirror, World, memory, piece, span};
-use crate::tree::{Attributes, Error, Outcome, Span, Transfer};
+use crate::tree::{Attributes, Error, Nodes, Outcome, Span, Transfer};
 use abi::Rights;
 use proptest::prelude::*;
 
 const UNITS: u64 = 14;
+const CASES: u32 = if cfg!(miri) { 2 } else { 600 };
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -130,13 +131,20 @@ fn run_with_ample_memory(ops: &[Op], slice: usize) {
     for op in ops.iter().flat_map(|&op| split_up(&world, op).into_iter().map(move |one| (op, one))) {
         run_one(&world, &mut model, &mut mirror, op.1);
     }
+    clear(&world, &mut mirror);
+}
+
+/// Empties all spaces: nothing is left, and the end of each root has been reported once.
+fn clear(world: &World, mirror: &mut Mirror<'_>) {
     for owner in 0..3 {
-        assert_eq!(
-            apply(&world, &mut mirror, Op::Revoke { owner, range: Span::ALL, rights: Rights::ALL, itself: true }),
-            Ok(())
-        );
+        let all = Op::Revoke { owner, range: Span::ALL, rights: Rights::ALL, itself: true };
+        assert_eq!(apply(world, mirror, all), Ok(()));
+        assert!(world.index(memory(owner)).is_empty());
     }
     assert_eq!(world.used(), 0, "nothing is left when everything is revoked");
+    let mut ended: Vec<u64> = mirror.last.iter().map(|origin| origin / 100).collect();
+    ended.sort_unstable();
+    assert_eq!(ended, [1, 2], "each root ends once");
 }
 
 fn run_one(world: &World, model: &mut Model, mirror: &mut Mirror<'_>, op: Op) {
@@ -150,7 +158,7 @@ fn run_one(world: &World, model: &mut Model, mirror: &mut Mirror<'_>, op: Op) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
     #[test]
     fn the_tree_does_what_the_model_does(ops in prop::collection::vec(op(), 1..50)) {
@@ -158,8 +166,36 @@ proptest! {
     }
 
     #[test]
-    fn preemption_at_any_point_changes_no_result(ops in prop::collection::vec(op(), 1..40), slice in 1usize..5) {
+    fn preemption_at_any_point_changes_no_result(ops in prop::collection::vec(op(), 1..40), slice in 1usize..12) {
         run_with_ample_memory(&ops, slice);
+    }
+
+    /// Between two parts of an operation others come, and some are never finished.
+    #[test]
+    fn operations_that_interrupt_each_other_leave_the_tree_consistent(
+        ops in prop::collection::vec((op(), 1usize..4, 1usize..4), 1..60),
+    ) {
+        let world = start(2000);
+        let mut mirror = Mirror::new(&world);
+        for (op, slice, parts) in ops {
+            mirror.slice = slice;
+            for _ in 0..parts {
+                let before = Model { units: world.units() };
+                let outcome = apply_once(&world, &mut mirror, op);
+                world.check();
+                mirror.assert_matches();
+                let after = Model { units: world.units() };
+                if let (Op::Revoke { owner, range, rights, itself }, Ok(Outcome::Done)) = (op, outcome) {
+                    let mut rest = after.clone();
+                    rest.revoke(owner, range, rights, itself);
+                    prop_assert_eq!(&rest.units, &after.units, "whatever came between, it is revoked in the end");
+                }
+                if matches!(op, Op::Revoke { .. } | Op::Keep { .. }) {
+                    prop_assert!(after.is_within(&before));
+                }
+            }
+        }
+        clear(&world, &mut mirror);
     }
 
     /// Whoever runs out of nodes gets an error or loses its own; nobody gets or keeps what he should not.

@@ -126,6 +126,15 @@ impl World {
                 if node.parent().is_none() {
                     roots.insert(id.get().get());
                 }
+                if let Some(twin) = node.twin() {
+                    let twin_node = self.node(twin);
+                    let upper = node.run().after(twin_node.origin() - node.origin());
+                    assert!(twin_node.run().starts_as(&upper) || twin_node.is_marked(), "a twin is the upper part");
+                    assert!(indexed.insert(twin.get().get()));
+                    if node.parent().is_none() {
+                        roots.insert(twin.get().get());
+                    }
+                }
             }
         }
         let mut related = BTreeSet::new();
