@@ -64,6 +64,7 @@ pub fn attend(store: &Store<'_>, context: Ref<Context>) {
         remote::dismiss(store, context);
     }
     if asked(GONE) {
+        scheduler::account(store, scheduler::KILLED_CONTEXTS, target.time());
         lifetime::context_ended(store, context);
     }
 }

@@ -27,6 +27,8 @@ pub struct RunningCore {
     online: AtomicU32,
     ticks: AtomicU32,
     page: AtomicU64,
+    /// Word of the scheduling context that stands for the time in which the core has nothing to do; 0 before there is one.
+    pub idle: AtomicU64,
 }
 
 static RUNNING: Once<&'static [RunningCore]> = Once::new();

@@ -10,9 +10,10 @@ use abi::rights::{PortalRights, SemaphoreRights};
 use abi::{Rights, Status};
 use arch::entry::{SLOW, Start};
 use capability::word::{Capability, Kind};
+use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::Relaxed;
 use objects::frame::Frame;
-use objects::{Context, Continuation, Page, Portal, Scheduling, Semaphore};
+use objects::{Context, Continuation, Page, Portal, Ref, Semaphore};
 
 /// To the general way.
 const GENERAL: Start = Start { entry: 0, identity: 0 };
@@ -45,67 +46,98 @@ fn copy(from: &Page, to: &Page) -> bool {
 #[unsafe(no_mangle)]
 extern "C" fn try_call(word: u64, frame: &Frame) -> Start {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
-    let store = unsafe { arch::pool::store() };
-    let local = &percpu::this().local;
+    let store = unsafe { arch::pool::trusting_store() };
     let Some(portal) = named(word, Kind::Portal, PortalRights::CALL.into()) else { return GENERAL };
     // SAFETY: capabilities to portals are made from references to portals only; a capability keeps its object.
     let portal = unsafe { store.at::<Portal>(portal) };
-    let callee = store.get(portal.context);
-    // SAFETY: SYSCALL stores into the frame of the current context, and `current` names that.
-    let (caller, current) = unsafe { (Context::of_frame(frame), local.current.get()) };
-    if callee.identity().core != local.id.get()
+    let callee_ref = portal.context;
+    let callee = store.get(callee_ref);
+    // SAFETY: SYSCALL stores into the frame of the current context.
+    let caller = unsafe { Context::of_frame(frame) };
+    if callee.identity().core != percpu::this().local.id.get()
         || !callee.is(Continuation::AwaitCall)
         || !copy(caller.identity().message, callee.identity().message)
     {
         return GENERAL;
     }
-    let same = switch::is_plain(callee);
-    if !same && !switch::to(&store, portal.context) {
-        return GENERAL;
+    if !switch::is_plain(callee) {
+        return call_elsewhere(portal, caller, callee);
     }
-    if same {
-        switch::to_plain(portal.context, callee);
-    }
+    begin(callee_ref, caller, callee, percpu::this().local.current.get());
+    switch::to_plain(callee_ref, callee);
+    Start { entry: portal.entry.get(), identity: portal.identity() }
+}
+
+/// Notes that `caller`, whose word is `current`, is served by `callee`.
+#[inline]
+fn begin(callee_ref: Ref<Context>, caller: &Context, callee: &Context, current: u64) {
     caller.set_continuation(Continuation::AwaitReply);
     callee.set_continuation(Continuation::Run);
-    caller.set_partner(portal.context.to_word());
+    caller.set_partner(callee_ref.to_word());
     callee.set_caller(current);
-    Start { entry: portal.entry.get() | if same { 0 } else { CLEAR }, identity: portal.identity() }
+}
+
+/// The rest of [`try_call`] if more changes than the frame.
+#[inline(never)]
+extern "C" fn call_elsewhere(portal: &Portal, caller: &Context, callee: &Context) -> Start {
+    // SAFETY: as in `try_call`.
+    let store = unsafe { arch::pool::store() };
+    let current = percpu::this().local.current.get();
+    if !switch::to(&store, portal.context) {
+        return GENERAL;
+    }
+    begin(portal.context, caller, callee, current);
+    Start { entry: portal.entry.get() | CLEAR, identity: portal.identity() }
 }
 
 /// A reply without flags and semaphore by the context with this frame, of which nothing but the stack pointer is saved:
-/// what a serving context has in its registers is undefined after a reply.
+/// what a serving context has in its registers is undefined after a reply. The frame of the caller, or null.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn try_reply(frame: &Frame) -> bool {
+extern "C" fn try_reply(frame: &Frame) -> *const Frame {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
-    let store = unsafe { arch::pool::store() };
-    let local = &percpu::this().local;
+    let store = unsafe { arch::pool::trusting_store() };
     // SAFETY: as in `try_call`.
     let callee = unsafe { Context::of_frame(frame) };
-    // SAFETY: the words are set from references; what ends is taken out of them.
-    let (caller_ref, time) = unsafe {
-        let time = store.trusted::<Scheduling>(local.scheduling.get());
-        let (Some(caller), Some(time)) = (store.trusted::<Context>(callee.caller()), time) else { return false };
-        (caller, store.get(time))
-    };
+    let caller_word = callee.caller();
+    let Some(caller_id) = NonZeroU32::new(caller_word as u32) else { return core::ptr::null() };
+    if caller_word != percpu::this().local.payer.get() {
+        return core::ptr::null();
+    }
+    // SAFETY: what pays is a context that exists.
+    let caller_ref: Ref<Context> = unsafe { store.named(caller_id) };
     let caller = store.get(caller_ref);
-    if time.context != caller_ref
-        || !caller.is(Continuation::AwaitReply)
-        || !local.parked.is_empty()
-        || !copy(callee.identity().message, caller.identity().message)
-    {
-        return false;
+    if !caller.is(Continuation::AwaitReply) || !copy(callee.identity().message, caller.identity().message) {
+        return core::ptr::null();
     }
-    if switch::is_plain(caller) {
-        switch::to_plain(caller_ref, caller);
-    } else if !switch::to(&store, caller_ref) {
-        return false;
+    if !switch::is_plain(caller) {
+        return reply_elsewhere(caller_word, caller, callee);
     }
+    end(caller, callee);
+    switch::to_plain(caller_ref, caller);
+    caller.frame()
+}
+
+/// Notes that `callee` has served `caller`.
+#[inline]
+fn end(caller: &Context, callee: &Context) {
     callee.set_continuation(Continuation::AwaitCall);
     callee.set_caller(0);
     caller.set_continuation(Continuation::Run);
-    true
+}
+
+/// The rest of [`try_reply`] if more changes than the frame.
+#[inline(never)]
+extern "C" fn reply_elsewhere(caller_ref: u64, caller: &Context, callee: &Context) -> *const Frame {
+    // SAFETY: as in `try_call`; the word is that of `caller`.
+    let store = unsafe { arch::pool::store() };
+    // SAFETY: as above.
+    let switched = unsafe { store.trusted(caller_ref) }.is_some_and(|caller_ref| switch::to(&store, caller_ref));
+    if !switched {
+        return core::ptr::null();
+    }
+    end(caller, callee);
+    caller.frame()
 }
 
 /// The general way of a reply.
@@ -124,7 +156,7 @@ extern "C" fn reply() {
 #[unsafe(no_mangle)]
 extern "C" fn try_semaphore(word: u64) -> u64 {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
-    let store = unsafe { arch::pool::store() };
+    let store = unsafe { arch::pool::trusting_store() };
     let down = word & 0x10 != 0;
     let needed = if down { SemaphoreRights::DOWN } else { SemaphoreRights::UP };
     let Some(semaphore) = named(word, Kind::Semaphore, needed.into()) else {

@@ -18,6 +18,9 @@ use firmware::physical::PhysicalMemory;
 use memory::frames::Order;
 use memory::region::Region;
 
+/// Interrupts of the ISA bus: active high and triggered by edge, unless the firmware says otherwise.
+const ISA: u32 = 16;
+
 /// A core as the firmware lists it.
 #[derive(Clone, Copy, Debug)]
 pub struct ListedCore {
@@ -74,6 +77,7 @@ pub fn read(boot: &BootInfo<'_>, boot_apic_id: u32, largest_id: u32, limit: u32)
         }
         info!("I/O APIC {}: address {base:#x}, first interrupt {}", controller.id, controller.gsi_base);
     }
+    (0..ISA).for_each(|number| io_apic::set_default(number, 0));
     for entry in madt.overrides() {
         debug!("interrupt override: {entry:?}");
         let bit = |set, bit| if set { bit } else { 0 };

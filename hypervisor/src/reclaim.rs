@@ -109,6 +109,7 @@ fn forget_space() {
     let domain = unsafe { store.trusted::<Domain>(local.space.get()) };
     if domain.is_some_and(|domain| store.get(domain).uses.is_gone()) {
         local.space.set(0);
+        local.plain.set(0);
         // SAFETY: the core's own tables, which map the kernel as all do.
         unsafe { cpu::load_root(abi::PhysAddr::truncate(local.root.get())) };
     }

@@ -163,6 +163,7 @@ fn rest(store: &Store<'_>, proxy_ref: Ref<Context>) -> Option<Ref<Context>> {
     let caller = store.reference(proxy.caller());
     if let Some(scheduling) = store.reference(call_of(proxy.frame()).scheduling.get()) {
         scheduler::retire(store, scheduling);
+        scheduler::account(store, scheduler::CROSS, store.get(scheduling).take_time());
     }
     release_portal(store, proxy);
     proxy.set_caller(0);

@@ -245,6 +245,7 @@ fn claim_machine(store: &Store<'_>, facts: &Facts<'_>) -> Result<Ref<Domain>, Ro
         next = end.div_ceil(PAGE_SIZE);
     }
     interrupt::claim(store, hypervisor).map_err(RootError::Refused)?;
+    scheduler::claim(store, hypervisor).map_err(RootError::Refused)?;
     Ok(hypervisor)
 }
 

@@ -8,11 +8,14 @@
 //! makes the choice anew is the last thing that an entry of the kernel does: nothing is borrowed across it.
 //! Source: interface §5 ("create_sc", "sm_ctrl", "ec_ctrl") and §8; lecture E:789-863.
 use crate::call::{self, Delivery, LONGEST};
-use crate::{clock, contexts, cores, lifetime, reclaim, remote, switch};
-use abi::Status;
+use crate::{clock, contexts, cores, lifetime, mapping, reclaim, remote, switch};
 use abi::event::RECALL;
+use abi::rights::SchedulingRights;
+use abi::{Selector, Status};
 use arch::{apic, cpu};
-use objects::{Context, Continuation, Place, Ref, Scheduling, Semaphore, Store, Take};
+use capability::word::{Capability, Kind};
+use core::sync::atomic::Ordering::Relaxed;
+use objects::{Context, Continuation, Domain, Identity, Place, Ref, Scheduling, Semaphore, Store, Take};
 use percpu::Hazard;
 use schedule::{Down, Elements, Id, InboxLinks, Pushed, ReadyLinks};
 use timeouts::TimeoutLinks;
@@ -121,6 +124,7 @@ fn attend(store: &Store<'_>, scheduling: Ref<Scheduling>) {
         return target.request(END);
     }
     retire(store, scheduling);
+    account(store, KILLED, target.take_time());
     lifetime::scheduling_ended(store, scheduling);
 }
 
@@ -150,6 +154,44 @@ pub fn reschedule(store: &Store<'_>, yields: bool) {
         }
     }
     choose(store);
+}
+
+/// Accounts of a core, in the scheduling context that stands for its idle time: that time,
+pub const IDLE: usize = 0;
+/// time of calls from other cores,
+pub const CROSS: usize = 1;
+/// of scheduling contexts that are gone,
+pub const KILLED: usize = 2;
+/// and of contexts that are.
+pub const KILLED_CONTEXTS: usize = 3;
+
+/// Adds TSC ticks to an account of this core.
+pub fn account(store: &Store<'_>, which: usize, ticks: u64) {
+    let core = cores::running().get(percpu::this().local.id.get() as usize);
+    if let Some(idle) = core.and_then(|core| store.reference::<Scheduling>(core.idle.load(Relaxed))) {
+        store.get(idle).add_time(which, ticks);
+    }
+}
+
+/// Puts a scheduling context for the idle time of each core into the hypervisor's space.
+///
+/// # Errors
+/// Its quota is exhausted.
+pub fn claim(store: &Store<'_>, hypervisor: Ref<Domain>) -> Result<(), Status> {
+    let message = store.get(hypervisor).views;
+    let identity =
+        Identity { domain: hypervisor, message, message_at: 0, core: 0, event_base: 0, global: true, proxy: true };
+    let nobody = Context::new(identity, 0);
+    nobody.set_continuation(Continuation::Dead);
+    let nobody = lifetime::add(store, hypervisor, nobody).map_err(|_| Status::QuotaExhausted)?;
+    for (id, core) in (0..).zip(cores::running()) {
+        let idle = lifetime::add(store, hypervisor, Scheduling::new(nobody, id, 0, default_budget()));
+        let word = idle.map_err(|_| Status::QuotaExhausted)?.to_word();
+        let capability = Capability::new(Kind::Scheduling, SchedulingRights::all().into(), word);
+        mapping::publish(store, hypervisor, Selector::new(id.into()), capability)?;
+        core.idle.store(word, Relaxed);
+    }
+    Ok(())
 }
 
 /// Charges the current scheduling context, and context, for the time since it was chosen; a spent budget is filled
@@ -213,6 +255,7 @@ fn choose(store: &Store<'_>) {
             let now = cpu::time_stamp();
             target.set_place(Place::Runs);
             local.scheduling.set(reference.to_word());
+            local.payer.set(if local.parked.is_empty() { target.context.to_word() } else { 0 });
             local.since.set(now);
             set_timer(&queues, Some(target.budget().deadline(now)));
             match run(store, target.context) {
@@ -230,7 +273,9 @@ fn choose(store: &Store<'_>) {
             continue;
         }
         set_timer(&queues, None);
+        let since = cpu::time_stamp();
         cpu::wait();
+        account(store, IDLE, cpu::time_stamp().saturating_sub(since));
         expire(store);
     }
 }

@@ -18,11 +18,10 @@ pub fn current<'s>(store: &'s Store<'_>) -> Option<(Ref<Context>, &'s Context)> 
 /// are in the way.
 #[inline]
 pub fn is_plain(next: &Context) -> bool {
-    let local = &percpu::this().local;
-    local.space.get() == next.identity().domain.to_word() && local.vectors.get() == 0
+    percpu::this().local.plain.get() == next.identity().domain.to_word()
 }
 
-/// Makes `next`, which this is the context of, the one that leaves the kernel; see [`is_plain`].
+/// Makes `next`, which is this context, the one that leaves the kernel; see [`is_plain`].
 #[inline]
 pub fn to_plain(next: Ref<Context>, context: &Context) {
     percpu::this().local.current.set(next.to_word());
@@ -45,6 +44,7 @@ pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
     if local.vectors.get() != 0 {
         vectors::switch(context);
     }
+    local.plain.set(if local.vectors.get() == 0 { domain.to_word() } else { 0 });
     to_plain(next, context);
     true
 }

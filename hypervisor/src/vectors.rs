@@ -42,12 +42,14 @@ fn initial_area(page: PhysAddr) -> Option<&'static Page> {
 pub fn start(features: &Features) -> Option<()> {
     let state = features.vector_state;
     let initial = initial_area(pool::table().ok()?)?;
+    // FXSAVE writes which bits MXCSR has.
+    let legacy = VectorState { components: 0, ..state };
     // SAFETY: CPUID announced the components, CR4 is written; the image is the initial one, and still is when it has come
-    // back with the mask of MXCSR in it.
+    // back with that.
     unsafe {
         registers::enable(&state);
-        registers::load(&state, initial);
-        registers::save(&VectorState { optimised: false, ..state }, initial);
+        registers::load(&legacy, initial);
+        registers::save(&legacy, initial);
     }
     // Bits that exist on a processor that does not say: all but denormals-are-zeros.
     let mxcsr = if initial[3].load(Relaxed) >> 32 == 0 { 0xFFBF } else { (initial[3].load(Relaxed) >> 32) as u32 };
@@ -58,16 +60,13 @@ pub fn start(features: &Features) -> Option<()> {
     Some(())
 }
 
-/// Puts the calling core's registers into the initial state, as nobody's.
+/// Makes the calling core's registers, and what the firmware has left there, nobody's.
 pub fn start_core() {
-    if let Some(setup) = SETUP.get() {
-        // SAFETY: as in `start`; cores are alike.
-        unsafe {
-            registers::enable(&setup.state);
-            registers::load(&setup.state, setup.initial);
-        }
-        registers::set_available(false);
-    }
+    let (local, Some(setup)) = (&percpu::this().local, SETUP.get()) else { return };
+    // SAFETY: as in `start`; cores are alike.
+    unsafe { registers::enable(&setup.state) };
+    local.vectors_available.set(true);
+    abandon(local, setup);
 }
 
 fn set_available(local: &Local, available: bool) {
@@ -134,6 +133,7 @@ pub fn claim(store: &Store<'_>, context: &Context) -> bool {
         // SAFETY: available; areas hold what `save`, `initial_area` or `change` wrote.
         unsafe { registers::load(&setup.state, own) };
         local.vectors.set(address);
+        local.plain.set(0);
     }
     set_available(local, true);
     true

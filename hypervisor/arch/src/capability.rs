@@ -6,7 +6,7 @@
 //! allocated for a selector that has no capability.
 //! Concurrency: one word, read at once.
 //! Source: lecture D:338, D:356; design plan §3 (the sparse array and its exception-table entry).
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use memory::layout::CAPABILITIES;
 
 global_asm!(
@@ -25,7 +25,7 @@ global_asm!(
 
 // SAFETY: defined above with this signature; of the labels only addresses are taken.
 unsafe extern "C" {
-    safe fn capability_load(selector: u64) -> u64;
+    fn capability_load(selector: u64) -> u64;
     static capability_load_here: u8;
     static capability_load_null: u8;
 }
@@ -34,7 +34,12 @@ unsafe extern "C" {
 #[inline]
 #[must_use]
 pub fn load(selector: u64) -> u64 {
-    capability_load(selector)
+    let word;
+    // SAFETY: the function reads, and changes the two registers only.
+    unsafe {
+        asm!("call {load}", load = sym capability_load, inout("rdi") selector => _, out("rax") word, options(readonly));
+    }
+    word
 }
 
 /// If the kernel instruction at `rip` is the load: where it goes on with the null capability.

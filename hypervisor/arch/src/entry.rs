@@ -29,7 +29,7 @@ unsafe extern "C" {
     fn trap_kernel(frame: &Frame);
     fn hypercall(frame: &Frame);
     fn try_call(word: u64, frame: &Frame) -> Start;
-    fn try_reply(frame: &Frame) -> bool;
+    fn try_reply(frame: &Frame) -> *const Frame;
     fn try_semaphore(word: u64) -> u64;
     fn reply();
     fn hazards(frame: &Frame) -> *const Frame;

@@ -242,20 +242,37 @@ way_call:
     mov rdi, r11
     jmp resume
 
-// A serving context that replies keeps only its stack pointer. RAX: 0 if it is left to the general way.
+// A serving context that replies keeps only its stack pointer. RAX: its caller's frame, 0 if it is left to the general
+// way.
 way_reply:
     cmp rdi, 1                                      // no semaphore
     jne way_general
     mov rdi, rsp
     mov rsp, {STACK_TOP}
     call {REPLY}
-    mov rdi, [{FRAME}]
-    test eax, eax
+    test rax, rax
     jz 1f
     cmp dword ptr [{HAZARD}], 0
-    jne resume
-    mov rsp, rdi
-    jmp leave_by_sysret
+    jne 2f
+    mov r15, [rax + {R15}]
+    mov r14, [rax + {R14}]
+    mov r13, [rax + {R13}]
+    mov r12, [rax + {R12}]
+    mov r10, [rax + {R10}]
+    mov r9, [rax + {R9}]
+    mov r8, [rax + {R8}]
+    mov rdi, [rax + {RDI}]
+    mov rsi, [rax + {RSI}]
+    mov rbp, [rax + {RBP}]
+    mov rbx, [rax + {RBX}]
+    mov rdx, [rax + {RDX}]
+    mov rcx, [rax + {RIP}]
+    mov rsp, [rax + {RSP}]
+    mov rax, [rax + {RAX}]
+    mov r11d, 0x200
+    sysretq
+2:  mov rdi, rax
+    jmp resume
 1:  call {REPLY_GENERAL}
     mov rdi, [{FRAME}]
     jmp resume

@@ -27,23 +27,17 @@ pub const LOW: u32 = 1 << 13;
 pub const LEVEL: u32 = 1 << 15;
 const MASKED: u32 = 1 << 16;
 const DESTINATION_SHIFT: u32 = 24;
-/// Interrupts of the ISA bus: active high, triggered by edge.
-const LEGACY: usize = 16;
 const MESSAGES: u32 = 0xFEE0_0000;
 
 static LOCK: Spin<()> = Spin::new(());
-/// Physical address of the controller, shifted by 8, and pin; 0 for none.
-static PINS: [AtomicU64; INTERRUPTS] = [const { AtomicU64::new(0) }; INTERRUPTS];
-/// [`LOW`], [`LEVEL`] and [`MASKED`] as in the entry; what was never assigned is masked, pin or not.
-static MODES: [AtomicU32; INTERRUPTS] = {
-    let mut modes = [const { AtomicU32::new(MASKED | LEVEL | LOW) }; INTERRUPTS];
-    let mut number = 0;
-    while number < LEGACY {
-        modes[number] = AtomicU32::new(MASKED);
-        number += 1;
-    }
-    modes
-};
+/// Of each interrupt: physical address of its controller, shifted by 8, and pin, 0 for none; [`LOW`], [`LEVEL`] and [`MASKED`]
+/// as in the entry. What was never assigned is masked, pin or not.
+static TABLE: [(AtomicU64, AtomicU32); INTERRUPTS] =
+    [const { (AtomicU64::new(0), AtomicU32::new(MASKED | LEVEL | LOW)) }; INTERRUPTS];
+
+fn of(number: u8) -> &'static (AtomicU64, AtomicU32) {
+    &TABLE[usize::from(number) % INTERRUPTS]
+}
 
 fn show(base: u64) -> Option<View> {
     let attributes = Attributes::READ | Attributes::WRITE | Attributes::UNCACHED;
@@ -64,8 +58,8 @@ pub unsafe fn add(base: u64, first: u32) -> bool {
         for pin in 0..=last {
             view.set_register(INDEX, FIRST_ENTRY + 2 * pin);
             view.set_register(DATA, MASKED);
-            if let Some(slot) = PINS.get(first.saturating_add(pin) as usize) {
-                slot.store(base << 8 | u64::from(pin), Relaxed);
+            if let Some((place, _)) = TABLE.get(first.saturating_add(pin) as usize) {
+                place.store(base << 8 | u64::from(pin), Relaxed);
             }
         }
     }
@@ -74,21 +68,21 @@ pub unsafe fn add(base: u64, first: u32) -> bool {
 
 /// Sets the mode of an interrupt that nobody has assigned yet: [`LOW`], [`LEVEL`].
 pub fn set_default(number: u32, mode: u32) {
-    if let Some(slot) = MODES.get(number as usize) {
-        slot.store(MASKED | mode, Relaxed);
+    if let Some((_, now)) = TABLE.get(number as usize) {
+        now.store(MASKED | mode, Relaxed);
     }
 }
 
 /// Whether an interrupt comes from a pin; others are messages.
 #[must_use]
 pub fn has_pin(number: u8) -> bool {
-    PINS.get(usize::from(number)).is_some_and(|pin| pin.load(Relaxed) != 0)
+    of(number).0.load(Relaxed) != 0
 }
 
-/// Writes the entry of an interrupt that has a pin; with `core`, the id of a local controller, where it goes as well.
+/// Writes the entry of an interrupt, which has a pin; with `core`, the id of a local controller, where it goes as well.
 fn write(number: u8, mode: u32, core: Option<u8>) {
-    let pin = PINS.get(usize::from(number)).map_or(0, |pin| pin.load(Relaxed));
-    let Some(view) = show(pin >> 8).filter(|_| pin != 0) else { return };
+    let pin = of(number).0.load(Relaxed);
+    let Some(view) = show(pin >> 8) else { return };
     let set = |register: u32, value: u32| {
         // SAFETY: `add` was promised a controller; fixed delivery of a vector that the kernel knows touches no memory.
         unsafe {
@@ -107,35 +101,37 @@ fn write(number: u8, mode: u32, core: Option<u8>) {
 
 /// An interrupt has arrived. A level-triggered one is masked. False if it was to be masked: nobody has assigned it, or it
 /// was under way while another core took it; it comes again then if its device still wants it.
+#[must_use]
 pub fn arrive(number: u8) -> bool {
-    let Some(slot) = MODES.get(usize::from(number)) else { return false };
+    let slot = &of(number).1;
     let level = |mode: u32| mode & (MASKED | LEVEL) == LEVEL;
-    if !level(slot.load(Relaxed)) {
-        return slot.load(Relaxed) & MASKED == 0;
+    if level(slot.load(Relaxed)) {
+        let _lock = LOCK.lock();
+        let mode = slot.load(Relaxed);
+        if level(mode) {
+            slot.store(mode | MASKED, Relaxed);
+            write(number, mode | MASKED, None);
+            return true;
+        }
     }
-    let _lock = LOCK.lock();
-    let mode = slot.load(Relaxed);
-    if level(mode) {
-        slot.store(mode | MASKED, Relaxed);
-        write(number, mode | MASKED, None);
-    }
-    mode & MASKED == 0
+    slot.load(Relaxed) & MASKED == 0
 }
 
-/// Lets an interrupt that [`arrive`] has masked arrive again.
+/// Lets an interrupt that [`arrive`] has masked arrive again. A message is not masked, but before it is assigned.
 pub fn unmask(number: u8) {
-    let Some(slot) = MODES.get(usize::from(number)).filter(|mode| mode.load(Relaxed) & MASKED != 0) else { return };
-    let _lock = LOCK.lock();
-    let mode = slot.load(Relaxed) & !MASKED;
-    slot.store(mode, Relaxed);
-    write(number, mode, None);
+    let slot = &of(number).1;
+    if slot.load(Relaxed) & MASKED != 0 && has_pin(number) {
+        let _lock = LOCK.lock();
+        let mode = slot.fetch_and(!MASKED, Relaxed) & !MASKED;
+        write(number, mode, None);
+    }
 }
 
 /// Has an interrupt delivered to the core with this id from now on; `mode` replaces [`LOW`] and [`LEVEL`] of one that has a
 /// pin. Returns address and data of the message of one that has none, for its device.
 #[must_use]
 pub fn assign(number: u8, mode: Option<u32>, core: u8) -> Option<(u32, u32)> {
-    let slot = MODES.get(usize::from(number))?;
+    let slot = &of(number).1;
     let _lock = LOCK.lock();
     if !has_pin(number) {
         slot.store(0, Relaxed);

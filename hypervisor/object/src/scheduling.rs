@@ -146,6 +146,12 @@ impl Scheduling {
         [0, 1, 2, 3].map(|which| self.times[which].load(Relaxed))
     }
 
+    /// Takes the ticks that it has run for, on its core.
+    #[must_use]
+    pub fn take_time(&self) -> u64 {
+        self.times[0].swap(0, Relaxed)
+    }
+
     /// Whether it stands for the time in which its core has nothing to do.
     #[must_use]
     pub fn is_idle(&self) -> bool {

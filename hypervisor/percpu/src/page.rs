@@ -56,6 +56,10 @@ pub struct Local {
     pub root: Cell<u64>,
     /// Reference to the scheduling context on whose time the core runs, 0 if it idles.
     pub scheduling: Cell<u64>,
+    /// The domain of `space` while nothing but the frame changes when a context of it is switched to, otherwise 0.
+    pub plain: Cell<u64>,
+    /// Reference to the context of `scheduling` while nothing is parked, otherwise 0.
+    pub payer: Cell<u64>,
     /// TSC value from which on that time is not charged yet.
     pub since: Cell<u64>,
     /// Scheduling contexts that can run.

@@ -8,92 +8,67 @@
 //! Concurrency: everything is behind the counter's lock, which any core takes for a constant number of steps.
 //! Source: interface §5 ("create_sm", "sm_ctrl").
 use crate::link::{Elements, Id, Link};
-use core::marker::PhantomData;
 use sync::Spin;
 use sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Neighbours in a queue.
+/// The part of an element that belongs to a queue; 16 bytes. `KIND` tells the queues that an element may be in apart.
 #[derive(Debug, Default)]
-pub struct Links {
+pub struct Links<const KIND: u32> {
     next: Link,
     previous: Link,
-}
-
-/// The part of a context that belongs to the counter that it waits for; 8 bytes.
-#[derive(Debug, Default)]
-pub struct WaitLinks(Links);
-
-/// The part of a signal that belongs to the counter that it is raised on; 16 bytes.
-#[derive(Debug, Default)]
-pub struct SignalLinks {
-    links: Links,
-    /// How often it was raised since it was taken the last time, or [`WITHDRAWN`].
+    /// How often a signal was raised since it was taken the last time, or [`WITHDRAWN`].
     count: AtomicU64,
 }
+
+/// The part of a context that belongs to the counter that it waits for.
+pub type WaitLinks = Links<1>;
+/// The part of a signal that belongs to the counter that it is raised on.
+pub type SignalLinks = Links<2>;
 
 /// Count of a signal that has ended.
 const WITHDRAWN: u64 = u64::MAX;
 
-impl AsRef<Links> for WaitLinks {
-    fn as_ref(&self) -> &Links {
-        &self.0
-    }
-}
-
-impl AsRef<Links> for SignalLinks {
-    fn as_ref(&self) -> &Links {
-        &self.links
-    }
-}
-
 /// Elements first come, first served.
-#[derive(Debug)]
-struct Queue<L> {
+#[derive(Debug, Default)]
+struct Queue<const KIND: u32> {
     first: Option<Id>,
     last: Option<Id>,
-    elements: PhantomData<fn(L)>,
 }
 
-impl<L> Default for Queue<L> {
-    fn default() -> Self {
-        Self { first: None, last: None, elements: PhantomData }
-    }
-}
-
-impl<L: AsRef<Links>> Queue<L> {
-    fn push(&mut self, elements: &impl Elements<L>, id: Id) {
-        elements.links(id).as_ref().previous.set(self.last);
+impl<const KIND: u32> Queue<KIND> {
+    fn push(&mut self, elements: &impl Elements<Links<KIND>>, id: Id) {
+        elements.links(id).previous.set(self.last);
         match self.last.replace(id) {
-            Some(last) => elements.links(last).as_ref().next.set(Some(id)),
+            Some(last) => elements.links(last).next.set(Some(id)),
             None => self.first = Some(id),
         }
     }
 
-    fn contains(&self, elements: &impl Elements<L>, id: Id) -> bool {
-        self.first == Some(id) || elements.links(id).as_ref().previous.get().is_some()
+    fn contains(&self, elements: &impl Elements<Links<KIND>>, id: Id) -> bool {
+        self.first == Some(id) || elements.links(id).previous.get().is_some()
     }
 
     /// Takes `id`, which is in no other queue, out of this one; false if it is not in it.
-    fn remove(&mut self, elements: &impl Elements<L>, id: Id) -> bool {
-        if !self.contains(elements, id) {
-            return false;
+    fn remove(&mut self, elements: &impl Elements<Links<KIND>>, id: Id) -> bool {
+        let found = self.contains(elements, id);
+        if found {
+            let links = elements.links(id);
+            let (next, previous) = (links.next.get(), links.previous.get());
+            match previous {
+                Some(previous) => elements.links(previous).next.set(next),
+                None => self.first = next,
+            }
+            match next {
+                Some(next) => elements.links(next).previous.set(previous),
+                None => self.last = previous,
+            }
+            links.next.set(None);
+            links.previous.set(None);
         }
-        let links = elements.links(id).as_ref();
-        let (next, previous) = (links.next.get(), links.previous.get());
-        match previous {
-            Some(previous) => elements.links(previous).as_ref().next.set(next),
-            None => self.first = next,
-        }
-        match next {
-            Some(next) => elements.links(next).as_ref().previous.set(previous),
-            None => self.last = previous,
-        }
-        links.next.set(None);
-        links.previous.set(None);
-        true
+        found
     }
 
-    fn pop(&mut self, elements: &impl Elements<L>) -> Option<Id> {
+    fn pop(&mut self, elements: &impl Elements<Links<KIND>>) -> Option<Id> {
         let first = self.first?;
         self.remove(elements, first).then_some(first)
     }
@@ -105,8 +80,8 @@ struct State {
     /// Number of signals in the queue.
     queued: u64,
     closed: bool,
-    waiters: Queue<WaitLinks>,
-    signals: Queue<SignalLinks>,
+    waiters: Queue<1>,
+    signals: Queue<2>,
 }
 
 /// What came of a down.

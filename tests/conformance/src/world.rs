@@ -14,7 +14,9 @@ use abi::rights::MemoryRights;
 use abi::{Hypercall, Mtd};
 use rt::println;
 
-use crate::sys::{ROOT, Registers, delegate, down, give, hypercall, memory, objects, revoke, time_stamp, up, word};
+use crate::sys::{
+    ROOT, Registers, delegate, domain_usage, down, give, hypercall, memory, objects, revoke, time_stamp, up, word,
+};
 
 const BLOCK_BITS: u32 = 6;
 const BLOCK: u64 = 1 << BLOCK_BITS;
@@ -417,8 +419,13 @@ impl World {
 
     /// A domain with this program in it, with `pages` of quota, and its selector.
     pub fn domain(&mut self, pages: u64) -> u64 {
+        self.bounded_domain(2, pages)
+    }
+
+    /// The same with both limits: the domain never passes `lower` of its `upper` pages on.
+    pub fn bounded_domain(&mut self, lower: u64, upper: u64) -> u64 {
         let domain = self.block();
-        let create = [ROOT, 0, pages << 32 | 2, 0];
+        let create = [ROOT, 0, upper << 32 | lower, 0];
         Self::must("domain", hypercall(Hypercall::CreateDomain, 0, domain, create));
         let (all, anywhere) = (memory(0x100, 8, MemoryRights::all()), memory(0, 31, MemoryRights::all()));
         Self::must("program", delegate(ROOT, &[give(all, 0x100)], anywhere, domain));
@@ -455,4 +462,12 @@ pub fn portal(at: u64, context: u64, entry: u64, identity: u64) -> Registers {
         return created;
     }
     hypercall(Hypercall::ControlPortal, 0, at, [identity, 0, 0, 0])
+}
+
+/// Takes pages from a domain until it has `left` free ones. Its lower limit must be 0.
+pub fn drain(domain: u64, left: u64) {
+    if let Some((limit, usage)) = domain_usage(domain) {
+        let spare = limit.saturating_sub(usage).saturating_sub(left);
+        World::must("drain", hypercall(Hypercall::ControlDomain, 0, domain, [ROOT, spare, 0, 0]));
+    }
 }

@@ -8,9 +8,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::{
-    Config, Cores, Error, Kill, MAX_ARGUMENTS, MAX_NAME, MAX_PROGRAMS, Problem, Program, Restart, Right,
-};
+use crate::{Config, Cores, Error, Kill, MAX_ARGUMENTS, MAX_NAME, MAX_PROGRAMS, Problem, Program, Restart, Right};
 
 const TOP: &str = "images, program, kill";
 const LINES: &str =
@@ -250,7 +248,8 @@ fn end(mut words: Words<'_>) -> Outcome<()> {
 }
 
 fn name(word: &str) -> Outcome<String> {
-    let good = word.len() <= MAX_NAME && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let good =
+        word.len() <= MAX_NAME && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if good { Ok(word.to_owned()) } else { Err(Problem::Name(word.to_owned())) }
 }
 

@@ -55,7 +55,10 @@ fn a_configuration_means_what_it_says() {
 #[test]
 fn what_is_unknown_is_named_with_what_is_known() {
     assert_eq!(with("may console", "may foo"), "line 7: unknown right `foo`; known: console, ports, interrupt, use");
-    assert_eq!(with("restart always", "restart often"), "line 11: unknown policy `often`; known: never, on-failure, always");
+    assert_eq!(
+        with("restart always", "restart often"),
+        "line 11: unknown policy `often`; known: never, on-failure, always"
+    );
     assert_eq!(with("must finish", "must win"), "line 20: unknown duty `win`; known: finish");
     assert_eq!(error("frob x"), "line 1: unknown line `frob`; known: images, program, kill");
     assert!(with("quota 64", "quotas 64").starts_with("line 17: unknown line `quotas`; known: image, arguments, "));
@@ -91,10 +94,16 @@ fn nothing_is_said_twice_and_nothing_named_that_is_not_there() {
     assert_eq!(with("quota 64", "memory 1M"), "line 17: there is a line `memory` already");
     assert_eq!(with("cores 1 0", "cores 1 1"), "line 15: there is a core `1` already");
     assert_eq!(with("must finish", "provides log"), "line 12: there is a provider of `log` already");
-    assert_eq!(with("may use log", "may use tea"), "line 19: there is no service `tea`; a program has to say `provides` it");
+    assert_eq!(
+        with("may use log", "may use tea"),
+        "line 19: there is no service `tea`; a program has to say `provides` it"
+    );
     assert_eq!(with("image peer", "image pear"), "line 13: there is no image `pear`; name the modules with `images`");
     assert_eq!(with("    image peer\n", ""), "line 12: there is no image `alpha`; name the modules with `images`");
-    assert_eq!(with("kill alpha", "kill beta"), "line 21: there is no program `beta`; only what is started can be ended");
+    assert_eq!(
+        with("kill alpha", "kill beta"),
+        "line 21: there is no program `beta`; only what is started can be ended"
+    );
 }
 
 proptest! {

@@ -48,7 +48,8 @@ pub fn spawn(number: u64, core: u64, priority: u8, entry: extern "C" fn(u64) -> 
     let (at, page, index) = (SELECTORS + number * 64, PAGES + number * 0x2000, number as usize % THREADS);
     let (starter, context, events) = (at, at + 1, at + 32);
     ENTRIES[index].store(entry as *const () as u64, SeqCst);
-    let create = |at, page, stack, flags| hypercall(Hypercall::CreateContext, flags, at, [32, page | core, stack, events]);
+    let create =
+        |at, page, stack, flags| hypercall(Hypercall::CreateContext, flags, at, [32, page | core, stack, events]);
     let quantum = Qpd::new(priority, 10_000).map_or(0, Qpd::word);
     let start = demos_start as *const () as u64;
     create(starter, page, stack_top(2 * index) + 8, 0)

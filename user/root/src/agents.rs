@@ -50,7 +50,7 @@ impl Serve for Desk {
             exchange.count = utcb.header().words().min(WORDS);
             for index in 0..WORDS {
                 let word = utcb.get(index).unwrap_or(0);
-                exchange.words.as_mut_slice().set(index, word);
+                Words::set(&mut exchange.words, index, word);
             }
         }
         self.event.store(event, Ordering::Release);
@@ -71,6 +71,7 @@ impl Serve for Desk {
 
 /// What came.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once")]
 pub enum Incoming {
     /// A request.
     Request(Request),
@@ -122,14 +123,14 @@ impl Agent {
         let number = self.desk.event.swap(NOTHING, Ordering::Acquire);
         let number = u8::try_from(number).ok()?;
         let exchange = self.desk.exchange.try_lock()?;
-        let words = exchange.words.as_slice();
+        let words = &exchange.words;
         Some(match u64::from(number) {
-            PARENT => match Request::decode(&mut Reader::new(&Slice(words), exchange.count)) {
+            PARENT => match Request::decode(&mut Reader::new(words, exchange.count)) {
                 Some(request) => Incoming::Request(request),
                 None => Incoming::Nonsense,
             },
-            event if event == u64::from(STARTUP) => Incoming::Start(Event::read(number, &Slice(words))),
-            _ => Incoming::Fault(Event::read(number, &Slice(words))),
+            event if event == u64::from(STARTUP) => Incoming::Start(Event::read(number, words)),
+            _ => Incoming::Fault(Event::read(number, words)),
         })
     }
 
@@ -160,9 +161,8 @@ impl Agent {
 
     fn answer(&self, item: Option<TypedItem>, write: impl FnOnce(&mut dyn Words) -> usize) {
         let Some(mut exchange) = self.desk.exchange.try_lock() else { return };
-        let mut words = Copied([0; WORDS]);
-        exchange.count = write(&mut words);
-        exchange.words = words.0;
+        exchange.words = [0; WORDS];
+        exchange.count = write(&mut exchange.words);
         exchange.item = item;
         exchange.window = item::window(self.incoming.selector());
         drop(exchange);
@@ -174,28 +174,5 @@ impl Agent {
         self.portals.clear();
         self.server.slot().clear();
         self.desk.answered.slot().clear();
-    }
-}
-
-struct Slice<'a>(&'a [u64]);
-struct Copied([u64; WORDS]);
-
-impl Words for Slice<'_> {
-    fn get(&self, index: usize) -> Option<u64> {
-        self.0.get(index).copied()
-    }
-
-    fn set(&mut self, _: usize, _: u64) -> bool {
-        false
-    }
-}
-
-impl Words for Copied {
-    fn get(&self, index: usize) -> Option<u64> {
-        self.0.get(index).copied()
-    }
-
-    fn set(&mut self, index: usize, word: u64) -> bool {
-        self.0.as_mut_slice().set(index, word)
     }
 }

@@ -73,12 +73,7 @@ pub struct Surroundings<'a> {
 ///
 /// # Errors
 /// Why it does not run, in words.
-pub fn launch(
-    program: &Program,
-    image: &[u8],
-    cores: &[u32],
-    around: &mut Surroundings<'_>,
-) -> Result<Life, String> {
+pub fn launch(program: &Program, image: &[u8], cores: &[u32], around: &mut Surroundings<'_>) -> Result<Life, String> {
     let image = Image::new(image).map_err(|defect| format!("its image is not usable: {defect}"))?;
     let kernel = |what: &'static str| move |status: Status| format!("{what}: {status}");
     let domain = Domain::new(program.quota).map_err(kernel("no domain"))?;
@@ -105,12 +100,7 @@ pub fn launch(
     }
 }
 
-fn furnish(
-    life: &mut Life,
-    program: &Program,
-    image: Image<'_>,
-    around: &mut Surroundings<'_>,
-) -> Result<(), String> {
+fn furnish(life: &mut Life, program: &Program, image: Image<'_>, around: &mut Surroundings<'_>) -> Result<(), String> {
     let read = MemoryRights::READ;
     for part in image.parts() {
         let more = match (part.write, part.execute) {
@@ -217,14 +207,7 @@ impl Life {
     ///
     /// # Errors
     /// [`Status::BadCpu`] for a core that it may not run on; else what the kernel answered.
-    pub fn thread(
-        &mut self,
-        core: u32,
-        utcb: u64,
-        record: u64,
-        entry: u64,
-        priority: u8,
-    ) -> Result<u64, Status> {
+    pub fn thread(&mut self, core: u32, utcb: u64, record: u64, entry: u64, priority: u8) -> Result<u64, Status> {
         if !self.cores.contains(core) || !utcb.is_multiple_of(PAGE_SIZE) {
             return Err(Status::BadCpu);
         }

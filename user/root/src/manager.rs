@@ -75,19 +75,8 @@ pub struct Manager {
 
 impl Manager {
     /// Nothing started yet.
-    pub fn new(
-        config: Config,
-        images: Vec<&'static [u8]>,
-        cores: Vec<u32>,
-        around: Surroundings<'static>,
-    ) -> Self {
-        let entry = |_: &Program| Entry {
-            state: State::Due(0),
-            lives: 0,
-            deaths: 0,
-            done: false,
-            portals: Vec::new(),
-        };
+    pub fn new(config: Config, images: Vec<&'static [u8]>, cores: Vec<u32>, around: Surroundings<'static>) -> Self {
+        let entry = |_: &Program| Entry { state: State::Due(0), lives: 0, deaths: 0, done: false, portals: Vec::new() };
         let entries = config.programs.iter().map(entry).collect();
         let place = |name: &str| config.programs.iter().position(|program| program.name == name);
         let kills = config.kills.iter().filter_map(|kill| Some((time::after(kill.after), place(&kill.program)?)));
@@ -167,7 +156,11 @@ impl Manager {
         if let Cores::These(list) = &program.cores
             && let Some(absent) = list.iter().find(|core| !self.cores.contains(core))
         {
-            println!("root: {}: there is no core {absent}; it runs on core {}", program.name, cores.first().unwrap_or(&0));
+            println!(
+                "root: {}: there is no core {absent}; it runs on core {}",
+                program.name,
+                cores.first().unwrap_or(&0)
+            );
         }
         let image = self.config.images.iter().position(|image| *image == program.image);
         let image = image.and_then(|image| self.images.get(image)).copied().unwrap_or_default();
@@ -237,7 +230,9 @@ impl Manager {
             },
             Request::Register(service, core, entry) => self.register(program, agent, &service, core, entry),
             Request::Connect(service, core) => return self.connect(program, agent, &service, core),
-            Request::Spawn(core, utcb, record, entry) => return self.spawn(program, agent, [core.into(), utcb, record, entry]),
+            Request::Spawn(core, utcb, record, entry) => {
+                return self.spawn(program, agent, [core.into(), utcb, record, entry]);
+            }
             Request::End(thread) => match self.life(program) {
                 Some(life) => {
                     life.threads.retain(|each| each.number != thread);
@@ -359,8 +354,12 @@ impl Manager {
             };
         let what = if again { "; it starts again" } else { "" };
         match end {
-            End::Exit(status) if well => println!("root: program `{name}` is over with status {}{what}", status.number()),
-            End::Exit(status) => println!("root: program `{name}` died: it ended with status {}{what}", status.number()),
+            End::Exit(status) if well => {
+                println!("root: program `{name}` is over with status {}{what}", status.number())
+            }
+            End::Exit(status) => {
+                println!("root: program `{name}` died: it ended with status {}{what}", status.number())
+            }
             End::Fault(event) => println!("root: program `{name}` died: {event}{what}"),
             End::Killed => println!("root: program `{name}` died: ended as asked for{what}"),
         }

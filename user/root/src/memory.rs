@@ -106,7 +106,6 @@ pub fn bytes(pages: &mut Pages) -> &mut [u8] {
 /// The word at the start of a page that others may have too; the page stays taken for good.
 pub fn shared_word(page: Pages) -> &'static AtomicU64 {
     let address = WINDOW + page.first() * PAGE_SIZE;
-    core::mem::forget(page);
-    // SAFETY: mapped for good.
+    // SAFETY: mapped for good, and the page is never given back, because the value that stands for it ends here.
     unsafe { rt::arch::utcb::shared_word(address as usize) }
 }

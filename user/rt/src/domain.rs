@@ -79,7 +79,9 @@ impl Domain {
     pub fn run(&self, thread: &Context, parameters: Qpd) -> Result<Scheduling, Status> {
         let slot = Slot::new()?;
         // SAFETY: a thread of a domain that is not the own one.
-        unsafe { syscall::create_scheduling(slot.selector(), self.0.selector(), thread.slot().selector(), parameters)? };
+        unsafe {
+            syscall::create_scheduling(slot.selector(), self.0.selector(), thread.slot().selector(), parameters)?
+        };
         Ok(Scheduling(slot))
     }
 

@@ -120,11 +120,11 @@ mod tests {
     #[test]
     fn a_state_is_read_from_where_the_kernel_puts_it() {
         let mut words = [0_u64; 80];
-        Resume { rip: 1, rsp: 2, rdi: 3 }.write(words.as_mut_slice());
+        Resume { rip: 1, rsp: 2, rdi: 3 }.write(&mut words);
         assert_eq!((words[2], words[10], words[13]), (1, 2, 3));
         words[22] = 7;
         words[23] = 8;
-        let event = Event::read(14, words.as_mut_slice());
+        let event = Event::read(14, &words);
         assert_eq!(event, Event { number: 14, rip: 1, rsp: 2, code: 7, address: 8 });
     }
 }

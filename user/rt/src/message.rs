@@ -18,16 +18,13 @@ pub trait Words {
     fn set(&mut self, index: usize, word: u64) -> bool;
 }
 
-impl Words for [u64] {
+impl<const N: usize> Words for [u64; N] {
     fn get(&self, index: usize) -> Option<u64> {
-        <[u64]>::get(self, index).copied()
+        self.as_slice().get(index).copied()
     }
 
     fn set(&mut self, index: usize, word: u64) -> bool {
-        self.get_mut(index).is_some_and(|slot| {
-            *slot = word;
-            true
-        })
+        self.get_mut(index).map(|slot| *slot = word).is_some()
     }
 }
 
@@ -161,10 +158,10 @@ impl<T: Decode + Copy + Default, const N: usize> Decode for [T; N] {
 /// }
 /// # use rt::message::{Decode, Encode, Reader, Writer};
 /// let mut words = [0_u64; 4];
-/// let mut writer = Writer::new(words.as_mut_slice());
+/// let mut writer = Writer::new(&mut words);
 /// Request::Add(5).encode(&mut writer);
 /// assert_eq!(writer.finish(), Some(2));
-/// assert_eq!(Request::decode(&mut Reader::new(words.as_mut_slice(), 2)), Some(Request::Add(5)));
+/// assert_eq!(Request::decode(&mut Reader::new(&words, 2)), Some(Request::Add(5)));
 /// ```
 #[macro_export]
 macro_rules! message {
@@ -173,6 +170,7 @@ macro_rules! message {
     }) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "messages are made and taken apart at once")]
         pub enum $name {
             $($(#[$variant_doc])* $variant($($type),*),)+
         }
@@ -218,34 +216,34 @@ mod tests {
         }
     }
 
-    fn through<T: Encode + Decode>(value: &T, room: usize) -> Option<T> {
-        let mut words = vec![0; room];
-        let mut writer = Writer::new(words.as_mut_slice());
+    fn through<T: Encode + Decode, const ROOM: usize>(value: &T) -> Option<T> {
+        let mut words = [0; ROOM];
+        let mut writer = Writer::new(&mut words);
         value.encode(&mut writer);
         let count = writer.finish()?;
-        T::decode(&mut Reader::new(words.as_mut_slice(), count))
+        T::decode(&mut Reader::new(&words, count))
     }
 
     #[test]
     fn a_message_that_does_not_fit_says_so() {
-        assert_eq!(through(&Sample::Numbers([1, 2, 3], 4), 4), None);
-        assert_eq!(through(&Sample::Numbers([1, 2, 3], 4), 5), Some(Sample::Numbers([1, 2, 3], 4)));
+        assert_eq!(through::<_, 4>(&Sample::Numbers([1, 2, 3], 4)), None);
+        assert_eq!(through::<_, 5>(&Sample::Numbers([1, 2, 3], 4)), Some(Sample::Numbers([1, 2, 3], 4)));
     }
 
     proptest! {
         #[test]
         fn messages_arrive_as_they_were_sent(all: [u64; 3], last: u32, text in "\\PC{0,30}", flag: bool) {
             for message in [Sample::Empty(), Sample::Numbers(all, last), Sample::Words(Text::new(&text), flag)] {
-                prop_assert_eq!(through(&message, 16), Some(message));
+                prop_assert_eq!(through::<_, 16>(&message), Some(message));
             }
         }
 
         #[test]
         fn any_words_decode_or_are_refused(words in proptest::collection::vec(prop_oneof![0..8_u64, any::<u64>()], 0..8)) {
-            let mut words = words;
-            let count = words.len();
-            if let Some(message) = Sample::decode(&mut Reader::new(words.as_mut_slice(), count)) {
-                prop_assert_eq!(through(&message, 16), Some(message));
+            let mut all = [0; 8];
+            all.iter_mut().zip(&words).for_each(|(slot, word)| *slot = *word);
+            if let Some(message) = Sample::decode(&mut Reader::new(&all, words.len())) {
+                prop_assert_eq!(through::<_, 16>(&message), Some(message));
             }
         }
     }

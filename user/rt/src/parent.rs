@@ -50,6 +50,6 @@ message! {
 #[cfg(target_os = "none")]
 mod calls;
 #[cfg(target_os = "none")]
-pub use calls::{done, exit, name_of, report, request, request_with, startup};
-#[cfg(target_os = "none")]
 pub(crate) use calls::{adopt, current};
+#[cfg(target_os = "none")]
+pub use calls::{done, exit, name_of, report, request, request_with, startup};

@@ -9,9 +9,9 @@
 
 use alloc::boxed::Box;
 
-use abi::{Crd, Mtd, Selector, Status};
 use abi::rights::ContextRights;
 use abi::utcb::Header;
+use abi::{Crd, Mtd, Selector, Status};
 
 use crate::arch::contexts::{create_server, portal_to};
 use crate::arch::start::serve_entry;
@@ -49,11 +49,8 @@ pub trait Handler: Sync {
     type Service: Service;
 
     /// Answers one request.
-    fn handle(
-        &self,
-        client: Client,
-        request: <Self::Service as Service>::Request,
-    ) -> <Self::Service as Service>::Reply;
+    fn handle(&self, client: Client, request: <Self::Service as Service>::Request)
+    -> <Self::Service as Service>::Reply;
 }
 
 /// A handler behind the words of a UTCB: for calls that are no requests of a [`Service`], and for events.

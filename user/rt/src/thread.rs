@@ -93,7 +93,6 @@ pub fn park() -> ! {
     }
 }
 
-
 /// Starts a thread of a root program on `core`, with this priority and quantum; it never ends.
 ///
 /// # Errors

@@ -39,7 +39,7 @@ fn creation(t: &mut Report, world: &mut World) {
     t.status(CreateSemaphore, "signal", BadCapability, "on a signal", create(at + 3, ROOT, 0, at + 2));
     t.status(CreateSemaphore, "signal", BadCapability, "on nothing", create(at + 3, ROOT, 0, EMPTY));
     t.status(CreateSemaphore, "signal", BadCapability, "on a context", create(at + 3, ROOT, 0, ROOT_EC));
-    let domain = world.domain(1024);
+    let domain = world.domain(512);
     for (bit, expected) in [(0x0F, BadCapability), (0x10, Success)] {
         world.hand(ROOT, bit, ROOT, at + 8 + u64::from(bit));
         let found = create(at + 4, at + 8 + u64::from(bit), 0, 0);
@@ -76,7 +76,7 @@ fn counting(t: &mut Report, world: &mut World) {
 
 fn permissions(t: &mut Report, world: &mut World) {
     let at = world.semaphore(1);
-    let domain = world.domain(1024);
+    let domain = world.domain(512);
     let thread = world.thread(domain, 0, 2);
     for rights in 1..32_u8 {
         let there = 0x2000 + u64::from(rights);

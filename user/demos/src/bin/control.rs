@@ -13,9 +13,10 @@ use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use abi::hip::ROOT_UTCB_ADDRESS;
+use abi::item::ItemFlags;
 use abi::operation::{ContextControl, SchedulingControl};
 use abi::rights::MemoryRights;
-use abi::{Crd, Hypercall, Mtd, Request, Selector};
+use abi::{Crd, Hypercall, Mtd, Request, Rights, Selector, TypedItem};
 use demos::raw::{Checks, down, hypercall, time_stamp, up, word};
 use demos::servers::{Made, SELF, server, thread};
 use rt::{Environment, ExitStatus};
@@ -28,6 +29,7 @@ const HOLD: u64 = 0x50;
 const NEVER: u64 = 0x51;
 const BLOCK: u64 = 0x52;
 const GATE: u64 = 0x53;
+const IDLE: u64 = 0x60;
 const MSR_KEY: u64 = 36;
 const RECALL: u64 = 0x1F;
 const BREAKPOINT: u64 = 3;
@@ -209,6 +211,7 @@ fn main(_: &Environment) -> ExitStatus {
     trapping(&mut checks);
     donation(&mut checks, runner);
     times(&mut checks, runner);
+    idle_time(&mut checks);
     keys(&mut checks);
     checks.finish()
 }
@@ -331,6 +334,23 @@ fn times(checks: &mut Checks, runner: Made) {
     checks.check("state of a thread here", control(ContextControl::GetState, 33, 0), 4);
     checks.check("state of a thread elsewhere", control(ContextControl::SetState, runner.context(), 0), 7);
     checks.check("unknown operation", hypercall(Hypercall::ControlContext, 9, 33, [0; 4]) & 0xFF, 5);
+}
+
+/// Takes the idle scheduling context of the other core from the hypervisor's space.
+fn idle_time(checks: &mut Checks) {
+    let one = |at| Crd::objects(Selector::new(at), 0, Rights::ALL).unwrap_or(Crd::NULL);
+    let item = TypedItem::delegate(one(1), ItemFlags::HYPERVISOR, 0).words();
+    for (index, value) in [(0, 1 << 16), (510, item[0]), (511, item[1])] {
+        word(ROOT_UTCB_ADDRESS, index).store(value, SeqCst);
+    }
+    let taken = hypercall(Hypercall::Misc, 1, SELF, [one(IDLE).word(), SELF, 0, 0]) & 0xFF;
+    checks.check("the idle time of the other core", taken, 0);
+    let [status, _, idle, ..] = query(Hypercall::ControlScheduling, 0, IDLE, 0);
+    checks.check("how long it was", status, 0);
+    checks.check("it waited for this program", u64::from(idle > 1000), 1);
+    checks.check("calls from here", query(Hypercall::ControlScheduling, 1, IDLE, 0)[0], 0);
+    checks.check("what is gone", query(Hypercall::ControlScheduling, 3, IDLE, 0)[0], 0);
+    checks.check("those of a thread", query(Hypercall::ControlScheduling, 1, 34, 0)[0], 5);
 }
 
 fn keys(checks: &mut Checks) {

@@ -218,7 +218,8 @@ fn levels(checks: &mut Checks, device: &mut RandomNumbers, cores: u64) {
         checks.check("signal", create(SIGNALS + pin, pin, PLAIN), 0);
         checks.check("pin", assign(interrupt, LEVEL, 0, 0, SIGNALS + pin).iter().sum(), 0);
     }
-    let next = |deadline: u64| answer(Hypercall::ControlSemaphore, 1, PLAIN, [deadline >> 32, deadline & 0xFFFF_FFFF, 0, 0]);
+    let next =
+        |deadline: u64| answer(Hypercall::ControlSemaphore, 1, PLAIN, [deadline >> 32, deadline & 0xFFFF_FFFF, 0, 0]);
     // What other devices on the same lines want stays masked.
     while next(short())[0] == 0 {}
     device.ask();

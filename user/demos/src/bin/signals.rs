@@ -131,7 +131,11 @@ fn ending(checks: &mut Checks) {
     checks.check("and nothing else", down(PLAIN, soon), 1);
     checks.check("its selector is free", create(FIRST, A, PLAIN) + up(FIRST), 0);
     same(checks, "a new one", take(PLAIN, 1, 1), [0, A, 1]);
-    checks.check("a signal outlives the capability", create(OTHER, 0, 0) + create(NOTHING, A, OTHER) + revoke(OTHER), 0);
+    checks.check(
+        "a signal outlives the capability",
+        create(OTHER, 0, 0) + create(NOTHING, A, OTHER) + revoke(OTHER),
+        0,
+    );
     checks.check("of its semaphore", up(NOTHING) + up(NOTHING), 0);
     checks.check("both go", revoke(NOTHING) + up(PLAIN), 0);
     checks.check("an up of nothing", up(NOTHING), 4);

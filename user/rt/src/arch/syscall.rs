@@ -86,12 +86,7 @@ pub(crate) fn control_semaphore(at: Selector, flags: u8, deadline: u64) -> Resul
 ///
 /// # Safety
 /// `range` names no memory of the own domain that Rust objects live in.
-pub(crate) unsafe fn revoke(
-    range: Crd,
-    flags: RevokeFlags,
-    domain: Selector,
-    notify: Selector,
-) -> Result<(), Status> {
+pub(crate) unsafe fn revoke(range: Crd, flags: RevokeFlags, domain: Selector, notify: Selector) -> Result<(), Status> {
     let mut registers = request(Hypercall::Revoke, flags.bits(), notify, [range.word(), domain.number(), 0, 0]);
     // SAFETY: the caller's duty.
     unsafe { enter(&mut registers) };
@@ -100,8 +95,7 @@ pub(crate) unsafe fn revoke(
 
 /// Gives the processor to others of the same priority.
 pub(crate) fn yield_now() {
-    let mut registers =
-        request(Hypercall::ControlContext, ContextControl::Yield.flags(), Selector::new(0), [0; 4]);
+    let mut registers = request(Hypercall::ControlContext, ContextControl::Yield.flags(), Selector::new(0), [0; 4]);
     // SAFETY: touches no memory.
     unsafe { enter(&mut registers) };
 }
@@ -128,8 +122,7 @@ pub(crate) unsafe fn create_context(
     (stack, events): (u64, u64),
 ) -> Result<(), Status> {
     let place = utcb | u64::from(core);
-    let mut registers =
-        request(Hypercall::CreateContext, global.into(), at, [domain.number(), place, stack, events]);
+    let mut registers = request(Hypercall::CreateContext, global.into(), at, [domain.number(), place, stack, events]);
     // SAFETY: the caller's duty.
     unsafe { enter(&mut registers) };
     status(&registers)

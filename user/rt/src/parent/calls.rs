@@ -11,8 +11,8 @@ use super::{Reply, Request};
 use crate::arch::utcb::{Utcb, current as record};
 use crate::capability::{Portal, Slot};
 use crate::message::{Decode, Encode, Reader, Text, Writer};
-use crate::startup::{EVENTS, PARENT, Startup};
 use crate::serial::COM1;
+use crate::startup::{EVENTS, PARENT, Startup};
 use crate::{ExitStatus, arch, console, heap, ports, time};
 
 static STARTUP: Once<Startup> = Once::new();

@@ -57,4 +57,3 @@ fn main(startup: &Startup) -> ExitStatus {
         Err(status) => panic!("cannot serve: {status}"),
     }
 }
-

@@ -70,7 +70,11 @@ fn main(startup: &Startup) -> ExitStatus {
         }
     }
     let expected = rounds * startup.cores.iter().count() as u64;
-    log!("{right} of {expected} answers of {name} are right ({} calls made again), served {}", other.retries(), served.0.load(Ordering::Relaxed));
+    log!(
+        "{right} of {expected} answers of {name} are right ({} calls made again), served {}",
+        other.retries(),
+        served.0.load(Ordering::Relaxed)
+    );
     if right != expected {
         return ExitStatus::FAILURE;
     }
