@@ -172,6 +172,7 @@ pub fn reply_blocking(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &C
 fn answer(store: &Store<'_>, callee: &Context, caller_ref: Ref<Context>, semaphore: Option<Ref<Semaphore>>) {
     let (caller, from) = (store.get(caller_ref), callee.identity().message);
     match caller.continuation() {
+        Continuation::AwaitHandler if caller.has_moved() => contexts::kill(store, caller_ref),
         Continuation::AwaitHandler => {
             if state::restore(from, caller.frame()).contains(Mtd::FPU) && !vectors::change(store, caller, from) {
                 return contexts::die(store, caller_ref, vectors::NO_MEMORY);
@@ -198,7 +199,8 @@ fn answer(store: &Store<'_>, callee: &Context, caller_ref: Ref<Context>, semapho
             caller.proceed(Continuation::Run);
         }
     }
-    if semaphore.is_some_and(|semaphore| !scheduler::hold(store, caller_ref, semaphore)) {
+    let goes_on = caller.continuation() != Continuation::Dead;
+    if semaphore.is_some_and(|semaphore| goes_on && !scheduler::hold(store, caller_ref, semaphore)) {
         return scheduler::reschedule(store, false);
     }
     if !caller.is(Continuation::Run) || !pays_for(store, caller_ref) || !switch::to(store, caller_ref) {

@@ -8,7 +8,7 @@
 //! Source: interface §5 ("ec_ctrl", "sc_ctrl").
 use crate::call::{self, Outcome};
 use crate::create::named;
-use crate::{clock, contexts, msr, scheduler, switch};
+use crate::{clock, contexts, migrate, msr, scheduler, switch};
 use abi::operation::{ContextControl, SchedulingControl};
 use abi::rights::{ContextRights, SchedulingRights};
 use abi::{Mtd, Request, Rights, Status};
@@ -24,19 +24,18 @@ const STORAGE: usize = 3;
 const EXCEPTIONS: u64 = 0x000F_3CFB;
 
 /// `ec_ctrl`.
-pub fn context(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Outcome {
+pub fn context(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Request, frame: &Frame) -> Outcome {
     let selector = request.selector.number();
     let target = |rights| named::<Context>(store, selector, Kind::Context, rights);
     let done = match ContextControl::from_flags(request.flags) {
-        Some(ContextControl::Recall) => {
-            target(ContextRights::CONTROL.into()).and_then(|target| recall(store, caller, target, frame.rsi.get() == 1))
-        }
+        Some(ContextControl::Recall) => target(ContextRights::CONTROL.into())
+            .and_then(|target| recall(store, caller.1, target, frame.rsi.get() == 1)),
         Some(control @ (ContextControl::Yield | ContextControl::Reschedule)) => {
             frame.rdi.set(u64::from(Status::Success.number()));
             scheduler::reschedule(store, control == ContextControl::Yield);
             return Outcome::Switched;
         }
-        Some(ContextControl::Donate) => match target(Rights::NONE).and_then(|it| donate(store, caller, it, frame)) {
+        Some(ContextControl::Donate) => match target(Rights::NONE).and_then(|it| donate(store, caller.1, it, frame)) {
             Ok(()) => return Outcome::Switched,
             error => error,
         },
@@ -50,8 +49,8 @@ pub fn context(store: &Store<'_>, caller: &Context, request: Request, frame: &Fr
                 _ => Err(Status::BadCpu),
             })
         }
-        Some(ContextControl::AccessMsr) => msr::access(store, selector, caller.identity().message),
-        Some(ContextControl::Migrate) => Err(Status::BadFeature),
+        Some(ContextControl::AccessMsr) => msr::access(store, selector, caller.1.identity().message),
+        Some(ContextControl::Migrate) => migrate::migrate(store, caller, request.selector, frame),
         None => Err(Status::BadParameter),
     };
     Outcome::Return(done.err().unwrap_or(Status::Success))

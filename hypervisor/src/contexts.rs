@@ -57,7 +57,7 @@ pub fn attend(store: &Store<'_>, context: Ref<Context>) {
     if asked(DONE) {
         remote::finish(store, context);
     }
-    if asked(END | GONE) {
+    if asked(END | GONE) && !target.has_moved() {
         kill(store, context);
     }
     if asked(DISMISS) {
@@ -113,7 +113,7 @@ pub fn bury(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<
 
 /// Ends a context of this core, and tells whom it served: a caller goes on with status "aborted", a context whose fault it
 /// handled ends too.
-fn kill(store: &Store<'_>, context: Ref<Context>) {
+pub fn kill(store: &Store<'_>, context: Ref<Context>) {
     let mut at = Some(context);
     while let Some(reference) = at {
         if reference.to_word() == ROOT.load(Ordering::Relaxed) {
@@ -131,6 +131,10 @@ fn kill(store: &Store<'_>, context: Ref<Context>) {
                 dead.proceed(Continuation::Dead);
                 if served.is_served() {
                     detach(store, reference);
+                }
+                // It has moved, and its time stayed for its handler.
+                if let Some(scheduling) = store.reference(dead.take_scheduling()) {
+                    scheduler::end(store, scheduling);
                 }
             }
         }

@@ -59,7 +59,10 @@ fn join(count: &Count) -> Result<(), Status> {
 }
 
 /// Puts the capability to a new object into the caller's space; without it the object ends.
-fn publish_new<T: Object>(
+///
+/// # Errors
+/// As [`publish`].
+pub fn publish_new<T: Object>(
     store: &Store<'_>,
     caller: Ref<Domain>,
     at: Selector,

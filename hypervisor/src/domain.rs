@@ -36,6 +36,14 @@ pub fn pages(quota: &Quota) -> Result<[PhysAddr; 2], OutOfMemory> {
     }
 }
 
+/// Whether the domain may do at `address` what needs `rights`, whatever the core shows. Without the lock: a mapping that
+/// comes or goes meanwhile is seen by the next fault.
+#[inline]
+pub fn allows(domain: &Domain, address: u64, rights: Attributes) -> bool {
+    let virt = VirtAddr::new(address);
+    virt.is_user() && space::allows(&HARDWARE, &domain.master(), virt, rights)
+}
+
 /// Tries to resolve a page fault of ring 3 at `address` that needed `rights`: true if the access may be retried.
 pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool {
     let virt = VirtAddr::new(address);

@@ -5,13 +5,16 @@
 //! them blocks, allocates or takes a lock but a semaphore's. A callee in another domain starts with registers that are 0.
 //! Concurrency: as the general way.
 //! Source: design plan §6; `docs/src/decisions/0020-short-ways.md`.
-use crate::{call, switch};
+use crate::{call, domain, switch, trap};
+use abi::address::USER_END;
+use abi::event::Exception;
 use abi::rights::{PortalRights, SemaphoreRights};
-use abi::{Rights, Status};
+use abi::{Mtd, Rights, Status};
 use arch::entry::{SLOW, Start};
 use capability::word::{Capability, Kind};
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::Relaxed;
+use ipc::state;
 use objects::frame::Frame;
 use objects::{Context, Continuation, Page, Portal, Ref, Semaphore};
 
@@ -21,6 +24,10 @@ const GENERAL: Start = Start { entry: 0, identity: 0 };
 const FIRST: usize = ipc::message::FIRST;
 /// Makes entry code clear the registers that the callee has no use for.
 const CLEAR: u64 = 1 << 63;
+
+const PAGE_FAULT: u64 = Exception::PAGE_FAULT.vector() as u64;
+/// Exceptions that the kernel never resolves itself: #DE, #BP, #OF, #BR, #UD, #AC, #XM, #MF.
+const PLAIN: u64 = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 16 | 1 << 17 | 1 << 19;
 
 /// Word of the object of `kind` that the hypercall `word` names, if the capability has these rights.
 #[inline]
@@ -90,32 +97,94 @@ extern "C" fn call_elsewhere(portal: &Portal, caller: &Context, callee: &Context
     Start { entry: portal.entry.get() | CLEAR, identity: portal.identity() }
 }
 
-/// A reply without flags and semaphore by the context with this frame, of which nothing but the stack pointer is saved:
-/// what a serving context has in its registers is undefined after a reply. The frame of the caller, or null.
+/// An exception in ring 3 that nothing but its portal's context resolves, and that is free to do so. The frame is that of
+/// the current context.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn try_reply(frame: &Frame) -> *const Frame {
+extern "C" fn try_event(frame: &Frame) -> Start {
+    // SAFETY: as in `try_call`.
+    let (store, faulter) = unsafe { (arch::pool::trusting_store(), Context::of_frame(frame)) };
+    let (event, error, address) = (frame.vector.get(), frame.error.get(), arch::cpu::fault_address());
+    let general = || {
+        // Looking at capabilities may have faulted too.
+        arch::cpu::set_fault_address(address);
+        GENERAL
+    };
+    let plain = match event {
+        PAGE_FAULT => {
+            let domain = store.get(faulter.identity().domain);
+            trap::rights(error).is_none_or(|rights| !domain::allows(domain, address, rights))
+        }
+        _ => PLAIN >> event & 1 != 0,
+    };
+    let Some(portal) = named((faulter.identity().event_base + event) << 8, Kind::Portal, Rights::NONE) else {
+        return general();
+    };
+    // SAFETY: as in `try_call`.
+    let portal = unsafe { store.at::<Portal>(portal) };
+    let handler = store.get(portal.context);
+    if !plain
+        || handler.identity().core != percpu::this().local.id.get()
+        || !handler.is(Continuation::AwaitCall)
+        || !faulter.is(Continuation::Run)
+        || !switch::is_plain(handler)
+        || portal.transfer.intersects(Mtd::FPU)
+    {
+        return general();
+    }
+    frame.rip.set(frame.rip.get().min(USER_END));
+    state::save(frame, portal.transfer, [error, address], handler.identity().message);
+    faulter.set_event(event, [error, address]);
+    begin(portal.context, faulter, handler, percpu::this().local.current.get());
+    faulter.set_continuation(Continuation::AwaitHandler);
+    switch::to_plain(portal.context, handler);
+    Start { entry: portal.entry.get(), identity: portal.identity() }
+}
+
+/// A reply without flags and semaphore by the context with this frame, of which nothing but the stack pointer is saved:
+/// what a serving context has in its registers is undefined after a reply. Address of the caller's frame; 0 if nothing was
+/// done, 1 if the caller is one that has faulted.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn try_reply(frame: &Frame) -> u64 {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::trusting_store() };
     // SAFETY: as in `try_call`.
     let callee = unsafe { Context::of_frame(frame) };
     let caller_word = callee.caller();
-    let Some(caller_id) = NonZeroU32::new(caller_word as u32) else { return core::ptr::null() };
+    let Some(caller_id) = NonZeroU32::new(caller_word as u32) else { return 0 };
     if caller_word != percpu::this().local.payer.get() {
-        return core::ptr::null();
+        return 0;
     }
     // SAFETY: what pays is a context that exists.
     let caller_ref: Ref<Context> = unsafe { store.named(caller_id) };
     let caller = store.get(caller_ref);
-    if !caller.is(Continuation::AwaitReply) || !copy(callee.identity().message, caller.identity().message) {
-        return core::ptr::null();
+    if !caller.is(Continuation::AwaitReply) {
+        return handled(caller_ref, caller, callee);
+    }
+    if !copy(callee.identity().message, caller.identity().message) {
+        return 0;
     }
     if !switch::is_plain(caller) {
-        return reply_elsewhere(caller_word, caller, callee);
+        return reply_elsewhere(caller_ref, caller, callee);
     }
     end(caller, callee);
     switch::to_plain(caller_ref, caller);
-    caller.frame()
+    core::ptr::from_ref(caller).addr() as u64
+}
+
+/// As [`try_reply`], to a context that has faulted: it goes on with the registers in the message.
+#[inline(never)]
+extern "C" fn handled(caller_ref: Ref<Context>, caller: &Context, callee: &Context) -> u64 {
+    let from = callee.identity().message;
+    let simple = from[0].load(Relaxed) as u32 >> 16 == 0 && !state::descriptor(from).intersects(Mtd::FPU);
+    if !caller.is(Continuation::AwaitHandler) || !simple || !switch::is_plain(caller) {
+        return 0;
+    }
+    state::restore(from, caller.frame());
+    end(caller, callee);
+    switch::to_plain(caller_ref, caller);
+    1
 }
 
 /// Notes that `callee` has served `caller`.
@@ -128,16 +197,14 @@ fn end(caller: &Context, callee: &Context) {
 
 /// The rest of [`try_reply`] if more changes than the frame.
 #[inline(never)]
-extern "C" fn reply_elsewhere(caller_ref: u64, caller: &Context, callee: &Context) -> *const Frame {
-    // SAFETY: as in `try_call`; the word is that of `caller`.
+extern "C" fn reply_elsewhere(caller_ref: Ref<Context>, caller: &Context, callee: &Context) -> u64 {
+    // SAFETY: as in `try_call`.
     let store = unsafe { arch::pool::store() };
-    // SAFETY: as above.
-    let switched = unsafe { store.trusted(caller_ref) }.is_some_and(|caller_ref| switch::to(&store, caller_ref));
-    if !switched {
-        return core::ptr::null();
+    if !switch::to(&store, caller_ref) {
+        return 0;
     }
     end(caller, callee);
-    caller.frame()
+    core::ptr::from_ref(caller).addr() as u64
 }
 
 /// The general way of a reply.
@@ -151,18 +218,28 @@ extern "C" fn reply() {
     }
 }
 
-/// Up or down of a semaphore. A status, or [`SLOW`].
+/// The semaphore that the hypercall `word` names.
+#[inline]
+fn semaphore(word: u64, needed: SemaphoreRights) -> Option<&'static Semaphore> {
+    let semaphore = named(word, Kind::Semaphore, needed.into())?;
+    // SAFETY: as for portals. The borrow ends with the hypercall.
+    Some(unsafe { &*core::ptr::from_ref(arch::pool::trusting_store().at::<Semaphore>(semaphore)) })
+}
+
+const BAD_CAPABILITY: u64 = Status::BadCapability as u64;
+
+/// Up of a semaphore. A status, or [`SLOW`].
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn try_semaphore(word: u64) -> u64 {
-    // SAFETY: in the kernel, interrupts off; the store is local to this function.
-    let store = unsafe { arch::pool::trusting_store() };
-    let down = word & 0x10 != 0;
-    let needed = if down { SemaphoreRights::DOWN } else { SemaphoreRights::UP };
-    let Some(semaphore) = named(word, Kind::Semaphore, needed.into()) else {
-        return Status::BadCapability.number().into();
-    };
-    // SAFETY: as for portals.
-    let semaphore = unsafe { store.at::<Semaphore>(semaphore) };
-    if semaphore.try_at_once(down) { 0 } else { SLOW }
+extern "C" fn try_up(word: u64) -> u64 {
+    let Some(semaphore) = semaphore(word, SemaphoreRights::UP) else { return BAD_CAPABILITY };
+    if semaphore.try_up() { 0 } else { SLOW }
+}
+
+/// Down of a semaphore, by one. A status, or [`SLOW`].
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn try_down(word: u64) -> u64 {
+    let Some(semaphore) = semaphore(word, SemaphoreRights::DOWN) else { return BAD_CAPABILITY };
+    if semaphore.try_down() { 0 } else { SLOW }
 }

@@ -1,10 +1,8 @@
 //! Hypercalls.
 //!
-//! Purpose: decode what ring 3 asks for, do it, and leave a status. Not served yet: `sc_ctrl`, `assign_pci`,
-//! `pd_ctrl`, and the sub-operations that the match below refuses.
-//! Invariants: every word in every register has an answer; a number that this kernel does not serve yet answers
-//! `BadHypercall`, a sub-operation that it does not serve yet `BadFeature`, an unknown one `BadParameter`; nothing from
-//! ring 3 is used as an address.
+//! Purpose: decode what ring 3 asks for, do it, and leave a status.
+//! Invariants: every word in every register has an answer; an unknown sub-operation is `BadParameter`; nothing from ring 3
+//! is used as an address.
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
 use crate::call::{self, Outcome};
@@ -64,7 +62,7 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
         Hypercall::CreateScheduling => create::scheduling(store, domain, at, frame),
         Hypercall::CreateSemaphore => create::semaphore(store, domain, at, frame),
         Hypercall::ControlSemaphore => return semaphore::control(store, caller, request, frame),
-        Hypercall::ControlContext => return context_control::context(store, caller.1, request, frame),
+        Hypercall::ControlContext => return context_control::context(store, caller, request, frame),
         Hypercall::ControlScheduling => context_control::scheduling(store, request, frame),
         Hypercall::CreatePortal => create::portal(store, domain, at, frame),
         Hypercall::AssignInterrupt => interrupt::assign(store, caller.1, request, frame),
@@ -78,7 +76,10 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
             Some(Misc::Suspend) => power::suspend(store, at, frame),
             None => Err(Status::BadParameter),
         },
-        _ => Err(Status::BadHypercall),
+        // There is no IOMMU that could be told.
+        Hypercall::AssignPci => {
+            create::named::<Domain>(store, at.number(), Kind::Domain, Rights::NONE).and(Err(Status::BadDevice))
+        }
     };
     Outcome::Return(done.err().unwrap_or(Status::Success))
 }

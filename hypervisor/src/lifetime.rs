@@ -153,14 +153,15 @@ pub fn unnamed(store: &Store<'_>, unit: u64) -> bool {
     match Ended::from_word(store, unit) {
         Some(Ended::Context(reference)) => {
             let identity = store.get(reference).identity();
-            if identity.message_at != 0 {
+            let shown = identity.message_at != 0 && store.get(reference).owns_page();
+            if shown {
                 domain::unmap_user(store.get(identity.domain), identity.message_at, PAGE_SIZE);
             }
             if identity.global {
                 contexts::end(store, reference, false);
             }
             release_context(store, reference);
-            return identity.message_at != 0;
+            return shown;
         }
         Some(Ended::Scheduling(scheduling)) => contexts::end_scheduling(store, scheduling),
         Some(other) => other.release(store),

@@ -26,6 +26,7 @@ mod lifetime;
 mod log;
 mod machine;
 mod mapping;
+mod migrate;
 mod msr;
 mod physical;
 mod pool;

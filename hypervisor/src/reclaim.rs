@@ -159,7 +159,7 @@ fn finish(store: &Store<'_>, ended: Ended) -> bool {
             }
             contexts::release_parts(store, reference);
             let page = arch::pool::phys_of(context.identity().message);
-            if !context.identity().proxy {
+            if context.owns_page() {
                 // SAFETY: its mapping went with the last capability, or with the domain's tables, and no core remembers it.
                 unsafe { pool::release(page, &store.get(domain).quota) };
             }

@@ -117,6 +117,10 @@ fn attend(store: &Store<'_>, scheduling: Ref<Scheduling>) {
     if requests & END == 0 {
         return arrive(store, scheduling);
     }
+    let context = store.get(target.context);
+    if context.has_moved() {
+        return context.set_scheduling(scheduling.to_word());
+    }
     // On its way here from another core it cannot be stopped: it ends when it has come.
     let waits = || store.reference::<Context>(target.with()).map(|context| store.get(context));
     let away = target.place() == Place::Away && requests & WAKE == 0;

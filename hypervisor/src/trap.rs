@@ -105,10 +105,7 @@ fn user_exception(frame: &Frame) {
     let domain = store.get(context.identity().domain);
     let address = arch::cpu::fault_address();
     let resolved = match frame.vector.get() {
-        // Only an access by ring 3 itself: the processor's own accesses to descriptor tables stay faults.
-        PAGE_FAULT if frame.error.get() & USER != 0 && frame.error.get() & !UNDERSTOOD == 0 => {
-            domain::resolve_fault(domain, address, rights(frame.error.get()))
-        }
+        PAGE_FAULT => rights(frame.error.get()).is_some_and(|rights| domain::resolve_fault(domain, address, rights)),
         // Port accesses have no error code. A retry resumes at the address that faulted, which must be canonical.
         PROTECTION if frame.error.get() == 0 && VirtAddr::new(frame.rip.get()).is_user() => {
             domain::resolve_protection(domain)
@@ -162,11 +159,14 @@ fn user_exception(frame: &Frame) {
     }
 }
 
-fn rights(error: u64) -> Attributes {
+/// What an access needed that ended in a page fault with this error code. Only an access by ring 3 itself: the processor's
+/// own accesses to descriptor tables stay faults.
+#[inline]
+pub fn rights(error: u64) -> Option<Attributes> {
     let mut rights = Attributes::READ;
     rights.set(Attributes::WRITE, error & STORE != 0);
     rights.set(Attributes::EXECUTE, error & FETCH != 0);
-    rights
+    (error & USER != 0 && error & !UNDERSTOOD == 0).then_some(rights)
 }
 
 /// An interrupt, from ring 3 or from a halted core.

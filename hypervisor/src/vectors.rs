@@ -178,6 +178,18 @@ pub fn change(store: &Store<'_>, context: &Context, message: &Page) -> bool {
     true
 }
 
+/// Gives the vector registers of `from`, of this core, to `to`, which has none yet.
+#[cold]
+pub fn hand_over(from: &Context, to: &Context) {
+    let (local, Some(setup)) = (&percpu::this().local, SETUP.get()) else { return };
+    let address = from.vectors.swap(0, Relaxed);
+    if address != 0 && local.vectors.get() == address {
+        save(local, &VectorState { optimised: false, ..setup.state });
+        abandon(local, setup);
+    }
+    to.vectors.store(address, Relaxed);
+}
+
 /// Before `context` goes, on its core: its area is not in use any more.
 #[cold]
 pub fn forget(context: &Context) {

@@ -46,6 +46,13 @@ pub fn root() -> PhysAddr {
     PhysAddr::truncate(value & !0xFFF)
 }
 
+/// Makes [`fault_address`] give this.
+#[inline]
+pub fn set_fault_address(address: u64) {
+    // SAFETY: the register holds information only.
+    unsafe { core::arch::asm!("mov cr2, {}", in(reg) address, options(nomem, nostack, preserves_flags)) };
+}
+
 /// Address of the last page fault on this core.
 #[must_use]
 pub fn fault_address() -> u64 {

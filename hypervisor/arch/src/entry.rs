@@ -2,8 +2,8 @@
 //!
 //! Purpose: the assembly in `entry.s`, its constants, and the five functions that the kernel binary supplies:
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
-//! interrupt stack), `hypercall` (SYSCALL), `try_call`, `try_reply` and `try_semaphore` (hypercalls that are over in a few
-//! steps, or are left to others), `reply` (a plain reply) and `hazards` (before any exit while the hazard word is not 0).
+//! interrupt stack), `hypercall` (SYSCALL), `try_call`, `try_reply`, `try_up`, `try_down` and `try_event` (what is over in a
+//! few steps, or left to others), `reply` (a plain reply) and `hazards` (before any exit while the hazard word is not 0).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
 //! 2. Every exit to ring 3 tests the hazard word with interrupts off,
 //! but for the return from an interrupt stack, which goes on where it interrupted. 3. An attempt never blocks or
@@ -29,8 +29,10 @@ unsafe extern "C" {
     fn trap_kernel(frame: &Frame);
     fn hypercall(frame: &Frame);
     fn try_call(word: u64, frame: &Frame) -> Start;
-    fn try_reply(frame: &Frame) -> *const Frame;
-    fn try_semaphore(word: u64) -> u64;
+    fn try_reply(frame: &Frame) -> u64;
+    fn try_event(frame: &Frame) -> Start;
+    fn try_up(word: u64) -> u64;
+    fn try_down(word: u64) -> u64;
     fn reply();
     fn hazards(frame: &Frame) -> *const Frame;
 }
@@ -86,7 +88,9 @@ global_asm!(
     REPLY = sym try_reply,
     REPLY_GENERAL = sym reply,
     CALL = sym try_call,
-    SEMAPHORE = sym try_semaphore,
+    EVENT = sym try_event,
+    UP = sym try_up,
+    DOWN = sym try_down,
     SLOW = const SLOW,
     BAD_PARAMETER = const abi::Status::BadParameter as u8,
     HAZARDS = sym hazards,

@@ -73,7 +73,14 @@ trap_from_user:
     mov rsp, {STACK_TOP}
     push 2                                          // direction and alignment-check flags off, like all others
     popfq
-    call {TRAP_USER}
+    cmp qword ptr [rdi + {VECTOR}], 32
+    jae 1f
+    call {EVENT}                                    // RAX and RDX as for a call
+    mov r11, [{FRAME}]
+    test rax, rax
+    jnz start
+    mov rdi, r11
+1:  call {TRAP_USER}
     mov rdi, rax
     jmp resume
 
@@ -180,15 +187,15 @@ way_refused:
     sysretq
 
 // An attempt to be done without blocking: the callee-saved registers stay where they are.
-way_semaphore:
+.macro ATTEMPT function
     SAVE_VOLATILE
     mov rsp, {STACK_TOP}
-    call {SEMAPHORE}
+    call \function
     mov r11, [{FRAME}]
     cmp eax, {SLOW}
     je general
     cmp dword ptr [{HAZARD}], 0
-    jne 1f
+    jne attempted
     mov edi, eax
     mov rsi, [r11 + {RSI}]
     mov rdx, [r11 + {RDX}]
@@ -200,7 +207,13 @@ way_semaphore:
     mov rsp, [r11 + {RSP}]
     mov r11d, 0x200
     sysretq
-1:  mov [r11 + {RDI}], rax
+.endm
+way_up:
+    ATTEMPT {UP}
+way_down:
+    ATTEMPT {DOWN}
+attempted:
+    mov [r11 + {RDI}], rax
     SAVE_OTHERS r11
     mov rdi, r11
     jmp resume
@@ -216,6 +229,7 @@ way_call:
     mov r11, [{FRAME}]
     test rax, rax
     jz general_saved
+start:
     js 3f
 1:  cmp dword ptr [{HAZARD}], 0
     jne 2f
@@ -242,8 +256,8 @@ way_call:
     mov rdi, r11
     jmp resume
 
-// A serving context that replies keeps only its stack pointer. RAX: its caller's frame, 0 if it is left to the general
-// way.
+// A serving context that replies keeps only its stack pointer. RAX: its caller's frame; 0: left to the general way; 1: its
+// caller has faulted.
 way_reply:
     cmp rdi, 1                                      // no semaphore
     jne way_general
@@ -251,7 +265,7 @@ way_reply:
     mov rsp, {STACK_TOP}
     call {REPLY}
     test rax, rax
-    jz 1f
+    jns 1f                                          // no address in the pool
     cmp dword ptr [{HAZARD}], 0
     jne 2f
     mov r15, [rax + {R15}]
@@ -273,8 +287,9 @@ way_reply:
     sysretq
 2:  mov rdi, rax
     jmp resume
-1:  call {REPLY_GENERAL}
-    mov rdi, [{FRAME}]
+1:  jnz 3f
+    call {REPLY_GENERAL}
+3:  mov rdi, [{FRAME}]
     jmp resume
 
 .section .rodata.entry, "a"
@@ -288,8 +303,10 @@ syscall_ways:
     .quad way_reply
     .elseif (way & 15) == 8 && way >= 0x30
     .quad way_refused
-    .elseif (way & 15) == 12 && way < 0x20
-    .quad way_semaphore
+    .elseif way == 0x0C
+    .quad way_up
+    .elseif way == 0x1C
+    .quad way_down
     .else
     .quad way_general
     .endif

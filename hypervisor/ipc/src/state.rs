@@ -14,15 +14,15 @@ use objects::Page;
 use objects::frame::{Frame, Register};
 use sync::atomic::Ordering::Relaxed;
 
-/// A register: its group, its word in the page, and where the frame has it.
-type Slot = (Mtd, usize, fn(&Frame) -> &Register);
+/// A register: its word in the page, and where the frame has it.
+type Slot = (usize, fn(&Frame) -> &Register);
 
 macro_rules! slot {
-    ($group:ident, $field:ident) => {
-        (Mtd::$group, word(offset_of!(ArchState, $field)), |frame| &frame.$field)
+    ($field:ident) => {
+        (word(offset_of!(ArchState, $field)), |frame| &frame.$field)
     };
-    (R8_R15, $field:ident, $index:literal) => {
-        (Mtd::R8_R15, word(offset_of!(ArchState, r8_r15)) + $index, |frame| &frame.$field)
+    ($field:ident, $index:literal) => {
+        (word(offset_of!(ArchState, r8_r15)) + $index, |frame| &frame.$field)
     };
 }
 
@@ -33,27 +33,39 @@ const fn word(offset: usize) -> usize {
 const MTD: usize = word(offset_of!(ArchState, mtd));
 const QUAL: usize = word(offset_of!(ArchState, qual));
 
-/// General registers, which are copied as they are.
-const GENERAL: [Slot; 16] = [
-    slot!(ACDB, rax),
-    slot!(ACDB, rcx),
-    slot!(ACDB, rdx),
-    slot!(ACDB, rbx),
-    slot!(BSD, rbp),
-    slot!(BSD, rsi),
-    slot!(BSD, rdi),
-    slot!(RSP, rsp),
-    slot!(R8_R15, r8, 0),
-    slot!(R8_R15, r9, 1),
-    slot!(R8_R15, r10, 2),
-    slot!(R8_R15, r11, 3),
-    slot!(R8_R15, r12, 4),
-    slot!(R8_R15, r13, 5),
-    slot!(R8_R15, r14, 6),
-    slot!(R8_R15, r15, 7),
+/// General registers, which are copied as they are, by group.
+const ACDB: [Slot; 4] = [slot!(rax), slot!(rcx), slot!(rdx), slot!(rbx)];
+const BSD: [Slot; 3] = [slot!(rbp), slot!(rsi), slot!(rdi)];
+const RSP: [Slot; 1] = [slot!(rsp)];
+const R8_R15: [Slot; 8] = [
+    slot!(r8, 0),
+    slot!(r9, 1),
+    slot!(r10, 2),
+    slot!(r11, 3),
+    slot!(r12, 4),
+    slot!(r13, 5),
+    slot!(r14, 6),
+    slot!(r15, 7),
 ];
-const RIP: Slot = slot!(RIP_LEN, rip);
-const RFLAGS: Slot = slot!(RFLAGS, rflags);
+const RIP: usize = word(offset_of!(ArchState, rip));
+const RFLAGS: usize = word(offset_of!(ArchState, rflags));
+
+/// Calls `each` for the general registers of the groups in `mtd`.
+#[inline(always)]
+fn general(mtd: Mtd, mut each: impl FnMut(&Slot)) {
+    if mtd.intersects(Mtd::ACDB) {
+        ACDB.iter().for_each(&mut each);
+    }
+    if mtd.intersects(Mtd::BSD) {
+        BSD.iter().for_each(&mut each);
+    }
+    if mtd.intersects(Mtd::RSP) {
+        RSP.iter().for_each(&mut each);
+    }
+    if mtd.intersects(Mtd::R8_R15) {
+        R8_R15.iter().for_each(&mut each);
+    }
+}
 
 /// Flags that a handler cannot set: VIP, VIF, VM, RF, IOPL.
 const FLAGS_CLEARED: u64 = 1 << 20 | 1 << 19 | 1 << 17 | 1 << 16 | 3 << 12;
@@ -64,32 +76,37 @@ const FLAGS_SET: u64 = 1 << 9 | 1 << 1;
 pub fn save(frame: &Frame, mtd: Mtd, qualification: [u64; 2], page: &Page) {
     page[0].store(Header::STATE.word(), Relaxed);
     page[MTD].store(mtd.bits(), Relaxed);
-    for (group, word, register) in GENERAL.iter().chain(&[RIP, RFLAGS]) {
-        if mtd.contains(*group) {
-            page[*word].store(register(frame).get(), Relaxed);
-        }
+    general(mtd, |(word, register)| page[*word].store(register(frame).get(), Relaxed));
+    if mtd.intersects(Mtd::RIP_LEN) {
+        page[RIP].store(frame.rip.get(), Relaxed);
     }
-    if mtd.contains(Mtd::QUAL) {
+    if mtd.intersects(Mtd::RFLAGS) {
+        page[RFLAGS].store(frame.rflags.get(), Relaxed);
+    }
+    if mtd.intersects(Mtd::QUAL) {
         page[QUAL].store(qualification[0], Relaxed);
         page[QUAL + 1].store(qualification[1], Relaxed);
     }
+}
+
+/// The descriptor in a page.
+#[inline]
+#[must_use]
+pub fn descriptor(page: &Page) -> Mtd {
+    Mtd::from_bits_retain(page[MTD].load(Relaxed))
 }
 
 /// Changes the registers whose groups the page's own descriptor names. The context goes on with exactly these registers:
 /// not as after SYSCALL, which changes some. Returns the descriptor; vector registers are left to [`restore_vectors`].
 pub fn restore(page: &Page, frame: &Frame) -> Mtd {
     frame.vector.set(0);
-    let mtd = Mtd::from_bits_retain(page[MTD].load(Relaxed));
-    for (group, word, register) in &GENERAL {
-        if mtd.contains(*group) {
-            register(frame).set(page[*word].load(Relaxed));
-        }
+    let mtd = descriptor(page);
+    general(mtd, |(word, register)| register(frame).set(page[*word].load(Relaxed)));
+    if mtd.intersects(Mtd::RIP_LEN) {
+        frame.rip.set(page[RIP].load(Relaxed).min(USER_END));
     }
-    if mtd.contains(RIP.0) {
-        frame.rip.set(page[RIP.1].load(Relaxed).min(USER_END));
-    }
-    if mtd.contains(RFLAGS.0) {
-        frame.rflags.set(page[RFLAGS.1].load(Relaxed) & !FLAGS_CLEARED | FLAGS_SET);
+    if mtd.intersects(Mtd::RFLAGS) {
+        frame.rflags.set(page[RFLAGS].load(Relaxed) & !FLAGS_CLEARED | FLAGS_SET);
     }
     mtd
 }
@@ -145,13 +162,22 @@ mod tests {
         Box::new(array::from_fn(|index| AtomicU64::new(fill.wrapping_mul(index as u64 + 1))))
     }
 
+    /// All registers that are transferred, with their groups: what the code above is compared with.
+    fn table() -> Vec<(Mtd, Slot)> {
+        let of = |group: Mtd, slots: &[Slot]| slots.iter().map(|slot| (group, *slot)).collect::<Vec<_>>();
+        let mut all = [of(Mtd::ACDB, &ACDB), of(Mtd::BSD, &BSD), of(Mtd::RSP, &RSP), of(Mtd::R8_R15, &R8_R15)].concat();
+        all.push((Mtd::RIP_LEN, (RIP, |frame| &frame.rip)));
+        all.push((Mtd::RFLAGS, (RFLAGS, |frame| &frame.rflags)));
+        all
+    }
+
     fn values(frame: &Frame) -> Vec<u64> {
-        GENERAL.iter().chain(&[RIP, RFLAGS]).map(|(_, _, register)| register(frame).get()).collect()
+        table().iter().map(|(_, (_, register))| register(frame).get()).collect()
     }
 
     fn numbered() -> Frame {
         let frame = Frame::user(0x1234, 0x5678);
-        for (index, (_, _, register)) in GENERAL.iter().enumerate() {
+        for (index, (_, (_, register))) in table().iter().take(16).enumerate() {
             register(&frame).set(0xA000 + index as u64);
         }
         frame
@@ -166,9 +192,9 @@ mod tests {
             let mut expected: Vec<u64> = before.iter().map(|word| word.load(Relaxed)).collect();
             expected[0] = 508;
             expected[MTD] = mtd.bits();
-            for (group, word, register) in GENERAL.iter().chain(&[RIP, RFLAGS]) {
-                if mtd.contains(*group) {
-                    expected[*word] = register(&frame).get();
+            for (group, (word, register)) in table() {
+                if mtd.contains(group) {
+                    expected[word] = register(&frame).get();
                 }
             }
             if mtd.contains(Mtd::QUAL) {
@@ -189,8 +215,8 @@ mod tests {
             prop_assert!(frame.from_user());
             let untouched = numbered();
             let mtd = Mtd::from_bits_retain(u64::from(bits));
-            for (group, _, register) in &GENERAL {
-                prop_assert!(mtd.contains(*group) || register(&frame).get() == register(&untouched).get());
+            for (group, (_, register)) in table().into_iter().take(16) {
+                prop_assert!(mtd.contains(group) || register(&frame).get() == register(&untouched).get());
             }
         }
     }
@@ -205,10 +231,10 @@ mod tests {
 
     #[test]
     fn words_are_where_the_interface_puts_them() {
-        let offsets: Vec<usize> = GENERAL.iter().map(|(_, word, _)| word * 8).collect();
+        let offsets: Vec<usize> = table().iter().take(16).map(|(_, (word, _))| word * 8).collect();
         let expected = [0x50, 0x58, 0x60, 0x68, 0x78, 0x80, 0x88, 0x70, 0x90, 0x98, 0xA0, 0xA8, 0xB0, 0xB8, 0xC0, 0xC8];
         assert_eq!(offsets, expected);
-        assert_eq!([MTD * 8, RIP.1 * 8, RFLAGS.1 * 8, QUAL * 8], [0x20, 0x30, 0x38, 0xD0]);
+        assert_eq!([MTD * 8, RIP * 8, RFLAGS * 8, QUAL * 8], [0x20, 0x30, 0x38, 0xD0]);
     }
 
     proptest! {

@@ -15,7 +15,7 @@ use abi::event::STARTUP;
 use schedule::{InboxLinks, WaitLinks};
 use sync::Count;
 use sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use sync::atomic::{AtomicU32, AtomicU64};
+use sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use timeouts::TimeoutLinks;
 
 /// What a context does next, instead of a stack of its own in the kernel.
@@ -138,6 +138,7 @@ pub struct Context {
     proxy: AtomicU64,
     time: AtomicU64,
     requests: AtomicU32,
+    owns_page: AtomicBool,
     /// Its place in the inbox of its core.
     pub inbox: InboxLinks,
     /// Its place among the core's deadlines.
@@ -173,6 +174,7 @@ impl Context {
             proxy: AtomicU64::new(0),
             time: AtomicU64::new(0),
             requests: AtomicU32::new(0),
+            owns_page: AtomicBool::new(!identity.proxy),
             inbox: InboxLinks::default(),
             timeout: TimeoutLinks::default(),
             count: Count::new(),
@@ -223,13 +225,11 @@ impl Context {
     }
 
     /// Sets what it does next, unless it is over; a recall stays. Returns what it would have done.
-    #[expect(clippy::must_use_candidate, reason = "the former continuation is of interest to few")]
     pub fn proceed(&self, continuation: Continuation) -> Continuation {
         self.advance(|old| (old != Continuation::Dead).then_some(continuation))
     }
 
     /// Changes what it does next to what `next` says, if anything; a recall stays. Returns what it would have done.
-    #[expect(clippy::must_use_candidate, reason = "likewise")]
     pub fn advance(&self, next: impl Fn(Continuation) -> Option<Continuation>) -> Continuation {
         let step = |bits| next(Continuation::from_bits(bits)).map(|next| bits & !KIND | next as u32);
         let (Ok(bits) | Err(bits)) = self.continuation.fetch_update(AcqRel, Acquire, step);
@@ -344,6 +344,28 @@ impl Context {
     /// Sets it.
     pub fn set_proxy(&self, proxy: u64) {
         self.proxy.store(proxy, Relaxed);
+    }
+
+    /// Whether its message page goes when it goes.
+    #[must_use]
+    pub fn owns_page(&self) -> bool {
+        self.owns_page.load(Acquire)
+    }
+
+    /// Whether it has become another, and waits for its handler only so that this can go on with its time.
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        !self.owns_page() && self.continuation() == Continuation::AwaitHandler
+    }
+
+    /// Lets the message page stay when it goes: it has become another's.
+    pub fn give_page(&self) {
+        self.owns_page.store(false, Release);
+    }
+
+    /// The message page is its own again.
+    pub fn take_page(&self) {
+        self.owns_page.store(true, Release);
     }
 
     /// TSC ticks that it has run for.

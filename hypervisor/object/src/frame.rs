@@ -99,6 +99,17 @@ impl Frame {
         }
     }
 
+    /// All of them.
+    #[must_use]
+    pub const fn registers(&self) -> [&Register; 22] {
+        let Self { r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax, .. } = self;
+        let Self { vector, error, rip, cs, rflags, rsp, ss, .. } = self;
+        [
+            r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax, vector, error, rip, cs, rflags,
+            rsp, ss,
+        ]
+    }
+
     /// Whether the trap came from ring 3.
     #[must_use]
     pub fn from_user(&self) -> bool {

@@ -121,11 +121,16 @@ impl Semaphore {
         if let Role::Interrupt(number, _) = self.role { Some(number) } else { None }
     }
 
-    /// Adds one, or with `down` takes one, if that is all: it is plain, nobody waits, no signal is queued, and there is
-    /// one. False if nothing was done.
+    /// Adds one to a plain one that nobody waits for. False if nothing was done.
     #[inline]
-    pub fn try_at_once(&self, down: bool) -> bool {
-        self.is_plain() && if down { self.counter.try_take() } else { self.counter.try_add() }
+    pub fn try_up(&self) -> bool {
+        self.is_plain() && self.counter.try_add()
+    }
+
+    /// Takes one if it is plain, there is one, and no signal is queued. False if nothing was done.
+    #[inline]
+    pub fn try_down(&self) -> bool {
+        self.is_plain() && self.counter.try_take()
     }
 
     /// Adds one. Returns the context that waited longest, which has it then.

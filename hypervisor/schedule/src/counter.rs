@@ -105,13 +105,16 @@ impl Counter {
         Self(Spin::new(State { count, ..State::default() }))
     }
 
-    /// Adds one if nobody waits and it goes on counting.
+    /// Adds one if nobody waits.
     #[inline]
     pub fn try_add(&self) -> bool {
         self.0.try_lock().is_some_and(|mut state| {
-            let simple = state.waiters.first.is_none() && !state.closed && state.count < u64::MAX;
-            state.count += u64::from(simple);
-            simple
+            if state.waiters.first.is_some() || state.count == u64::MAX {
+                return false;
+            }
+            // In one that has ended nobody finds it.
+            state.count += 1;
+            true
         })
     }
 
@@ -119,9 +122,11 @@ impl Counter {
     #[inline]
     pub fn try_take(&self) -> bool {
         self.0.try_lock().is_some_and(|mut state| {
-            let simple = state.count > 0 && state.queued == 0 && !state.closed;
-            state.count -= u64::from(simple);
-            simple
+            if state.count == 0 || state.queued != 0 || state.closed {
+                return false;
+            }
+            state.count -= 1;
+            true
         })
     }
 

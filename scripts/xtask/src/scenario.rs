@@ -41,6 +41,13 @@ pub const SCENARIOS: &[Scenario] = &[
         kernel_args: &[],
     },
     Scenario {
+        name: "counter",
+        about: "the example of the book: a service that counts, and two clients",
+        program: "root",
+        configuration: Some("counter.conf"),
+        kernel_args: &[],
+    },
+    Scenario {
         name: "idle",
         about: "a program that never ends, to look at the machine from outside",
         program: "idle",

@@ -90,7 +90,9 @@ impl Report {
     /// Runs a group of checks twice, each time in an empty world: the second time the kernel's memory must come back
     /// to what it was after the first.
     pub fn group(&mut self, name: &str, mut checks: impl FnMut(&mut Self, &mut World)) {
+        println!("group {}: {name}", self.program);
         let mut after_first = None;
+        World::forget();
         for round in 0..2 {
             let mut world = World::new();
             checks(self, &mut world);

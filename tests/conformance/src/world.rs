@@ -3,7 +3,7 @@
 //! Selectors come in blocks of 64, of which a thread uses one: its events, from 32 on a semaphore for what it is told and
 //! one for its answer, its execution context, the place of its out-of-memory portal, its scheduling context. A block has
 //! the same numbers in every domain. Ending a world revokes its blocks, so that the next one finds everything empty;
-//! stacks and mailboxes are not used again, because what dies may still run for a moment.
+//! stacks and mailboxes are used again only once the kernel's memory is back, because what dies may still run for a moment.
 
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
@@ -23,7 +23,7 @@ const BLOCK: u64 = 1 << BLOCK_BITS;
 const FIRST: u64 = 0x1000;
 const PAGES: u64 = 0x4000_0000;
 const CORES: usize = 4;
-const AGENTS: usize = 48;
+const AGENTS: usize = 64;
 /// Events that a keeper handles: what a thread may run into.
 const EVENTS: [u8; 5] = [6, 13, 14, STARTUP, RECALL];
 
@@ -352,7 +352,16 @@ impl World {
             println!("effect FAIL cannot prepare: no stack is left");
         }
         let index = index.min(AGENTS - 1);
-        (index, &MAIL[index])
+        let mail = &MAIL[index];
+        for word in [&mail.busy, &mail.event, &mail.events, &mail.served, &mail.lost] {
+            word.store(0, SeqCst);
+        }
+        (index, mail)
+    }
+
+    /// Lets stacks and mailboxes be used again: nothing of earlier worlds runs any more.
+    pub fn forget() {
+        USED.store(0, SeqCst);
     }
 
     fn keeper(&mut self, core: usize) -> (u64, u64) {

@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case> {
 /// The scenario `hello` on a machine that `adapt` makes.
 fn hello(name: &str, adapt: fn(Machine) -> Machine) -> Case {
     Case::new(name, move |context, name| {
-        let machine = adapt(context.hello(name, &[])?);
+        let machine = adapt(context.configured("hello", name, &[])?);
         let outcome = run::to_the_end(&machine)?.success()?;
         complete(&outcome, machine.smp)
     })
@@ -41,7 +41,7 @@ fn hello(name: &str, adapt: fn(Machine) -> Machine) -> Case {
 /// The scenario `hello` on a machine whose clock has to come from `source`.
 fn clock(name: &str, source: &'static str, adapt: fn(Machine) -> Machine) -> Case {
     Case::new(name, move |context, name| {
-        let machine = adapt(context.hello(name, &[])?);
+        let machine = adapt(context.configured("hello", name, &[])?);
         expect_line(&run::to_the_end(&machine)?.success()?, &["clock: TSC", source])
     })
 }

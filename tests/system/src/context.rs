@@ -64,12 +64,12 @@ impl Context {
         Ok(Machine { kernel: Some(kernel.to_path_buf()), ..Machine::new(name, Media::Iso(iso)) })
     }
 
-    /// A machine that boots the scenario `hello`, with programs to be ended as `NAME@MS`.
+    /// A machine that boots a scenario with its boot configuration, and programs to be ended as `NAME@MS`.
     ///
     /// # Errors
     /// The image cannot be made.
-    pub fn hello(&self, name: &str, kills: &[String]) -> Result<Machine> {
-        let modules = scenario::find("hello")?.modules(&self.built, kills)?;
+    pub fn configured(&self, scenario: &str, name: &str, kills: &[String]) -> Result<Machine> {
+        let modules = scenario::find(scenario)?.modules(&self.built, kills)?;
         self.machine(name, &self.built.kernel, modules, &[])
     }
 

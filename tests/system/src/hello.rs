@@ -28,6 +28,7 @@ pub fn cases() -> Vec<Case> {
     cases.push(killed("kill-all-4-cores", all(), |machine| machine));
     cases.push(killed("kill-all-bochs", all(), |machine| Machine { platform: Platform::Bochs, smp: 2, ..machine }));
     cases.push(Case::new("programs-that-die", programs_that_die));
+    cases.push(Case::new("example-counter", example));
     cases.extend(MISTAKES.iter().map(|&(name, configuration, words)| {
         Case::new(name, move |context, name| {
             let machine = configured(context, name, configuration, &["peer"])?;
@@ -63,7 +64,7 @@ fn configured(context: &Context, name: &str, configuration: &str, images: &[&str
 /// The scenario with programs that are ended: it succeeds all the same, and says what happened.
 fn killed(name: &str, kills: Vec<String>, adapt: fn(Machine) -> Machine) -> Case {
     Case::new(name, move |context, name| {
-        let outcome = run::to_the_end(&adapt(context.hello(name, &kills)?))?.success()?;
+        let outcome = run::to_the_end(&adapt(context.configured("hello", name, &kills)?))?.success()?;
         for kill in &kills {
             let program = kill.split('@').next().unwrap_or_default();
             expect_line(&outcome, &["root: program", program, "died: ended as asked for; it starts again"])?;
@@ -99,6 +100,14 @@ fn programs_that_die(context: &Context, name: &str) -> Result<()> {
     }
     expect_line(&outcome, &["panic: panicked: what panics say at user/services/src/bin/unruly.rs"])?;
     expect_line(&outcome, &["good: 20 of 20 answers of good are right"])?;
+    quiet(&outcome)
+}
+
+/// The example of the book does what the book says.
+fn example(context: &Context, name: &str) -> Result<()> {
+    let outcome = run::to_the_end(&context.configured("counter", name, &[])?)?.success()?;
+    expect_line(&outcome, &["once: counted to 3"])?;
+    expect_line(&outcome, &["tens: counted to 30"])?;
     quiet(&outcome)
 }
 

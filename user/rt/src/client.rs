@@ -17,7 +17,7 @@ use crate::arch::utcb::Utcb;
 use crate::capability::{Portal, Slot};
 use crate::message::{Decode, Encode, Reader, Text, Writer};
 use crate::parent::{self, Reply, Request};
-use crate::server::Service;
+use crate::service::Service;
 use crate::{item, thread, time};
 
 /// How long a call waits for a server to come (back), in milliseconds.

@@ -1,6 +1,8 @@
 //! Typed items for the usual cases.
 //!
-//! Concurrency: plain values. Source: classic interface, "CRD, typed items, windows".
+//! Invariants: none of its own.
+//! Concurrency: plain values.
+//! Source: classic interface, "CRD, typed items, windows".
 
 use abi::item::ItemFlags;
 use abi::rights::MemoryRights;

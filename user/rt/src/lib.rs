@@ -56,6 +56,7 @@ pub mod selectors;
 pub mod serial;
 #[cfg(target_os = "none")]
 pub mod server;
+pub mod service;
 pub mod startup;
 #[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "a lock")]

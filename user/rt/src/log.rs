@@ -11,7 +11,7 @@ use spin::Once;
 use crate::client::Remote;
 use crate::message;
 use crate::message::Text;
-use crate::server::Service;
+use crate::service::Service;
 use crate::{console, parent, println};
 
 message! {

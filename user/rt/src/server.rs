@@ -19,17 +19,8 @@ use crate::arch::utcb::Utcb;
 use crate::capability::{Context, Slot};
 use crate::message::{Decode, Encode, Reader, Text, Writer};
 use crate::parent::{self, Reply, Request};
+use crate::service::Service;
 use crate::startup::Startup;
-
-/// The messages of a service.
-pub trait Service {
-    /// Its name, unless the boot configuration gives it another.
-    const NAME: &'static str;
-    /// What clients ask.
-    type Request: Encode + Decode;
-    /// What they are answered.
-    type Reply: Encode + Decode;
-}
 
 /// Who calls: the identity that the root partition gave the client for the time of its life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

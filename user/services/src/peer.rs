@@ -1,10 +1,10 @@
 //! What the peers of the scenario `hello` ask each other.
 //!
+//! Invariants: an answer tells the core that it was made on.
 //! Concurrency: plain values.
 
 use rt::message;
-#[cfg(target_os = "none")]
-use rt::server::Service;
+use rt::service::Service;
 
 message! {
     /// A request.
@@ -23,11 +23,9 @@ message! {
 }
 
 /// The service. Each peer provides it under its own name.
-#[cfg(target_os = "none")]
 #[derive(Debug)]
 pub struct Peer;
 
-#[cfg(target_os = "none")]
 impl Service for Peer {
     const NAME: &'static str = "peer";
     type Request = Request;

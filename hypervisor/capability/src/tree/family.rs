@@ -33,12 +33,16 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// Puts `id` into the ring before `place`, or makes it a ring.
     pub(super) fn link(&self, id: NodeId, place: Option<NodeId>) {
-        let next = place.unwrap_or(id);
-        let previous = place.and_then(|place| self.at(place).previous.get()).unwrap_or(id);
-        self.at(id).next.set(Some(next));
-        self.at(id).previous.set(Some(previous));
-        self.at(previous).next.set(Some(id));
-        self.at(next).previous.set(Some(id));
+        let (node, mut previous) = (self.at(id), Some(id));
+        if let Some(place) = place.map(|place| self.at(place)) {
+            previous = place.previous.get();
+            place.previous.set(Some(id));
+        }
+        node.next.set(place.or(Some(id)));
+        node.previous.set(previous);
+        if let Some(previous) = previous.filter(|&previous| previous != id) {
+            self.at(previous).next.set(Some(id));
+        }
     }
 
     /// Makes `id`, which is in no ring, the first child of `parent`.

@@ -97,16 +97,15 @@ impl<N: Nodes> Tree<'_, N> {
         node.after.set(above);
         index.finger.set(Some(id));
         // The neighbour that agrees with it in more bits.
-        let (mut near, mut difference) = (None, u64::MAX);
-        if let Some(below) = below {
-            self.at(below).after.set(Some(id));
-            (near, difference) = (Some(below), self.at(below).base() ^ base);
+        let (mut near, mut difference) = (below, u64::MAX);
+        if let Some(below) = below.map(|below| self.at(below)) {
+            below.after.set(Some(id));
+            difference = below.base() ^ base;
         }
-        if let Some(above) = above {
-            self.at(above).before.set(Some(id));
-            let other = self.at(above).base() ^ base;
-            if other < difference {
-                (near, difference) = (Some(above), other);
+        if let Some(other) = above.map(|above| self.at(above)) {
+            other.before.set(Some(id));
+            if other.base() ^ base < difference {
+                (near, difference) = (above, other.base() ^ base);
             }
         }
         let Some(near) = near else {
@@ -123,7 +122,10 @@ impl<N: Nodes> Tree<'_, N> {
         node.up.set(up);
         match up {
             None => index.root.set(name),
-            Some(up) => self.at(up).child[(base >> self.at(up).bit()) as usize & 1].set(name),
+            Some(up) => {
+                let up = self.at(up);
+                up.child[(base >> up.bit()) as usize & 1].set(name);
+            }
         }
     }
 

@@ -87,7 +87,8 @@ impl<N: Nodes> Tree<'_, N> {
         let parent = self.at(top).parent();
         self.unlink(child);
         self.at(child).set_parent(parent);
-        self.link(child, Some(top));
+        // Behind it: so it is yet to be handed out if the node is, see `split.rs`.
+        self.link(child, self.at(top).next.get());
         self.coalesce(child, &mut None);
     }
 

@@ -75,11 +75,14 @@ impl<N: Nodes> Tree<'_, N> {
                 open = child;
                 continue;
             }
-            steps.changed = true;
             if self.at(child).has_inside(cut) {
                 match self.begin(child, cut) {
                     Ok(_) => open = child,
-                    Err(Full) => self.destroy(child, steps)?,
+                    Err(Full) => {
+                        // It changes something itself.
+                        self.destroy(child, steps)?;
+                        continue;
+                    }
                 }
             } else if self.at(child).origin() >= cut {
                 self.unlink(child);
@@ -89,6 +92,7 @@ impl<N: Nodes> Tree<'_, N> {
                 stays.set(stays.get().or(Some(child)));
                 node.first.set(self.at(child).next.get());
             }
+            steps.changed = true;
         }
         Ok(())
     }

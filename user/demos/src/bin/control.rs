@@ -30,6 +30,9 @@ const NEVER: u64 = 0x51;
 const BLOCK: u64 = 0x52;
 const GATE: u64 = 0x53;
 const IDLE: u64 = 0x60;
+/// Names of the thread that moves, its portal and its time; and where its domain gets it, from its events on.
+const MOVING: u64 = 0x64;
+const HOME: u64 = 0x1C;
 const MSR_KEY: u64 = 36;
 const RECALL: u64 = 0x1F;
 const BREAKPOINT: u64 = 3;
@@ -53,18 +56,22 @@ static TRAPS: AtomicU64 = AtomicU64::new(0);
 static TRAPPED: AtomicU64 = AtomicU64::new(0);
 static DONATED: AtomicU64 = AtomicU64::new(0);
 static READY: AtomicU64 = AtomicU64::new(0);
+static MOVED: AtomicU64 = AtomicU64::new(u64::MAX);
+static STEPS: AtomicU64 = AtomicU64::new(0);
 
 global_asm!(
+    "move_entry:", "call {moves}", "mov edi, 1", "syscall",
     "recalled_entry:", "call {recalled}", "mov edi, eax", "syscall",
     "fault_entry:", "call {fault}", "mov edi, eax", "syscall",
     "trap_entry:", "call {trap}", "mov edi, 1", "syscall",
     "undefined_entry:", "call {undefined}", "mov edi, 1", "syscall",
-    recalled = sym recalled, fault = sym fault, trap = sym trap, undefined = sym undefined,
+    recalled = sym recalled, moves = sym moves, fault = sym fault, trap = sym trap, undefined = sym undefined,
 );
 
 // SAFETY: defined above; only their addresses are used.
 unsafe extern "C" {
     fn recalled_entry();
+    fn move_entry();
     fn fault_entry();
     fn trap_entry();
     fn undefined_entry();
@@ -97,6 +104,26 @@ extern "C" fn undefined(page: u64) {
     down(GATE, 0);
     word(page, RIP).fetch_add(2, SeqCst);
     word(page, 4).store(Mtd::RIP_LEN.bits(), SeqCst);
+}
+
+/// Moves the thread to the other core.
+extern "C" fn moves(_: u64) {
+    let home = Crd::objects(Selector::new(HOME), 0, Rights::ALL).map_or(0, Crd::word);
+    let refused = [(2, 0), (1, 1)].map(|(core, at)| migrate(MOVING + at, core, home));
+    let moved = migrate(MOVING, 1, home);
+    MOVED.store(if refused == [5, 4] { moved } else { refused[0] << 8 | refused[1] << 16 }, SeqCst);
+}
+
+fn migrate(context: u64, core: u64, home: u64) -> u64 {
+    let operation = ContextControl::Migrate.flags();
+    hypercall(Hypercall::ControlContext, operation, context, [core, home, 0, 0]) & 0xFF
+}
+
+extern "C" fn walk() {
+    loop {
+        STEPS.fetch_add(1, SeqCst);
+        down(NEVER, time_stamp() + 1_000_000);
+    }
 }
 
 extern "C" fn rest() -> ! {
@@ -211,6 +238,7 @@ fn main(_: &Environment) -> ExitStatus {
     trapping(&mut checks);
     donation(&mut checks, runner);
     times(&mut checks, runner);
+    migration(&mut checks);
     idle_time(&mut checks);
     keys(&mut checks);
     checks.finish()
@@ -336,14 +364,39 @@ fn times(checks: &mut Checks, runner: Made) {
     checks.check("unknown operation", hypercall(Hypercall::ControlContext, 9, 33, [0; 4]) & 0xFF, 5);
 }
 
-/// Takes the idle scheduling context of the other core from the hypervisor's space.
-fn idle_time(checks: &mut Checks) {
+/// Another selector for the same capability.
+fn duplicate(from: u64, to: u64, flags: ItemFlags) -> u64 {
     let one = |at| Crd::objects(Selector::new(at), 0, Rights::ALL).unwrap_or(Crd::NULL);
-    let item = TypedItem::delegate(one(1), ItemFlags::HYPERVISOR, 0).words();
+    let item = TypedItem::delegate(one(from), flags, 0).words();
     for (index, value) in [(0, 1 << 16), (510, item[0]), (511, item[1])] {
         word(ROOT_UTCB_ADDRESS, index).store(value, SeqCst);
     }
-    let taken = hypercall(Hypercall::Misc, 1, SELF, [one(IDLE).word(), SELF, 0, 0]) & 0xFF;
+    hypercall(Hypercall::Misc, 1, SELF, [one(to).word(), SELF, 0, 0]) & 0xFF
+}
+
+fn migration(checks: &mut Checks) {
+    let (mover, created) = server(0, entry(move_entry));
+    let (there, other) = server(1, entry(recalled_entry));
+    let (walker, thread) = thread_on(0, walk, 2);
+    let portal = walker.handled_by(mover, RECALL, entry(move_entry), Mtd::RIP_LEN, mover.page());
+    checks.check("a thread", created | other | thread | portal, 0);
+    let names = [walker.context(), there.other(), walker.other()];
+    let named = names.into_iter().zip(MOVING..).map(|(from, to)| duplicate(from, to, ItemFlags::empty()));
+    checks.check("its selectors", named.sum(), 0);
+    checks.check("moved by nobody", migrate(MOVING, 1, 0), 5);
+    checks.check("recall", control(ContextControl::Recall, MOVING, 0), 0);
+    pause();
+    checks.check("its handler moves it", MOVED.load(SeqCst), 0);
+    let steps = STEPS.load(SeqCst);
+    checks.check("it goes on", u64::from(until(&STEPS, steps + 3) >= steps + 3), 1);
+    checks.check("on the other core", control(ContextControl::Donate, MOVING, 0), 7);
+    checks.check("its domain has its capability", control(ContextControl::Time, walker.events() + HOME, 0), 0);
+    checks.check("what is left is over", control(ContextControl::Donate, walker.context(), 0), 5);
+}
+
+/// Takes the idle scheduling context of the other core from the hypervisor's space.
+fn idle_time(checks: &mut Checks) {
+    let taken = duplicate(1, IDLE, ItemFlags::HYPERVISOR);
     checks.check("the idle time of the other core", taken, 0);
     let [status, _, idle, ..] = query(Hypercall::ControlScheduling, 0, IDLE, 0);
     checks.check("how long it was", status, 0);

@@ -1,0 +1,95 @@
+//! Moving a thread to another core.
+//!
+//! Purpose: operation 4 of `ec_ctrl`: a context and a scheduling context like the old ones take their selectors, on the
+//! other core.
+//! Invariants: the new context has registers, vector registers and message page of the old one; the page belongs to the
+//! new one from then on. The capabilities of the old ones are revoked, with what was delegated from them. The handler goes
+//! on with the old one's time until it replies, and then that ends ([`Context::has_moved`]).
+//! Concurrency: the old context's core, where it waits for its handler: the caller.
+//! Source: interface §5 ("ec_ctrl", operation 4).
+use crate::create::{named, publish_new};
+use crate::lifetime::{self, Ended};
+use crate::{cores, mapping, scheduler, vectors};
+use abi::event::RECALL;
+use abi::operation::RevokeFlags;
+use abi::rights::{ContextRights, SchedulingRights};
+use abi::{Crd, Rights, Selector, Status};
+use capability::tree::{Attributes, Space, Span, Transfer};
+use capability::word::Kind;
+use objects::frame::Frame;
+use objects::{Context, Continuation, Identity, Portal, Ref, Scheduling, Store};
+
+/// Moves the context at `at`, which `caller` handles a recall of, to the core in RSI; RDX says where its domain gets its
+/// new capability, from the event base on.
+///
+/// # Errors
+/// [`Status::BadParameter`] if anything is not as it has to be, [`Status::QuotaExhausted`].
+pub fn migrate(
+    store: &Store<'_>,
+    (caller_ref, caller): (Ref<Context>, &Context),
+    at: Selector,
+    frame: &Frame,
+) -> Result<(), Status> {
+    let (core, range) = ((frame.rsi.get() & 0xFFF) as u32, Crd::from_word(frame.rdx.get()));
+    let [context_at, portal_at, scheduling_at] = [0, 1, 2].map(|offset| at.number() + offset);
+    let old_ref = named::<Context>(store, context_at, Kind::Context, Rights::NONE)?;
+    let portal = named::<Portal>(store, portal_at, Kind::Portal, Rights::NONE);
+    let time = named::<Scheduling>(store, scheduling_at, Kind::Scheduling, Rights::NONE);
+    let (portal, time) =
+        portal.and_then(|portal| Ok((store.get(portal), store.get(time?)))).or(Err(Status::BadParameter))?;
+    let old = store.get(old_ref);
+    let handled = old.continuation() == Continuation::AwaitHandler && old.partner() == caller_ref.to_word();
+    let there = (core as usize) < cores::running().len() && store.get(portal.context).identity().core == core;
+    if !handled || old.event() != u64::from(RECALL) || !there || time.context != old_ref {
+        return Err(Status::BadParameter);
+    }
+    let new = copy(store, old, core)?;
+    let scheduling = Scheduling::new(new, core, time.priority(), time.budget());
+    let scheduling = store.get(new).count.acquire().then(|| lifetime::add(store, old.identity().domain, scheduling));
+    let Some(Ok(scheduling)) = scheduling else {
+        store.get(new).give_page();
+        old.take_page();
+        lifetime::release_context(store, new);
+        lifetime::release_context(store, new);
+        return Err(Status::QuotaExhausted);
+    };
+    vectors::hand_over(old, store.get(new));
+    let owner = caller.identity().domain;
+    for base in [context_at, scheduling_at] {
+        let span = Span { base, count: 1 };
+        while !mapping::revoke(store, owner, abi::Kind::Objects, span, Rights::ALL, RevokeFlags::SELF) {}
+    }
+    let rights = (Kind::Scheduling, SchedulingRights::all().into());
+    publish_new(store, owner, Selector::new(scheduling_at), rights, scheduling)?;
+    publish_new(store, owner, at, (Kind::Context, ContextRights::all().into()), new)?;
+    let transfer = Transfer {
+        from: Space { owner: owner.id().get(), kind: abi::Kind::Objects },
+        range: Span { base: context_at, count: 1 },
+        to: old.identity().domain.id().get(),
+        base: old.identity().event_base + range.base(),
+        rights: range.rights(),
+        attributes: Attributes::NONE,
+    };
+    let delegated = mapping::delegate(store, &transfer);
+    scheduler::wake(store, scheduling);
+    delegated
+}
+
+/// A context like `old` on `core`, which has its message page.
+fn copy(store: &Store<'_>, old: &Context, core: u32) -> Result<Ref<Context>, Status> {
+    let domain = old.identity().domain;
+    let new = Context::new(Identity { core, ..*old.identity() }, 0);
+    for (to, from) in new.frame().registers().into_iter().zip(old.frame().registers()) {
+        to.set(from.get());
+    }
+    new.set_continuation(Continuation::Run);
+    if !store.get(domain).uses.acquire() {
+        return Err(Status::BadParameter);
+    }
+    let new = lifetime::add(store, domain, new).map_err(|_| {
+        Ended::Domain(domain).release(store);
+        Status::QuotaExhausted
+    })?;
+    old.give_page();
+    Ok(new)
+}
