@@ -70,15 +70,15 @@ extern "C" fn try_call(word: u64, frame: &Frame) -> Start {
     if !switch::is_plain(callee) {
         return call_elsewhere(portal, caller, callee);
     }
-    begin(callee_ref, caller, callee, percpu::this().local.current.get());
+    begin(callee_ref, caller, callee, percpu::this().local.current.get(), Continuation::AwaitReply);
     switch::to_plain(callee_ref, callee);
     Start { entry: portal.entry.get(), identity: portal.identity() }
 }
 
 /// Notes that `caller`, whose word is `current`, is served by `callee`.
 #[inline]
-fn begin(callee_ref: Ref<Context>, caller: &Context, callee: &Context, current: u64) {
-    caller.set_continuation(Continuation::AwaitReply);
+fn begin(callee_ref: Ref<Context>, caller: &Context, callee: &Context, current: u64, awaits: Continuation) {
+    caller.set_continuation(awaits);
     callee.set_continuation(Continuation::Run);
     caller.set_partner(callee_ref.to_word());
     callee.set_caller(current);
@@ -86,14 +86,14 @@ fn begin(callee_ref: Ref<Context>, caller: &Context, callee: &Context, current: 
 
 /// The rest of [`try_call`] if more changes than the frame.
 #[inline(never)]
-extern "C" fn call_elsewhere(portal: &Portal, caller: &Context, callee: &Context) -> Start {
+fn call_elsewhere(portal: &Portal, caller: &Context, callee: &Context) -> Start {
     // SAFETY: as in `try_call`.
     let store = unsafe { arch::pool::store() };
     let current = percpu::this().local.current.get();
     if !switch::to(&store, portal.context) {
         return GENERAL;
     }
-    begin(portal.context, caller, callee, current);
+    begin(portal.context, caller, callee, current, Continuation::AwaitReply);
     Start { entry: portal.entry.get() | CLEAR, identity: portal.identity() }
 }
 
@@ -122,7 +122,8 @@ extern "C" fn try_event(frame: &Frame) -> Start {
     };
     // SAFETY: as in `try_call`.
     let portal = unsafe { store.at::<Portal>(portal) };
-    let handler = store.get(portal.context);
+    let handler_ref = portal.context;
+    let handler = store.get(handler_ref);
     if !plain
         || handler.identity().core != percpu::this().local.id.get()
         || !handler.is(Continuation::AwaitCall)
@@ -135,9 +136,8 @@ extern "C" fn try_event(frame: &Frame) -> Start {
     frame.rip.set(frame.rip.get().min(USER_END));
     state::save(frame, portal.transfer, [error, address], handler.identity().message);
     faulter.set_event(event, [error, address]);
-    begin(portal.context, faulter, handler, percpu::this().local.current.get());
-    faulter.set_continuation(Continuation::AwaitHandler);
-    switch::to_plain(portal.context, handler);
+    begin(handler_ref, faulter, handler, percpu::this().local.current.get(), Continuation::AwaitHandler);
+    switch::to_plain(handler_ref, handler);
     Start { entry: portal.entry.get(), identity: portal.identity() }
 }
 
@@ -175,10 +175,10 @@ extern "C" fn try_reply(frame: &Frame) -> u64 {
 
 /// As [`try_reply`], to a context that has faulted: it goes on with the registers in the message.
 #[inline(never)]
-extern "C" fn handled(caller_ref: Ref<Context>, caller: &Context, callee: &Context) -> u64 {
+fn handled(caller_ref: Ref<Context>, caller: &Context, callee: &Context) -> u64 {
     let from = callee.identity().message;
     let simple = from[0].load(Relaxed) as u32 >> 16 == 0 && !state::descriptor(from).intersects(Mtd::FPU);
-    if !caller.is(Continuation::AwaitHandler) || !simple || !switch::is_plain(caller) {
+    if !caller.is(Continuation::AwaitHandler) || caller.has_moved() || !simple || !switch::is_plain(caller) {
         return 0;
     }
     state::restore(from, caller.frame());
@@ -197,7 +197,7 @@ fn end(caller: &Context, callee: &Context) {
 
 /// The rest of [`try_reply`] if more changes than the frame.
 #[inline(never)]
-extern "C" fn reply_elsewhere(caller_ref: Ref<Context>, caller: &Context, callee: &Context) -> u64 {
+fn reply_elsewhere(caller_ref: Ref<Context>, caller: &Context, callee: &Context) -> u64 {
     // SAFETY: as in `try_call`.
     let store = unsafe { arch::pool::store() };
     if !switch::to(&store, caller_ref) {

@@ -53,6 +53,9 @@ const RFLAGS: usize = word(offset_of!(ArchState, rflags));
 /// Calls `each` for the general registers of the groups in `mtd`.
 #[inline(always)]
 fn general(mtd: Mtd, mut each: impl FnMut(&Slot)) {
+    if !mtd.intersects(Mtd::ACDB.union(Mtd::BSD).union(Mtd::RSP).union(Mtd::R8_R15)) {
+        return;
+    }
     if mtd.intersects(Mtd::ACDB) {
         ACDB.iter().for_each(&mut each);
     }
@@ -73,6 +76,7 @@ const FLAGS_CLEARED: u64 = 1 << 20 | 1 << 19 | 1 << 17 | 1 << 16 | 3 << 12;
 const FLAGS_SET: u64 = 1 << 9 | 1 << 1;
 
 /// Writes the groups of `mtd` into `page`, with `qualification` (error code and address) as the reason.
+#[inline]
 pub fn save(frame: &Frame, mtd: Mtd, qualification: [u64; 2], page: &Page) {
     page[0].store(Header::STATE.word(), Relaxed);
     page[MTD].store(mtd.bits(), Relaxed);
@@ -98,6 +102,7 @@ pub fn descriptor(page: &Page) -> Mtd {
 
 /// Changes the registers whose groups the page's own descriptor names. The context goes on with exactly these registers:
 /// not as after SYSCALL, which changes some. Returns the descriptor; vector registers are left to [`restore_vectors`].
+#[inline]
 pub fn restore(page: &Page, frame: &Frame) -> Mtd {
     frame.vector.set(0);
     let mtd = descriptor(page);

@@ -1,4 +1,4 @@
-//! Names for kernel addresses: function, file and line from the kernel's ELF file.
+//! Names for addresses: function, file and line from the ELF files of the kernel and the programs.
 //!
 //! A fault report shows registers and raw stack words; [`Symbols::annotate`]
 //! names every word of such a line that points into the kernel's code.
@@ -124,6 +124,20 @@ impl Symbols {
         let found = words(line).filter_map(|word| Some((word, self.describe(word - back)?)));
         found.map(|(word, text)| format!("           {word:#x} = {text}")).collect()
     }
+}
+
+/// Lines that name the addresses in `line`, when it is the backtrace of a program: `NAME: backtrace of PROGRAM: 0x…`.
+/// `programs` is the directory with the programs' ELF files.
+pub fn backtrace(line: &str, programs: &Path) -> Vec<String> {
+    let Some((program, addresses)) = line.split_once(": backtrace of ").and_then(|(_, rest)| rest.split_once(':')) else {
+        return Vec::new();
+    };
+    let Ok(symbols) = Symbols::load(&programs.join(program)) else { return Vec::new() };
+    let addresses = addresses.split_whitespace().filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
+    // Return addresses: the call stands before. The place of a fault is the exception, and its first byte will do.
+    let back = u64::from(!line.starts_with("root: "));
+    let found = addresses.filter_map(|address| Some((address, symbols.describe(address - back)?)));
+    found.map(|(address, text)| format!("    {address:#x} = {text}")).collect()
 }
 
 /// The 16-digit hexadecimal numbers of a line that lie in the top 2 GiB.

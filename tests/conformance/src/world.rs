@@ -62,6 +62,10 @@ struct Mailbox {
     served: AtomicU64,
     /// Did not come back once.
     lost: AtomicU64,
+    /// The first item that a server received.
+    item: [AtomicU64; 2],
+    /// A server does this, whatever the message says: number of words, words.
+    order: [AtomicU64; 7],
 }
 static MAIL: [Mailbox; AGENTS] = [const {
     const ZERO: AtomicU64 = AtomicU64::new(0);
@@ -75,6 +79,8 @@ static MAIL: [Mailbox; AGENTS] = [const {
         keeper: ZERO,
         served: ZERO,
         lost: ZERO,
+        item: [ZERO; 2],
+        order: [ZERO; 7],
     }
 }; AGENTS];
 
@@ -148,6 +154,8 @@ pub mod ask {
     pub const LOAD: u64 = 6;
     /// Up the next word, then down the one after it.
     pub const SWAP: u64 = 7;
+    /// Make the hypercall whose registers are the next five words, with the item of the two words after them.
+    pub const CALL_WITH_ITEM: u64 = 8;
 }
 
 /// Body of a server; the portal's identity is its index. Returns the word for the reply.
@@ -155,6 +163,12 @@ extern "C" fn serve(index: usize) -> u64 {
     let mail = &MAIL[index];
     let page = mail.page.load(SeqCst);
     let served = mail.served.fetch_add(1, SeqCst);
+    if mail.order[0].load(SeqCst) != 0 {
+        return obey(mail, page);
+    }
+    for (at, slot) in mail.item.iter().enumerate() {
+        slot.store(word(page, 510 + at).load(SeqCst), SeqCst);
+    }
     let argument = |at: usize| word(page, 5 + at).load(SeqCst);
     match word(page, 4).load(SeqCst) {
         ask::DIE => die(),
@@ -164,7 +178,12 @@ extern "C" fn serve(index: usize) -> u64 {
                 return 1 | argument(0) << 8;
             }
         }
-        ask::CALL => {
+        ask::CALL | ask::CALL_WITH_ITEM => {
+            if word(page, 4).load(SeqCst) == ask::CALL_WITH_ITEM {
+                word(page, 510).store(argument(5), SeqCst);
+                word(page, 511).store(argument(6), SeqCst);
+                word(page, 0).store(8 | 1 << 16, SeqCst);
+            }
             let [rdi, rsi, rdx, rax, r8] = [0, 1, 2, 3, 4].map(argument);
             let Registers { rdi, rsi, rdx, rax, r8 } = Registers { rdi, rsi, rdx, rax, r8 }.enter();
             for (at, value) in [rdi, rsi, rdx, rax, r8].into_iter().enumerate() {
@@ -188,6 +207,17 @@ extern "C" fn serve(index: usize) -> u64 {
     }
     // Items went with the message, but none goes back.
     word(page, 0).fetch_and(0xFFFF, SeqCst);
+    1
+}
+
+/// Makes the hypercall that was remembered, once, and replies without any change of the state.
+fn obey(mail: &Mailbox, page: u64) -> u64 {
+    if mail.order[0].swap(1, SeqCst) == 2 {
+        let [rdi, rsi, rdx, rax, r8] = [1, 2, 3, 4, 5].map(|at: usize| mail.order[at].load(SeqCst));
+        store(mail, Registers { rdi, rsi, rdx, rax, r8 }.enter());
+    }
+    word(page, 0).store(0, SeqCst);
+    word(page, 4).store(0, SeqCst);
     1
 }
 
@@ -302,6 +332,29 @@ pub struct Server {
 }
 
 impl Server {
+    /// From now on it answers every call by nothing, and the first one after making this hypercall.
+    pub fn remember(self, registers: Registers) {
+        let mail = &MAIL[self.index];
+        let Registers { rdi, rsi, rdx, rax, r8 } = registers;
+        for (slot, value) in mail.order[1..].iter().zip([rdi, rsi, rdx, rax, r8]) {
+            slot.store(value, SeqCst);
+        }
+        store(mail, Registers { rdi: NO_ANSWER, ..Registers::default() });
+        mail.order[0].store(2, SeqCst);
+    }
+
+    /// What the hypercall answered.
+    #[must_use]
+    pub fn remembered(self) -> Registers {
+        registers_of(&MAIL[self.index])
+    }
+
+    /// The first item of the last message as it arrived; stale if there was none.
+    #[must_use]
+    pub fn received(self) -> [u64; 2] {
+        MAIL[self.index].item.each_ref().map(|word| word.load(SeqCst))
+    }
+
     /// How many calls reached it.
     #[must_use]
     pub fn served(self) -> u64 {
@@ -353,7 +406,7 @@ impl World {
         }
         let index = index.min(AGENTS - 1);
         let mail = &MAIL[index];
-        for word in [&mail.busy, &mail.event, &mail.events, &mail.served, &mail.lost] {
+        for word in [&mail.busy, &mail.event, &mail.events, &mail.served, &mail.lost, &mail.order[0]] {
             word.store(0, SeqCst);
         }
         (index, mail)
@@ -424,6 +477,13 @@ impl World {
     /// A further portal to a server, at a selector.
     pub fn door(&self, server: Server, at: u64) -> Registers {
         portal(at, server.context, address(conformance_server), server.index as u64)
+    }
+
+    /// Lets a server of the same core handle an event of a thread of the root domain.
+    pub fn replace_event(&self, thread: Thread, event: u8, server: Server) {
+        let at = thread.events() + u64::from(event);
+        revoke(1, objects(at, 0, 0x1F), 0);
+        Self::must("portal of an event", self.door(server, at));
     }
 
     /// A domain with this program in it, with `pages` of quota, and its selector.

@@ -360,7 +360,10 @@ impl Manager {
             End::Exit(status) => {
                 println!("root: program `{name}` died: it ended with status {}{what}", status.number())
             }
-            End::Fault(event) => println!("root: program `{name}` died: {event}{what}"),
+            End::Fault(event) => {
+                println!("root: program `{name}` died: {event}{what}");
+                println!("root: backtrace of {}: {:#x}", program.image, event.rip);
+            }
             End::Killed => println!("root: program `{name}` died: ended as asked for{what}"),
         }
         if again {

@@ -12,6 +12,9 @@ use crate::ports::IoPorts;
 use crate::serial::COM1;
 use crate::{ExitStatus, arch, console, parent, power, println};
 
+/// Return addresses that are reported.
+const FRAMES: usize = 16;
+
 static PANICKING: AtomicBool = AtomicBool::new(false);
 
 #[panic_handler]
@@ -44,5 +47,12 @@ fn report(info: &PanicInfo<'_>) {
         Some(location) => write!(line, "panicked: {} at {}:{}", info.message(), location.file(), location.line()),
         None => write!(line, "panicked: {}", info.message()),
     };
+    parent::report(&line);
+    line.clear();
+    let mut found = [0; FRAMES];
+    let _ = write!(line, "backtrace of {}:", arch::start::program().name);
+    for address in arch::backtrace::return_addresses(&mut found) {
+        let _ = write!(line, " {address:#x}");
+    }
     parent::report(&line);
 }

@@ -99,11 +99,13 @@ impl<N: Nodes> Tree<'_, N> {
     /// Makes one node of two neighbours in a space, if they differ in nothing but position and one has no children; the
     /// node. Roots stay as they are.
     fn join(&self, low: NodeId, high: NodeId, following: &mut Option<NodeId>) -> Option<NodeId> {
-        let runs = [low, high].map(|id| self.at(id).run());
-        let both = runs[0].with_count(runs[0].count + runs[1].count);
-        let joinable = runs[0].continues_in(&runs[1]) && self.at(low).parent().is_some_and(|id| self.is_settled(id));
+        if !self.at(low).continues_in(self.at(high)) {
+            return None;
+        }
+        self.at(low).parent().filter(|&parent| self.is_settled(parent))?;
+        let both = self.at(low).run().with_count(self.at(low).count.get() + self.at(high).count.get());
         let (kept, gone) = if self.is_leaf(high) { (low, high) } else { (high, low) };
-        if !joinable || !self.is_leaf(gone) {
+        if !self.is_leaf(gone) {
             return None;
         }
         if *following == Some(gone) {

@@ -51,7 +51,10 @@ impl<N: Nodes> Tree<'_, N> {
             }
             match self.at(near).after.get() {
                 Some(after) if self.at(after).base() <= unit => near = after,
-                after => return (Some(near), after),
+                after => {
+                    index.finger.set(Some(near));
+                    return (Some(near), after);
+                }
             }
         }
         let mut branch = index.root.get();

@@ -231,6 +231,12 @@ impl Node {
         Run { place: self.place.get() & !BIT, count: self.count.get(), source: self.source.get() }
     }
 
+    /// As [`Run::continues_in`]; the field that mostly differs comes first.
+    pub(super) fn continues_in(&self, next: &Self) -> bool {
+        let count = self.count.get() << SHIFT;
+        self.source.get() + count == next.source.get() && (self.place.get() & !BIT) + count == next.place.get() & !BIT
+    }
+
     /// Sets everything but the links.
     pub(super) fn fill(&self, space: Space, run: &Run) {
         self.place.set(run.place | BIT);

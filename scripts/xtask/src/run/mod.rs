@@ -14,13 +14,13 @@ mod verdict;
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::machine::{Firmware, Machine, Platform};
-use crate::symbols::Symbols;
+use crate::symbols::{self, Symbols};
 use crate::workspace;
 use emulator::{Emulator, Event};
 use verdict::verdict;
@@ -139,7 +139,9 @@ impl Running {
             // A machine that found no way to end itself waits in vain.
             self.deadline = self.deadline.min(Instant::now() + LAST_WORDS);
         }
-        let notes = self.symbols.as_ref().map(|symbols| symbols.annotate(line)).unwrap_or_default();
+        let mut notes = self.symbols.as_ref().map(|symbols| symbols.annotate(line)).unwrap_or_default();
+        let programs = self.machine.kernel.as_deref().and_then(Path::parent);
+        notes.extend(programs.map(|programs| symbols::backtrace(line, programs)).unwrap_or_default());
         for text in std::iter::once(line.to_owned()).chain(notes) {
             if self.machine.echo {
                 println!("{text}");

@@ -391,6 +391,10 @@ fn migration(checks: &mut Checks) {
     checks.check("it goes on", u64::from(until(&STEPS, steps + 3) >= steps + 3), 1);
     checks.check("on the other core", control(ContextControl::Donate, MOVING, 0), 7);
     checks.check("its domain has its capability", control(ContextControl::Time, walker.events() + HOME, 0), 0);
+    let old_time = || query(Hypercall::ControlContext, ContextControl::Time.flags(), walker.context(), 0)[2];
+    let before = old_time();
+    pause();
+    checks.check("what is left does not run", old_time(), before);
     checks.check("what is left is over", control(ContextControl::Donate, walker.context(), 0), 5);
 }
 

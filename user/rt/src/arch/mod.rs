@@ -4,6 +4,7 @@
 //! Concurrency: see the modules.
 //! Source: classic interface, "Entry and register convention"; AMD64 manual volume 3 (SYSCALL, IN, OUT).
 
+pub(crate) mod backtrace;
 pub(crate) mod contexts;
 pub mod cpu;
 pub(crate) mod port;
