@@ -95,6 +95,15 @@ fn arrive(store: &Store<'_>, scheduling: Ref<Scheduling>) {
     if target.place() == Place::Away {
         target.set_place(Place::Ready);
         percpu::this().local.ready.enqueue_tail(&Queues(store), scheduling.id(), target.priority());
+        preempt(store, target.priority());
+    }
+}
+
+/// Has this core choose anew if one that has just become ready is more urgent than the one that runs.
+fn preempt(store: &Store<'_>, priority: u8) {
+    // SAFETY: as in `release`.
+    let running = unsafe { store.trusted::<Scheduling>(percpu::this().local.scheduling.get()) };
+    if running.is_none_or(|running| store.get(running).priority() < priority) {
         percpu::this().shared.raise(Hazard::Schedule);
     }
 }
@@ -243,7 +252,7 @@ pub fn unpark(store: &Store<'_>) {
     while let Some((id, priority)) = local.parked.dequeue(&queues) {
         queues.scheduling(id).set_place(Place::Ready);
         local.ready.enqueue_tail(&queues, id, priority);
-        percpu::this().shared.raise(Hazard::Schedule);
+        preempt(store, priority);
     }
 }
 
@@ -288,7 +297,9 @@ fn choose(store: &Store<'_>) {
 fn receive(store: &Store<'_>) {
     let (page, queues) = (percpu::this(), Queues(store));
     cores::flush_if_asked();
-    page.shared.take(Hazard::Schedule);
+    if page.shared.pending(Hazard::Schedule) {
+        page.shared.take(Hazard::Schedule);
+    }
     // One batch: others could go on for ever.
     if page.local.arrived.refill(&page.shared.inbox, &queues) {
         while let Some(id) = page.local.arrived.next(&queues) {
@@ -359,9 +370,20 @@ fn take(store: &Store<'_>, context: Ref<Context>, event: u64, qualification: [u6
 }
 
 fn set_timer(queues: &Queues<'_>, budget: Option<u64>) {
-    let first = percpu::this().local.timeouts.first(queues).map(|(_, deadline)| deadline);
-    let next = [budget, first].into_iter().flatten().min();
-    apic::arm(next.map_or(0, |next| next.max(1)));
+    let local = &percpu::this().local;
+    let first = local.timeouts.first(queues).map_or(u64::MAX, |(_, deadline)| deadline);
+    let next = budget.unwrap_or(u64::MAX).min(first).max(1);
+    // A timer that fires too early is set again then.
+    if next < local.armed.get() {
+        local.armed.set(next);
+        apic::arm(next);
+    }
+}
+
+/// The timer has fired.
+pub fn tick(store: &Store<'_>) {
+    percpu::this().local.armed.set(u64::MAX);
+    expire(store);
 }
 
 /// Wakes the contexts whose deadline has passed, with status "timeout".
@@ -480,6 +502,7 @@ pub fn start(store: &Store<'_>, scheduling: Ref<Scheduling>) -> ! {
 
 /// Leaves the kernel for the first time on this core, as soon as something is ready.
 pub fn enter(store: &Store<'_>) -> ! {
+    percpu::this().local.armed.set(u64::MAX);
     choose(store);
     match switch::current(store) {
         // SAFETY: `choose` made it current.

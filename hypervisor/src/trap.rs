@@ -179,7 +179,7 @@ fn interrupt(number: u8) {
             cores::tick();
             reclaim::hurry_if_due();
             // SAFETY: in the kernel, interrupts off; the store is local to this function.
-            scheduler::expire(&unsafe { arch::pool::store() });
+            scheduler::tick(&unsafe { arch::pool::store() });
         }
         vector::REQUEST => {
             page.shared.interrupts.fetch_add(1, Ordering::Relaxed);

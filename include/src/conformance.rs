@@ -149,7 +149,7 @@ mod tests {
         let operations = known(|flags| SchedulingControl::from_flags(flags).is_some());
         assert_eq!(forms(Hypercall::ControlScheduling).len(), operations);
         let operations = known(|flags| DomainControl::from_flags(flags).is_some());
-        assert_eq!(forms(Hypercall::ControlDomain).len(), operations + 1);
+        assert_eq!(forms(Hypercall::ControlDomain).len(), operations);
     }
 
     #[test]

@@ -77,11 +77,12 @@ pub fn flush_page(address: u64) {
     unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack)) }
 }
 
-/// The time-stamp counter, read after everything before it is done.
+/// The time-stamp counter; what is before or after it may overlap with it.
+#[inline]
 #[must_use]
 pub fn time_stamp() -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: reads a counter.
-    unsafe { asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nomem, nostack)) }
+    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack)) }
     u64::from(high) << 32 | u64::from(low)
 }

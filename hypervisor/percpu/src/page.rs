@@ -60,6 +60,8 @@ pub struct Local {
     pub plain: Cell<u64>,
     /// Reference to the context of `scheduling` while nothing is parked, otherwise 0.
     pub payer: Cell<u64>,
+    /// TSC value that the timer is set to; the greatest if it is not.
+    pub armed: Cell<u64>,
     /// TSC value from which on that time is not charged yet.
     pub since: Cell<u64>,
     /// Scheduling contexts that can run.

@@ -156,5 +156,4 @@ pub const TRIPLES: &[Triple] = &[
     row(ControlDomain, "transfer", BadParameter, Always, "the source has too few pages to give"),
     row(ControlDomain, "debug", Success, Always, "limit and usage in pages"),
     row(ControlDomain, "debug", BadCapability, Always, "the selector names no domain"),
-    row(ControlDomain, "free", BadParameter, Always, "no such sub-operation"),
 ];

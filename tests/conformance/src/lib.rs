@@ -11,6 +11,9 @@
 // UNSAFETY: raw hypercalls, message pages at fixed addresses, entry points in assembly.
 
 #[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "entry points in assembly, a fault on purpose")]
+mod agent;
+#[cfg(target_os = "none")]
 mod report;
 #[cfg(target_os = "none")]
 pub use report::Report;
@@ -18,5 +21,4 @@ pub use report::Report;
 #[expect(unsafe_code, reason = "raw hypercalls, message pages at fixed addresses")]
 pub mod sys;
 #[cfg(target_os = "none")]
-#[expect(unsafe_code, reason = "entry points in assembly")]
 pub mod world;

@@ -4,247 +4,37 @@
 //! one for its answer, its execution context, the place of its out-of-memory portal, its scheduling context. A block has
 //! the same numbers in every domain. Ending a world revokes its blocks, so that the next one finds everything empty;
 //! stacks and mailboxes are used again only once the kernel's memory is back, because what dies may still run for a moment.
+use core::sync::atomic::Ordering::SeqCst;
 
-use core::arch::global_asm;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
-
+use abi::Hypercall;
 use abi::event::{RECALL, STARTUP};
 use abi::qpd::Qpd;
 use abi::rights::MemoryRights;
-use abi::{Hypercall, Mtd};
 use rt::println;
 
-use crate::sys::{
-    ROOT, Registers, delegate, domain_usage, down, give, hypercall, memory, objects, revoke, time_stamp, up, word,
+use crate::agent::{
+    AGENTS, ANSWER, MAIL, Mailbox, REQUEST, USED, keeper_entry, registers_of, server_entry, stack_top, store,
 };
+use crate::sys::{
+    ROOT, Registers, delegate, domain_usage, down, give, hypercall, memory, objects, revoke, time_stamp, up,
+};
+
+pub use crate::agent::{NO_ANSWER, ask};
 
 const BLOCK_BITS: u32 = 6;
 const BLOCK: u64 = 1 << BLOCK_BITS;
 const FIRST: u64 = 0x1000;
 const PAGES: u64 = 0x4000_0000;
 const CORES: usize = 4;
-const AGENTS: usize = 64;
 /// Events that a keeper handles: what a thread may run into.
 const EVENTS: [u8; 5] = [6, 13, 14, STARTUP, RECALL];
 
-/// A thread that has more than these is stopped, so that it does not take all the time.
-const MOST_EVENTS: u64 = 100;
-
-/// No status: a thread has not come back.
-pub const NO_ANSWER: u64 = 0xEE;
 /// How long a thread is waited for, in ticks of the TSC.
 const PATIENCE: u64 = 2_000_000_000;
 
 /// Within a block.
-const REQUEST: u64 = 32;
-const ANSWER: u64 = 33;
 const CONTEXT: u64 = 34;
 const SCHEDULING: u64 = 36;
-
-#[repr(align(4096))]
-struct Stacks([[AtomicU64; 512]; AGENTS]);
-static STACKS: Stacks = Stacks([const { [const { AtomicU64::new(0) }; 512] }; AGENTS]);
-static USED: AtomicUsize = AtomicUsize::new(0);
-
-/// What the first thread and another one share.
-struct Mailbox {
-    registers: [AtomicU64; 5],
-    /// The thread is in the hypercall.
-    busy: AtomicU64,
-    /// Last event and how many there were.
-    event: AtomicU64,
-    events: AtomicU64,
-    /// Message page and block of the thread, message page of its keeper.
-    page: AtomicU64,
-    block: AtomicU64,
-    keeper: AtomicU64,
-    /// How many calls a server served.
-    served: AtomicU64,
-    /// Did not come back once.
-    lost: AtomicU64,
-    /// The first item that a server received.
-    item: [AtomicU64; 2],
-    /// A server does this, whatever the message says: number of words, words.
-    order: [AtomicU64; 7],
-}
-static MAIL: [Mailbox; AGENTS] = [const {
-    const ZERO: AtomicU64 = AtomicU64::new(0);
-    Mailbox {
-        registers: [ZERO; 5],
-        busy: ZERO,
-        event: ZERO,
-        events: ZERO,
-        page: ZERO,
-        block: ZERO,
-        keeper: ZERO,
-        served: ZERO,
-        lost: ZERO,
-        item: [ZERO; 2],
-        order: [ZERO; 7],
-    }
-}; AGENTS];
-
-// The kernel enters a server with the stack pointer of its last reply, which is the one of its entry.
-global_asm!(
-    "conformance_thread:", "call {agent}", "ud2",
-    "conformance_server:", "call {serve}", "mov rdi, rax", "syscall",
-    "conformance_keeper:", "call {keep}", "mov edi, 1", "syscall",
-    // A reply of a thread that nobody called suspends it for ever.
-    "conformance_stop:", "mov edi, 1", "syscall",
-    agent = sym agent, serve = sym serve, keep = sym keep,
-);
-
-// SAFETY: defined above; only their addresses are used.
-unsafe extern "C" {
-    fn conformance_thread();
-    fn conformance_server();
-    fn conformance_keeper();
-    fn conformance_stop();
-}
-
-fn address(function: unsafe extern "C" fn()) -> u64 {
-    (function as *const ()).addr() as u64
-}
-
-fn stack_top(index: usize) -> u64 {
-    let stack = &raw const STACKS.0[index];
-    stack.addr() as u64 + 4096
-}
-
-fn registers_of(mail: &Mailbox) -> Registers {
-    let [rdi, rsi, rdx, rax, r8] = mail.registers.each_ref().map(|register| register.load(SeqCst));
-    Registers { rdi, rsi, rdx, rax, r8 }
-}
-
-fn store(mail: &Mailbox, Registers { rdi, rsi, rdx, rax, r8 }: Registers) {
-    for (slot, value) in mail.registers.iter().zip([rdi, rsi, rdx, rax, r8]) {
-        slot.store(value, SeqCst);
-    }
-}
-
-/// Body of a thread: makes the hypercalls that it is told. After a fault it begins anew.
-extern "C" fn agent(index: usize) {
-    let mail = &MAIL[index];
-    let block = mail.block.load(SeqCst);
-    loop {
-        if mail.busy.swap(0, SeqCst) != 0 {
-            up(block + ANSWER);
-        }
-        down(block + REQUEST, 0);
-        mail.busy.store(1, SeqCst);
-        store(mail, registers_of(mail).enter());
-    }
-}
-
-/// What a server is asked: the first word of the message; an argument is the second.
-pub mod ask {
-    /// Add one to every further word.
-    pub const ECHO: u64 = 0;
-    /// Die.
-    pub const DIE: u64 = 1;
-    /// Down the semaphore, without a deadline.
-    pub const DOWN: u64 = 2;
-    /// Reply with the semaphore the first time, plainly afterwards.
-    pub const HOLD: u64 = 3;
-    /// Make the hypercall whose registers are the next five words.
-    pub const CALL: u64 = 4;
-    /// Set the windows for translation and delegation to the next two words.
-    pub const WINDOWS: u64 = 5;
-    /// Load from the address.
-    pub const LOAD: u64 = 6;
-    /// Up the next word, then down the one after it.
-    pub const SWAP: u64 = 7;
-    /// Make the hypercall whose registers are the next five words, with the item of the two words after them.
-    pub const CALL_WITH_ITEM: u64 = 8;
-}
-
-/// Body of a server; the portal's identity is its index. Returns the word for the reply.
-extern "C" fn serve(index: usize) -> u64 {
-    let mail = &MAIL[index];
-    let page = mail.page.load(SeqCst);
-    let served = mail.served.fetch_add(1, SeqCst);
-    if mail.order[0].load(SeqCst) != 0 {
-        return obey(mail, page);
-    }
-    for (at, slot) in mail.item.iter().enumerate() {
-        slot.store(word(page, 510 + at).load(SeqCst), SeqCst);
-    }
-    let argument = |at: usize| word(page, 5 + at).load(SeqCst);
-    match word(page, 4).load(SeqCst) {
-        ask::DIE => die(),
-        ask::DOWN => word(page, 5).store(down(argument(0), 0).status(), SeqCst),
-        ask::HOLD => {
-            if served == argument(1) {
-                return 1 | argument(0) << 8;
-            }
-        }
-        ask::CALL | ask::CALL_WITH_ITEM => {
-            if word(page, 4).load(SeqCst) == ask::CALL_WITH_ITEM {
-                word(page, 510).store(argument(5), SeqCst);
-                word(page, 511).store(argument(6), SeqCst);
-                word(page, 0).store(8 | 1 << 16, SeqCst);
-            }
-            let [rdi, rsi, rdx, rax, r8] = [0, 1, 2, 3, 4].map(argument);
-            let Registers { rdi, rsi, rdx, rax, r8 } = Registers { rdi, rsi, rdx, rax, r8 }.enter();
-            for (at, value) in [rdi, rsi, rdx, rax, r8].into_iter().enumerate() {
-                word(page, 5 + at).store(value, SeqCst);
-            }
-        }
-        ask::WINDOWS => {
-            word(page, 1).store(argument(0), SeqCst);
-            word(page, 2).store(argument(1), SeqCst);
-        }
-        ask::LOAD => word(page, 5).store(word(argument(0), 0).load(SeqCst), SeqCst),
-        ask::SWAP => {
-            up(argument(0));
-            word(page, 5).store(down(argument(1), 0).status(), SeqCst);
-        }
-        _ => {
-            for at in 0..(word(page, 0).load(SeqCst) as usize & 0xFFFF).saturating_sub(1) {
-                word(page, 5 + at).fetch_add(1, SeqCst);
-            }
-        }
-    }
-    // Items went with the message, but none goes back.
-    word(page, 0).fetch_and(0xFFFF, SeqCst);
-    1
-}
-
-/// Makes the hypercall that was remembered, once, and replies without any change of the state.
-fn obey(mail: &Mailbox, page: u64) -> u64 {
-    if mail.order[0].swap(1, SeqCst) == 2 {
-        let [rdi, rsi, rdx, rax, r8] = [1, 2, 3, 4, 5].map(|at: usize| mail.order[at].load(SeqCst));
-        store(mail, Registers { rdi, rsi, rdx, rax, r8 }.enter());
-    }
-    word(page, 0).store(0, SeqCst);
-    word(page, 4).store(0, SeqCst);
-    1
-}
-
-fn die() {
-    // SAFETY: ends this context, which is the point.
-    unsafe { core::arch::asm!("ud2") }
-}
-
-/// Body of a keeper: starts a thread, or lets it begin anew after a fault. The portal's identity is the thread and the event.
-extern "C" fn keep(identity: u64) {
-    let index = identity as usize & 0xFF;
-    let event = identity >> 8;
-    let mail = &MAIL[index];
-    let page = mail.keeper.load(SeqCst);
-    let set = |at: usize, value| word(page, at).store(value, SeqCst);
-    mail.event.store(event, SeqCst);
-    let events = mail.events.fetch_add(1, SeqCst);
-    set(0, 0);
-    if event == u64::from(RECALL) {
-        set(4, 0);
-        return;
-    }
-    set(4, (Mtd::RIP_LEN | Mtd::RSP | Mtd::BSD).bits());
-    set(6, if events < MOST_EVENTS { address(conformance_thread) } else { address(conformance_stop) });
-    set(14, stack_top(index));
-    set(17, index as u64);
-}
 
 /// A thread with a scheduling context.
 #[derive(Clone, Copy, Debug)]
@@ -288,6 +78,35 @@ impl Thread {
     pub fn start(self, registers: Registers) {
         store(&MAIL[self.index], registers);
         up(self.block + REQUEST);
+    }
+
+    /// What it will do when its semaphore for requests is upped, and how often.
+    pub fn prepare(self, registers: Registers, times: u64) {
+        store(&MAIL[self.index], registers);
+        MAIL[self.index].repeat.store(times, SeqCst);
+    }
+
+    /// The semaphore that makes it begin.
+    #[must_use]
+    pub const fn request(self) -> u64 {
+        self.block + REQUEST
+    }
+
+    /// How many hypercalls it has made.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        MAIL[self.index].count.load(SeqCst)
+    }
+
+    /// At the end of what it does it is to note how many hypercalls `other` has made.
+    pub fn watch(self, other: Self) {
+        MAIL[self.index].watches.store(other.index as u64, SeqCst);
+    }
+
+    /// What it noted.
+    #[must_use]
+    pub fn watched(self) -> u64 {
+        MAIL[self.index].watched.load(SeqCst)
     }
 
     /// Waits for it to be back, at most until `deadline`.
@@ -406,7 +225,7 @@ impl World {
         }
         let index = index.min(AGENTS - 1);
         let mail = &MAIL[index];
-        for word in [&mail.busy, &mail.event, &mail.events, &mail.served, &mail.lost, &mail.order[0]] {
+        for word in [&mail.busy, &mail.events, &mail.served, &mail.lost, &mail.order[0], &mail.repeat, &mail.count] {
             word.store(0, SeqCst);
         }
         (index, mail)
@@ -447,7 +266,7 @@ impl World {
         mail.block.store(block, SeqCst);
         mail.keeper.store(keeper_page, SeqCst);
         for event in EVENTS.map(u64::from) {
-            let portal = self::portal(block + event, keeper, address(conformance_keeper), index as u64 | event << 8);
+            let portal = self::portal(block + event, keeper, keeper_entry(), index as u64 | event << 8);
             Self::must("portal of an event", portal);
         }
         for at in [REQUEST, ANSWER] {
@@ -476,7 +295,7 @@ impl World {
 
     /// A further portal to a server, at a selector.
     pub fn door(&self, server: Server, at: u64) -> Registers {
-        portal(at, server.context, address(conformance_server), server.index as u64)
+        portal(at, server.context, server_entry(), server.index as u64)
     }
 
     /// Lets a server of the same core handle an event of a thread of the root domain.

@@ -17,7 +17,16 @@ use crate::case::Case;
 use crate::context::Context;
 
 /// The programs, each for a group of hypercalls.
-const PROGRAMS: [&str; 1] = ["conform-semaphores"];
+const PROGRAMS: [&str; 8] = [
+    "conform-create",
+    "conform-calls",
+    "conform-semaphores",
+    "conform-spaces",
+    "conform-threads",
+    "conform-devices",
+    "conform-quota",
+    "conform-inversion",
+];
 
 /// Platform and number of cores.
 const MACHINES: [(Platform, u32); 4] =

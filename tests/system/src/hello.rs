@@ -99,7 +99,7 @@ fn programs_that_die(context: &Context, name: &str) -> Result<()> {
         expect_line(&outcome, &[&format!("root: program `{deed}` died: "), reason])?;
     }
     expect_line(&outcome, &["panic: panicked: what panics say at user/services/src/bin/unruly.rs"])?;
-    expect_line(&outcome, &["0x", " = unruly::main at user/services/src/bin/unruly.rs:"])?;
+    expect_line(&outcome, &["0x", " = main at user/services/src/bin/unruly.rs:"])?;
     expect_line(&outcome, &["good: 20 of 20 answers of good are right"])?;
     quiet(&outcome)
 }

@@ -6,6 +6,7 @@
 //! Concurrency: between [`Agent::pending`] and the answer the exchange belongs to the manager, else to the agent.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::event::{Exception, STARTUP};
@@ -35,12 +36,21 @@ struct Exchange {
     window: Crd,
 }
 
-struct Desk {
+/// Where an agent and the manager meet.
+pub struct Desk {
     manager: &'static Semaphore,
     answered: Semaphore,
     /// The event that waits for the manager, or [`NOTHING`].
     event: AtomicU64,
     exchange: Mutex<Exchange>,
+}
+
+impl Desk {
+    fn new(manager: &'static Semaphore) -> Result<&'static Self, Status> {
+        let exchange = Mutex::new(Exchange { words: [0; WORDS], count: 0, item: None, window: Crd::NULL });
+        let answered = Semaphore::new(0)?;
+        Ok(Box::leak(Box::new(Self { manager, answered, event: AtomicU64::new(NOTHING), exchange })))
+    }
 }
 
 impl Serve for Desk {
@@ -99,12 +109,19 @@ impl Agent {
     ///
     /// # Errors
     /// What the kernel answered, or there is no memory.
-    pub fn new(manager: &'static Semaphore, domain: &Domain, core: u32) -> Result<Self, Status> {
+    pub fn new(
+        manager: &'static Semaphore,
+        desks: &mut Vec<&'static Desk>,
+        domain: &Domain,
+        core: u32,
+    ) -> Result<Self, Status> {
         let incoming = Slot::new()?;
         let window = item::window(incoming.selector());
-        let exchange = Mutex::new(Exchange { words: [0; WORDS], count: 0, item: None, window });
-        let answered = Semaphore::new(0)?;
-        let desk = Box::leak(Box::new(Desk { manager, answered, event: AtomicU64::new(NOTHING), exchange }));
+        let desk = match desks.pop() {
+            Some(desk) => desk,
+            None => Desk::new(manager)?,
+        };
+        desk.event.store(NOTHING, Ordering::Relaxed);
         let server = Server::new(core, desk, window)?;
         let portals = Slot::run(EVENTS.ilog2())?;
         let delivered = (0..EVENTS as u8).filter(|event| Exception::new(*event).is_some_and(Exception::is_delivered));
@@ -169,10 +186,15 @@ impl Agent {
         let _ = self.desk.answered.up();
     }
 
-    /// Takes everything back that it consists of.
-    pub fn dismiss(self) {
+    /// Takes everything back that it consists of; gives its desk once it is certain that it has left that, which may take
+    /// `milliseconds`.
+    pub fn dismiss(self, milliseconds: u64) -> Option<&'static Desk> {
         self.portals.clear();
-        self.server.slot().clear();
-        self.desk.answered.slot().clear();
+        let gone = self.server.destroy(milliseconds);
+        // An agent that was ended between the lock and its release leaves the lock taken: such a desk is of no use.
+        let usable = gone && self.desk.exchange.try_lock().is_some();
+        // Nor must an answer wait that it did not take.
+        let _ = self.desk.answered.drain_until(1);
+        usable.then_some(self.desk)
     }
 }

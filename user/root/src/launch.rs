@@ -23,11 +23,13 @@ use rt::message::Text;
 use rt::startup::{CONSOLE_LOCK, Cores, DOMAIN, EVENTS, HEAP, INTERRUPTS, PAGE};
 use rt::{Startup, item};
 
-use crate::agents::Agent;
+use crate::agents::{Agent, Desk};
 use crate::memory;
 
 /// Quantum of every thread in microseconds.
 const QUANTUM: u64 = 10_000;
+/// Most threads of a program.
+const THREADS: usize = 256;
 /// Milliseconds to wait until something that was destroyed is gone.
 const GRACE: u64 = 50;
 /// Ports of the console: COM1, and the emulators' debug port.
@@ -67,6 +69,8 @@ pub struct Surroundings<'a> {
     pub interrupts: u64,
     pub console_lock: &'static AtomicU64,
     pub console_page: u64,
+    /// What agents leave for others.
+    pub desks: Vec<&'static Desk>,
 }
 
 /// Starts `program` from `image` on `cores`, of which there is at least one.
@@ -94,7 +98,7 @@ pub fn launch(program: &Program, image: &[u8], cores: &[u32], around: &mut Surro
     match result {
         Ok(()) => Ok(life),
         Err(why) => {
-            life.end(around.frames);
+            life.end(around);
             Err(why)
         }
     }
@@ -123,6 +127,7 @@ fn furnish(life: &mut Life, program: &Program, image: Image<'_>, around: &mut Su
         cores: life.cores,
         tsc_khz: around.tsc_khz,
         heap: program.memory,
+        ports: console || program.rights.iter().any(|right| matches!(right, Right::Ports(..))),
         console,
     };
     let mut written = false;
@@ -136,7 +141,7 @@ fn furnish(life: &mut Life, program: &Program, image: Image<'_>, around: &mut Su
         life.give(items).map_err(|status| format!("no console: {status}"))?;
     }
     for core in life.cores.iter() {
-        let agent = Agent::new(around.manager, &life.domain, core);
+        let agent = Agent::new(around.manager, &mut around.desks, &life.domain, core);
         life.agents.push(agent.map_err(|status| format!("no agent on core {core}: {status}"))?);
     }
     Ok(())
@@ -206,9 +211,9 @@ impl Life {
     /// Starts a thread; gives its number.
     ///
     /// # Errors
-    /// [`Status::BadCpu`] for a core that it may not run on; else what the kernel answered.
+    /// [`Status::BadCpu`] for a core that it may not run on, or if it has [`THREADS`]; else what the kernel answered.
     pub fn thread(&mut self, core: u32, utcb: u64, record: u64, entry: u64, priority: u8) -> Result<u64, Status> {
-        if !self.cores.contains(core) || !utcb.is_multiple_of(PAGE_SIZE) {
+        if !self.cores.contains(core) || !utcb.is_multiple_of(PAGE_SIZE) || self.threads.len() >= THREADS {
             return Err(Status::BadCpu);
         }
         let context = self.domain.thread(core, utcb, record, EVENTS * u64::from(core))?;
@@ -221,7 +226,7 @@ impl Life {
     }
 
     /// Takes everything back from it.
-    pub fn end(self, frames: &mut Frames) {
+    pub fn end(self, around: &mut Surroundings<'_>) {
         let Self { domain, agents, threads, pages, .. } = self;
         // Its memory goes only when none of its threads runs any more.
         for Thread { context, scheduling, .. } in threads {
@@ -231,11 +236,11 @@ impl Life {
         let objects = Crd::objects(Selector::new(0), abi::selector::SELECTOR_BITS, Rights::ALL).unwrap_or(Crd::NULL);
         // Even if the kernel refuses one of these, the domain itself goes.
         let _ = domain.strip(objects);
-        agents.into_iter().for_each(Agent::dismiss);
+        around.desks.extend(agents.into_iter().filter_map(|agent| agent.dismiss(GRACE)));
         let _ = domain.strip(item::all_memory());
         let _ = domain.strip(Crd::ALL_PORTS);
         let _ = domain.into_slot().destroy(GRACE);
-        pages.into_iter().for_each(|page| frames.give(page));
+        pages.into_iter().for_each(|page| around.frames.give(page));
     }
 
     /// Frees the console for others.

@@ -28,7 +28,7 @@ use launch::Surroundings;
 use manager::Manager;
 
 /// Priority and quantum (in microseconds) of the manager's thread.
-const MANAGER: (u8, u64) = (120, 10_000);
+const MANAGER: (u8, u64) = (127, 10_000);
 
 rt::entry!(main);
 
@@ -99,6 +99,7 @@ fn prepare(environment: &Environment) -> Result<Option<Manager>, Trouble> {
         interrupts: hip.cpu_slots() as u64,
         console_lock,
         console_page,
+        desks: Vec::new(),
     };
     let cores: Vec<u32> = hip.cpus().filter(|(_, cpu)| cpu.is_enabled()).map(|(core, _)| core as u32).collect();
     Ok(Some(Manager::new(config, modules, cores, around)))

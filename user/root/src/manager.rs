@@ -20,7 +20,7 @@ use crate::launch::{Life, Surroundings, launch};
 
 /// A program that dies this often stays dead.
 const DEATHS: u32 = 20;
-/// Milliseconds between the death of a program and its next life, for each time it died.
+/// Milliseconds between the end of a program and its next life, for each of the first hundred that it had.
 const PAUSE: u64 = 2;
 /// How long the manager sleeps when nothing is due, in milliseconds.
 const IDLE: u64 = 60_000;
@@ -273,7 +273,8 @@ impl Manager {
 
     fn register(&mut self, program: usize, agent: usize, service: &str, core: u32, entry: u64) -> Reply {
         let provides = |config: &Program| config.provides.iter().any(|name| name == service);
-        if !self.config.programs.get(program).is_some_and(provides) {
+        let here = self.life(program).is_some_and(|life| life.cores.contains(core));
+        if !here || !self.config.programs.get(program).is_some_and(provides) {
             return Reply::Refused();
         }
         let Some(agent) = self.life(program).and_then(|life| life.agents.get_mut(agent)) else {
@@ -286,7 +287,8 @@ impl Manager {
     }
 
     fn connect(&mut self, program: usize, agent: usize, service: &str, core: u32) {
-        if !self.config.programs.get(program).is_some_and(|config| config.may_use(service)) {
+        let here = self.life(program).is_some_and(|life| life.cores.contains(core));
+        if !here || !self.config.programs.get(program).is_some_and(|config| config.may_use(service)) {
             return self.reply(program, agent, &Reply::Refused());
         }
         let identity = self.identity(program);
@@ -338,7 +340,7 @@ impl Manager {
         for other in &mut self.entries {
             other.portals.retain(|(server, _, _)| *server != number);
         }
-        life.end(self.around.frames);
+        life.end(&mut self.around);
         if program.rights.contains(&Right::Console) {
             Life::release(self.around.console_lock);
         }
@@ -367,7 +369,7 @@ impl Manager {
             End::Killed => println!("root: program `{name}` died: ended as asked for{what}"),
         }
         if again {
-            entry.state = State::Due(time::after(PAUSE * u64::from(entry.deaths)));
+            entry.state = State::Due(time::after(PAUSE * entry.lives.min(100)));
         }
     }
 }

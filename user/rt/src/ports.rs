@@ -43,7 +43,7 @@ impl IoPorts {
     }
 }
 
-/// The root partition has delegated ports to this program: those of the console.
+/// The root partition has delegated ports to this program: its configuration says which.
 pub(crate) fn granted() -> IoPorts {
     ACQUIRED.store(true, Ordering::Relaxed);
     IoPorts(())

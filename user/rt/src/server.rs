@@ -13,7 +13,7 @@ use abi::rights::ContextRights;
 use abi::utcb::Header;
 use abi::{Crd, Mtd, Selector, Status};
 
-use crate::arch::contexts::{create_server, portal_to};
+use crate::arch::contexts::{Place, create_server, portal_to};
 use crate::arch::start::serve_entry;
 use crate::arch::utcb::Utcb;
 use crate::capability::{Context, Slot};
@@ -52,16 +52,20 @@ pub trait Serve: Sync {
 
 /// A context of this program that serves portals.
 #[derive(Debug)]
-pub struct Server(Context);
+pub struct Server {
+    context: Context,
+    place: Place,
+}
 
 impl Server {
-    /// One on `core` that serves with `handler`; the first message may put capabilities into `window`. Its stack stays
-    /// when it is dropped.
+    /// One on `core` that serves with `handler`; the first message may put capabilities into `window`. When it is dropped
+    /// its stack stays; [`Server::destroy`] gets it back.
     ///
     /// # Errors
     /// What the kernel answered, or there is no memory.
     pub fn new(core: u32, handler: &'static dyn Serve, window: Crd) -> Result<Self, Status> {
-        create_server(core, handler, window).map(Self)
+        let (context, place) = create_server(core, handler, window)?;
+        Ok(Self { context, place })
     }
 
     /// Makes a portal to it, at `at`, that a call through carries `identity`, and an event the registers of `state`.
@@ -69,13 +73,25 @@ impl Server {
     /// # Errors
     /// What the kernel answered.
     pub fn portal(&self, at: Selector, state: Mtd, identity: u64) -> Result<(), Status> {
-        portal_to(&self.0, at, state, identity)
+        portal_to(&self.context, at, state, identity)
     }
 
     /// The capability to the context.
     #[must_use]
     pub const fn slot(&self) -> &Slot {
-        self.0.slot()
+        self.context.slot()
+    }
+
+    /// Destroys the context, and waits until nobody can see it any more, at most `milliseconds`. Whether that is so:
+    /// then the handler is not called again.
+    #[must_use]
+    pub fn destroy(self, milliseconds: u64) -> bool {
+        let gone = self.context.into_slot().destroy(milliseconds);
+        if gone {
+            // SAFETY: the context is destroyed.
+            unsafe { self.place.recycle() };
+        }
+        gone
     }
 }
 

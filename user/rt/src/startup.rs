@@ -74,7 +74,9 @@ pub struct Startup {
     pub tsc_khz: u32,
     /// Size of the heap in bytes.
     pub heap: u64,
-    /// Whether it has the console's ports, and shares the lock page.
+    /// Whether it has I/O ports.
+    pub ports: bool,
+    /// Whether the console's are among them, and the lock page is there.
     pub console: bool,
 }
 
@@ -90,7 +92,7 @@ impl Startup {
         [self.core, self.tsc_khz].encode(&mut to);
         self.cores.0.encode(&mut to);
         self.heap.encode(&mut to);
-        self.console.encode(&mut to);
+        [self.ports, self.console].encode(&mut to);
         to.finish().is_some()
     }
 
@@ -105,8 +107,9 @@ impl Startup {
         let (name, arguments) = (Text::decode(&mut from)?, Text::decode(&mut from)?);
         let [core, tsc_khz] = Decode::decode(&mut from)?;
         let cores = Cores(Decode::decode(&mut from)?);
-        let (heap, console) = (u64::decode(&mut from)?, bool::decode(&mut from)?);
-        Some(Self { name, arguments, core, cores, tsc_khz, heap, console })
+        let heap = u64::decode(&mut from)?;
+        let [ports, console] = Decode::decode(&mut from)?;
+        Some(Self { name, arguments, core, cores, tsc_khz, heap, ports, console })
     }
 }
 
@@ -142,11 +145,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_program_reads_what_the_root_partition_wrote(
-            name in "[a-z]{1,32}", arguments in "\\PC{0,60}", core in 0..256_u32, tsc_khz: u32, heap: u64, console: bool,
+            name in "[a-z]{1,32}", arguments in "\\PC{0,60}", core in 0..256_u32, tsc_khz: u32, heap: u64, [ports, console]: [bool; 2],
             cores in proptest::collection::btree_set(0..256_u32, 0..20),
         ) {
             let written = Startup {
-                name: Text::new(&name), arguments: Text::new(&arguments), core, tsc_khz, heap, console,
+                name: Text::new(&name), arguments: Text::new(&arguments), core, tsc_khz, heap, ports, console,
                 cores: cores.iter().copied().collect(),
             };
             let mut page = vec![0; 4096];

@@ -203,7 +203,7 @@ fn delegation(t: &mut Report, world: &mut World) {
     let theft = TypedItem::new(memory(FREE, 0, MemoryRights::all()), ItemKind::Delegate, ItemFlags::HYPERVISOR, 0);
     let [range, control] = theft.words();
     let window = memory(THERE, 0, MemoryRights::all()).word();
-    let mut ask_there = |call: Registers| {
+    let ask_there = |call: Registers| {
         message(&[ask::CALL_WITH_ITEM, call.rdi, call.rsi, call.rdx, call.rax, call.r8, range, control], &[]);
         hypercall(abi::Hypercall::Call, 0, server.portal, [0; 4]);
         let [rdi, rsi] = [5, 6].map(|index| own(index).load(SeqCst));

@@ -8,13 +8,13 @@
 #![no_std]
 #![no_main]
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use abi::hip::ROOT_UTCB_ADDRESS;
 use abi::rights::PortalRights;
-use abi::{Crd, Hypercall, Rights, Selector};
+use abi::{Crd, Hypercall, Request, Rights, Selector};
 use demos::raw::{Checks, call, down, hypercall, time_stamp, up, word};
 use demos::servers::{Made, SELF, server, thread};
 use rt::{Environment, ExitStatus};
@@ -183,10 +183,32 @@ fn idle(checks: &mut Checks) {
     checks.check("call of another core", u64::from(ask(adder.other(), 0, 41) == (0, 42)), 1);
     let sum = (0..ROUNDS).filter(|&round| ask(adder.other(), 0, round) == (0, round + 1)).count();
     checks.check("many calls", sum as u64, ROUNDS);
+    SLOW.store(adder.other(), SeqCst);
+    // The first ones make tables that stay.
+    let usages = [(); 4].map(|()| visit(checks, adder));
+    checks.check("callers that are gone cost nothing", u64::from(usages[3] <= usages[2] && usages[3] != u64::MAX), 1);
     checks.check("right to call across cores goes", revoke(adder.other(), PortalRights::CALL_CROSS_CPU.into()), 0);
     checks.check("call without it", ask(adder.other(), 0, 41).0, 7);
     checks.check("right to call goes", revoke(adder.other(), PortalRights::CALL.into()), 0);
     checks.check("call without it", ask(adder.other(), 0, 41).0, 4);
+}
+
+/// A thread comes, calls the server of the other core, and goes; pages of kernel memory in use then.
+fn visit(checks: &mut Checks, adder: Made) -> u64 {
+    STATUS.store(u64::MAX, SeqCst);
+    let (client, created) = thread(0, thread_entry(remote_client), 2);
+    checks.check("a caller", created, 0);
+    checks.check("it is served", until(&STATUS, adder.other() << 8), adder.other() << 8);
+    pause();
+    let names = [client.other(), client.context(), client.events() + 0x1E];
+    checks.check("it goes", names.into_iter().map(|name| revoke(name, Rights::ALL)).sum(), 0);
+    pause();
+    pause();
+    STATUS.store(u64::MAX, SeqCst);
+    let (mut status, mut usage) = (Request::new(Hypercall::ControlDomain, 2, Selector::new(SELF)).word(), 0_u64);
+    // SAFETY: asks for two numbers.
+    unsafe { asm!("syscall", inout("rdi") status, out("rsi") _, inout("rdx") usage, out("rcx") _, out("r11") _) };
+    if status & 0xFF == 0 { usage } else { u64::MAX }
 }
 
 fn dead(checks: &mut Checks) {

@@ -124,17 +124,17 @@ pub(crate) extern "C" fn run_thread(record: usize) -> ! {
 ///
 /// # Errors
 /// What the kernel answered, or there is no memory.
-pub(crate) fn create_server(core: u32, server: &'static dyn Serve, window: Crd) -> Result<Context, Status> {
+pub(crate) fn create_server(core: u32, server: &'static dyn Serve, window: Crd) -> Result<(Context, Place), Status> {
     let (place, slot) = (Place::new()?, Slot::new()?);
     place.prepare(core, Box::into_raw(Box::new(server)).expose_provenance());
     let events = EVENTS * u64::from(core);
-    // SAFETY: place and record are this context's alone, and never recycled; what is bound to it enters at `rt_serve`.
+    // SAFETY: place and record are this context's alone until it is destroyed; what is bound to it enters at `rt_serve`.
     unsafe {
         syscall::create_context(slot.selector(), own_domain(), false, (core, place.utcb), (place.record(), events))?;
     }
     // SAFETY: the UTCB is mapped now, and the context does not run yet.
     unsafe { Utcb::of(place.utcb as usize) }.set_window(window);
-    Ok(Context(slot))
+    Ok((Context(slot), place))
 }
 
 /// A portal at `at` to a context made by [`create_server`].

@@ -21,8 +21,11 @@ static STARTUP: Once<Startup> = Once::new();
 pub(crate) fn adopt(startup: &Startup) {
     time::set_frequency(startup.tsc_khz);
     heap::adopt(startup);
-    if startup.console {
-        console::open(ports::granted(), COM1);
+    if startup.ports {
+        let ports = ports::granted();
+        if startup.console {
+            console::open(ports, COM1);
+        }
     }
     STARTUP.call_once(|| startup.clone());
 }
