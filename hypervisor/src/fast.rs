@@ -5,7 +5,7 @@
 //! them blocks, allocates or takes a lock but a semaphore's. A callee in another domain starts with registers that are 0.
 //! Concurrency: as the general way.
 //! Source: design plan §6; `docs/src/decisions/0020-short-ways.md`.
-use crate::{call, domain, switch, trap};
+use crate::{call, domain, semaphore, switch, trap};
 use abi::address::USER_END;
 use abi::event::Exception;
 use abi::rights::{PortalRights, SemaphoreRights};
@@ -218,28 +218,39 @@ extern "C" fn reply() {
     }
 }
 
-/// The semaphore that the hypercall `word` names.
-#[inline]
-fn semaphore(word: u64, needed: SemaphoreRights) -> Option<&'static Semaphore> {
-    let semaphore = named(word, Kind::Semaphore, needed.into())?;
-    // SAFETY: as for portals. The borrow ends with the hypercall.
-    Some(unsafe { &*core::ptr::from_ref(arch::pool::trusting_store().at::<Semaphore>(semaphore)) })
-}
-
 const BAD_CAPABILITY: u64 = Status::BadCapability as u64;
 
-/// Up of a semaphore. A status, or [`SLOW`].
+/// Up of a semaphore. A status.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn try_up(word: u64) -> u64 {
-    let Some(semaphore) = semaphore(word, SemaphoreRights::UP) else { return BAD_CAPABILITY };
-    if semaphore.try_up() { 0 } else { SLOW }
+extern "C" fn up(word: u64) -> u64 {
+    let Some(word) = named(word, Kind::Semaphore, SemaphoreRights::UP.into()) else { return BAD_CAPABILITY };
+    // SAFETY: in the kernel, interrupts off; the store is local to this function. For the word see `try_call`.
+    let store = unsafe { arch::pool::trusting_store() };
+    // SAFETY: as above.
+    if !unsafe { store.at::<Semaphore>(word) }.try_up() {
+        wake(word);
+    }
+    0
+}
+
+/// Ups a semaphore for which somebody waits, or which is no plain one.
+#[inline(never)]
+fn wake(word: u64) {
+    // SAFETY: as in `up`.
+    let store = unsafe { arch::pool::store() };
+    // SAFETY: likewise.
+    if let Some(reference) = unsafe { store.trusted(word) } {
+        semaphore::up(&store, reference);
+    }
 }
 
 /// Down of a semaphore, by one. A status, or [`SLOW`].
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn try_down(word: u64) -> u64 {
-    let Some(semaphore) = semaphore(word, SemaphoreRights::DOWN) else { return BAD_CAPABILITY };
-    if semaphore.try_down() { 0 } else { SLOW }
+    let Some(word) = named(word, Kind::Semaphore, SemaphoreRights::DOWN.into()) else { return BAD_CAPABILITY };
+    // SAFETY: as in `up`.
+    let taken = unsafe { arch::pool::trusting_store().at::<Semaphore>(word).try_down() };
+    if taken { 0 } else { SLOW }
 }
