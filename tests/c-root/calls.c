@@ -63,6 +63,22 @@ static void callee_registers(void)
         call_words(ec + 2, 1);
     }
     expect("callee-keeps-its-registers-between-calls", utcb()->words[0], 3);
+    uint64_t words[16];
+    for (unsigned index = 0; index < 16; index++)
+        words[index] = 0x1111111111111111u * index;
+    vela_create_pt(ec + 3, VELA_ROOT_PD, ec, 0, (uint64_t)leak_entry);
+    words[7] = vela_request(VELA_CALL, 0, ec + 3);
+    utcb()->items = 0;
+    checked_syscall(words);
+    unsigned found = 0;
+    for (unsigned index = 0; index < 6; index++)
+        for (unsigned number = 3; number < 16; number++)
+            found += leaked[index] == 0x1111111111111111u * number;
+    expect("callee-sees-no-register-of-the-caller", found, 0);
+    unsigned kept = 0;
+    for (unsigned index = 3; index < 16; index++)
+        kept += index == 4 || index == 7 || index == 11 || words[index] == 0x1111111111111111u * index;
+    expect("caller-keeps-its-registers", kept, 13);
 }
 
 static struct thread busy_caller;

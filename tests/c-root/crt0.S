@@ -34,6 +34,18 @@ counter_start:
         mov     $1, %edi
         syscall
 
+/* Notes what is in registers that the interface gives no meaning. */
+        .globl  leak_entry
+leak_entry:
+        mov     %rbx, leaked(%rip)
+        mov     %rbp, leaked + 8(%rip)
+        mov     %r9, leaked + 16(%rip)
+        mov     %r10, leaked + 24(%rip)
+        mov     %r12, leaked + 32(%rip)
+        mov     %r15, leaked + 40(%rip)
+        mov     $1, %edi
+        syscall
+
 /* First code of a thread: rdi is its `struct thread`. */
         .globl  thread_entry
 thread_entry:
@@ -114,7 +126,9 @@ checked_return:
         .balign 16
 boot_stack:
         .skip   16384
-        .globl  boot_hip, boot_cpu
+        .globl  boot_hip, boot_cpu, leaked
+leaked:
+        .skip   48
 boot_hip:
         .skip   8
 boot_cpu:

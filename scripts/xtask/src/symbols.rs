@@ -129,11 +129,13 @@ impl Symbols {
 /// Lines that name the addresses in `line`, when it is the backtrace of a program: `NAME: backtrace of PROGRAM: 0x…`.
 /// `programs` is the directory with the programs' ELF files.
 pub fn backtrace(line: &str, programs: &Path) -> Vec<String> {
-    let Some((program, addresses)) = line.split_once(": backtrace of ").and_then(|(_, rest)| rest.split_once(':')) else {
+    let Some((program, addresses)) = line.split_once(": backtrace of ").and_then(|(_, rest)| rest.split_once(':'))
+    else {
         return Vec::new();
     };
     let Ok(symbols) = Symbols::load(&programs.join(program)) else { return Vec::new() };
-    let addresses = addresses.split_whitespace().filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
+    let addresses =
+        addresses.split_whitespace().filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
     // Return addresses: the call stands before. The place of a fault is the exception, and its first byte will do.
     let back = u64::from(!line.starts_with("root: "));
     let found = addresses.filter_map(|address| Some((address, symbols.describe(address - back)?)));

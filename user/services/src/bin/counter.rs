@@ -20,11 +20,9 @@ static COUNTS: Counts = Counts([const { (AtomicU64::new(0), AtomicU64::new(0)) }
 impl Counts {
     /// The count of a client, a new one if it has none.
     fn of(&self, client: Client) -> Option<&AtomicU64> {
-        let mine = |owner: &AtomicU64| {
-            match owner.compare_exchange(0, client.0, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => true,
-                Err(owner) => owner == client.0,
-            }
+        let mine = |owner: &AtomicU64| match owner.compare_exchange(0, client.0, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => true,
+            Err(owner) => owner == client.0,
         };
         self.0.iter().find(|(owner, _)| mine(owner)).map(|(_, count)| count)
     }
