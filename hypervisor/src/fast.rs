@@ -5,11 +5,12 @@
 //! them blocks, allocates or takes a lock but a semaphore's. A callee in another domain starts with registers that are 0.
 //! Concurrency: as the general way.
 //! Source: design plan §6; `docs/src/decisions/0020-short-ways.md`.
-use crate::{call, domain, semaphore, switch, trap};
+use crate::call::{self, Outcome};
+use crate::{domain, semaphore, switch, trap};
 use abi::address::USER_END;
 use abi::event::Exception;
 use abi::rights::{PortalRights, SemaphoreRights};
-use abi::{Mtd, Rights, Status};
+use abi::{Mtd, Request, Rights, Status};
 use arch::entry::{SLOW, Start};
 use capability::word::{Capability, Kind};
 use core::num::NonZeroU32;
@@ -253,4 +254,17 @@ extern "C" fn try_down(word: u64) -> u64 {
     // SAFETY: as in `up`.
     let taken = unsafe { arch::pool::trusting_store().at::<Semaphore>(word).try_down() };
     if taken { 0 } else { SLOW }
+}
+
+/// A down that most probably waits; all registers are in the frame.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn wait(frame: &Frame) {
+    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+    let store = unsafe { arch::pool::store() };
+    if let Some(current) = switch::current(&store)
+        && let Outcome::Return(status) = semaphore::control(&store, current, Request::from_word(frame.rdi.get()), frame)
+    {
+        frame.rdi.set(status.number().into());
+    }
 }

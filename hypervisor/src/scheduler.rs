@@ -260,18 +260,25 @@ pub fn unpark(store: &Store<'_>) {
 fn choose(store: &Store<'_>) {
     let (local, queues) = (&percpu::this().local, Queues(store));
     loop {
-        receive(store);
+        // Whoever puts something into the inbox says so.
+        if percpu::this().shared.any() {
+            receive(store);
+        }
         while let Some((id, _)) = local.ready.dequeue(&queues) {
             let target = queues.scheduling(id);
             // SAFETY: as in `scheduling`.
             let reference: Ref<Scheduling> = unsafe { store.named(id) };
             let now = cpu::time_stamp();
+            let context = target.context;
             target.set_place(Place::Runs);
             local.scheduling.set(reference.to_word());
-            local.payer.set(if local.parked.is_empty() { target.context.to_word() } else { 0 });
+            local.payer.set(if local.parked.is_empty() { context.to_word() } else { 0 });
             local.since.set(now);
             set_timer(&queues, Some(target.budget().deadline(now)));
-            match run(store, target.context) {
+            if store.get(context).is(Continuation::Run) && switch::to(store, context) {
+                return;
+            }
+            match run(store, context) {
                 Run::Runs => return,
                 Run::Waits => park(store),
                 Run::Dead => retire(store, reference),
@@ -423,7 +430,8 @@ pub fn stop_waiting(store: &Store<'_>, context: Ref<Context>, next: Continuation
 pub fn resume(store: &Store<'_>, context: Ref<Context>, status: Status) {
     let waiter = store.get(context);
     // First: once it may run, it may wait again with another.
-    let scheduling = store.reference(waiter.take_scheduling());
+    // SAFETY: the word is that of a scheduling context, which takes itself out of there before it ends.
+    let scheduling = unsafe { store.trusted(waiter.take_scheduling()) };
     if waiter.continuation() == Continuation::AwaitSemaphore {
         waiter.frame().rdi.set(u64::from(status.number()));
     }

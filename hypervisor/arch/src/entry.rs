@@ -2,7 +2,7 @@
 //!
 //! Purpose: the assembly in `entry.s`, its constants, and the five functions that the kernel binary supplies:
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
-//! interrupt stack), `hypercall` (SYSCALL), `try_call`, `try_reply`, `up`, `try_down` and `try_event` (what is over in a
+//! interrupt stack), `hypercall` (SYSCALL), `try_call`, `try_reply`, `up`, `try_down`, `wait` and `try_event` (what is over in a
 //! few steps, or left to others), `reply` (a plain reply) and `hazards` (before any exit while the hazard word is not 0).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
 //! 2. Every exit to ring 3 tests the hazard word with interrupts off,
@@ -33,6 +33,7 @@ unsafe extern "C" {
     fn try_event(frame: &Frame) -> Start;
     fn up(word: u64) -> u64;
     fn try_down(word: u64) -> u64;
+    fn wait(frame: &Frame);
     fn reply();
     fn hazards(frame: &Frame) -> *const Frame;
 }
@@ -91,6 +92,7 @@ global_asm!(
     EVENT = sym try_event,
     UP = sym up,
     DOWN = sym try_down,
+    WAIT = sym wait,
     SLOW = const SLOW,
     BAD_PARAMETER = const abi::Status::BadParameter as u8,
     HAZARDS = sym hazards,

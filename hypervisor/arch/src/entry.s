@@ -187,13 +187,13 @@ way_refused:
     sysretq
 
 // An attempt to be done without blocking: the callee-saved registers stay where they are.
-.macro ATTEMPT function
+.macro ATTEMPT function, slow
     SAVE_VOLATILE
     mov rsp, {STACK_TOP}
     call \function
     mov r11, [{FRAME}]
     cmp eax, {SLOW}
-    je general
+    je \slow
     cmp dword ptr [{HAZARD}], 0
     jne attempted
     mov edi, eax
@@ -209,9 +209,14 @@ way_refused:
     sysretq
 .endm
 way_up:
-    ATTEMPT {UP}
+    ATTEMPT {UP}, general
 way_down:
-    ATTEMPT {DOWN}
+    ATTEMPT {DOWN}, 1f
+1:  SAVE_OTHERS r11
+    mov rdi, r11
+    call {WAIT}
+    mov rdi, [{FRAME}]
+    jmp resume
 attempted:
     mov [r11 + {RDI}], rax
     SAVE_OTHERS r11

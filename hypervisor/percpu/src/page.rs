@@ -138,6 +138,12 @@ impl Shared {
         self.hazard.fetch_and(!(hazard as u32), Ordering::AcqRel) & hazard as u32 != 0
     }
 
+    /// Whether anything is pending.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.hazard.load(Ordering::Acquire) != 0
+    }
+
     /// Whether `hazard` is pending.
     pub fn pending(&self, hazard: Hazard) -> bool {
         self.hazard.load(Ordering::Acquire) & hazard as u32 != 0

@@ -36,14 +36,14 @@ impl ReadyLinks {
 #[derive(Debug)]
 #[repr(C)]
 pub struct ReadyQueue {
-    /// Bit p: list p is not empty.
-    ready: Cell<u128>,
+    /// Bit p % 64 of word p / 64: list p is not empty.
+    ready: [Cell<u64>; PRIORITIES / 64],
     heads: [Cell<Option<Id>>; PRIORITIES],
 }
 
 impl Default for ReadyQueue {
     fn default() -> Self {
-        Self { ready: Cell::new(0), heads: [const { Cell::new(None) }; PRIORITIES] }
+        Self { ready: Default::default(), heads: [const { Cell::new(None) }; PRIORITIES] }
     }
 }
 
@@ -99,7 +99,11 @@ impl ReadyQueue {
     /// The oldest element of the highest priority that has any, and that priority.
     #[must_use]
     pub fn highest(&self) -> Option<(Id, u8)> {
-        let priority = self.ready.get().checked_ilog2()?;
+        let (word, above) = match self.ready[1].get() {
+            0 => (self.ready[0].get(), 0),
+            word => (word, 64),
+        };
+        let priority = word.checked_ilog2()? + above;
         Some((self.heads[priority as usize].get()?, priority as u8))
     }
 
@@ -107,7 +111,7 @@ impl ReadyQueue {
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ready.get() == 0
+        self.ready[0].get() | self.ready[1].get() == 0
     }
 
     /// Takes out what [`Self::highest`] names.
@@ -119,8 +123,8 @@ impl ReadyQueue {
 
     fn set_head(&self, priority: usize, head: Option<Id>) {
         self.heads[priority].set(head);
-        let rest = self.ready.get() & !(1 << priority);
-        self.ready.set(rest | u128::from(head.is_some()) << priority);
+        let (ready, bit) = (&self.ready[priority / 64], 1 << (priority % 64));
+        ready.set(if head.is_some() { ready.get() | bit } else { ready.get() & !bit });
     }
 }
 

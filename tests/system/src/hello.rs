@@ -29,6 +29,7 @@ pub fn cases() -> Vec<Case> {
     cases.push(killed("kill-all-bochs", all(), |machine| Machine { platform: Platform::Bochs, smp: 2, ..machine }));
     cases.push(Case::new("programs-that-die", programs_that_die));
     cases.push(Case::new("example-counter", example));
+    cases.push(Case::new("program-with-interrupt", interrupts));
     cases.extend(MISTAKES.iter().map(|&(name, configuration, words)| {
         Case::new(name, move |context, name| {
             let machine = configured(context, name, configuration, &["peer"])?;
@@ -82,6 +83,7 @@ fn programs_that_die(context: &Context, name: &str) -> Result<()> {
     for deed in deeds {
         text += &format!("program {deed}\nimage unruly\narguments {deed}\nmay use log\ncores 0 1\n");
     }
+    text += "program nonsense\nimage unruly\narguments nonsense\nmay use log\n";
     text += "program good\nimage peer\narguments good 20\nmay use log\nmay use good\nprovides good\nmust finish\n";
     let machine = configured(context, name, &text, &["log", "unruly", "peer"])?;
     let outcome = run::to_the_end(&machine)?.success()?;
@@ -100,7 +102,18 @@ fn programs_that_die(context: &Context, name: &str) -> Result<()> {
     }
     expect_line(&outcome, &["panic: panicked: what panics say at user/services/src/bin/unruly.rs"])?;
     expect_line(&outcome, &["0x", " = main at user/services/src/bin/unruly.rs:"])?;
+    expect_line(&outcome, &["root: program `nonsense` is over with status 0"])?;
     expect_line(&outcome, &["good: 20 of 20 answers of good are right"])?;
+    quiet(&outcome)
+}
+
+/// A program with the right to them uses the ports and the interrupt of the real-time clock.
+fn interrupts(context: &Context, name: &str) -> Result<()> {
+    let text = "images log ticks\nprogram log\nmay console\nprovides log\npriority 20\n\
+                program ticks\ncores 1\nmay ports 0x70-0x71\nmay interrupt 8\nmay use log\nmust finish\n";
+    let machine = configured(context, name, text, &["log", "ticks"])?;
+    let outcome = run::to_the_end(&machine)?.success()?;
+    expect_line(&outcome, &["ticks: the real-time clock has ticked 32 times on core 1"])?;
     quiet(&outcome)
 }
 

@@ -24,10 +24,21 @@ pub mod vectors;
 
 /// All cases, in the order in which they start.
 pub fn cases() -> Vec<case::Case> {
-    [layout::cases(), boot::cases(), failure::cases(), hello::cases(), hostile::cases(), kernel::cases(), conformance::cases(), c_root::cases(), vectors::cases(), bench::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        layout::cases(),
+        boot::cases(),
+        failure::cases(),
+        hello::cases(),
+        hostile::cases(),
+        kernel::cases(),
+        conformance::cases(),
+        c_root::cases(),
+        vectors::cases(),
+        bench::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[cfg(test)]

@@ -235,7 +235,8 @@ impl Manager {
             }
             Request::End(thread) => match self.life(program) {
                 Some(life) => {
-                    life.threads.retain(|each| each.number != thread);
+                    // The first thread ends with the program.
+                    life.threads.retain(|each| each.number != thread || each.record == 0);
                     Reply::Done()
                 }
                 None => Reply::Refused(),

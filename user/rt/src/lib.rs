@@ -40,6 +40,8 @@ mod exit_status;
 pub mod heap;
 pub mod hypercall;
 pub mod image;
+#[cfg(target_os = "none")]
+pub mod interrupt;
 pub mod item;
 #[cfg(target_os = "none")]
 pub mod log;

@@ -36,7 +36,7 @@ impl IoPorts {
         Ok(Self(()))
     }
 
-    /// The ports, if this program took them before.
+    /// The ports, if this program took them before, or its configuration lists some: others than those fault.
     #[must_use]
     pub fn acquired() -> Option<Self> {
         ACQUIRED.load(Ordering::Relaxed).then_some(Self(()))

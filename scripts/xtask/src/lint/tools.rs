@@ -12,8 +12,14 @@ use std::process::{Command, Output};
 
 /// Clippy's runs: what is checked, and the arguments.
 pub const CLIPPY: [(&str, &str); 3] = [
-    ("clippy, host", "--workspace --exclude vela --exclude root --exclude services --exclude demos --exclude conformance --all-targets"),
-    ("clippy, bare metal", "-p vela -p rt -p root -p services -p bench -p demos -p conformance --target x86_64-unknown-none"),
+    (
+        "clippy, host",
+        "--workspace --exclude vela --exclude root --exclude services --exclude demos --exclude conformance --all-targets",
+    ),
+    (
+        "clippy, bare metal",
+        "-p vela -p rt -p root -p services -p bench -p demos -p conformance --target x86_64-unknown-none",
+    ),
     ("clippy, self-test kernel", "-p vela --features selftest --target x86_64-unknown-none"),
 ];
 

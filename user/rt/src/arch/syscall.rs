@@ -7,7 +7,7 @@
 
 use core::arch::asm;
 
-use abi::operation::{ContextControl, RevokeFlags};
+use abi::operation::{ContextControl, InterruptFlags, RevokeFlags};
 use abi::qpd::Qpd;
 use abi::{Crd, Hypercall, Kind, Mtd, Request, Selector, Status};
 
@@ -98,6 +98,14 @@ pub(crate) fn yield_now() {
     let mut registers = request(Hypercall::ControlContext, ContextControl::Yield.flags(), Selector::new(0), [0; 4]);
     // SAFETY: touches no memory.
     unsafe { enter(&mut registers) };
+}
+
+/// Has the interrupt at `at`, one of a pin, delivered to `core`; what it is chained to stays.
+pub(crate) fn assign_interrupt(at: Selector, flags: InterruptFlags, core: u32) -> Result<(), Status> {
+    let mut registers = request(Hypercall::AssignInterrupt, flags.bits(), at, [0, core.into(), u64::MAX, 0]);
+    // SAFETY: touches no memory of the program.
+    unsafe { enter(&mut registers) };
+    status(&registers)
 }
 
 /// Creates a protection domain whose limit is `quota` pages, taken from `donor`.

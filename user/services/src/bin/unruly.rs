@@ -8,6 +8,12 @@
 
 use core::arch::asm;
 
+use rt::abi::utcb::Header;
+use rt::abi::{Crd, Selector, TypedItem};
+use rt::arch::utcb::Utcb;
+use rt::capability::{Portal, Slot};
+use rt::message::Words;
+use rt::startup::PARENT;
 use rt::{ExitStatus, Startup, log};
 
 rt::program!(main);
@@ -16,6 +22,32 @@ rt::program!(main);
 const NOWHERE: u64 = 0x5000_0000;
 
 static DATA: [u8; 16] = [0xC3; 16];
+
+/// Sends messages without sense to the root partition, with capabilities that do not exist.
+fn nonsense() -> ExitStatus {
+    let portal = Portal::from_slot(Slot::fixed(Selector::new(PARENT)));
+    let mut utcb = Utcb::current();
+    let mut seed = 1_u64;
+    let mut random = || {
+        seed = seed.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+        seed >> 33
+    };
+    for _ in 0..3_000 {
+        // Not those requests that end the program, print, or make or end threads: 1, 3, 6 and 7.
+        let requests = [0, 2, 4, 5, 8, 9, 10, u64::MAX];
+        utcb.set(0, requests[random() as usize % requests.len()]);
+        for index in 1..100 {
+            utcb.set(index, random() % [2, 40, 1 << 31][index % 3]);
+        }
+        utcb.set_item(0, TypedItem::from_words(random() & 0xFFFF, random() & 0xFF03));
+        utcb.set_header(Header::new(random() as usize % 508, random() as usize % 3));
+        utcb.set_window(Crd::from_word(random() & 0xF000_FFFF));
+        if portal.call().is_err() {
+            return ExitStatus::FAILURE;
+        }
+    }
+    ExitStatus::SUCCESS
+}
 
 fn main(startup: &Startup) -> ExitStatus {
     log!("about to do this: {}", startup.arguments);
@@ -37,6 +69,7 @@ fn main(startup: &Startup) -> ExitStatus {
         // SAFETY: the port is not this program's.
         "port" => unsafe { asm!("out 0x80, al", options(nostack)) },
         "status" => return ExitStatus::new(7),
+        "nonsense" => return nonsense(),
         other => log!("does not know how to `{other}`"),
     }
     log!("was not stopped");
