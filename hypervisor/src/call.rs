@@ -8,7 +8,7 @@
 //! Source: interface §5 ("call", "reply") and §6; lecture E:560-623.
 use crate::items::{self, Windows};
 use crate::slots::look_up;
-use crate::{contexts, remote, scheduler, switch, vectors};
+use crate::{contexts, exhausted, remote, scheduler, switch, vectors};
 use abi::address::{PAGE_BITS, USER_END};
 use abi::crd::MAX_ORDER;
 use abi::event::RECALL;
@@ -58,7 +58,7 @@ pub fn call(
         return call_busy(store, (caller_ref, caller), portal, blocking);
     }
     if let Err(status) = send(store, caller, callee) {
-        return Outcome::Return(status);
+        return ask_for_memory(store, (caller_ref, caller), callee, status);
     }
     caller.set_continuation(Continuation::AwaitReply);
     callee.set_continuation(Continuation::Run);
@@ -77,7 +77,7 @@ fn call_busy(store: &Store<'_>, caller: (Ref<Context>, &Context), portal: &Porta
     match callee.continuation() {
         Continuation::AwaitCall => {
             if let Err(status) = send(store, caller.1, callee) {
-                return Outcome::Return(status);
+                return ask_for_memory(store, caller, callee, status);
             }
             caller.1.set_continuation(Continuation::AwaitReply);
             serve(store, caller, portal);
@@ -88,6 +88,24 @@ fn call_busy(store: &Store<'_>, caller: (Ref<Context>, &Context), portal: &Porta
     }
     scheduler::help(store, portal.context);
     Outcome::Switched
+}
+
+/// What becomes of a call whose items `callee` has no memory for: it is made again when there is some, or ends with
+/// `status`.
+fn ask_for_memory(
+    store: &Store<'_>,
+    caller: (Ref<Context>, &Context),
+    callee: &Context,
+    status: Status,
+) -> Outcome {
+    match exhausted::calling(store, caller, callee) {
+        Delivery::Done(handler) | Delivery::Busy(handler) => {
+            again(caller.1);
+            scheduler::help(store, handler);
+            Outcome::Switched
+        }
+        Delivery::Refused => Outcome::Return(status),
+    }
 }
 
 /// Makes a context's hypercall happen again when it goes on.
@@ -142,13 +160,56 @@ pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context)) 
         return answer(store, callee, caller_ref, None);
     }
     if send(store, callee, caller).is_err() {
-        caller.frame().rdi.set(u64::from(Status::QuotaExhausted.number()));
+        return match reply_later(store, (callee_ref, callee), caller_ref) {
+            Delivery::Done(next) | Delivery::Busy(next) => scheduler::help(store, next),
+            Delivery::Refused => scheduler::reschedule(store, false),
+        };
     }
     caller.set_continuation(Continuation::Run);
     // Whoever helped goes on with his own business, the caller with his own time.
     if !pays_for(store, caller_ref) || !switch::to(store, caller_ref) {
         scheduler::reschedule(store, false);
     }
+}
+
+/// What becomes of a reply for whose items the caller has no memory: it is made again when there is some, or the call ends
+/// with a status. The context to go on with, if the reply waits.
+fn reply_later(store: &Store<'_>, callee: (Ref<Context>, &Context), caller_ref: Ref<Context>) -> Delivery {
+    let caller = store.get(caller_ref);
+    callee.1.set_caller(caller_ref.to_word());
+    let delivery = exhausted::replying(store, callee, caller);
+    match delivery {
+        Delivery::Done(_) => {}
+        Delivery::Busy(_) => drop(callee.1.proceed(Continuation::ReplyAgain)),
+        Delivery::Refused => {
+            callee.1.set_caller(0);
+            caller.frame().rdi.set(u64::from(Status::QuotaExhausted.number()));
+            caller.proceed(Continuation::Run);
+        }
+    }
+    delivery
+}
+
+/// Makes a reply again that had to wait for memory. The context to go on with if it has to wait once more; refused if
+/// not.
+pub fn reply_again(store: &Store<'_>, callee_ref: Ref<Context>) -> Delivery {
+    let callee = store.get(callee_ref);
+    // SAFETY: as in `reply`.
+    let caller = unsafe { store.trusted::<Context>(callee.caller()) };
+    if let Some(caller_ref) = caller.filter(|&caller| store.get(caller).continuation() == Continuation::AwaitReply) {
+        let caller = store.get(caller_ref);
+        if send(store, callee, caller).is_err() {
+            let delivery = reply_later(store, (callee_ref, callee), caller_ref);
+            if delivery != Delivery::Refused {
+                return delivery;
+            }
+        }
+        caller.proceed(Continuation::Run);
+    }
+    callee.set_caller(0);
+    callee.proceed(Continuation::AwaitCall);
+    scheduler::unpark(store);
+    Delivery::Refused
 }
 
 /// As [`reply`]; the caller waits for `semaphore` before it goes on.
@@ -184,6 +245,8 @@ fn answer(store: &Store<'_>, callee: &Context, caller_ref: Ref<Context>, semapho
             let _ = items::delegate(store, callee.identity().domain, from, caller.identity().domain, delegate);
             caller.proceed(Continuation::Run);
         }
+        Continuation::AwaitMemory => drop(caller.proceed(Continuation::Run)),
+        Continuation::AwaitMemoryForReply => drop(caller.proceed(Continuation::ReplyAgain)),
         Continuation::AwaitRelay => match semaphore {
             Some(_) => drop(caller.proceed(Continuation::CallPortal)),
             None => remote::complete(store, caller_ref, send(store, callee, caller).err()),

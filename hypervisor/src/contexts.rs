@@ -5,6 +5,7 @@
 //! ends is told, who serves it finds no caller when it replies.
 //! Concurrency: posting from any core; handling on the context's own.
 //! Source: interface §5 ("ec_ctrl") and §8; `docs/src/decisions/0019-lifetimes.md`.
+use crate::lifetime::Ended;
 use crate::log::warning;
 use crate::{lifetime, remote, scheduler, stop};
 use abi::Status;
@@ -84,8 +85,11 @@ pub fn is_requested(context: &Context) -> bool {
     context.inbox.is_pending()
 }
 
-/// Gives up what the context refers to: its proxies.
+/// Gives up what the context refers to: the portal through which it asks for memory, and its proxies.
 pub fn release_parts(store: &Store<'_>, context: Ref<Context>) {
+    if let Some(portal) = store.reference(store.get(context).memory_portal()) {
+        Ended::Portal(portal).release(store);
+    }
     if !store.get(context).identity().proxy {
         remote::proxies(store, context).for_each(|proxy| post(store, proxy, DISMISS));
     }
@@ -171,7 +175,7 @@ fn abort(store: &Store<'_>, served: Ref<Context>) -> bool {
             caller.proceed(Continuation::Run);
         }
         Continuation::AwaitRelay => remote::complete(store, served, Some(Status::Aborted)),
-        waits => return waits == Continuation::AwaitHandler,
+        waits => return waits == Continuation::AwaitHandler || waits.is_short_of_memory(),
     }
     false
 }

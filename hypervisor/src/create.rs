@@ -184,7 +184,16 @@ pub fn context(
         Ended::Domain(domain).release(store);
         Status::QuotaExhausted
     })?;
+    let portal = named::<Portal>(store, at.number() + 1, Kind::Portal, Rights::NONE);
+    give_memory_portal(store, store.get(context), portal.ok());
     publish_new(store, caller, at, (Kind::Context, ContextRights::all().into()), context)
+}
+
+/// Makes `portal` the one through which a new context asks for kernel memory.
+pub fn give_memory_portal(store: &Store<'_>, context: &Context, portal: Option<Ref<Portal>>) {
+    if let Some(portal) = portal.filter(|&portal| store.get(portal).count.acquire()) {
+        context.set_memory_portal(portal.to_word());
+    }
 }
 
 /// Creates a portal: domain in RSI, serving context in RDX, transfer descriptor in RAX, entry point in R8.

@@ -5,8 +5,8 @@
 //! is used as an address.
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
-use crate::call::{self, Outcome};
-use crate::{context_control, create, interrupt, items, mapping, power, reclaim, semaphore, switch};
+use crate::call::{self, Delivery, Outcome};
+use crate::{context_control, create, exhausted, interrupt, items, mapping, power, reclaim, scheduler, semaphore, switch};
 use abi::operation::{CallFlags, DomainControl, Misc, RevokeFlags};
 use abi::rights::SemaphoreRights;
 use abi::{Crd, Hypercall, Request, Rights, Status};
@@ -23,18 +23,49 @@ extern "C" fn hypercall(frame: &Frame) {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
     let request = Request::from_word(frame.rdi.get());
-    let outcome = match switch::current(&store) {
-        Some(caller) => dispatch(&store, caller, request, frame),
-        None => Outcome::Return(Status::BadHypercall),
+    let Some(caller) = switch::current(&store) else { return };
+    let quota = &store.get(caller.1.identity().domain).quota;
+    let outcome = if quota.has(reserve(request.hypercall)) {
+        dispatch(&store, caller, request, frame)
+    } else {
+        Outcome::Return(Status::QuotaExhausted)
     };
     let outcome = match outcome {
         Outcome::Return(Status::QuotaExhausted) if reclaim::hurry() => again(frame),
+        Outcome::Return(Status::QuotaExhausted) if !creates(request.hypercall) && !quota.has(LEAST) => {
+            match exhausted::own(&store, caller) {
+                Delivery::Done(next) | Delivery::Busy(next) => {
+                    let outcome = again(frame);
+                    scheduler::help(&store, next);
+                    outcome
+                }
+                Delivery::Refused => outcome,
+            }
+        }
         other => other,
     };
     match outcome {
         Outcome::Return(status) => frame.rdi.set(u64::from(status.number())),
         Outcome::Switched => {}
     }
+}
+
+/// Pages that the interface wants to be left in the caller's quota, for what may need some.
+const fn reserve(hypercall: Hypercall) -> u32 {
+    match hypercall {
+        Hypercall::AssignPci => 4,
+        Hypercall::Misc | Hypercall::AssignInterrupt => LEAST,
+        Hypercall::ControlContext | Hypercall::ControlDomain => 1,
+        _ => 0,
+    }
+}
+
+/// Pages below which a quota is exhausted.
+const LEAST: u32 = 2;
+
+/// Whether the hypercall makes an object: then another quota than the caller's counts, and nobody is asked for more.
+const fn creates(hypercall: Hypercall) -> bool {
+    matches!(hypercall.number(), 2..=6)
 }
 
 fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Request, frame: &Frame) -> Outcome {

@@ -17,6 +17,7 @@ mod context_control;
 mod cores;
 mod create;
 mod domain;
+mod exhausted;
 mod fast;
 mod hypercall;
 mod information;

@@ -7,7 +7,7 @@
 //! on with the old one's time until it replies, and then that ends ([`Context::has_moved`]).
 //! Concurrency: the old context's core, where it waits for its handler: the caller.
 //! Source: interface §5 ("ec_ctrl", operation 4).
-use crate::create::{named, publish_new};
+use crate::create::{give_memory_portal, named, publish_new};
 use crate::lifetime::{self, Ended};
 use crate::{cores, mapping, scheduler, vectors};
 use abi::event::RECALL;
@@ -35,8 +35,8 @@ pub fn migrate(
     let old_ref = named::<Context>(store, context_at, Kind::Context, Rights::NONE)?;
     let portal = named::<Portal>(store, portal_at, Kind::Portal, Rights::NONE);
     let time = named::<Scheduling>(store, scheduling_at, Kind::Scheduling, Rights::NONE);
-    let (portal, time) =
-        portal.and_then(|portal| Ok((store.get(portal), store.get(time?)))).or(Err(Status::BadParameter))?;
+    let (portal_ref, time) = portal.and_then(|portal| Ok((portal, store.get(time?)))).or(Err(Status::BadParameter))?;
+    let portal = store.get(portal_ref);
     let old = store.get(old_ref);
     let handled = old.continuation() == Continuation::AwaitHandler && old.partner() == caller_ref.to_word();
     let there = (core as usize) < cores::running().len() && store.get(portal.context).identity().core == core;
@@ -44,6 +44,7 @@ pub fn migrate(
         return Err(Status::BadParameter);
     }
     let new = copy(store, old, core)?;
+    give_memory_portal(store, store.get(new), Some(portal_ref));
     let scheduling = Scheduling::new(new, core, time.priority(), time.budget());
     let scheduling = store.get(new).count.acquire().then(|| lifetime::add(store, old.identity().domain, scheduling));
     let Some(Ok(scheduling)) = scheduling else {

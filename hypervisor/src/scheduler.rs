@@ -351,6 +351,11 @@ fn run(store: &Store<'_>, context: Ref<Context>) -> Run {
             Continuation::Run => take(store, next, u64::from(RECALL), [0, 0]),
             Continuation::Event => take(store, next, at.event(), at.qualification()),
             Continuation::CallPortal => remote::perform(store, next),
+            Continuation::ReplyAgain => match call::reply_again(store, next) {
+                // Now whoever runs on this time goes on.
+                Delivery::Refused => Delivery::Busy(context),
+                waits => waits,
+            },
             served if served.is_served() => Delivery::Busy(store.reference(at.partner()).unwrap_or(next)),
             Continuation::Idle | Continuation::Dead if next == context => return Run::Dead,
             // It has ended just now, and who waited for it goes on.
@@ -464,8 +469,11 @@ pub fn down(
 
 /// Lets a context of this core that could go on wait for `semaphore`; nothing else of it changes. True if it has not to.
 pub fn hold(store: &Store<'_>, context: Ref<Context>, semaphore: Ref<Semaphore>) -> bool {
-    let proxy = store.get(context).identity().proxy;
-    let waits = if proxy { Continuation::AwaitRetry } else { Continuation::AwaitResume };
+    let waits = match store.get(context).continuation() {
+        Continuation::CallPortal => Continuation::AwaitRetry,
+        Continuation::ReplyAgain => Continuation::AwaitReplyAgain,
+        _ => Continuation::AwaitResume,
+    };
     wait(store, context, semaphore, (Take::Quietly, 0), waits) != Down::Waits
 }
 

@@ -50,10 +50,18 @@ pub enum Continuation {
     AwaitRelay = 11,
     /// A proxy that waits for a semaphore because who served it wants so; it calls again then.
     AwaitRetry = 12,
+    /// Waits for memory, and then goes on.
+    AwaitMemory = 13,
+    /// Waits for memory for who called it, and then replies again.
+    AwaitMemoryForReply = 14,
+    /// Replies again.
+    ReplyAgain = 15,
+    /// Waits for a semaphore because who gave it memory wants so; it replies again then.
+    AwaitReplyAgain = 16,
 }
 
 impl Continuation {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 17] = [
         Self::Run,
         Self::AwaitCall,
         Self::AwaitReply,
@@ -67,6 +75,10 @@ impl Continuation {
         Self::CallPortal,
         Self::AwaitRelay,
         Self::AwaitRetry,
+        Self::AwaitMemory,
+        Self::AwaitMemoryForReply,
+        Self::ReplyAgain,
+        Self::AwaitReplyAgain,
     ];
 
     const fn from_bits(bits: u32) -> Self {
@@ -80,14 +92,21 @@ impl Continuation {
         match self {
             Self::AwaitSemaphore | Self::AwaitResume => Some(Self::Run),
             Self::AwaitRetry => Some(Self::CallPortal),
+            Self::AwaitReplyAgain => Some(Self::ReplyAgain),
             _ => None,
         }
+    }
+
+    /// Whether it waits for memory.
+    #[must_use]
+    pub const fn is_short_of_memory(self) -> bool {
+        matches!(self, Self::AwaitMemory | Self::AwaitMemoryForReply)
     }
 
     /// Whether the context that it names as its partner serves it.
     #[must_use]
     pub const fn is_served(self) -> bool {
-        matches!(self, Self::AwaitReply | Self::AwaitHandler | Self::AwaitRelay)
+        matches!(self, Self::AwaitReply | Self::AwaitHandler | Self::AwaitRelay) || self.is_short_of_memory()
     }
 }
 
@@ -136,6 +155,7 @@ pub struct Context {
     event: AtomicU64,
     qualification: [AtomicU64; 2],
     proxy: AtomicU64,
+    memory_portal: AtomicU64,
     time: AtomicU64,
     requests: AtomicU32,
     owns_page: AtomicBool,
@@ -172,6 +192,7 @@ impl Context {
             event: AtomicU64::new(u64::from(STARTUP)),
             qualification: Default::default(),
             proxy: AtomicU64::new(0),
+            memory_portal: AtomicU64::new(0),
             time: AtomicU64::new(0),
             requests: AtomicU32::new(0),
             owns_page: AtomicBool::new(!identity.proxy),
@@ -333,6 +354,17 @@ impl Context {
     pub fn set_event(&self, event: u64, qualification: [u64; 2]) {
         self.event.store(event, Relaxed);
         self.qualification.iter().zip(qualification).for_each(|(word, value)| word.store(value, Relaxed));
+    }
+
+    /// Word of the reference to the portal through which it asks for kernel memory, 0 for none.
+    #[must_use]
+    pub fn memory_portal(&self) -> u64 {
+        self.memory_portal.load(Relaxed)
+    }
+
+    /// Sets it, before the context runs or when it is gone. The context has a reference to it.
+    pub fn set_memory_portal(&self, portal: u64) {
+        self.memory_portal.store(portal, Relaxed);
     }
 
     /// Word of the reference to its first proxy, of a proxy to the next of the same context; 0 for none.

@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 pub const CLIPPY: [(&str, &str); 3] = [
     (
         "clippy, host",
-        "--workspace --exclude vela --exclude root --exclude services --exclude demos --exclude conformance --all-targets",
+        "--workspace --exclude vela --exclude services --exclude demos --exclude conformance --all-targets",
     ),
     (
         "clippy, bare metal",

@@ -3,16 +3,21 @@
 //!
 //! Invariants: a loop keeps what it needs in registers that the kernel preserves; the serving contexts use no stack.
 //! Concurrency: caller and server take turns on one core.
-//! Source: interface §3 (registers), §5 (call, reply); AMD64 manual volume 3 (RDTSC, SYSCALL).
+//! Source: interface §1 (registers), §5 (call, reply); AMD64 manual volume 3 (RDTSC, SYSCALL).
 // UNSAFETY: hypercalls, deliberate faults and message pages at addresses that only the kernel knows cannot be expressed
 // safely.
 
+mod destroy;
+mod script;
+
 use abi::address::PAGE_SIZE;
 use abi::arch_state::{ArchState, STATE_OFFSET};
-use abi::utcb::Header;
 use abi::{Hypercall, Request, Selector};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
+
+pub use destroy::{destroy, settle, usage};
+pub use script::{Step, script};
 
 /// Message page of the context that handles faults.
 pub const HANDLER_PAGE: u64 = 0x4000_0000;
@@ -26,6 +31,10 @@ pub const PING: u64 = 0x900;
 pub const PONG: u64 = 0x901;
 /// See [`PING`].
 pub const NEVER: u64 = 0x902;
+/// The semaphore that is up when what was destroyed is given back.
+pub const NOTE: u64 = 0x903;
+/// A selector where nothing is.
+const EMPTY: u64 = 0x904;
 /// Flags of the semaphore's hypercall.
 pub const UP: u8 = 0;
 /// See [`UP`].
@@ -39,6 +48,8 @@ pub const LOAD_LENGTH: u64 = 3;
 const SELECTOR_UNIT: u64 = 1 << 8;
 
 global_asm!(
+    // Within one page, which other domains get to execute.
+    ".balign 256",
     // Replies with what came, which still lies in the message page.
     "bench_echo:",
     "mov edi, 1",
@@ -146,12 +157,12 @@ pub fn empty() -> u64 {
     ticks().saturating_sub(start)
 }
 
-/// Writes the counts of a message into the message page at `page`.
-pub fn write_header(page: u64, header: Header) {
+/// Writes a word of the message page at `page`.
+pub fn write_word(page: u64, index: usize, word: u64) {
     let page = core::ptr::with_exposed_provenance_mut::<u64>(page as usize);
-    // SAFETY: the caller's own message page, which the kernel mapped at the start; aligned, and no reference to it
-    // exists.
-    unsafe { page.write_volatile(header.word()) }
+    // SAFETY: the caller's own message page of 512 words, which the kernel mapped at the start; aligned, and no reference
+    // to it exists.
+    unsafe { page.add(index & 511).write_volatile(word) }
 }
 
 /// One hypercall; the status.
@@ -194,8 +205,9 @@ pub fn repeat_down(request: u64, count: u64) -> Result<(), u8> {
     repeat!(["xor esi, esi", "xor edx, edx"], [], 0_u8, count, in("r12") request)
 }
 
-/// Creates `count` semaphores at consecutive selectors, with RSI, RDX and RAX as given; the request names the next one.
-pub fn create_semaphores(request: &mut u64, [rsi, rdx, rax, _]: &mut [u64; 4], count: u64) -> Result<(), u8> {
+/// Creates `count` semaphores or domains at consecutive selectors, with RSI, RDX and RAX as given; the request names the
+/// next one.
+pub fn create_simple(request: &mut u64, [rsi, rdx, rax, _]: &mut [u64; 4], count: u64) -> Result<(), u8> {
     repeat!(["mov rsi, r9", "mov rdx, r10", "mov rax, r15"], ["add r12, {unit}"], 0_u8, count,
         inout("r12") *request, in("r9") *rsi, in("r10") *rdx, in("r15") *rax, unit = const SELECTOR_UNIT)
 }

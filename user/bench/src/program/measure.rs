@@ -29,6 +29,7 @@ fn run(
     batches: &mut Batches,
 ) -> Result<Figure, Refusal> {
     let mut arguments = (operation.setup)(resources)?;
+    (operation.prepare)(&mut arguments, repetitions)?;
     (operation.run)(&mut arguments, repetitions)?;
     for _ in 0..count {
         batches.add(timed(operation, &mut arguments, repetitions)?);
@@ -37,6 +38,7 @@ fn run(
 }
 
 fn timed(operation: &Operation, arguments: &mut Arguments, repetitions: u64) -> Result<u64, Refusal> {
+    (operation.prepare)(arguments, repetitions)?;
     let start = enter::ticks();
     let done = (operation.run)(arguments, repetitions);
     let end = enter::ticks();
@@ -52,7 +54,12 @@ pub fn trace(ports: IoPorts, group: &'static str, operation: &Operation, resourc
         Ok(arguments) => arguments,
         Err(refusal) => return refused(refusal),
     };
-    if let Err(refusal) = (operation.run)(&mut arguments, operation.repetitions) {
+    let mut warm = || {
+        (operation.prepare)(&mut arguments, operation.repetitions)?;
+        (operation.run)(&mut arguments, operation.repetitions)?;
+        (operation.prepare)(&mut arguments, repetitions)
+    };
+    if let Err(refusal) = warm() {
         return refused(refusal);
     }
     device::announce(ports, "ready", operation.name);

@@ -23,8 +23,8 @@ use rt::message::Text;
 use rt::startup::{CONSOLE_LOCK, Cores, DOMAIN, EVENTS, HEAP, INTERRUPTS, PAGE};
 use rt::{Startup, item};
 
-use crate::agents::{Agent, Desk};
-use crate::memory;
+use super::agents::{Agent, Desk};
+use super::memory;
 
 /// Quantum of every thread in microseconds.
 const QUANTUM: u64 = 10_000;

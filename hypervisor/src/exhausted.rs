@@ -1,0 +1,70 @@
+//! Out-of-memory portals.
+//!
+//! Purpose: a context whose domain's quota is exhausted asks for more through a portal that it was created with; what it
+//! was about to do is done again after the reply.
+//! Invariants: who asks waits as if it had called; no message is made: the handler gets three registers. A context without
+//! such a portal gets a status. A retry finds what was done before in place, and passes over it.
+//! Concurrency: the core of the context that waits, which must be the handler's.
+//! Source: interface §9.
+use crate::call::{self, Delivery};
+use objects::{Context, Continuation, Portal, Ref, Store};
+
+/// Reasons, in the handler's third register: the receiver of a call,
+const CALL: u64 = 1;
+/// of a reply,
+const REPLY: u64 = 2;
+/// or the caller of a hypercall.
+const OWN: u64 = 4;
+
+/// The portal through which `party` asks for memory.
+fn portal_of<'s>(store: &'s Store<'_>, party: &Context) -> Option<&'s Portal> {
+    // SAFETY: the context has a reference to the portal.
+    unsafe { store.trusted::<Portal>(party.memory_portal()) }.map(|portal| store.get(portal))
+}
+
+/// Lets `waiter` wait for the handler of `party`, which lacks memory for what `sender` passes it.
+fn ask(
+    store: &Store<'_>,
+    (waiter_ref, waiter): (Ref<Context>, &Context),
+    (party, sender): (&Context, &Context),
+    reason: u64,
+    awaits: Continuation,
+) -> Delivery {
+    let Some(portal) = portal_of(store, party) else { return Delivery::Refused };
+    let handler = store.get(portal.context);
+    if handler.identity().core != waiter.identity().core {
+        return Delivery::Refused;
+    }
+    match handler.continuation() {
+        Continuation::AwaitCall => {}
+        Continuation::Dead => return Delivery::Refused,
+        _ => return Delivery::Busy(portal.context),
+    }
+    let source = match portal_of(store, sender) {
+        None => u64::MAX,
+        Some(other) => {
+            let same = store.get(other.context).identity().domain == handler.identity().domain;
+            if same { other.identity() } else { 0 }
+        }
+    };
+    waiter.proceed(awaits);
+    call::serve(store, (waiter_ref, waiter), portal);
+    handler.frame().rsi.set(source);
+    handler.frame().rdx.set(reason);
+    Delivery::Done(portal.context)
+}
+
+/// The caller of a hypercall, which is to be made again, lacks memory.
+pub fn own(store: &Store<'_>, caller: (Ref<Context>, &Context)) -> Delivery {
+    ask(store, caller, (caller.1, caller.1), OWN, Continuation::AwaitMemory)
+}
+
+/// `callee` lacks memory for the items of the call of `caller`, which is to be made again.
+pub fn calling(store: &Store<'_>, caller: (Ref<Context>, &Context), callee: &Context) -> Delivery {
+    ask(store, caller, (callee, caller.1), CALL, Continuation::AwaitMemory)
+}
+
+/// `caller` lacks memory for the items of the reply of `callee`, which is to be made again.
+pub fn replying(store: &Store<'_>, callee: (Ref<Context>, &Context), caller: &Context) -> Delivery {
+    ask(store, callee, (caller, callee.1), REPLY, Continuation::AwaitMemoryForReply)
+}
