@@ -87,7 +87,8 @@ extern "C" fn hazards(frame: &Frame) -> *const Frame {
     reclaim::pass();
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
-    if percpu::this().shared.take(Hazard::Schedule) {
+    // It is taken when the choice is made.
+    if percpu::this().shared.pending(Hazard::Schedule) {
         scheduler::reschedule(&store, false);
     }
     if percpu::this().shared.take(Hazard::Ended) {

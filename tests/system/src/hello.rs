@@ -43,7 +43,7 @@ pub fn cases() -> Vec<Case> {
 const MISTAKES: [(&str, &str, &str); 4] = [
     ("config-unknown-right", "images peer\nprogram peer\nmay foo\n", "line 3: unknown right `foo`; known: console, "),
     ("config-empty", "# nothing\n", "no program; write `program NAME`"),
-    ("config-modules", "images peer tea\nprogram peer\n", "names 2 images, but 1 modules follow it"),
+    ("config-modules", "images peer tea\nprogram peer\n", "names 2 images, but only 1 modules follow it"),
     (
         "config-too-much-memory",
         "images peer\nprogram peer\nmemory 1024M\nmust finish\n",

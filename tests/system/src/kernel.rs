@@ -30,6 +30,8 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
     ("signals", Platform::Qemu, 1, "signals: 86 of 86 checks hold"),
     ("signals", Platform::Qemu, 4, "signals: 90 of 90 checks hold"),
     ("signals", Platform::Bochs, 2, "signals: 90 of 90 checks hold"),
+    ("shortage", Platform::Qemu, 2, "shortage: 19 of 19 checks hold"),
+    ("shortage", Platform::Bochs, 2, "shortage: 19 of 19 checks hold"),
     ("threads", Platform::Qemu, 1, "threads: 29 of 29 checks hold"),
     ("threads", Platform::Qemu, 2, "threads: 36 of 36 checks hold"),
     ("threads", Platform::Qemu, 4, "threads: 36 of 36 checks hold"),

@@ -4,7 +4,7 @@
 //! programs that it names from the others. Without a module it greets and ends. On the host it is an empty program, so
 //! that the workspace builds there as a whole.
 //! Concurrency: see [`partition`].
-// UNSAFETY: physical memory seen as slices, in `partition::memory`.
+// UNSAFETY: one exported symbol, and physical memory seen as slices, in `partition`.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

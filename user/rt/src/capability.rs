@@ -220,6 +220,12 @@ impl Context {
 pub struct Scheduling(pub(crate) Slot);
 
 impl Scheduling {
+    /// The slot that it lies in, to be destroyed.
+    #[must_use]
+    pub fn into_slot(self) -> Slot {
+        self.0
+    }
+
     /// Where it lies.
     #[must_use]
     pub const fn slot(&self) -> &Slot {

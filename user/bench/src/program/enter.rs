@@ -7,17 +7,12 @@
 // UNSAFETY: hypercalls, deliberate faults and message pages at addresses that only the kernel knows cannot be expressed
 // safely.
 
-mod destroy;
-mod script;
-
 use abi::address::PAGE_SIZE;
 use abi::arch_state::{ArchState, STATE_OFFSET};
 use abi::{Hypercall, Request, Selector};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 
-pub use destroy::{destroy, settle, usage};
-pub use script::{Step, script};
 
 /// Message page of the context that handles faults.
 pub const HANDLER_PAGE: u64 = 0x4000_0000;
@@ -194,6 +189,12 @@ macro_rules! repeat {
         if left == 0 { Ok(()) } else { Err(status as u8) }
     }};
 }
+
+mod destroy;
+mod script;
+
+pub use destroy::{destroy, range, settle, usage};
+pub use script::{Step, script};
 
 /// `count` hypercalls without arguments, each of which has to leave the status `expected`; otherwise the other status.
 pub fn repeat(request: u64, expected: u8, count: u64) -> Result<(), u8> {

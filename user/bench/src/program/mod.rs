@@ -5,6 +5,7 @@
 // UNSAFETY: hypercalls, deliberate faults and message pages at addresses that only the kernel knows cannot be expressed
 // safely; all of it is in the module `enter`.
 
+mod cycle;
 mod device;
 #[expect(unsafe_code, reason = "loops around hypercalls and faults, message pages at fixed addresses")]
 mod enter;
@@ -25,8 +26,12 @@ use rt::{Environment, ExitStatus, console, println};
 rt::entry!(main);
 
 /// The operations, by groups: one file and one line here for what belongs together.
-const GROUPS: [(&str, &[operation::Operation]); 3] =
-    [("ipc", ipc::OPERATIONS), ("ipc", semaphores::OPERATIONS), ("objects", objects::OPERATIONS)];
+const GROUPS: [(&str, &[operation::Operation]); 4] = [
+    ("ipc", ipc::OPERATIONS),
+    ("ipc", semaphores::OPERATIONS),
+    ("objects", objects::OPERATIONS),
+    ("objects", cycle::OPERATIONS),
+];
 
 fn main(environment: &Environment) -> ExitStatus {
     let ports = match IoPorts::acquire() {

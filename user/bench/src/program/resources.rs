@@ -1,12 +1,14 @@
-//! What operations need: selectors, message pages, serving contexts, portals.
+//! What operations need: selectors, message pages, serving contexts, portals, a second domain.
 //!
 //! Invariants: no selector and no page is handed out twice.
 //! Concurrency: one user.
 
 use super::enter::{self, Entry};
 use abi::qpd::Qpd;
+use abi::item::ItemFlags;
+use abi::rights::MemoryRights;
 use abi::utcb::Header;
-use abi::{Hypercall, Mtd, Request, Selector};
+use abi::{Crd, Hypercall, Mtd, Request, Selector, TypedItem};
 use bench::line::Refusal;
 use rt::Environment;
 
@@ -14,6 +16,15 @@ use rt::Environment;
 const FIRST_SELECTOR: u64 = 0x1000;
 /// Selector of the domain, as an argument.
 pub const DOMAIN: u64 = Selector::ROOT_DOMAIN.number();
+
+/// Pages of the kernel's memory for another domain.
+const NEIGHBOUR: u64 = 64;
+/// A message of one typed item.
+pub const WITH_ITEM: Header = Header::new(0, 1);
+/// Sub-operation of `misc`.
+const DELEGATE: u8 = 1;
+/// Words of a message page where the first typed item is.
+const FIRST_ITEM: usize = 510;
 
 /// Selectors of a context's events.
 const EVENTS: u64 = 0x20;
@@ -28,6 +39,8 @@ pub struct Resources {
     page: u64,
     handler: Option<u64>,
     starter: Option<u64>,
+    neighbour: Option<u64>,
+    note: bool,
 }
 
 impl Resources {
@@ -35,7 +48,16 @@ impl Resources {
     pub fn new(environment: &Environment) -> Self {
         let message = environment.hip_address().wrapping_sub(abi::address::PAGE_SIZE);
         let core = u64::from(environment.cpu());
-        Self { core, message, selector: FIRST_SELECTOR, page: enter::FREE_PAGES, handler: None, starter: None }
+        Self {
+            core,
+            message,
+            selector: FIRST_SELECTOR,
+            page: enter::FREE_PAGES,
+            handler: None,
+            starter: None,
+            neighbour: None,
+            note: false,
+        }
     }
 
     /// The core that the program runs on.
@@ -57,13 +79,53 @@ impl Resources {
 
     /// Makes the program's next calls carry `words` message words.
     pub fn message(&self, words: usize) {
-        enter::write_header(self.message, Header::new(words, 0));
+        enter::write_word(self.message, 0, Header::new(words, 0).word());
     }
 
-    /// A context on this core that serves portals.
-    pub fn server(&mut self) -> Result<u64, Refusal> {
+    /// The program's own message page.
+    pub const fn message_page(&self) -> u64 {
+        self.message
+    }
+
+    /// Another domain, which can execute what the kernel enters.
+    pub fn neighbour(&mut self) -> Result<u64, Refusal> {
+        if let Some(neighbour) = self.neighbour {
+            return Ok(neighbour);
+        }
+        let at = self.selectors(1);
+        create(Hypercall::CreateDomain, 0, at, [DOMAIN, 0, NEIGHBOUR << 32, 0], "create_pd")?;
+        let request = self.offer_code();
+        match enter::hypercall(request, [window(), at, 0, 0]) {
+            0 => Ok(*self.neighbour.insert(at)),
+            status => Err(Refusal { step: "delegate", status }),
+        }
+    }
+
+    /// Puts an item into the message page that delegates the page of [`Entry`]'s code to where it is here; the first
+    /// register of the hypercall that does. Window and domain go into RSI and RDX.
+    pub fn offer_code(&mut self) -> u64 {
+        let page = Entry::Echo.address() / abi::address::PAGE_SIZE;
+        let code = Crd::memory(page, 0, MemoryRights::READ | MemoryRights::EXECUTE).unwrap_or(Crd::NULL);
+        let [range, hotspot] = TypedItem::delegate(code, ItemFlags::empty(), page).words();
+        for (index, word) in [(0, WITH_ITEM.word()), (FIRST_ITEM, range), (FIRST_ITEM + 1, hotspot)] {
+            enter::write_word(self.message, index, word);
+        }
+        Request::new(Hypercall::Misc, DELEGATE, Selector::ROOT_DOMAIN).word()
+    }
+
+    /// Makes the semaphore that tells when what was destroyed is given back.
+    pub fn note(&mut self) -> Result<(), Refusal> {
+        if !self.note {
+            semaphore_at(enter::NOTE, 0)?;
+            self.note = true;
+        }
+        Ok(())
+    }
+
+    /// A context of `domain` on this core that serves portals.
+    pub fn server(&mut self, domain: u64) -> Result<u64, Refusal> {
         let page = self.pages(1);
-        self.context(page)
+        self.context(domain, page)
     }
 
     /// The context that handles faults, whose message page is where its entry expects it.
@@ -71,16 +133,17 @@ impl Resources {
         match self.handler {
             Some(handler) => Ok(handler),
             None => {
-                let handler = self.context(enter::HANDLER_PAGE)?;
+                let handler = self.context(DOMAIN, enter::HANDLER_PAGE)?;
                 Ok(*self.handler.insert(handler))
             }
         }
     }
 
-    fn context(&mut self, page: u64) -> Result<u64, Refusal> {
+    /// A context of `domain` on this core whose message page is `page`.
+    pub fn context(&mut self, domain: u64, page: u64) -> Result<u64, Refusal> {
         let at = self.selectors(1);
         // No entry uses a stack.
-        create(Hypercall::CreateContext, 0, at, [DOMAIN, page | self.core, 0, 0], "create_ec")?;
+        create(Hypercall::CreateContext, 0, at, [domain, page | self.core, 0, 0], "create_ec")?;
         Ok(at)
     }
 
@@ -89,7 +152,7 @@ impl Resources {
         let starter = match self.starter {
             Some(starter) => starter,
             None => {
-                let starter = self.context(enter::STARTER_PAGE)?;
+                let starter = self.context(DOMAIN, enter::STARTER_PAGE)?;
                 *self.starter.insert(starter)
             }
         };
@@ -117,6 +180,11 @@ impl Resources {
         portal_at(at, context, entry, Mtd::empty())?;
         Ok(at)
     }
+}
+
+/// A window for all memory, as an argument.
+pub fn window() -> u64 {
+    Crd::memory(0, abi::crd::MAX_ORDER, MemoryRights::all()).unwrap_or(Crd::NULL).word()
 }
 
 /// A portal of `context` at the selector `at`.

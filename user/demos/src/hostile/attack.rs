@@ -69,7 +69,7 @@ struct Request {
 fn step(slot: &Slot, index: usize) {
     count(&slot.steps);
     if slot.once_in(40) {
-        return faults::raise(slot, index);
+        return faults::raise(slot);
     }
     let mut request = well_formed(slot, index);
     match slot.below(32) {
@@ -123,7 +123,7 @@ fn semaphore(slot: &Slot) -> u64 {
 
 /// A core, most often one that exists.
 fn core(slot: &Slot) -> u64 {
-    if slot.once_in(8) { slot.below(5) } else { SHARED.cores() }.min(slot.next() & 3)
+    if slot.once_in(8) { slot.below(5) } else { slot.below(SHARED.cores()) }
 }
 
 fn well_formed(slot: &Slot, index: usize) -> Request {

@@ -22,10 +22,9 @@ const ADDRESSES: [u64; 10] = [
 ];
 
 /// Raises one.
-pub fn raise(slot: &Slot, index: usize) {
+pub fn raise(slot: &Slot) {
     let address = if slot.once_in(4) { slot.next() >> slot.below(40) } else { slot.pick(&ADDRESSES) };
     let port = slot.pick(&[0x20, 0x43, 0x60, 0x80, 0x82, 0x83, 0x84, 0xCF8, 0xFFFF]) as u16;
-    let _ = index;
     // SAFETY: the contexts of the hostile domain own nothing that could be broken.
     unsafe {
         match slot.below(30) {

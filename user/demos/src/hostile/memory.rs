@@ -74,6 +74,7 @@ pub fn count(counter: &AtomicU64) {
 /// The pages of the hostile domain.
 #[repr(C, align(0x8_0000))]
 pub struct Shared {
+    cores: AtomicU64,
     pub slots: [Slot; SLOTS],
     pub stacks: [[AtomicU64; 512]; SLOTS],
     pub playground: [[AtomicU64; 512]; PLAYGROUND],
@@ -81,7 +82,20 @@ pub struct Shared {
 
 const _: () = assert!(size_of::<Shared>() == 4096 << ORDER && align_of::<Shared>() == 4096 << ORDER);
 
+impl Shared {
+    /// How many cores there are.
+    pub fn cores(&self) -> u64 {
+        self.cores.load(Relaxed)
+    }
+
+    /// Says how many cores there are.
+    pub fn set_cores(&self, cores: u64) {
+        self.cores.store(cores, Relaxed);
+    }
+}
+
 pub static SHARED: Shared = Shared {
+    cores: AtomicU64::new(1),
     slots: [const { Slot::new() }; SLOTS],
     stacks: [const { [const { AtomicU64::new(0) }; 512] }; SLOTS],
     playground: [const { [const { AtomicU64::new(0) }; 512] }; PLAYGROUND],

@@ -230,7 +230,7 @@ impl Life {
         let Self { domain, agents, threads, pages, .. } = self;
         // Its memory goes only when none of its threads runs any more.
         for Thread { context, scheduling, .. } in threads {
-            drop(scheduling);
+            let _ = scheduling.into_slot().destroy(GRACE);
             let _ = context.into_slot().destroy(GRACE);
         }
         let objects = Crd::objects(Selector::new(0), abi::selector::SELECTOR_BITS, Rights::ALL).unwrap_or(Crd::NULL);

@@ -2,6 +2,7 @@
 //!
 //! Invariants: everything is taken before the first program starts.
 //! Concurrency: the first thread prepares everything and then leaves it to the manager's thread, of higher priority.
+// UNSAFETY: physical memory seen as slices, in `memory`.
 
 mod agents;
 mod launch;
@@ -79,7 +80,8 @@ fn prepare(environment: &Environment) -> Result<Option<Manager>, Trouble> {
     }
     let text = core::str::from_utf8(modules.remove(0)).map_err(|_| Trouble::NotText)?;
     let config = Config::parse(text).map_err(Trouble::Configuration)?;
-    if modules.len() != config.images.len() {
+    // Further ones are nobody's.
+    if modules.len() < config.images.len() {
         return Err(Trouble::Modules(config.images.len(), modules.len()));
     }
     let lock = frames.take(1).ok_or(Trouble::Memory(abi::Status::QuotaExhausted))?;
@@ -114,7 +116,7 @@ impl core::fmt::Display for Trouble {
             Self::NotText => f.write_str("the boot configuration, the first module, is no text"),
             Self::Configuration(error) => write!(f, "boot configuration: {error}"),
             Self::Modules(named, found) => {
-                write!(f, "the boot configuration names {named} images, but {found} modules follow it")
+                write!(f, "the boot configuration names {named} images, but only {found} modules follow it")
             }
         }
     }
