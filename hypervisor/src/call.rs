@@ -92,12 +92,7 @@ fn call_busy(store: &Store<'_>, caller: (Ref<Context>, &Context), portal: &Porta
 
 /// What becomes of a call whose items `callee` has no memory for: it is made again when there is some, or ends with
 /// `status`.
-fn ask_for_memory(
-    store: &Store<'_>,
-    caller: (Ref<Context>, &Context),
-    callee: &Context,
-    status: Status,
-) -> Outcome {
+fn ask_for_memory(store: &Store<'_>, caller: (Ref<Context>, &Context), callee: &Context, status: Status) -> Outcome {
     match exhausted::calling(store, caller, callee) {
         Delivery::Done(handler) | Delivery::Busy(handler) => {
             again(caller.1);

@@ -6,7 +6,9 @@
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
 use crate::call::{self, Delivery, Outcome};
-use crate::{context_control, create, exhausted, interrupt, items, mapping, power, reclaim, scheduler, semaphore, switch};
+use crate::{
+    context_control, create, exhausted, interrupt, items, mapping, power, reclaim, scheduler, semaphore, switch,
+};
 use abi::operation::{CallFlags, DomainControl, Misc, RevokeFlags};
 use abi::rights::SemaphoreRights;
 use abi::{Crd, Hypercall, Request, Rights, Status};

@@ -12,8 +12,8 @@
 
 mod call;
 mod clock;
-mod contexts;
 mod context_control;
+mod contexts;
 mod cores;
 mod create;
 mod domain;

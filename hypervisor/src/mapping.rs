@@ -11,10 +11,12 @@ use crate::tables::HARDWARE;
 use crate::{cores, lifetime, slots};
 use abi::address::{PAGE_BITS, PAGE_SIZE, USER_END};
 use abi::crd::MAX_ORDER;
+use abi::operation::RevokeFlags;
 use abi::rights::MemoryRights;
 use abi::{Crd, Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
-use abi::operation::RevokeFlags;
-use capability::tree::{Effects, Error, Full, Node, NodeId, Nodes, Outcome, Piece, Space, SpaceIndex, Span, Transfer, Tree};
+use capability::tree::{
+    Effects, Error, Full, Node, NodeId, Nodes, Outcome, Piece, Space, SpaceIndex, Span, Transfer, Tree,
+};
 use capability::word::Capability;
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;

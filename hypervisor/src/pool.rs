@@ -12,7 +12,7 @@ use arch::boot::{BootTable, BootTables};
 use core::sync::atomic::{AtomicBool, Ordering};
 use firmware::boot_info::{AVAILABLE, BootInfo};
 use memory::format::{Attributes, Format, Host};
-use memory::frames::{Clean, Dirty, Descriptor, Frame, FrameNumber, Frames, Order, OutOfMemory};
+use memory::frames::{Clean, Descriptor, Dirty, Frame, FrameNumber, Frames, Order, OutOfMemory};
 use memory::layout;
 use memory::plan::{self, Entry, Plan, PlanError};
 use memory::quota::Quota;

@@ -199,7 +199,12 @@ pub fn is_root(domain: Ref<Domain>) -> bool {
 }
 
 /// A domain whose quota comes from the kernel's, which pays for its pages and its record too.
-fn new_domain(store: &Store<'_>, payer: Option<Ref<Domain>>, lower: u32, upper: u32) -> Result<Ref<Domain>, OutOfMemory> {
+fn new_domain(
+    store: &Store<'_>,
+    payer: Option<Ref<Domain>>,
+    lower: u32,
+    upper: u32,
+) -> Result<Ref<Domain>, OutOfMemory> {
     let kernel = pool::kernel().ok_or(OutOfMemory::Pool)?;
     let pages = domain::pages(kernel)?;
     let views = arch::pool::words(pages[1]).ok_or(OutOfMemory::Pool)?;

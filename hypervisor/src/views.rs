@@ -38,10 +38,11 @@ pub fn release(view: PhysAddr) {
     };
     // Leaf tables belong to the domain.
     table::release::<Host>(&HARDWARE, view, 4, 0..256, 2, &mut free);
-    let next = |table, virt: u64, level| match Host::decode(HARDWARE.read(table, VirtAddr::new(virt).index(level)), level) {
-        Entry::Table(next) => Some(next),
-        _ => None,
-    };
+    let next =
+        |table, virt: u64, level| match Host::decode(HARDWARE.read(table, VirtAddr::new(virt).index(level)), level) {
+            Entry::Table(next) => Some(next),
+            _ => None,
+        };
     let pointers = next(view, GIB_511, 4);
     let directory = pointers.and_then(|pointers| next(pointers, GIB_511, 3));
     let bitmap = directory.and_then(|directory| next(directory, IO_BITMAP, 2));

@@ -89,7 +89,8 @@ impl Format for Host {
 
     fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
         let bits = u64::from(attributes.bits()) & SAME;
-        let mut entry = address.get() & ADDRESS | PRESENT | bits | (bits & CACHE_DISABLE) / CACHE_DISABLE * WRITE_THROUGH;
+        let mut entry =
+            address.get() & ADDRESS | PRESENT | bits | (bits & CACHE_DISABLE) / CACHE_DISABLE * WRITE_THROUGH;
         if !attributes.contains(Attributes::EXECUTE) {
             entry |= NO_EXECUTE;
         }

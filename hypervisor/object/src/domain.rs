@@ -46,12 +46,7 @@ unsafe impl Object for Domain {
 impl Domain {
     /// A domain with these tables and this quota, no capability and no port.
     #[must_use]
-    pub fn new(
-        directory: PhysAddr,
-        views: &'static [AtomicU64; 512],
-        quota: Quota,
-        donor: Option<Ref<Self>>,
-    ) -> Self {
+    pub fn new(directory: PhysAddr, views: &'static [AtomicU64; 512], quota: Quota, donor: Option<Ref<Self>>) -> Self {
         Self {
             directory,
             views,

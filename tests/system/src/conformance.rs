@@ -6,6 +6,7 @@
 //! unreachable and was reached. Reading the lines is pure and has tests of its own.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use abi::Hypercall;
 use abi::conformance::{Equipment, Reach, TRIPLES, Triple};
@@ -28,6 +29,9 @@ const PROGRAMS: [&str; 8] = [
     "conform-inversion",
 ];
 
+/// How long one program may take on Bochs.
+const BOCHS_LIMIT: Duration = Duration::from_secs(480);
+
 /// Platform and number of cores.
 const MACHINES: [(Platform, u32); 4] =
     [(Platform::Qemu, 1), (Platform::Qemu, 2), (Platform::Qemu, 4), (Platform::Bochs, 2)];
@@ -36,7 +40,9 @@ const MACHINES: [(Platform, u32); 4] =
 pub fn cases() -> Vec<Case> {
     let case = |&(platform, smp): &(Platform, u32)| {
         let name = format!("conformance-{platform:?}-{smp}").to_lowercase();
-        Case::new(name, move |context, name| conforms(context, name, platform, smp))
+        let case = Case::new(name, move |context, name| conforms(context, name, platform, smp));
+        // Bochs needs a minute or two for each program.
+        if platform == Platform::Bochs { case.full() } else { case }
     };
     MACHINES.iter().map(case).collect()
 }
@@ -45,7 +51,8 @@ fn conforms(context: &Context, name: &str, platform: Platform, smp: u32) -> Resu
     let mut log = Vec::new();
     let mut unfinished = Vec::new();
     for program in PROGRAMS {
-        let machine = Machine { platform, smp, ..context.scenario(&format!("{name}-{program}"), program)? };
+        let mut machine = Machine { platform, smp, ..context.scenario(&format!("{name}-{program}"), program)? };
+        machine.timeout = (platform == Platform::Bochs).then_some(BOCHS_LIMIT);
         let outcome = run::to_the_end(&machine)?;
         if !outcome.log.iter().any(|line| line.contains("checks hold")) {
             unfinished.push(format!("{program} did not come to its end: {}", outcome.explain(20)));

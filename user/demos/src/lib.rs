@@ -22,6 +22,10 @@ pub mod registers;
 pub mod servers;
 
 #[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "code that the kernel enters, raw hypercalls, forbidden instructions")]
+pub mod hostile;
+
+#[cfg(target_os = "none")]
 mod report {
     use rt::ports::IoPorts;
     use rt::serial::COM1;

@@ -34,6 +34,7 @@ fn run(
     for _ in 0..count {
         batches.add(timed(operation, &mut arguments, repetitions)?);
     }
+    (operation.prepare)(&mut arguments, 0)?;
     batches.figure(repetitions).ok_or(Refusal { step: "no batches", status: 0 })
 }
 

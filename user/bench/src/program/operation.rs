@@ -17,7 +17,8 @@ pub struct Operation {
     pub batches: u64,
     /// Makes what the operation needs.
     pub setup: fn(&mut Resources) -> Result<Arguments, Refusal>,
-    /// Before a run of so many: gives back what the last one made, or makes what the next one destroys.
+    /// Before a run of so many, and of none at the end: gives back what the last one made, or makes what the next one
+    /// destroys.
     pub prepare: fn(&mut Arguments, u64) -> Result<(), Refusal>,
     /// Does the operation so often; what it uses up is noted in the arguments.
     pub run: fn(&mut Arguments, u64) -> Result<(), Refusal>,

@@ -206,7 +206,7 @@ fn well_formed(slot: &Slot, index: usize) -> Request {
 
 fn revoke(slot: &Slot, group: u64) -> Request {
     let notify = if slot.once_in(6) { semaphore(slot) } else { 0 };
-    let objects = |base, order: u64| base << 12 | order << 7 | 0x1F << 2 | 3;
+    let objects = |base: u64, order: u64| base << 12 | order << 7 | 0x1F << 2 | 3;
     let (range, flags) = match slot.below(32) {
         0 => (range(slot), slot.below(16)),
         1 => (objects(group, 3), 1),

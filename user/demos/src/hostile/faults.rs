@@ -48,15 +48,14 @@ pub fn raise(slot: &Slot) {
             20 => asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq", "nop", "nop"),
             21 => asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq", "mov edi, 0xff0b", "syscall",
                 out("rdi") _, out("rcx") _, out("r11") _),
-            22 => asm!("push {}", "ldmxcsr [rsp]", "xorps xmm0, xmm0", "divps xmm0, xmm0", "pop {0}",
-                in(reg) slot.next() & 0xFFFF, out("xmm0") _),
+            22 => asm!("push {}", "ldmxcsr [rsp]", "xorps xmm0, xmm0", "divps xmm0, xmm0", "pop {0}", in(reg) slot.next() & 0xFFFF),
             23 => asm!("push {}", "ldmxcsr [rsp]", "pop {0}", in(reg) slot.next()),
             24 => asm!("fninit", "fldcw [{}]", "fld1", "fldz", "fdivp st(1), st", "fwait",
-                in(reg) &raw const SMALL, out("st(0)") _),
+                in(reg) &raw const SMALL),
             25 => asm!("push {}", "popfq", in(reg) slot.next() & 0x24_7FD7),
             26 => asm!("iretq"),
             27 => asm!("xor ecx, ecx", "xsetbv", in("eax") slot.next() as u32, in("edx") 0, out("ecx") _),
-            28 => asm!("movq xmm5, {0}", "movq xmm7, {0}", in(reg) slot.next(), out("xmm5") _, out("xmm7") _),
+            28 => asm!("movq xmm5, {0}", "movq xmm7, {0}", in(reg) slot.next()),
             _ => asm!("sysenter"),
         }
     }

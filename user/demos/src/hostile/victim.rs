@@ -113,8 +113,7 @@ fn wait(semaphore: u64, value: u64, deadline: u64) -> [u64; 4] {
         asm!("movq xmm0, {value}", "movq xmm15, {value}", "movq mm3, {value}", "syscall",
             "movq {low}, xmm0", "movq {high}, xmm15", "movq {x87}, mm3",
             value = in(reg) value, low = out(reg) *low, high = out(reg) *high, x87 = out(reg) *x87,
-            inout("rdi") status, in("rsi") deadline >> 32, in("rdx") deadline & 0xFFFF_FFFF,
-            out("rcx") _, out("r11") _, out("xmm0") _, out("xmm15") _);
+            inout("rdi") status, in("rsi") deadline >> 32, in("rdx") deadline & 0xFFFF_FFFF, out("rcx") _, out("r11") _);
     }
     [status, found[0], found[1], found[2]]
 }
