@@ -89,8 +89,9 @@ impl Format for Host {
 
     fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
         let bits = u64::from(attributes.bits()) & SAME;
-        let mut entry =
-            address.get() & ADDRESS | PRESENT | bits | (bits & CACHE_DISABLE) / CACHE_DISABLE * WRITE_THROUGH;
+        // Strongly uncached is write-through and cache-disable together.
+        let through = (bits & CACHE_DISABLE) >> 1;
+        let mut entry = address.get() & ADDRESS | PRESENT | bits | through;
         if !attributes.contains(Attributes::EXECUTE) {
             entry |= NO_EXECUTE;
         }

@@ -32,8 +32,7 @@ pub fn account(name: &str, iteration: &Iteration, code: &Code) -> String {
     functions.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
     text += "\n  count  function (inlined code counts for the function it is from, the language's library for who uses it)\n";
     for (function, (count, events)) in functions {
-        let events = if events.is_empty() { String::new() } else { format!("  [{}]", events.join(", ")) };
-        let _ = writeln!(text, "  {count:5}  {function}{events}");
+        let _ = writeln!(text, "  {count:5}  {function}{}", counted(&events));
     }
     let mut lines: Vec<_> = lines.into_iter().collect();
     lines.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -42,6 +41,16 @@ pub fn account(name: &str, iteration: &Iteration, code: &Code) -> String {
         let _ = writeln!(text, "  {count:5}  {line}");
     }
     text
+}
+
+/// Events with their number, in brackets; nothing if there are none.
+fn counted(events: &[&str]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for event in events {
+        *counts.entry(event).or_default() += 1;
+    }
+    let counts: Vec<_> = counts.into_iter().map(|(event, count)| format!("{event} {count}")).collect();
+    if counts.is_empty() { String::new() } else { format!("  [{}]", counts.join(", ")) }
 }
 
 /// The instructions one by one, with the functions they belong to.

@@ -13,7 +13,6 @@ use abi::{Hypercall, Request, Selector};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 
-
 /// Message page of the context that handles faults.
 pub const HANDLER_PAGE: u64 = 0x4000_0000;
 /// Message page of the context that starts threads.

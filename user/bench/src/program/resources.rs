@@ -4,8 +4,8 @@
 //! Concurrency: one user.
 
 use super::enter::{self, Entry};
-use abi::qpd::Qpd;
 use abi::item::ItemFlags;
+use abi::qpd::Qpd;
 use abi::rights::MemoryRights;
 use abi::utcb::Header;
 use abi::{Crd, Hypercall, Mtd, Request, Selector, TypedItem};
