@@ -125,8 +125,8 @@ pub fn send(store: &Store<'_>, from: &Context, to: &Context) -> Result<(), Statu
 /// Notes that the context of `portal` serves `caller`, and where it starts.
 pub fn link(store: &Store<'_>, (caller_ref, caller): (Ref<Context>, &Context), portal: &Portal) {
     let callee = store.get(portal.context);
-    caller.set_partner(portal.context.to_word());
-    callee.set_caller(caller_ref.to_word());
+    caller.partner.set(portal.context.to_word());
+    callee.caller.set(caller_ref.to_word());
     callee.frame().rip.set(portal.entry.get());
     callee.frame().rdi.set(portal.identity());
     callee.frame().vector.set(SYSCALL);
@@ -146,8 +146,8 @@ pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context)) 
     callee.set_continuation(Continuation::AwaitCall);
     scheduler::unpark(store);
     // SAFETY: `link` sets the word, from a reference; a context that ends clears it.
-    let caller = unsafe { store.trusted::<Context>(callee.caller()) };
-    callee.set_caller(0);
+    let caller = unsafe { store.trusted::<Context>(callee.caller.get()) };
+    callee.caller.set(0);
     // A caller that is gone gets nothing; the time is somebody's all the same.
     let Some(caller_ref) = caller else { return scheduler::reschedule(store, false) };
     let caller = store.get(caller_ref);
@@ -171,13 +171,13 @@ pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context)) 
 /// with a status. The context to go on with, if the reply waits.
 fn reply_later(store: &Store<'_>, callee: (Ref<Context>, &Context), caller_ref: Ref<Context>) -> Delivery {
     let caller = store.get(caller_ref);
-    callee.1.set_caller(caller_ref.to_word());
+    callee.1.caller.set(caller_ref.to_word());
     let delivery = exhausted::replying(store, callee, caller);
     match delivery {
         Delivery::Done(_) => {}
         Delivery::Busy(_) => drop(callee.1.proceed(Continuation::ReplyAgain)),
         Delivery::Refused => {
-            callee.1.set_caller(0);
+            callee.1.caller.set(0);
             caller.frame().rdi.set(u64::from(Status::QuotaExhausted.number()));
             caller.proceed(Continuation::Run);
         }
@@ -190,7 +190,7 @@ fn reply_later(store: &Store<'_>, callee: (Ref<Context>, &Context), caller_ref: 
 pub fn reply_again(store: &Store<'_>, callee_ref: Ref<Context>) -> Delivery {
     let callee = store.get(callee_ref);
     // SAFETY: as in `reply`.
-    let caller = unsafe { store.trusted::<Context>(callee.caller()) };
+    let caller = unsafe { store.trusted::<Context>(callee.caller.get()) };
     if let Some(caller_ref) = caller.filter(|&caller| store.get(caller).continuation() == Continuation::AwaitReply) {
         let caller = store.get(caller_ref);
         if send(store, callee, caller).is_err() {
@@ -201,7 +201,7 @@ pub fn reply_again(store: &Store<'_>, callee_ref: Ref<Context>) -> Delivery {
         }
         caller.proceed(Continuation::Run);
     }
-    callee.set_caller(0);
+    callee.caller.set(0);
     callee.proceed(Continuation::AwaitCall);
     scheduler::unpark(store);
     Delivery::Refused
@@ -209,14 +209,14 @@ pub fn reply_again(store: &Store<'_>, callee_ref: Ref<Context>) -> Delivery {
 
 /// As [`reply`]; the caller waits for `semaphore` before it goes on.
 pub fn reply_blocking(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context), semaphore: Ref<Semaphore>) {
-    if callee.identity().global || callee.caller() == 0 {
+    if callee.identity().global || callee.caller.get() == 0 {
         return reply(store, (callee_ref, callee));
     }
     callee.set_continuation(Continuation::AwaitCall);
     scheduler::unpark(store);
     // SAFETY: as in `reply`.
-    let caller = unsafe { store.trusted::<Context>(callee.caller()) };
-    callee.set_caller(0);
+    let caller = unsafe { store.trusted::<Context>(callee.caller.get()) };
+    callee.caller.set(0);
     match caller {
         Some(caller) => answer(store, callee, caller, Some(semaphore)),
         None => scheduler::reschedule(store, false),
@@ -278,7 +278,9 @@ pub fn pays_for(store: &Store<'_>, context: Ref<Context>) -> bool {
     for _ in 0..LONGEST {
         match at {
             Some(next) if next == context => return true,
-            Some(next) if store.get(next).continuation().is_served() => at = store.reference(store.get(next).partner()),
+            Some(next) if store.get(next).continuation().is_served() => {
+                at = store.reference(store.get(next).partner.get())
+            }
             _ => return false,
         }
     }

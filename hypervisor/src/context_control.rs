@@ -40,7 +40,7 @@ pub fn context(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Req
             error => error,
         },
         Some(ContextControl::Time) => {
-            target(Rights::NONE).map(|it| show_time(store.get(it).time(), &frame.rsi, &frame.rdx))
+            target(Rights::NONE).map(|it| show_time(store.get(it).time.get(), &frame.rsi, &frame.rdx))
         }
         // Of virtual CPUs only.
         Some(ContextControl::GetState | ContextControl::SetState) => {
@@ -121,7 +121,7 @@ pub fn scheduling(store: &Store<'_>, request: Request, frame: &Frame) -> Result<
         Some(SchedulingControl::BothTimes) => {
             let context = named::<Context>(store, frame.rsi.get(), Kind::Context, Rights::NONE)?;
             show_time(time, first.0, first.1);
-            show_time(store.get(context).time(), second.0, second.1);
+            show_time(store.get(context).time.get(), second.0, second.1);
         }
         Some(SchedulingControl::Time) => show_time(time, first.0, first.1),
         _ => return Err(Status::BadParameter),

@@ -65,7 +65,7 @@ pub fn attend(store: &Store<'_>, context: Ref<Context>) {
         remote::dismiss(store, context);
     }
     if asked(GONE) {
-        scheduler::account(store, scheduler::KILLED_CONTEXTS, target.time());
+        scheduler::account(store, scheduler::KILLED_CONTEXTS, target.time.get());
         lifetime::context_ended(store, context);
     }
 }
@@ -87,7 +87,7 @@ pub fn is_requested(context: &Context) -> bool {
 
 /// Gives up what the context refers to: the portal through which it asks for memory, and its proxies.
 pub fn release_parts(store: &Store<'_>, context: Ref<Context>) {
-    if let Some(portal) = store.reference(store.get(context).memory_portal()) {
+    if let Some(portal) = store.reference(store.get(context).memory_portal.get()) {
         Ended::Portal(portal).release(store);
     }
     if !store.get(context).identity().proxy {
@@ -129,7 +129,7 @@ pub fn kill(store: &Store<'_>, context: Ref<Context>) {
             waits if waits.woken().is_some() => scheduler::stop_waiting(store, reference, Continuation::Dead),
             Continuation::AwaitRemote => {
                 scheduler::stop_waiting(store, reference, Continuation::Dead);
-                post_to(store, dead.partner(), ABANDON);
+                post_to(store, dead.partner.get(), ABANDON);
             }
             served => {
                 dead.proceed(Continuation::Dead);
@@ -142,8 +142,8 @@ pub fn kill(store: &Store<'_>, context: Ref<Context>) {
                 }
             }
         }
-        at = store.reference::<Context>(dead.caller());
-        dead.set_caller(0);
+        at = store.reference::<Context>(dead.caller.get());
+        dead.caller.set(0);
         at = at.filter(|&served| abort(store, served));
     }
     scheduler::unpark(store);
@@ -158,11 +158,11 @@ fn post_to(store: &Store<'_>, word: u64, request: u32) {
 
 /// Makes whoever serves `context` forget it.
 pub fn detach(store: &Store<'_>, context: Ref<Context>) {
-    let partner = store.reference::<Context>(store.get(context).partner());
+    let partner = store.reference::<Context>(store.get(context).partner.get());
     if let Some(partner) = partner.map(|partner| store.get(partner))
-        && partner.caller() == context.to_word()
+        && partner.caller.get() == context.to_word()
     {
-        partner.set_caller(0);
+        partner.caller.set(0);
     }
 }
 

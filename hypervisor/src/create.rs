@@ -192,7 +192,7 @@ pub fn context(
 /// Makes `portal` the one through which a new context asks for kernel memory.
 pub fn give_memory_portal(store: &Store<'_>, context: &Context, portal: Option<Ref<Portal>>) {
     if let Some(portal) = portal.filter(|&portal| store.get(portal).count.acquire()) {
-        context.set_memory_portal(portal.to_word());
+        context.memory_portal.set(portal.to_word());
     }
 }
 

@@ -19,7 +19,7 @@ const OWN: u64 = 4;
 /// The portal through which `party` asks for memory.
 fn portal_of<'s>(store: &'s Store<'_>, party: &Context) -> Option<&'s Portal> {
     // SAFETY: the context has a reference to the portal.
-    unsafe { store.trusted::<Portal>(party.memory_portal()) }.map(|portal| store.get(portal))
+    unsafe { store.trusted::<Portal>(party.memory_portal.get()) }.map(|portal| store.get(portal))
 }
 
 /// Lets `waiter` wait for the handler of `party`, which lacks memory for what `sender` passes it.

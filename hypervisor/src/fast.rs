@@ -81,8 +81,8 @@ extern "C" fn try_call(word: u64, frame: &Frame) -> Start {
 fn begin(callee_ref: Ref<Context>, caller: &Context, callee: &Context, current: u64, awaits: Continuation) {
     caller.set_continuation(awaits);
     callee.set_continuation(Continuation::Run);
-    caller.set_partner(callee_ref.to_word());
-    callee.set_caller(current);
+    caller.partner.set(callee_ref.to_word());
+    callee.caller.set(current);
 }
 
 /// The rest of [`try_call`] if more changes than the frame.
@@ -152,7 +152,7 @@ extern "C" fn try_reply(frame: &Frame) -> u64 {
     let store = unsafe { arch::pool::trusting_store() };
     // SAFETY: as in `try_call`.
     let callee = unsafe { Context::of_frame(frame) };
-    let caller_word = callee.caller();
+    let caller_word = callee.caller.get();
     let Some(caller_id) = NonZeroU32::new(caller_word as u32) else { return 0 };
     if caller_word != percpu::this().local.payer.get() {
         return 0;
@@ -192,7 +192,7 @@ fn handled(caller_ref: Ref<Context>, caller: &Context, callee: &Context) -> u64 
 #[inline]
 fn end(caller: &Context, callee: &Context) {
     callee.set_continuation(Continuation::AwaitCall);
-    callee.set_caller(0);
+    callee.caller.set(0);
     caller.set_continuation(Continuation::Run);
 }
 

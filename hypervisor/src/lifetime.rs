@@ -5,7 +5,7 @@
 //! once; [`crate::reclaim`] gives it back. Contexts and scheduling contexts end on their own core first, which is asked to.
 //! Concurrency: any core, with the tree's lock held or not.
 //! Source: design plan §3; interface §8; `docs/src/decisions/0019-lifetimes.md`.
-use crate::{contexts, domain, pool, vectors};
+use crate::{contexts, domain, pool, scheduler, vectors};
 use abi::address::PAGE_SIZE;
 use capability::word::Kind;
 use core::num::NonZeroU32;
@@ -139,6 +139,7 @@ pub fn release_context(store: &Store<'_>, context: Ref<Context>) {
 /// A context that nobody refers to any more has ended on its own core, this one.
 pub fn context_ended(store: &Store<'_>, context: Ref<Context>) {
     vectors::forget(store.get(context));
+    scheduler::forget(store, context);
     Ended::Context(context).put_aside(store);
 }
 

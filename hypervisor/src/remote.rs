@@ -38,7 +38,7 @@ fn call_of(frame: &Frame) -> Call<'_> {
 
 /// The proxies of a context.
 pub fn proxies<'s>(store: &'s Store<'_>, context: Ref<Context>) -> impl Iterator<Item = Ref<Context>> + use<'s> {
-    let next = |context: Ref<Context>| store.reference::<Context>(store.get(context).proxy());
+    let next = |context: Ref<Context>| store.reference::<Context>(store.get(context).proxy.get());
     core::iter::successors(next(context), move |&proxy| next(proxy))
 }
 
@@ -78,9 +78,9 @@ pub fn call(
     call.portal.set(portal_ref.to_word());
     call.blocking.set(blocking.into());
     call.status.set(0);
-    proxy.set_caller(caller_ref.to_word());
+    proxy.caller.set(caller_ref.to_word());
     scheduler::leave_with(store, caller_ref);
-    caller.set_partner(proxy_ref.to_word());
+    caller.partner.set(proxy_ref.to_word());
     caller.set_continuation(Continuation::AwaitRemote);
     contexts::post(store, proxy_ref, CALL);
     scheduler::reschedule(store, false);
@@ -103,8 +103,8 @@ fn create(store: &Store<'_>, caller: &Context, core: u32) -> Option<Ref<Context>
     };
     let _ = store.get(domain).uses.acquire(); // The caller uses it.
     call_of(store.get(proxy).frame()).scheduling.set(scheduling.to_word());
-    store.get(proxy).set_proxy(caller.proxy());
-    caller.set_proxy(proxy.to_word());
+    store.get(proxy).proxy.set(caller.proxy.get());
+    caller.proxy.set(proxy.to_word());
     Some(proxy)
 }
 
@@ -160,13 +160,13 @@ pub fn complete(store: &Store<'_>, proxy: Ref<Context>, failed: Option<Status>) 
 /// Makes a proxy of this core idle. Returns the caller that it had, whose reference goes over to the caller of this.
 fn rest(store: &Store<'_>, proxy_ref: Ref<Context>) -> Option<Ref<Context>> {
     let proxy = store.get(proxy_ref);
-    let caller = store.reference(proxy.caller());
+    let caller = store.reference(proxy.caller.get());
     if let Some(scheduling) = store.reference(call_of(proxy.frame()).scheduling.get()) {
         scheduler::retire(store, scheduling);
         scheduler::account(store, scheduler::CROSS, store.get(scheduling).take_time());
     }
     release_portal(store, proxy);
-    proxy.set_caller(0);
+    proxy.caller.set(0);
     proxy.proceed(Continuation::Idle);
     caller
 }
@@ -202,7 +202,7 @@ pub fn dismiss(store: &Store<'_>, proxy: Ref<Context>) {
 /// The proxy of a caller of this core is done.
 pub fn finish(store: &Store<'_>, caller_ref: Ref<Context>) {
     let caller = store.get(caller_ref);
-    let Some(proxy) = store.reference::<Context>(caller.partner()) else { return };
+    let Some(proxy) = store.reference::<Context>(caller.partner.get()) else { return };
     if caller.continuation() == Continuation::AwaitRemote {
         match call_of(store.get(proxy).frame()).status.get() {
             0 => {}

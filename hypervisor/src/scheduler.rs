@@ -356,7 +356,7 @@ fn run(store: &Store<'_>, context: Ref<Context>) -> Run {
                 Delivery::Refused => Delivery::Busy(context),
                 waits => waits,
             },
-            served if served.is_served() => Delivery::Busy(store.reference(at.partner()).unwrap_or(next)),
+            served if served.is_served() => Delivery::Busy(store.reference(at.partner.get()).unwrap_or(next)),
             Continuation::Idle | Continuation::Dead if next == context => return Run::Dead,
             // It has ended just now, and who waited for it goes on.
             Continuation::Dead => Delivery::Busy(context),
@@ -415,8 +415,13 @@ pub fn expire(store: &Store<'_>) {
 fn leave_queue(store: &Store<'_>, context: Ref<Context>) -> bool {
     let waiter = store.get(context);
     // The semaphore exists while somebody waits for it, and longer by a grace period.
-    let semaphore = waiter.continuation().woken().and_then(|_| store.reference::<Semaphore>(waiter.semaphore()));
+    let semaphore = waiter.continuation().woken().and_then(|_| store.reference::<Semaphore>(waiter.semaphore.get()));
     semaphore.is_some_and(|semaphore| store.get(semaphore).cancel(store, context))
+}
+
+/// Takes a context of this core that has ended out of the queue of deadlines, where a wake-up from another core leaves it.
+pub fn forget(store: &Store<'_>, context: Ref<Context>) {
+    percpu::this().local.timeouts.remove(&Queues(store), context.id());
 }
 
 /// Lets a context of this core that waits for a semaphore, or for another core, wait no longer; it does `next` then.
@@ -487,7 +492,7 @@ fn wait(
     store.get(semaphore).down(store, context, take, || {
         let (timeouts, waiter) = (&percpu::this().local.timeouts, store.get(context));
         waiter.proceed(waits);
-        waiter.set_semaphore(semaphore.to_word());
+        waiter.semaphore.set(semaphore.to_word());
         leave_with(store, context);
         // A wake-up from another core may have left an old deadline behind.
         if deadline == 0 {

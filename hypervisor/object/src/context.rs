@@ -9,7 +9,7 @@
 //! in `requests`, and put it into the inbox of its core.
 //! Source: interface §4, §5 and §7; `docs/src/decisions/0007-register-frame.md`.
 use crate::domain::Domain;
-use crate::frame::{Frame, SYSCALL};
+use crate::frame::{Frame, Register, SYSCALL};
 use crate::reference::{Object, Ref, kind};
 use abi::event::STARTUP;
 use schedule::{InboxLinks, WaitLinks};
@@ -144,19 +144,26 @@ pub struct Context {
     frame: Frame,
     identity: Identity,
     continuation: AtomicU32,
-    caller: AtomicU64,
-    partner: AtomicU64,
+    /// Word of the reference to the context that it serves, 0 for none.
+    pub caller: Register,
+    /// Word of the reference to the context that serves it, 0 for none.
+    pub partner: Register,
     scheduling: AtomicU64,
-    semaphore: AtomicU64,
+    /// Word of the reference to the semaphore that it waits for.
+    pub semaphore: Register,
     /// Its place among those who wait for the semaphore.
     pub(crate) wait: WaitLinks,
     /// Physical address of the page for its vector registers, 0 before they are first used.
     pub vectors: AtomicU64,
     event: AtomicU64,
     qualification: [AtomicU64; 2],
-    proxy: AtomicU64,
-    memory_portal: AtomicU64,
-    time: AtomicU64,
+    /// Word of the reference to its first proxy, of a proxy to the next of the same context; 0 for none.
+    pub proxy: Register,
+    /// Word of the reference, which is counted, to the portal through which it asks for kernel memory; 0 for none. Set before the
+    /// context runs.
+    pub memory_portal: Register,
+    /// TSC ticks that it has run for; changed on its core.
+    pub time: Register,
     requests: AtomicU32,
     owns_page: AtomicBool,
     /// Its place in the inbox of its core.
@@ -183,17 +190,17 @@ impl Context {
             frame,
             identity,
             continuation: AtomicU32::new(continuation as u32),
-            caller: AtomicU64::new(0),
-            partner: AtomicU64::new(0),
+            caller: Register::default(),
+            partner: Register::default(),
             scheduling: AtomicU64::new(0),
-            semaphore: AtomicU64::new(0),
+            semaphore: Register::default(),
             wait: WaitLinks::default(),
             vectors: AtomicU64::new(0),
             event: AtomicU64::new(u64::from(STARTUP)),
             qualification: Default::default(),
-            proxy: AtomicU64::new(0),
-            memory_portal: AtomicU64::new(0),
-            time: AtomicU64::new(0),
+            proxy: Register::default(),
+            memory_portal: Register::default(),
+            time: Register::default(),
             requests: AtomicU32::new(0),
             owns_page: AtomicBool::new(!identity.proxy),
             inbox: InboxLinks::default(),
@@ -283,28 +290,6 @@ impl Context {
         self.requests.swap(0, Acquire)
     }
 
-    /// Word of the reference to the context that it serves, 0 for none.
-    #[must_use]
-    pub fn caller(&self) -> u64 {
-        self.caller.load(Relaxed)
-    }
-
-    /// Sets whom it serves, or with 0 nobody.
-    pub fn set_caller(&self, caller: u64) {
-        self.caller.store(caller, Relaxed);
-    }
-
-    /// Word of the reference to the context that serves it, 0 for none.
-    #[must_use]
-    pub fn partner(&self) -> u64 {
-        self.partner.load(Relaxed)
-    }
-
-    /// Sets who serves it.
-    pub fn set_partner(&self, partner: u64) {
-        self.partner.store(partner, Relaxed);
-    }
-
     /// Word of the reference to the scheduling context that waits with it, 0 for none.
     #[must_use]
     pub fn scheduling(&self) -> u64 {
@@ -314,17 +299,6 @@ impl Context {
     /// Sets which scheduling context waits with it.
     pub fn set_scheduling(&self, scheduling: u64) {
         self.scheduling.store(scheduling, Relaxed);
-    }
-
-    /// Word of the reference to the semaphore that it waits for.
-    #[must_use]
-    pub fn semaphore(&self) -> u64 {
-        self.semaphore.load(Relaxed)
-    }
-
-    /// Sets which semaphore it waits for.
-    pub fn set_semaphore(&self, semaphore: u64) {
-        self.semaphore.store(semaphore, Relaxed);
     }
 
     /// Takes the scheduling context that waits with it: a word as [`Self::scheduling`], which is 0 from now on. Of several
@@ -356,28 +330,6 @@ impl Context {
         self.qualification.iter().zip(qualification).for_each(|(word, value)| word.store(value, Relaxed));
     }
 
-    /// Word of the reference to the portal through which it asks for kernel memory, 0 for none.
-    #[must_use]
-    pub fn memory_portal(&self) -> u64 {
-        self.memory_portal.load(Relaxed)
-    }
-
-    /// Sets it, before the context runs or when it is gone. The context has a reference to it.
-    pub fn set_memory_portal(&self, portal: u64) {
-        self.memory_portal.store(portal, Relaxed);
-    }
-
-    /// Word of the reference to its first proxy, of a proxy to the next of the same context; 0 for none.
-    #[must_use]
-    pub fn proxy(&self) -> u64 {
-        self.proxy.load(Relaxed)
-    }
-
-    /// Sets it.
-    pub fn set_proxy(&self, proxy: u64) {
-        self.proxy.store(proxy, Relaxed);
-    }
-
     /// Whether its message page goes when it goes.
     #[must_use]
     pub fn owns_page(&self) -> bool {
@@ -400,15 +352,9 @@ impl Context {
         self.owns_page.store(true, Release);
     }
 
-    /// TSC ticks that it has run for.
-    #[must_use]
-    pub fn time(&self) -> u64 {
-        self.time.load(Relaxed)
-    }
-
     /// Adds to them, on its core.
     pub fn add_time(&self, ticks: u64) {
-        self.time.store(self.time().wrapping_add(ticks), Relaxed);
+        self.time.set(self.time.get().wrapping_add(ticks));
     }
 }
 

@@ -56,6 +56,7 @@ pub struct Mailbox {
 }
 /// All of them.
 pub static MAIL: [Mailbox; AGENTS] = [const {
+    #[expect(clippy::declare_interior_mutable_const, reason = "each use is a word of its own")]
     const ZERO: AtomicU64 = AtomicU64::new(0);
     Mailbox {
         registers: [ZERO; 5],

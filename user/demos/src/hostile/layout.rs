@@ -52,7 +52,6 @@ pub const HANDLERS: u64 = 0x5000;
 pub const SERVES: u64 = 0x5008;
 pub const VICTIM_DOMAIN: u64 = 0x5010;
 pub const VICTIM_CONTEXTS: u64 = 0x5020;
-pub const VICTIM_PORTALS: u64 = 0x5040;
 pub const VICTIM_EVENTS: u64 = 0x5100;
 /// Where the maker takes what the hostile domain sends: objects, and pages.
 pub const TAKEN: u64 = 0x6000;

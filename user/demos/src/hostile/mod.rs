@@ -147,6 +147,7 @@ fn live(checks: &mut Checks, seed: u64, steps: u64) -> [[u64; 16]; 2] {
     let mut turn = 0;
     while made() < steps && time_stamp() < end {
         turn += 1;
+        if turn % 256 == 0 { println!("DBG turn {turn} steps {} of worker {:?} replaced {replaced} rounds {} quota {:?} start {:x}", made(), last, served(), scene::quota(KEPT+DOMAIN), scene::start_worker(0)); }
         pause(3_000);
         let [limit, usage] = scene::quota(KEPT + DOMAIN);
         if limit > scene::LIMIT || usage > limit {
