@@ -5,11 +5,12 @@
 //! Concurrency: written by the boot core before other cores start, read by all.
 //! Source: design plan §3; interface §7 (TSC frequency in the information page).
 use crate::log::info;
-use crate::machine::{self, Machine};
-use arch::clock::{Frequencies, calibrate, calibrate_timer};
+use crate::machine::Machine;
+use arch::clock::{Frequencies, Reference, calibrate, calibrate_timer};
 use arch::features::Features;
 use arch::{apic, ratio::Factor};
 use core::sync::atomic::{AtomicU32, Ordering};
+use firmware::acpi_tables::PmTimer;
 
 static TSC_KHZ: AtomicU32 = AtomicU32::new(0);
 
@@ -24,8 +25,10 @@ pub fn start(features: &Features, machine: &Machine) -> Option<()> {
     let (found, source) = match features.tsc_khz {
         Some(tsc) => (Frequencies { tsc, timer: calibrate_timer(tsc)? }, "CPUID"),
         None => {
-            let reference = machine::reference(machine);
-            (calibrate(&reference)?, reference.name())
+            let timer = machine.fadt.as_ref().and_then(|fadt| fadt.pm_timer);
+            let power = |timer: PmTimer| Reference::power_management(timer.port, timer.wide);
+            let reference = timer.map_or_else(Reference::interval_timer, power);
+            (calibrate(&reference)?, reference.name)
         }
     };
     TSC_KHZ.store(found.tsc, Ordering::Relaxed);

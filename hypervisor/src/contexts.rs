@@ -66,6 +66,8 @@ pub fn attend(store: &Store<'_>, context: Ref<Context>) {
     }
     if asked(GONE) {
         scheduler::account(store, scheduler::KILLED_CONTEXTS, target.time.get());
+        // Whoever was woken by an up has left its deadline behind.
+        scheduler::stop_waiting(store, context, Continuation::Dead);
         lifetime::context_ended(store, context);
     }
 }

@@ -7,14 +7,15 @@
 //! the registry, whose entries are atomics.
 //! Source: Intel SDM volume 3, §9.4.4; design plan §3; issue "a multicore machine comes up".
 use crate::log::{debug, error, info, warning};
-use crate::machine::ListedCore;
-use crate::tables::{CoreTables, MachineTables, WINDOW_PAGES, core_pages, release_core};
-use crate::{clock, pool, scheduler, stop, vectors, views};
+use crate::stop::give_up;
+use crate::tables::{CoreTables, MachineTables, WINDOW_PAGES, core_pages};
+use crate::{clock, pool, scheduler, vectors, views};
 use abi::PhysAddr;
 use arch::application::Trampoline;
 use arch::features::Features;
 use arch::{apic, control, cpu, descriptors, entry, window};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use firmware::acpi_tables::Core;
 use memory::frames::Order;
 use percpu::{Hazard, Shared};
 use sync::Once;
@@ -100,7 +101,7 @@ fn settle(features: &Features) {
 
 /// Prepares the boot core's interrupt controller, and the registry for `listed` cores. `None` without memory.
 #[must_use]
-pub fn start_boot_core(features: &Features, listed: &[ListedCore]) -> Option<()> {
+pub fn start_boot_core(features: &Features, listed: &[Core]) -> Option<()> {
     let bytes = size_of_val(listed).max(listed.len() * size_of::<RunningCore>()) as u64;
     let frame = pool::zeroed(Order::covering(bytes)?).ok()?;
     let slots = arch::pool::place(frame, listed.len(), |_| RunningCore::default())?;
@@ -112,7 +113,7 @@ pub fn start_boot_core(features: &Features, listed: &[ListedCore]) -> Option<()>
     Some(())
 }
 
-fn announce(id: u32, listed: &ListedCore, page: u64) {
+fn announce(id: u32, listed: &Core, page: u64) {
     if let Some(core) = running_slot(id) {
         core.apic_id.store(listed.apic_id, Ordering::Relaxed);
         core.acpi_id.store(listed.acpi_id, Ordering::Relaxed);
@@ -124,7 +125,7 @@ fn announce(id: u32, listed: &ListedCore, page: u64) {
 }
 
 /// Starts all cores of `listed` but the first, with the trampoline at `page`.
-pub fn start_others(listed: &[ListedCore], machine: &MachineTables, page: PhysAddr) {
+pub fn start_others(listed: &[Core], machine: &MachineTables, page: PhysAddr) {
     let Some(others) = listed.get(1..).filter(|others| !others.is_empty()) else { return };
     // SAFETY: the plan found the page free, and it is given to nobody.
     let Some(trampoline) = (unsafe { Trampoline::install(page) }) else {
@@ -145,56 +146,43 @@ pub fn start_others(listed: &[ListedCore], machine: &MachineTables, page: PhysAd
         let Ok((pages, tables)) = core_pages().and_then(|pages| Ok((pages, machine.core(pages)?))) else {
             return error!("no kernel memory for core {id} and those after it; raise kernel-memory=");
         };
-        match start_one(&trampoline, id, core, &tables) {
-            Answer::Up => {
-                announce(id, core, arch::pool::virt(pages.local).unwrap_or(0));
-                continue;
-            }
-            // SAFETY: it did not claim the offer, which is withdrawn.
-            Answer::None => unsafe { release_core(&tables, &pages) },
-            // It may still run on its tables: they stay its own.
-            Answer::Silent => {}
+        if start_one(&trampoline, id, core.apic_id, &tables) {
+            announce(id, core, arch::pool::virt(pages.local).unwrap_or(0));
+        } else {
+            // It may still come, and park on its tables: they stay its own.
+            silent += 1;
+            warning!("core with APIC id {} does not come up; it is left out", core.apic_id);
         }
-        silent += 1;
-        warning!("core with APIC id {} does not come up; it is left out", core.apic_id);
     }
     debug!("memory pool: {} frames free after the start of the cores", pool::free());
 }
 
-/// What came of starting a core.
-enum Answer {
-    /// It runs.
-    Up,
-    /// It did not take its tables, and will not.
-    None,
-    /// It took its tables and was not heard of again; it will not take its number.
-    Silent,
-}
-
-fn start_one(trampoline: &Trampoline, id: u32, core: &ListedCore, tables: &CoreTables) -> Answer {
+/// Starts the core `apic_id` as number `id`. False if it does not answer; then it will not take its number later.
+fn start_one(trampoline: &Trampoline, id: u32, apic_id: u32, tables: &CoreTables) -> bool {
     START.root.store(tables.root.get(), Ordering::Relaxed);
     START.window.store(tables.window.get(), Ordering::Relaxed);
     START.directory_510.store(tables.directory_510.get(), Ordering::Relaxed);
     START.id.store(id, Ordering::Release);
-    let came_up = || running_slot(id).is_some_and(|slot| slot.online.load(Ordering::Acquire) != 0);
-    // SAFETY: the tables are this core's own; it was reset.
-    unsafe { trampoline.start(core.apic_id, tables.root) };
-    if !wait_for(FIRST_ANSWER, || trampoline.taken()) {
-        // SAFETY: as above; a core that runs already ignores it.
-        unsafe { trampoline.start_again(core.apic_id) };
-        if !wait_for(LAST_ANSWER, || trampoline.taken()) && trampoline.withdraw() {
-            return Answer::None;
+    trampoline.offer(apic_id, tables.root);
+    for patience in [FIRST_ANSWER, LAST_ANSWER] {
+        // SAFETY: the tables are this core's own; it was reset, and if it runs already it ignores this.
+        unsafe { trampoline.start(apic_id) };
+        if wait_for(patience, || trampoline.taken()) {
+            break;
         }
     }
+    if trampoline.withdraw() {
+        return false;
+    }
+    let came_up = || running_slot(id).is_some_and(|slot| slot.online.load(Ordering::Acquire) != 0);
     if wait_for(LAST_ANSWER, came_up) {
-        return Answer::Up;
+        return true;
     }
     // The number is taken back; if it is gone, the core is alive and on its way.
-    match START.id.swap(NOBODY, Ordering::AcqRel) {
-        NOBODY if wait_for(LAST_ANSWER, came_up) => Answer::Up,
-        NOBODY => stop::machine(stop::BROKEN, format_args!("core {id} took its number and then fell silent")),
-        _ => Answer::Silent,
+    if START.id.swap(NOBODY, Ordering::AcqRel) != NOBODY {
+        return false;
     }
+    wait_for(LAST_ANSWER, came_up) || give_up!("core {id} took its number and then fell silent")
 }
 
 /// Waits until `done`, at most `microseconds`; the answer is whether it is.

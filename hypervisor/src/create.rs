@@ -36,7 +36,8 @@ pub fn named<T: Object>(
     needed: impl Into<Rights>,
 ) -> Result<Ref<T>, Status> {
     let word = look_up(Selector::new(selector)).object(kind, needed.into()).ok_or(Status::BadCapability)?;
-    store.reference(word).ok_or(Status::BadCapability)
+    // SAFETY: a capability of a kind is made from a reference to an object of that type, and keeps it.
+    unsafe { store.trusted(word) }.ok_or(Status::BadCapability)
 }
 
 /// Whether `selector` can take a new capability.

@@ -12,6 +12,7 @@ use abi::hip::{CpuDescriptor, CpuFlags, Features as Offers, HipError, HipWriter,
 use arch::features::Features;
 use firmware::boot_info::BootInfo;
 use memory::plan::Plan;
+use memory::region::Region;
 
 /// Where the facts come from.
 pub struct Facts<'a> {
@@ -36,10 +37,8 @@ pub fn write(facts: &Facts<'_>, area: &mut [u8]) {
 }
 
 fn try_write(facts: &Facts<'_>, area: &mut [u8]) -> Result<(), HipError> {
-    let mut offers = Offers::empty();
-    offers.set(Offers::SVM, facts.features.svm);
-    offers.set(Offers::VMX, facts.features.vmx);
-    let mut page = HipWriter::new(area, offers, clock::khz())?;
+    // Neither virtual CPUs nor an IOMMU are served yet, whatever the processor has.
+    let mut page = HipWriter::new(area, Offers::empty(), clock::khz())?;
     let outcome = fill(facts, &mut page);
     page.finish();
     outcome
@@ -67,25 +66,15 @@ fn fill(facts: &Facts<'_>, page: &mut HipWriter<'_>) -> Result<(), HipError> {
     for module in facts.boot.modules() {
         page.push_memory(MemoryDescriptor::new(module.start, module.end - module.start, MemoryKind::MODULE))?;
     }
-    let image = arch::boot::image();
-    let start = arch::boot::image_phys(image.start).get();
-    let kept = [
-        (start, arch::boot::image_phys(image.end).get() - start),
-        (facts.plan.pool.start, facts.plan.pool.length()),
-        (facts.plan.trampoline, abi::address::PAGE_SIZE),
-    ];
-    for (start, size) in kept {
-        page.push_memory(MemoryDescriptor::new(start, size, MemoryKind::HYPERVISOR))?;
+    let trampoline = Region::from_length(facts.plan.trampoline, abi::address::PAGE_SIZE);
+    for kept in [arch::boot::image(), facts.plan.pool, trampoline] {
+        page.push_memory(MemoryDescriptor::new(kept.start, kept.length(), MemoryKind::HYPERVISOR))?;
     }
     let tables = [
         (facts.machine.rsdt.map(u64::from), MemoryKind::RSDT),
         (facts.machine.xsdt, MemoryKind::XSDT),
         (facts.boot.efi_system_table(), MemoryKind::EFI_SYSTEM_TABLE),
     ];
-    for (address, kind) in tables {
-        if let Some(address) = address {
-            page.push_memory(MemoryDescriptor::new(address, 0, kind))?;
-        }
-    }
-    Ok(())
+    let mut present = tables.into_iter().filter_map(|(address, kind)| Some((address?, kind)));
+    present.try_for_each(|(address, kind)| page.push_memory(MemoryDescriptor::new(address, 0, kind)))
 }

@@ -124,6 +124,7 @@ fn chain(store: &Store<'_>, interrupt: Ref<Semaphore>, target: Option<Ref<Semaph
 fn is_device(domain: &Domain, address: u64) -> bool {
     let virt = VirtAddr::new(address);
     let _tables = TABLES.lock();
-    let shown = domain.master().lookup(&HARDWARE, virt).filter(|_| virt.is_user());
+    // The upper half of the directory leads to capabilities.
+    let shown = Some(virt).filter(|virt| virt.is_user()).and_then(|virt| domain.master().lookup(&HARDWARE, virt));
     shown.is_some_and(|(phys, ..)| DEVICES.lock().iter().any(|region| region.contains(phys.get())))
 }

@@ -9,10 +9,9 @@ use crate::log::{debug, info, warning};
 use crate::physical::FirmwareMemory;
 use crate::{interrupt, pool};
 use abi::address::PHYS_BITS;
-use arch::clock::Reference;
 use arch::io_apic;
 use firmware::Problem;
-use firmware::acpi_tables::{Core, Fadt, Madt, Register, Rsdp, Tables};
+use firmware::acpi_tables::{Core, Fadt, Madt, Rsdp, Segment, Tables};
 use firmware::boot_info::{AVAILABLE, BootInfo, MemoryArea};
 use firmware::physical::PhysicalMemory;
 use memory::frames::Order;
@@ -21,24 +20,13 @@ use memory::region::Region;
 /// Interrupts of the ISA bus: active high and triggered by edge, unless the firmware says otherwise.
 const ISA: u32 = 16;
 
-/// A core as the firmware lists it.
-#[derive(Clone, Copy, Debug)]
-pub struct ListedCore {
-    /// Id of its local interrupt controller.
-    pub apic_id: u32,
-    /// Its number in the firmware's tables.
-    pub acpi_id: u32,
-}
-
 /// The machine.
 #[derive(Debug)]
 pub struct Machine {
     /// Usable cores, the boot core first.
-    pub cores: &'static [ListedCore],
+    pub cores: &'static [Core],
     /// Power management, if described.
     pub fadt: Option<Fadt>,
-    /// Base address of the high-precision event timer.
-    pub hpet: Option<u64>,
     /// Where the root tables are, for the root program.
     pub rsdt: Option<u32>,
     /// As above, with 64-bit addresses.
@@ -52,21 +40,15 @@ pub struct Machine {
 /// A table that is needed is broken.
 pub fn read(boot: &BootInfo<'_>, boot_apic_id: u32, largest_id: u32, limit: u32) -> Result<Machine, Problem> {
     let memory = FirmwareMemory(boot);
-    let rsdp = match boot.rsdp()? {
-        Some(rsdp) => Ok(rsdp),
-        None => Rsdp::search(&memory),
-    };
+    let rsdp = boot.rsdp()?.map_or_else(|| Rsdp::search(&memory), Ok);
     let tables = match rsdp {
         Ok(rsdp) => Tables::open(&memory, rsdp)?,
         Err(error) => {
             warning!("ACPI: {error}; using the boot core only");
-            let alone = ListedCore { apic_id: boot_apic_id, acpi_id: 0 };
-            return Ok(Machine { cores: list(1, |_| alone), fadt: None, hpet: None, rsdt: None, xsdt: None });
+            let cores = list(1, |_| alone(boot_apic_id));
+            return Ok(Machine { cores, fadt: None, rsdt: None, xsdt: None });
         }
     };
-    for problem in tables.problems() {
-        warning!("ACPI: {problem}");
-    }
     let madt = tables.madt()?;
     let cores = cores(&madt, boot_apic_id, largest_id, limit);
     for controller in madt.io_apics() {
@@ -84,28 +66,18 @@ pub fn read(boot: &BootInfo<'_>, boot_apic_id: u32, largest_id: u32, limit: u32)
         io_apic::set_default(entry.gsi, bit(entry.level, io_apic::LEVEL) | bit(entry.active_low, io_apic::LOW));
     }
     let fadt = tables.fadt()?;
-    let hpet = tables.hpet()?.filter(|&base| registers(boot, "HPET", base, 0x400));
-    if let Some(base) = hpet {
+    if let Some(base) = tables.hpet()? {
         interrupt::add_devices(Region::from_length(base, 0x400));
     }
-    if let Some(mcfg) = tables.mcfg()? {
-        for segment in mcfg.segments() {
-            info!("PCI segment {} configuration at {:#x}", segment.segment, segment.base);
-            interrupt::add_devices(Region {
-                start: segment.base + (u64::from(segment.first_bus) << 20),
-                end: segment.base + ((u64::from(segment.last_bus) + 1) << 20),
-            });
-        }
+    for Segment { segment, start, end } in tables.mcfg()? {
+        info!("PCI segment {segment} configuration at {start:#x}");
+        interrupt::add_devices(Region { start, end });
     }
-    Ok(Machine { cores, fadt, hpet, rsdt: tables.rsdp.rsdt, xsdt: tables.rsdp.xsdt })
+    Ok(Machine { cores, fadt, rsdt: tables.rsdp.rsdt, xsdt: tables.rsdp.xsdt })
 }
 
-fn cores<M: PhysicalMemory>(
-    madt: &Madt<'_, M>,
-    boot_apic_id: u32,
-    largest_id: u32,
-    limit: u32,
-) -> &'static [ListedCore] {
+/// The boot core and the other usable cores, at most `limit`.
+fn cores<M: PhysicalMemory>(madt: &Madt<M>, boot_apic_id: u32, largest_id: u32, limit: u32) -> &'static [Core] {
     let usable = |core: &Core| core.enabled && core.apic_id != boot_apic_id && core.apic_id <= largest_id;
     for core in madt.cores().filter(|core| core.enabled && core.apic_id > largest_id) {
         warning!("core with APIC id {} cannot be reached without x2APIC; it is left out", core.apic_id);
@@ -113,26 +85,21 @@ fn cores<M: PhysicalMemory>(
     let (listed, others) = (madt.cores().count(), madt.cores().filter(usable).count());
     let count = (others + 1).min(limit as usize);
     info!("cores: {listed} listed by the firmware, {} usable, using {count}", others + 1);
-    let boot_acpi_id = madt.cores().find(|core| core.apic_id == boot_apic_id).map_or(0, |core| core.acpi_id);
-    if madt.cores().all(|core| core.apic_id != boot_apic_id) {
-        warning!("the firmware does not list the boot core (APIC id {boot_apic_id})");
-    }
-    let mut rest = madt.cores().filter(usable);
-    list(count, |index| match (index > 0).then(|| rest.next()).flatten() {
-        Some(core) => ListedCore { apic_id: core.apic_id, acpi_id: core.acpi_id },
-        None => ListedCore { apic_id: boot_apic_id, acpi_id: boot_acpi_id },
-    })
+    let boot = madt.cores().find(|core| core.apic_id == boot_apic_id).unwrap_or(alone(boot_apic_id));
+    let mut all = core::iter::once(boot).chain(madt.cores().filter(usable));
+    list(count, |_| all.next().unwrap_or(boot))
 }
 
-/// A list in a frame of its own; shorter than asked for, with a warning, if there is no such frame.
-fn list(count: usize, make: impl FnMut(usize) -> ListedCore) -> &'static [ListedCore] {
-    let bytes = (count * size_of::<ListedCore>()) as u64;
-    let frame = Order::covering(bytes).and_then(|order| pool::zeroed(order).ok());
-    let Some(frame) = frame else {
-        warning!("no kernel memory for a list of {count} cores");
-        return &[];
-    };
-    arch::pool::place(frame, count, make).unwrap_or(&[])
+/// A boot core of which the firmware says nothing.
+fn alone(apic_id: u32) -> Core {
+    Core { apic_id, acpi_id: 0, enabled: true }
+}
+
+/// A list in a frame of its own; empty if there is no such frame.
+fn list(count: usize, make: impl FnMut(usize) -> Core) -> &'static [Core] {
+    let order = Order::covering((count * size_of::<Core>()) as u64);
+    let frame = order.and_then(|order| pool::zeroed(order).ok());
+    frame.and_then(|frame| arch::pool::place(frame, count, make)).unwrap_or(&[])
 }
 
 /// Whether `size` bytes at `base` can be device registers: aligned, and not in usable memory.
@@ -143,19 +110,4 @@ fn registers(boot: &BootInfo<'_>, what: &str, base: u64, size: u64) -> bool {
         warning!("ACPI: the {what} cannot be at {base:#x}; it is not used");
     }
     plausible
-}
-
-/// The clock to calibrate with: HPET, else PM timer, else the interval timer.
-pub fn reference(machine: &Machine) -> Reference {
-    // SAFETY: `registers` found no memory there.
-    if let Some(hpet) = machine.hpet.and_then(|base| unsafe { Reference::hpet(base) }) {
-        return hpet;
-    }
-    match machine.fadt.as_ref().and_then(|fadt| fadt.pm_timer) {
-        Some(timer) => match timer.register {
-            Register::Port(port) => Reference::power_management(port, timer.wide),
-            _ => Reference::IntervalTimer,
-        },
-        None => Reference::IntervalTimer,
-    }
 }

@@ -55,12 +55,12 @@ use arch::boot::{BootTable, BootTables};
 use arch::features::Features;
 use arch::window::{self, View};
 use arch::{control, cpu, descriptors, pic};
-use firmware::Problem;
 use firmware::boot_info::{self, BootInfo};
 use firmware::options::Options;
 use information::Facts;
 use memory::format::Attributes;
 use memory::region::Region;
+use stop::give_up;
 use tables::{CorePages, MachineTables};
 
 /// First Rust code of the boot core: on its final stack, in the boot tables. `information` is the physical address of
@@ -80,41 +80,39 @@ extern "C" fn kernel_start(information: u32) -> ! {
     settings::start_log();
     pic::silence();
     let address = PhysAddr::truncate(u64::from(information));
-    let view =
-        boot_information(address).unwrap_or_else(|error| return_error(format_args!("boot information: {error}")));
+    let view = boot_information(address);
     // SAFETY: the boot loader is done with it, and the pool keeps clear of it.
     let bytes = unsafe { view.bytes() };
     // First of all, because it says how to report what is wrong with the rest.
     let options = settings::apply(boot_info::command_line(bytes));
-    let boot = BootInfo::parse(bytes).unwrap_or_else(|error| return_error(format_args!("boot information: {error}")));
+    let boot = parse(bytes);
     bring_up(&features, &options, boot, Region::from_length(address.get(), bytes.len() as u64))
 }
 
-fn return_error(why: core::fmt::Arguments<'_>) -> ! {
-    stop::machine(stop::BROKEN, why)
+/// Shows the boot information at `address`.
+fn boot_information(address: PhysAddr) -> View {
+    let show = |length| View::new(address, length, Attributes::READ);
+    let header = show(8).unwrap_or_else(|| give_up!("boot information: none at {address}"));
+    // SAFETY: as in `kernel_start`.
+    let size = boot_info::total_size(unsafe { header.bytes() });
+    let size = size.unwrap_or_else(|problem| give_up!("boot information: {problem}"));
+    show(size).unwrap_or_else(|| give_up!("boot information: truncated at {address}"))
 }
 
-/// Shows the boot information at `address`.
-fn boot_information(address: PhysAddr) -> Result<View, Problem> {
-    let incomplete = |need| boot_info::incomplete(0, need);
-    let header = View::new(address, 8, Attributes::READ).ok_or(incomplete(8))?;
-    // SAFETY: as in `kernel_start`.
-    let first = unsafe { header.bytes() }.first_chunk().ok_or(incomplete(8))?;
-    let size = boot_info::total_size(first)?;
-    View::new(address, size, Attributes::READ).ok_or(incomplete(size))
+fn parse(bytes: &[u8]) -> BootInfo<'_> {
+    BootInfo::parse(bytes).unwrap_or_else(|problem| give_up!("boot information: {problem}"))
 }
 
 /// Everything from the boot information to the root program.
 fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, information: Region) -> ! {
     settings::describe(features, &boot);
-    let pool = pool::start(&boot, information, options.kernel_memory, options.poison, features.physical_bits);
-    let plan = pool.unwrap_or_else(|error| return_error(format_args!("{error}")));
+    let plan = pool::start(&boot, information, options, features.physical_bits);
 
     let by_msr = apic::in_msr_mode() || features.x2apic && !options.xapic;
     let largest_id = if by_msr { u32::MAX - 1 } else { 254 };
     let limit = options.cores.unwrap_or(u32::MAX);
     let machine = machine::read(&boot, features.apic_id, largest_id, limit);
-    let machine = machine.unwrap_or_else(|error| return_error(format_args!("ACPI: {error}")));
+    let machine = machine.unwrap_or_else(|problem| give_up!("ACPI: {problem}"));
 
     // SAFETY: `by_msr` needs x2APIC, and otherwise the tables built next map the page before `start_boot_core` uses it.
     unsafe { apic::choose(if by_msr { Interface::Msr } else { Interface::Page }) };
@@ -125,9 +123,8 @@ fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, info
         let core = shared.core(CorePages { stack, interrupt_stacks, local })?;
         Ok((shared, core))
     });
-    let (shared, core) = built.unwrap_or_else(|error| {
-        return_error(format_args!("no kernel memory for page tables ({error:?}); raise kernel-memory="))
-    });
+    let (shared, core) =
+        built.unwrap_or_else(|error| give_up!("no kernel memory for page tables ({error:?}); raise kernel-memory="));
     // The boot information's view lives in the boot tables' window, so it is shown again in the core's own.
     // SAFETY: the tables map all that the boot tables map above the user range, stack and core-local page included.
     unsafe {
@@ -137,19 +134,15 @@ fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, info
     percpu::this().local.root.set(core.root.get());
     views::start_core(&core);
     let shared = views::start(shared);
-    let Ok(view) = boot_information(PhysAddr::truncate(information.start)) else {
-        return_error(format_args!("the boot information has disappeared"))
-    };
+    let view = boot_information(PhysAddr::truncate(information.start));
     // SAFETY: as in `kernel_start`.
-    let Ok(boot) = BootInfo::parse(unsafe { view.bytes() }) else {
-        return_error(format_args!("the boot information has changed"))
-    };
+    let boot = parse(unsafe { view.bytes() });
 
     if cores::start_boot_core(features, machine.cores).is_none() {
-        return_error(format_args!("no kernel memory for the list of cores; raise kernel-memory="));
+        give_up!("no kernel memory for the list of cores; raise kernel-memory=");
     }
     if clock::start(features, &machine).is_none() {
-        return_error(format_args!("no clock counts: neither CPUID, HPET, PM timer nor interval timer tell the time"));
+        give_up!("no clock counts: neither CPUID, PM timer nor interval timer tell the time");
     }
     cores::start_others(machine.cores, shared, PhysAddr::truncate(plan.trampoline));
     cores::check_timers();
@@ -158,8 +151,5 @@ fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, info
         provoke::fail(name);
     }
     let facts = Facts { boot, machine: &machine, features, plan: &plan };
-    match root::start(&facts) {
-        Ok(never) => match never {},
-        Err(error) => return_error(format_args!("{error}")),
-    }
+    root::start(&facts)
 }

@@ -38,7 +38,8 @@ pub fn migrate(
     let (portal_ref, time) = portal.and_then(|portal| Ok((portal, store.get(time?)))).or(Err(Status::BadParameter))?;
     let portal = store.get(portal_ref);
     let old = store.get(old_ref);
-    let handled = old.continuation() == Continuation::AwaitHandler && old.partner.get() == caller_ref.to_word();
+    let waits = old.continuation() == Continuation::AwaitHandler && !old.has_moved();
+    let handled = waits && old.partner.get() == caller_ref.to_word();
     let there = (core as usize) < cores::running().len() && store.get(portal.context).identity().core == core;
     if !handled || old.event() != u64::from(RECALL) || !there || time.context != old_ref {
         return Err(Status::BadParameter);

@@ -8,11 +8,12 @@
 use abi::PhysAddr;
 use abi::address::PAGE_SIZE;
 use arch::boot;
-use arch::window::{self, View};
-use core::ptr::NonNull;
+use arch::window::View;
+use core::ops::Deref;
 use firmware::boot_info::BootInfo;
 use firmware::physical::PhysicalMemory;
 use memory::format::Attributes;
+use memory::region::Region;
 
 /// The first megabyte, where old firmware keeps its tables.
 const LOW: u64 = 1 << 20;
@@ -23,8 +24,7 @@ pub struct FirmwareMemory<'a>(pub &'a BootInfo<'a>);
 impl FirmwareMemory<'_> {
     fn holds(&self, base: u64, length: u64) -> bool {
         let Some(end) = base.checked_add(length) else { return false };
-        let [first, last] = [boot::image().start, boot::image().end].map(|virt| boot::image_phys(virt).get());
-        let image = base < last && end > first;
+        let image = boot::image().overlaps(&Region { start: base, end });
         let mut pages = (base..end).step_by(PAGE_SIZE as usize).chain(end.checked_sub(1)).map(PhysAddr::truncate);
         if length == 0 || image || pages.any(|page| arch::pool::number(page).is_some()) {
             return false;
@@ -33,16 +33,23 @@ impl FirmwareMemory<'_> {
     }
 }
 
-// SAFETY: the window maps exactly the bytes asked for until `unmap`; nothing else runs that could change them, and the
-// kernel's own variables are left out.
-unsafe impl PhysicalMemory for FirmwareMemory<'_> {
-    fn map(&self, base: u64, length: usize) -> Option<NonNull<u8>> {
-        let base = PhysAddr::new(base).filter(|base| self.holds(base.get(), length as u64))?;
-        View::new(base, length, Attributes::READ).map(View::into_raw)
-    }
+impl PhysicalMemory for FirmwareMemory<'_> {
+    type Bytes = Shown;
 
-    fn unmap(&self, address: NonNull<u8>, length: usize) {
-        // SAFETY: `map` gave up the view of exactly these bytes.
-        unsafe { window::release(address, length) };
+    fn bytes(&self, base: u64, length: usize) -> Option<Shown> {
+        let base = PhysAddr::new(base).filter(|base| self.holds(base.get(), length as u64))?;
+        View::new(base, length, Attributes::READ).map(Shown)
+    }
+}
+
+/// A range of the firmware's memory.
+pub struct Shown(View);
+
+impl Deref for Shown {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: nothing else runs that could change the bytes, and the kernel's own variables are not among them.
+        unsafe { self.0.bytes() }
     }
 }

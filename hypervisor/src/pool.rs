@@ -3,18 +3,20 @@
 //! Purpose: choose the pool, map it, and hand out zeroed frames.
 //! Invariants: the pool overlaps neither image, modules, boot information nor anything the map calls occupied; a frame
 //! handed out by [`zeroed`] is all zeros and charged to an account.
-//! Concurrency: [`start`] on the boot core; the allocator is behind one lock (per-core caches exist in `memory`).
+//! Concurrency: [`start`] on the boot core; the allocator is behind one lock.
 //! Source: design plan §3 (memory of the kernel); `docs/src/decisions/0001-kernel-pool.md`.
 use crate::log::{info, warning};
+use crate::stop::give_up;
 use abi::PhysAddr;
 use abi::address::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use arch::boot::{BootTable, BootTables};
 use core::sync::atomic::{AtomicBool, Ordering};
 use firmware::boot_info::{AVAILABLE, BootInfo};
+use firmware::options::Options;
 use memory::format::{Attributes, Format, Host};
 use memory::frames::{Clean, Descriptor, Dirty, Frame, FrameNumber, Frames, Order, OutOfMemory};
 use memory::layout;
-use memory::plan::{self, Entry, Plan, PlanError};
+use memory::plan::{self, Entry, Plan};
 use memory::quota::Quota;
 use memory::region::Region;
 use sync::{Once, Spin};
@@ -32,93 +34,54 @@ const MODULES: usize = 60;
 /// Entries of the memory map that are believed; looking for the pool takes their square in steps.
 const ENTRIES: usize = 1024;
 
-/// Why there is no pool.
-#[derive(Debug)]
-pub enum PoolError {
-    /// The memory map offers none.
-    Plan(PlanError),
-    /// A memory map too long to be true.
-    Map(usize),
-    /// More modules than the kernel can keep track of.
-    Modules,
-    /// The allocator refused the pool: a defect of ours.
-    Defect,
-}
-
-impl core::fmt::Display for PoolError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Plan(error) => error.fmt(f),
-            Self::Map(entries) => write!(f, "the memory map has {entries} entries, more than {ENTRIES}: it is broken"),
-            Self::Modules => write!(f, "more than {MODULES} modules were loaded; pass fewer"),
-            Self::Defect => f.write_str("the frame allocator refuses the pool"),
-        }
-    }
-}
-
 /// The memory map as the plan wants it.
 pub fn entries<'a>(boot: &BootInfo<'a>) -> impl Iterator<Item = Entry> + Clone + use<'a> {
     boot.memory()
         .map(|area| Entry { region: Region::from_length(area.base, area.length), usable: area.kind == AVAILABLE })
 }
 
-/// Chooses the pool, maps it in the boot tables and starts the allocator. `information` is where the boot information
-/// lies, `size` what the command line asks for in bytes, `physical_bits` the processor's address width.
-///
-/// # Errors
-/// See [`PoolError`].
-pub fn start(
-    boot: &BootInfo<'_>,
-    information: Region,
-    size: Option<u64>,
-    poison: bool,
-    physical_bits: u32,
-) -> Result<Plan, PoolError> {
-    let count = boot.memory().count();
-    if count > ENTRIES {
-        return Err(PoolError::Map(count));
+/// Chooses the pool, maps it in the boot tables and starts the allocator; gives up where there can be none. `information`
+/// is where the boot information lies, `physical_bits` the processor's address width.
+pub fn start(boot: &BootInfo<'_>, information: Region, options: &Options<'_>, physical_bits: u32) -> Plan {
+    if boot.memory().count() > ENTRIES {
+        give_up!("the memory map has more than {ENTRIES} entries: it is broken");
     }
     let mut reserved = [Region::from_length(0, 0); FIXED + MODULES];
-    let image = arch::boot::image();
-    let [image_start, image_end] = [image.start, image.end].map(|virt| arch::boot::image_phys(virt).get());
-    let fixed = [
-        Region { start: image_start, end: image_end },
-        information,
-        Region { start: 0, end: PAGE_SIZE },
-        Region { start: 0xA_0000, end: 0x10_0000 },
-    ];
+    let video = Region { start: 0xA_0000, end: 0x10_0000 };
+    let fixed = [arch::boot::image(), information, Region { start: 0, end: PAGE_SIZE }, video];
     let modules = boot
         .modules()
         .map(|module| Region { start: module.start & !(PAGE_SIZE - 1), end: module.end.next_multiple_of(PAGE_SIZE) });
     let mut all = fixed.into_iter().chain(modules);
     reserved.iter_mut().zip(all.by_ref()).for_each(|(slot, region)| *slot = region);
     if all.next().is_some() {
-        return Err(PoolError::Modules);
+        give_up!("more than {MODULES} modules were loaded; pass fewer");
     }
-    let plan = plan::choose(entries(boot), &reserved, size, 1 << physical_bits).map_err(PoolError::Plan)?;
-    if plan.is_short() {
+    let plan = plan::choose(entries(boot), &reserved, options.kernel_memory, 1 << physical_bits)
+        .unwrap_or_else(|why| give_up!("{why}"));
+    let (start, length) = (PhysAddr::truncate(plan.pool.start), plan.pool.length());
+    if length < plan.wanted {
         warning!("memory pool: {} MiB wanted, none that large is free in one piece", plan.wanted >> 20);
     }
-    let (start, length) = (PhysAddr::truncate(plan.pool.start), plan.pool.length());
     map_in_boot_tables(start, length);
 
     let count = (length / PAGE_SIZE) as usize;
     let descriptors = ((count * size_of::<Descriptor>()) as u64).next_multiple_of(PAGE_SIZE);
-    // SAFETY: the plan found the range free, it was just mapped, and this is the only call.
-    unsafe { arch::pool::install(start, length, descriptors) };
-    // SAFETY: the only call; a descriptor is an integer and all zeros says "tail of a block".
-    let slots = unsafe { arch::pool::reserved::<Descriptor>(count) }.ok_or(PoolError::Defect)?;
-    let frames = Frames::new(slots, (descriptors / PAGE_SIZE) as u32).ok_or(PoolError::Defect)?;
+    // SAFETY: the plan found the range free, it was just mapped, and this is the only call. A descriptor is an integer,
+    // and all zeros says "tail of a block".
+    let slots = unsafe {
+        arch::pool::install(start, length, descriptors);
+        arch::pool::reserved::<Descriptor>(count)
+    };
+    let frames = slots.and_then(|slots| Frames::new(slots, (descriptors / PAGE_SIZE) as u32));
+    let frames = frames.unwrap_or_else(|| give_up!("the frame allocator refuses the pool"));
     let free = frames.free_frames();
     FRAMES.call_once(|| Spin::new(frames));
     QUOTA.call_once(|| Quota::new(free));
-    POISON.store(poison, Ordering::Relaxed);
-    info!(
-        "memory pool: {} MiB at {start}, {free} frames free{}",
-        length >> 20,
-        if poison { ", freed frames are poisoned" } else { "" }
-    );
-    Ok(plan)
+    POISON.store(options.poison, Ordering::Relaxed);
+    let poisoned = if options.poison { ", freed frames are poisoned" } else { "" };
+    info!("memory pool: {} MiB at {start}, {free} frames free{poisoned}", length >> 20);
+    plan
 }
 
 fn map_in_boot_tables(start: PhysAddr, length: u64) {
@@ -171,14 +134,13 @@ pub fn dirty(order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
 pub unsafe fn release(start: PhysAddr, quota: &Quota) {
     let Some(frames) = FRAMES.get() else { return };
     let number = FrameNumber::new(arch::pool::number(start).unwrap_or(u32::MAX));
-    let poison = POISON.load(Ordering::Relaxed);
     let frame = frames.lock().reclaim(number);
     let freed = frame.and_then(|frame| {
-        let retired = frame.retire(poison, |number, order| {
+        if POISON.load(Ordering::Relaxed) {
             // SAFETY: the frame was allocated, and its owner is done with it.
-            unsafe { arch::pool::fill(number.get(), order.index() as u32, POISON_PATTERN) };
-        });
-        frames.lock().free(retired, quota)
+            unsafe { arch::pool::fill(number.get(), frame.order().index() as u32, POISON_PATTERN) };
+        }
+        frames.lock().free(frame, quota)
     });
     if let Err(defect) = freed {
         warning!("memory pool: {defect:?} at {start}");

@@ -11,7 +11,7 @@ use abi::{Rights, Selector, Status};
 use arch::port::Port;
 use capability::word::Kind;
 use core::sync::atomic::{AtomicU32, Ordering};
-use firmware::acpi_tables::{Fadt, Register};
+use firmware::acpi_tables::Fadt;
 use objects::frame::Frame;
 use objects::{Semaphore, Store};
 
@@ -26,11 +26,8 @@ static PORTS: [AtomicU32; 2] = [AtomicU32::new(0), AtomicU32::new(0)];
 
 /// Notes where the registers are.
 pub fn start(fadt: Option<&Fadt>) {
-    let registers = fadt.map(|fadt| [fadt.pm1a_control, fadt.pm1b_control]).unwrap_or_default();
-    for (slot, register) in PORTS.iter().zip(registers) {
-        if let Some(Register::Port(port)) = register {
-            slot.store(port.into(), Ordering::Relaxed);
-        }
+    for (slot, port) in PORTS.iter().zip(fadt.map(|fadt| fadt.pm1_control).unwrap_or_default()) {
+        slot.store(port.unwrap_or(0).into(), Ordering::Relaxed);
     }
 }
 

@@ -8,6 +8,7 @@ use crate::log::error;
 use crate::stop;
 use abi::address::PAGE_SIZE;
 use abi::event::Exception;
+use core::fmt;
 use memory::layout;
 use objects::frame::Frame;
 
@@ -73,21 +74,21 @@ fn below_a_stack(address: u64) -> bool {
 
 /// Shows the registers in `frame`.
 fn registers(frame: &Frame) {
-    let rows = [
-        [("rax", frame.rax.get()), ("rbx", frame.rbx.get()), ("rcx", frame.rcx.get()), ("rdx", frame.rdx.get())],
-        [("rsi", frame.rsi.get()), ("rdi", frame.rdi.get()), ("rbp", frame.rbp.get()), ("rsp", frame.rsp.get())],
-        [("r8 ", frame.r8.get()), ("r9 ", frame.r9.get()), ("r10", frame.r10.get()), ("r11", frame.r11.get())],
-        [("r12", frame.r12.get()), ("r13", frame.r13.get()), ("r14", frame.r14.get()), ("r15", frame.r15.get())],
-        [
-            ("rip", frame.rip.get()),
-            ("cs ", frame.cs.get()),
-            ("fl ", frame.rflags.get()),
-            ("cr3", arch::cpu::root().get()),
-        ],
+    const NAMES: [&str; 19] = [
+        "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+        "rip", "cs", "fl",
     ];
-    for [a, b, c, d] in rows {
-        error!("{} {:016x}  {} {:016x}  {} {:016x}  {} {:016x}", a.0, a.1, b.0, b.1, c.0, c.1, d.0, d.1);
+    let Frame { rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, .. } = frame;
+    let Frame { r8, r9, r10, r11, r12, r13, r14, r15, rip, cs, rflags, .. } = frame;
+    let values = [rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, rip, cs, rflags];
+    for (names, values) in NAMES.chunks(4).zip(values.chunks(4)) {
+        let row = names.iter().zip(values);
+        error!(
+            "{}",
+            fmt::from_fn(|f| row.clone().try_for_each(|(name, value)| write!(f, "{name:3} {:016x}  ", value.get())))
+        );
     }
+    error!("cr3 {:016x}", arch::cpu::root().get());
 }
 
 /// Shows the stack from `pointer` on, as far as it lies in the kernel stack of this core.

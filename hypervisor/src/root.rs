@@ -7,8 +7,9 @@
 //! Source: interface §7; design plan §3.
 use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
-use crate::log::{info, warning};
-use crate::tables::{Error, HARDWARE};
+use crate::log::info;
+use crate::stop::give_up;
+use crate::tables::HARDWARE;
 use crate::{contexts, cores, interrupt, lifetime, mapping, pool, power, scheduler};
 use abi::address::{PAGE_BITS, PAGE_SIZE, PHYS_BITS};
 use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
@@ -18,14 +19,12 @@ use arch::window::View;
 use capability::tree::{Space, Span, Transfer};
 use capability::word::{Capability, Kind};
 use core::sync::atomic::{AtomicU64, Ordering};
-use firmware::Problem;
 use firmware::elf::{Image, Segment};
 use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
 use memory::plan;
 use memory::quota::Quota;
 use memory::region::Region;
-use memory::table::MapError;
 use objects::{Context, Continuation, Domain, Identity, Ref, Scheduling, Semaphore, Slab, Store};
 
 /// Priority of the root program's scheduling context.
@@ -35,138 +34,87 @@ const NOT_TRANSFERABLE: u32 = 256;
 /// Pages for the objects and tree nodes of the hypervisor's own space.
 const HYPERVISOR_PAGES: u32 = 128;
 
-/// Why there is no root program.
-#[derive(Debug)]
-pub enum RootError {
-    /// The boot loader passed no module.
-    NoModule,
-    /// The module does not start at a page boundary, or lies beyond the processor's reach.
-    Placement(u64),
-    /// The module lies outside usable memory, or over the kernel.
-    NotMemory(u64, u64),
-    /// It is not a program that can be mapped.
-    Elf(Problem),
-    /// What it needs could not be entered into its spaces.
-    Refused(Status),
-    /// Tables or pages could not be had.
-    Memory(Error),
-}
-
-impl core::fmt::Display for RootError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::NoModule => f.write_str("no module: give GRUB a `module2` line with a root program"),
-            Self::Placement(start) => write!(f, "the boot loader put the module at {start:#x}, not at a page boundary"),
-            Self::NotMemory(start, end) => {
-                write!(
-                    f,
-                    "the module at {start:#x}-{end:#x} does not lie in free memory: the boot information is broken"
-                )
-            }
-            Self::Elf(error) => write!(f, "root program: {error}"),
-            Self::Refused(status) => write!(f, "root program: {}", status.words()),
-            Self::Memory(MapError::Occupied(page)) => {
-                write!(f, "root program: two segments want the page at {page}; align segments to pages")
-            }
-            Self::Memory(error) => write!(f, "no kernel memory for the root program ({error:?}); raise kernel-memory="),
-        }
-    }
-}
-
-impl From<Error> for RootError {
-    fn from(error: Error) -> Self {
-        Self::Memory(error)
-    }
-}
-
-impl From<OutOfMemory> for RootError {
-    fn from(error: OutOfMemory) -> Self {
-        Self::Memory(MapError::NoTable(error))
-    }
-}
-
-/// Starts the root program, which does not return.
-///
-/// # Errors
-/// See [`RootError`].
-pub fn start(facts: &Facts<'_>) -> Result<core::convert::Infallible, RootError> {
-    let module = facts.boot.modules().next().ok_or(RootError::NoModule)?;
-    let place = PhysAddr::new(module.start).filter(|start| start.is_aligned(PAGE_SIZE));
-    let start = place.ok_or(RootError::Placement(module.start))?;
-    let length = module.end - module.start;
+/// Starts the root program, or gives up in words.
+pub fn start(facts: &Facts<'_>) -> ! {
+    let module = facts.boot.modules().next();
+    let module = module.unwrap_or_else(|| give_up!("no module: give GRUB a `module2` line with a root program"));
     let place = Region { start: module.start, end: module.end.next_multiple_of(PAGE_SIZE) };
     let mut runs = plan::usable_runs(pool::entries(&facts.boot), &[], u64::MAX);
-    let image = arch::boot::image();
-    let [first, last] = [image.start, image.end].map(|virt| arch::boot::image_phys(virt).get());
-    if place.overlaps(&Region { start: first, end: last }) || !runs.any(|run| run.covers(&place)) {
-        return Err(RootError::NotMemory(module.start, module.end));
+    if place.overlaps(&arch::boot::image()) || !runs.any(|run| run.covers(&place)) {
+        let Region { start, end } = place;
+        give_up!("the module at {start:#x}-{end:#x} does not lie in free memory: the boot information is broken");
     }
-    let shown = length.clamp(1, PAGE_SIZE) as usize;
-    let header = View::new(start, shown, Attributes::READ).ok_or(RootError::Placement(module.start))?;
+    let (start, length) = (PhysAddr::truncate(module.start), module.end - module.start);
+    let header = View::new(start, length.clamp(1, PAGE_SIZE) as usize, Attributes::READ);
+    let header = header.filter(|_| start.is_aligned(PAGE_SIZE)).unwrap_or_else(|| {
+        give_up!("the boot loader put the module at {start}, not at a page boundary, or out of reach")
+    });
     // SAFETY: the module's memory; the boot loader is done with it and nobody else runs.
-    let image = Image::parse(unsafe { header.bytes() }, length).map_err(RootError::Elf)?;
-    for shared in image.shared_frames() {
-        warning!("root program: {shared}");
-    }
-
+    let image = Image::parse(unsafe { header.bytes() }, length);
+    let image = image.unwrap_or_else(|problem| give_up!("root program: {problem}"));
     // SAFETY: in the kernel, interrupts off; this function does not return to anybody who could use a store.
     let store = unsafe { arch::pool::store() };
-    let hypervisor = claim_machine(&store, facts)?;
+    match make(&store, facts, start, &image) {
+        Ok(scheduling) => {
+            info!("root program: {length} bytes at {start}, entry {:#x}", image.entry);
+            drop(header);
+            scheduler::start(&store, scheduling)
+        }
+        Err(Status::QuotaExhausted) => give_up!("no kernel memory for the root program; raise kernel-memory="),
+        Err(status) => give_up!("root program: {}", status.words()),
+    }
+}
+
+/// Makes the root domain with the program `image`, whose file is at `file`, and all that it starts with.
+fn make(store: &Store<'_>, facts: &Facts<'_>, file: PhysAddr, image: &Image<'_>) -> Result<Ref<Scheduling>, Status> {
+    let hypervisor = claim_machine(store, facts)?;
     // What is left but for the (domain, core) tables, which the kernel pays for.
     let free = pool::free();
     let reserve = (free / 8).max(64 * cores::running().len() as u32).min(free / 2);
-    let domain = new_domain(&store, Some(hypervisor), NOT_TRANSFERABLE, free - reserve)?;
+    let domain = new_domain(store, Some(hypervisor), NOT_TRANSFERABLE, free - reserve)?;
     HYPERVISOR.store(hypervisor.to_word(), Ordering::Relaxed);
     ROOT.store(domain.to_word(), Ordering::Relaxed);
     for segment in image.segments() {
-        give_segment(&store, hypervisor, domain, start, &segment)?;
+        give_segment(store, hypervisor, domain, file, &segment)?;
     }
-    let entry = image.entry;
-    drop(header);
     let mut page = pool::zeroed(Order::covering(HIP_SIZE as u64).unwrap_or(Order::MAX))?;
-    if arch::pool::with_bytes(&mut page, |bytes| information::write(facts, bytes)).is_none() {
-        warning!("the information page is not in the pool");
-    }
+    arch::pool::with_bytes(&mut page, |bytes| information::write(facts, bytes)).ok_or(OutOfMemory::Pool)?;
     let utcb = pool::page(&store.get(domain).quota)?;
     let read_write = MemoryRights::READ | MemoryRights::WRITE;
-    give_page(&store, domain, HIP_ADDRESS, pool::address(page), HIP_SIZE as u64, MemoryRights::READ)?;
-    give_page(&store, domain, ROOT_UTCB_ADDRESS, utcb, PAGE_SIZE, read_write)?;
+    give_page(store, domain, HIP_ADDRESS, pool::address(page), HIP_SIZE as u64, MemoryRights::READ)?;
+    give_page(store, domain, ROOT_UTCB_ADDRESS, utcb, PAGE_SIZE, read_write)?;
 
     let core = percpu::this().local.id.get();
     let message = arch::pool::words(utcb).ok_or(OutOfMemory::Pool)?;
     let identity = Identity { domain, message, message_at: 0, core, event_base: 0, global: true, proxy: false };
     let _ = store.get(domain).uses.acquire();
     let context = Context::new(identity, HIP_ADDRESS);
-    context.frame().rip.set(entry);
+    context.frame().rip.set(image.entry);
     context.frame().rdi.set(u64::from(core));
     context.set_continuation(Continuation::Run);
-    let context = lifetime::add(&store, domain, context)?;
+    let context = lifetime::add(store, domain, context)?;
     contexts::set_root(context);
     let _ = store.get(context).count.acquire();
     let budget = scheduler::default_budget();
-    let scheduling = lifetime::add(&store, domain, Scheduling::new(context, core, ROOT_PRIORITY, budget))?;
-    let initial = [
-        (Selector::ROOT_DOMAIN, Capability::new(Kind::Domain, DomainRights::all().into(), domain.to_word())),
-        (Selector::ROOT_CONTEXT, Capability::new(Kind::Context, ContextRights::all().into(), context.to_word())),
-        (
-            Selector::ROOT_SCHEDULING,
-            Capability::new(Kind::Scheduling, SchedulingRights::all().into(), scheduling.to_word()),
-        ),
-    ];
+    let scheduling = lifetime::add(store, domain, Scheduling::new(context, core, ROOT_PRIORITY, budget))?;
     power::start(facts.machine.fadt.as_ref());
     for (selector, key) in [(Selector::ROOT_SUSPEND, Key::Suspend), (Selector::ROOT_MSR, Key::Msr)] {
-        let semaphore = lifetime::add(&store, domain, Semaphore::new(0))?;
+        let semaphore = lifetime::add(store, domain, Semaphore::new(0))?;
         // It stands for something even when no capability to it is left.
         let _ = store.get(semaphore).references().acquire();
         KEYS[key as usize].store(semaphore.to_word(), Ordering::Relaxed);
         let capability = Capability::new(Kind::Semaphore, SemaphoreRights::all().into(), semaphore.to_word());
-        mapping::publish(&store, domain, selector, capability).map_err(RootError::Refused)?;
+        mapping::publish(store, domain, selector, capability)?;
     }
-    for (selector, capability) in initial {
-        mapping::publish(&store, domain, selector, capability).map_err(RootError::Refused)?;
+    let initial = [
+        (Selector::ROOT_DOMAIN, Kind::Domain, DomainRights::all().into(), domain.to_word()),
+        (Selector::ROOT_CONTEXT, Kind::Context, ContextRights::all().into(), context.to_word()),
+        (Selector::ROOT_SCHEDULING, Kind::Scheduling, SchedulingRights::all().into(), scheduling.to_word()),
+    ];
+    for (selector, kind, rights, word) in initial {
+        mapping::publish(store, domain, selector, Capability::new(kind, rights, word))?;
     }
-    info!("root program: {length} bytes at {start}, entry {entry:#x}");
-    scheduler::start(&store, scheduling)
+    Ok(scheduling)
 }
 
 static HYPERVISOR: AtomicU64 = AtomicU64::new(0);
@@ -223,18 +171,15 @@ fn new_domain(
 }
 
 /// Makes the domain of the hypervisor's own space: all ports, and all memory that the kernel does not keep.
-fn claim_machine(store: &Store<'_>, facts: &Facts<'_>) -> Result<Ref<Domain>, RootError> {
+fn claim_machine(store: &Store<'_>, facts: &Facts<'_>) -> Result<Ref<Domain>, Status> {
     let hypervisor = new_domain(store, None, 0, HYPERVISOR_PAGES)?;
     let claim = |kind, base, end, rights| {
         mapping::enter(store, &mapping::piece(hypervisor, kind, Span::between(base, end), base, rights))
-            .map_err(RootError::Refused)
     };
     claim(abi::Kind::Ports, 0, capability::port::PORTS, Rights::ALL)?;
-    let image = arch::boot::image();
-    let [first, last] = [image.start, image.end].map(|virt| arch::boot::image_phys(virt).get());
     let page = |start| Region::from_length(start, PAGE_SIZE);
     let mut kept = [
-        Region { start: first, end: last },
+        arch::boot::image(),
         facts.plan.pool,
         page(facts.plan.trampoline),
         page(arch::apic::base()),
@@ -249,8 +194,8 @@ fn claim_machine(store: &Store<'_>, facts: &Facts<'_>) -> Result<Ref<Domain>, Ro
         }
         next = end.div_ceil(PAGE_SIZE);
     }
-    interrupt::claim(store, hypervisor).map_err(RootError::Refused)?;
-    scheduler::claim(store, hypervisor).map_err(RootError::Refused)?;
+    interrupt::claim(store, hypervisor)?;
+    scheduler::claim(store, hypervisor)?;
     Ok(hypervisor)
 }
 
@@ -262,13 +207,12 @@ fn give_page(
     phys: PhysAddr,
     size: u64,
     rights: MemoryRights,
-) -> Result<(), RootError> {
+) -> Result<(), Status> {
     let span = Span { base: virt >> PAGE_BITS, count: size >> PAGE_BITS };
-    mapping::enter(store, &mapping::piece(domain, abi::Kind::Memory, span, phys.page(), rights.into()))
-        .map_err(RootError::Refused)?;
+    mapping::enter(store, &mapping::piece(domain, abi::Kind::Memory, span, phys.page(), rights.into()))?;
     let mut attributes = Attributes::READ;
     attributes.set(Attributes::WRITE, rights.contains(MemoryRights::WRITE));
-    Ok(map_user(store.get(domain), virt, phys, size, attributes)?)
+    map_user(store.get(domain), virt, phys, size, attributes).map_err(|_| Status::QuotaExhausted)
 }
 
 /// Delegates the memory of a segment, in place, from the hypervisor's space.
@@ -278,7 +222,7 @@ fn give_segment(
     domain: Ref<Domain>,
     file: PhysAddr,
     segment: &Segment,
-) -> Result<(), RootError> {
+) -> Result<(), Status> {
     let ((virt, end), (offset, _)) = (segment.pages(), segment.file_pages());
     let mut rights = MemoryRights::READ;
     rights.set(MemoryRights::WRITE, segment.rights.write);
@@ -297,5 +241,5 @@ fn give_segment(
         rights: rights.into(),
         attributes: capability::tree::Attributes::NONE,
     };
-    mapping::delegate(store, &transfer).map_err(RootError::Refused)
+    mapping::delegate(store, &transfer)
 }

@@ -34,20 +34,17 @@ pub fn slot(domain: &Domain, selector: Selector) -> Result<&'static AtomicU64, O
     let virt = VirtAddr::new(CAPABILITIES + u64::from(selector.slot()) * 8);
     let leaves = below(domain, domain.directory, virt, 2)?;
     let page = below(domain, leaves, virt, 1)?;
-    let words = arch::pool::words(page).ok_or(OutOfMemory::Pool)?;
-    words.get(selector.slot() as usize % PER_PAGE).ok_or(OutOfMemory::Pool)
+    Ok(HARDWARE.word(page, selector.slot() as usize % PER_PAGE))
 }
 
 /// What the entry of `level` for `virt` in `table` refers to: a table or, at level 1, a page; made if absent.
 fn below(domain: &Domain, table: PhysAddr, virt: VirtAddr, level: u32) -> Result<PhysAddr, OutOfMemory> {
-    match Host::decode(HARDWARE.read(table, virt.index(level)), level) {
-        Entry::Table(next) | Entry::Leaf(next, _) => Ok(next),
-        Entry::Absent => {
+    match Host::target(HARDWARE.read(table, virt.index(level))) {
+        Some(next) => Ok(next),
+        None => {
             let _tables = TABLES.lock();
             // Another core may have been faster.
-            if let Entry::Table(next) | Entry::Leaf(next, _) =
-                Host::decode(HARDWARE.read(table, virt.index(level)), level)
-            {
+            if let Some(next) = Host::target(HARDWARE.read(table, virt.index(level))) {
                 return Ok(next);
             }
             let next = pool::page(&domain.quota)?;

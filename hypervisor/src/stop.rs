@@ -29,6 +29,12 @@ pub fn stopping() -> bool {
     STOPPING.load(Ordering::Acquire)
 }
 
+/// Ends a machine that cannot start, for a reason in words.
+macro_rules! give_up {
+    ($($why:tt)*) => { $crate::stop::machine($crate::stop::BROKEN, format_args!($($why)*)) };
+}
+pub(crate) use give_up;
+
 /// Ends the machine with `status`, which is not 0, because of `why`.
 pub fn machine(status: u8, why: fmt::Arguments<'_>) -> ! {
     STOPPING.store(true, Ordering::Release);

@@ -11,7 +11,7 @@ use abi::address::PAGE_SIZE;
 use abi::{PhysAddr, VirtAddr};
 use arch::boot::{self, Section};
 use arch::pool::Hardware;
-use memory::format::{Attributes, Entry, Format, Host};
+use memory::format::{Attributes, Format, Host};
 use memory::frames::{Order, OutOfMemory};
 use memory::layout;
 use memory::mmu::Mmu;
@@ -143,33 +143,6 @@ impl MachineTables {
             HARDWARE.write(directory, leaf, Host::table(core.window.offset(index * PAGE_SIZE)));
         }
         Ok(())
-    }
-}
-
-/// Gives back all frames of a core that did not come up.
-///
-/// # Safety
-/// The core has not loaded these tables, and never will.
-pub unsafe fn release_core(core: &CoreTables, pages: &CorePages) {
-    let table = |table: PhysAddr, virt: u64, level: u32| match Host::decode(
-        HARDWARE.read(table, VirtAddr::new(virt).index(level)),
-        level,
-    ) {
-        Entry::Table(next) => Some(next),
-        _ => None,
-    };
-    let pointers = table(core.root, layout::GIB_510, 4);
-    let directory_511 = pointers.and_then(|pointers| table(pointers, layout::GIB_511, 3));
-    let leaves = [
-        table(core.directory_510, layout::CORE_LOCAL, 2),
-        directory_511.and_then(|directory| table(directory, layout::IO_BITMAP, 2)),
-    ];
-    let tables = [Some(core.root), pointers, Some(core.directory_510), directory_511, Some(core.window)];
-    let blocks = [Some(pages.stack), Some(pages.interrupt_stacks), Some(pages.local)];
-    let Some(quota) = pool::kernel() else { return };
-    for frame in tables.into_iter().chain(leaves).chain(blocks).flatten() {
-        // SAFETY: the tables refer to each other only, and no processor uses them.
-        unsafe { pool::release(frame, quota) };
     }
 }
 

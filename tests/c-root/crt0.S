@@ -18,31 +18,15 @@ handler_entry:
         or      $1, %rdi
         syscall
 
-/* Counts in rbx how often it was entered, and tells in the message: registers must survive between calls. */
-        .globl  counter_entry
-counter_entry:
-        inc     %rbx
-        mov     %rbx, 0x20(%rbp)
-        mov     $1, %edi
-        syscall
-
-/* The same for the first entry, which sets the registers: rdi is the message page. */
-        .globl  counter_start
-counter_start:
-        mov     %rdi, %rbp
-        xor     %ebx, %ebx
-        mov     $1, %edi
-        syscall
-
-/* Notes what is in registers that the interface gives no meaning. */
-        .globl  leak_entry
-leak_entry:
-        mov     %rbx, leaked(%rip)
-        mov     %rbp, leaked + 8(%rip)
-        mov     %r9, leaked + 16(%rip)
-        mov     %r10, leaked + 24(%rip)
-        mov     %r12, leaked + 32(%rip)
-        mov     %r15, leaked + 40(%rip)
+/* Spoils registers that the interface gives no meaning, and replies. */
+        .globl  scratch_entry
+scratch_entry:
+        mov     $-1, %rbx
+        mov     %rbx, %rbp
+        mov     %rbx, %r9
+        mov     %rbx, %r10
+        mov     %rbx, %r12
+        mov     %rbx, %r15
         mov     $1, %edi
         syscall
 
@@ -126,9 +110,7 @@ checked_return:
         .balign 16
 boot_stack:
         .skip   16384
-        .globl  boot_hip, boot_cpu, leaked
-leaked:
-        .skip   48
+        .globl  boot_hip, boot_cpu
 boot_hip:
         .skip   8
 boot_cpu:

@@ -37,8 +37,6 @@ void sleep_ms(uint64_t ms);
 /* ---- What this program knows (world.c) ---- */
 
 extern uint64_t boot_hip, boot_cpu;
-/* What leak_entry found in registers. */
-extern volatile uint64_t leaked[6];
 extern char image_end[];
 extern unsigned cores;
 
@@ -105,7 +103,7 @@ uint64_t new_semaphore(uint64_t count);
 /* A message with words from the caller's page; sets no items. */
 unsigned call_words(uint64_t portal, unsigned count);
 
-extern char handler_entry[], counter_entry[], counter_start[], leak_entry[], thread_entry[], checked_return[];
+extern char handler_entry[], scratch_entry[], thread_entry[], checked_return[];
 uint64_t checked_syscall(uint64_t *registers);
 uint64_t handle(struct handler *handler, uint64_t rsi, uint64_t rdx);
 void run_thread(struct thread *thread);

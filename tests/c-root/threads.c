@@ -60,6 +60,8 @@ static void donate_and_turns(void)
 static uint64_t time_of(uint64_t hypercall, uint64_t flags, uint64_t sel, uint64_t rsi)
 {
     struct vela_registers registers = {vela_request(hypercall, flags, sel), rsi, 0, 0, 0};
+    /* The times of the one that runs are brought up to date when the kernel chooses anew. */
+    ec_ctrl(VELA_EC_RESCHEDULE, 0, 0);
     if (vela_syscall(&registers))
         return UINT64_MAX;
     return registers.rsi << 32 | (registers.rdx & 0xffffffff);

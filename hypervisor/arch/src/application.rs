@@ -6,9 +6,9 @@
 //! tables stay for such a core.
 //! Concurrency: one core is started at a time; the claim is the only shared state.
 //! Source: Intel SDM volume 3, §9.4.4 (INIT-SIPI-SIPI); AMD64 manual volume 2, §16.3; `boot/trampoline.s`.
+use crate::apic;
 use crate::boot::{BootTable, BootTables};
 use crate::window::View;
-use crate::apic;
 use abi::PhysAddr;
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -79,22 +79,17 @@ impl Trampoline {
         Some(Self { page: number })
     }
 
-    /// Offers `root` to the core `apic_id` and starts it. It has to be reset before, and may need a second call.
-    ///
-    /// # Safety
-    /// `root` is the address space of a core of its own: stack, core-local page and all. The core was reset.
-    pub unsafe fn start(&self, apic_id: u32, root: PhysAddr) {
+    /// Offers `root`, an address space for this core alone, to the core `apic_id`.
+    pub fn offer(&self, apic_id: u32, root: PhysAddr) {
         MAILBOX.root.store(root.get(), Ordering::Relaxed);
         MAILBOX.expected.store(apic_id, Ordering::Release);
-        // SAFETY: the page holds the trampoline.
-        unsafe { apic::send_startup(apic_id, self.page) };
     }
 
-    /// Sends a second start-up interrupt for the offer that stands, as old processors need.
+    /// Starts the core `apic_id`. It may need a second call.
     ///
     /// # Safety
-    /// As for [`Self::start`].
-    pub unsafe fn start_again(&self, apic_id: u32) {
+    /// What [`Self::offer`] offers has stack, core-local page and all. The core was reset.
+    pub unsafe fn start(&self, apic_id: u32) {
         // SAFETY: the page holds the trampoline.
         unsafe { apic::send_startup(apic_id, self.page) };
     }

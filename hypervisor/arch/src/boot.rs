@@ -9,6 +9,7 @@ use abi::{PhysAddr, VirtAddr};
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 use memory::layout;
+use memory::region::Region;
 
 global_asm!(
     include_str!("../../../boot/entry.s"),
@@ -24,7 +25,6 @@ unsafe extern "C" {
     static image_start: u8;
     static text_start: u8;
     static text_end: u8;
-    static rodata_end: u8;
     static sealed_end: u8;
     static data_end: u8;
     static boot_tables: [[AtomicU64; 512]; 12];
@@ -72,16 +72,10 @@ pub fn data() -> Section {
     Section { start: address!(sealed_end), end: address!(data_end) }
 }
 
-/// The whole image, the pages that run before paging included.
+/// Physical addresses of the whole image, the pages that run before paging included.
 #[must_use]
-pub fn image() -> Section {
-    Section { start: address!(image_start), end: address!(data_end) }
-}
-
-/// First address after the constants proper.
-#[must_use]
-pub fn constants_end() -> VirtAddr {
-    address!(rodata_end)
+pub fn image() -> Region {
+    Region { start: image_phys(address!(image_start)).get(), end: image_phys(address!(data_end)).get() }
 }
 
 /// Physical addresses of the boot core's pages: kernel stack, interrupt stacks, core-local page.

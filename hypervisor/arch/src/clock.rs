@@ -3,104 +3,63 @@
 //! Purpose: calibration against a clock of known frequency.
 //! Invariants: every wait is bounded by reads, so that a clock that stands still is an error and not a hang.
 //! Concurrency: boot core, interrupts off.
-//! Source: Intel HPET specification 1.0a, §2.3; ACPI specification 6.5, §4.8.3.3 (PM timer); Intel 8254 data sheet.
-use crate::{apic, cpu, port::Port, ratio, window::View};
-use abi::PhysAddr;
-use memory::format::Attributes;
+//! Source: ACPI specification 6.5, §4.8.3.3 (PM timer); Intel 8254 data sheet.
+use crate::{apic, cpu, port::Port, ratio};
 
 /// A clock of known frequency.
 #[derive(Debug)]
-pub enum Reference {
-    /// High-precision event timer: its registers and its frequency in Hz.
-    Hpet(View, u64),
-    /// ACPI power-management timer at a port, with a counter of 24 or 32 bits.
-    PowerManagement(Port, u32),
-    /// Channel 2 of the interval timer.
-    IntervalTimer,
+pub struct Reference {
+    /// Its name, for the log.
+    pub name: &'static str,
+    hertz: u64,
+    /// The bits that count.
+    mask: u32,
+    /// The ACPI power-management timer; without it, channel 2 of the interval timer.
+    port: Option<Port>,
 }
 
-const POWER_MANAGEMENT_HERTZ: u64 = 3_579_545;
-const INTERVAL_HERTZ: u64 = 1_193_182;
 const SPEAKER: u16 = 0x61;
 /// Reads of the reference before it counts as dead; each takes about a microsecond or more on real hardware.
 const PATIENCE: u32 = 10_000_000;
 
 impl Reference {
-    /// The event timer at `base`, if it exists and counts.
-    ///
-    /// # Safety
-    /// Device registers or nothing at all are there, but no memory.
-    #[must_use]
-    pub unsafe fn hpet(base: u64) -> Option<Self> {
-        let attributes = Attributes::READ | Attributes::WRITE | Attributes::UNCACHED;
-        let view = View::new(PhysAddr::new(base)?, 0x400, attributes)?;
-        // SAFETY: the caller vouches for the registers; reading has no effect.
-        let period = unsafe { view.register(4) };
-        // Femtoseconds per tick; the specification allows at most 100 ns.
-        if !(1_000_000..=100_000_000).contains(&period) {
-            return None;
-        }
-        // SAFETY: as above; starting the main counter touches no memory.
-        unsafe { view.set_register(0x10, view.register(0x10) | 1) };
-        Some(Self::Hpet(view, 1_000_000_000_000_000 / u64::from(period)))
-    }
-
-    /// The power-management timer at `port`.
+    /// The power-management timer at `port`, with a counter of 32 bits or 24.
     #[must_use]
     pub fn power_management(port: u16, wide: bool) -> Self {
+        let mask = if wide { u32::MAX } else { 0xFF_FFFF };
         // SAFETY: a read-only counter.
-        Self::PowerManagement(unsafe { Port::new(port) }, if wide { u32::MAX } else { 0xFF_FFFF })
+        Self { name: "PM timer", hertz: 3_579_545, mask, port: Some(unsafe { Port::new(port) }) }
     }
 
-    /// Its name, for the log.
+    /// Channel 2 of the interval timer, which is started.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Hpet(..) => "HPET",
-            Self::PowerManagement(..) => "PM timer",
-            Self::IntervalTimer => "PIT",
-        }
+    pub fn interval_timer() -> Self {
+        let [count, control] = interval_ports();
+        // SAFETY: the gate of the speaker's timer channel.
+        let gate = unsafe { Port::new(SPEAKER) };
+        gate.write8(gate.read8() & !2 | 1); // speaker off, gate on
+        control.write8(0xB0); // channel 2, both bytes, mode 0
+        count.write8(0xFF);
+        count.write8(0xFF);
+        Self { name: "PIT", hertz: 1_193_182, mask: 0xFFFF, port: None }
     }
 
-    fn hertz(&self) -> u64 {
-        match self {
-            Self::Hpet(_, hertz) => *hertz,
-            Self::PowerManagement(..) => POWER_MANAGEMENT_HERTZ,
-            Self::IntervalTimer => INTERVAL_HERTZ,
+    /// The counter's value; it counts upwards.
+    fn read(&self) -> u32 {
+        if let Some(port) = self.port {
+            return port.read32();
         }
-    }
-
-    /// The counter's value and the mask of its width.
-    fn read(&self) -> (u32, u32) {
-        match self {
-            // SAFETY: the main counter register, low half.
-            Self::Hpet(view, _) => (unsafe { view.register(0xF0) }, u32::MAX),
-            Self::PowerManagement(port, mask) => (port.read32() & mask, *mask),
-            Self::IntervalTimer => {
-                let [_, _, count, control] = interval_ports();
-                control.write8(0x80); // latch channel 2
-                let low = count.read8();
-                (!(u32::from(low) | u32::from(count.read8()) << 8) & 0xFFFF, 0xFFFF)
-            }
-        }
-    }
-
-    fn start(&self) {
-        if let Self::IntervalTimer = self {
-            let [_, _, count, control] = interval_ports();
-            // SAFETY: the gate of the speaker's timer channel.
-            let gate = unsafe { Port::new(SPEAKER) };
-            gate.write8(gate.read8() & !2 | 1); // speaker off, gate on
-            control.write8(0xB0); // channel 2, both bytes, mode 0
-            count.write8(0xFF);
-            count.write8(0xFF);
-        }
+        let [count, control] = interval_ports();
+        control.write8(0x80); // latch channel 2
+        let low = count.read8();
+        !(u32::from(low) | u32::from(count.read8()) << 8)
     }
 }
 
-fn interval_ports() -> [Port; 4] {
+/// Count of channel 2, and the control register.
+fn interval_ports() -> [Port; 2] {
     // SAFETY: the interval timer counts; it does not access memory.
-    [0x40, 0x41, 0x42, 0x43].map(|port| unsafe { Port::new(port) })
+    [0x42, 0x43].map(|port| unsafe { Port::new(port) })
 }
 
 /// What a calibration found.
@@ -115,17 +74,16 @@ pub struct Frequencies {
 /// Counts TSC and local-timer ticks for ten milliseconds of `reference`. `None` if the reference stands still.
 #[must_use]
 pub fn calibrate(reference: &Reference) -> Option<Frequencies> {
-    reference.start();
-    let wanted = (reference.hertz() / 100) as u32;
-    let (start, mask) = reference.read();
+    let wanted = (reference.hertz / 100) as u32;
+    let start = reference.read();
     apic::start_count();
     let stamp = cpu::time_stamp();
     for _ in 0..PATIENCE {
-        let passed = reference.read().0.wrapping_sub(start) & mask;
+        let passed = reference.read().wrapping_sub(start) & reference.mask;
         if passed >= wanted {
             let tsc = cpu::time_stamp() - stamp;
             let timer = u64::from(apic::count());
-            let khz = |ticks| ratio::kilohertz(ticks, u64::from(passed), reference.hertz());
+            let khz = |ticks| ratio::kilohertz(ticks, u64::from(passed), reference.hertz);
             return Some(Frequencies { tsc: khz(tsc)?, timer: khz(timer)? });
         }
         sync::relax();

@@ -195,6 +195,16 @@ fn entry(table: PhysAddr, index: usize) -> &'static AtomicU64 {
     unsafe { &*word }
 }
 
+impl Hardware {
+    /// Word `index` (below 512) of a page that a table shows and that consists of words that several cores use: a page of
+    /// capabilities.
+    #[inline]
+    #[must_use]
+    pub fn word(&self, page: PhysAddr, index: usize) -> &'static AtomicU64 {
+        entry(page, index)
+    }
+}
+
 impl Mmu for Hardware {
     #[inline]
     fn read(&self, table: PhysAddr, index: usize) -> u64 {

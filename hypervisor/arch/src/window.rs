@@ -126,44 +126,21 @@ impl View {
         // SAFETY: as above.
         unsafe { self.start.add(offset).cast::<u32>().write_volatile(value) }
     }
-
-    /// Keeps the mapping for ever and gives up the view. [`release`] undoes it.
-    #[must_use]
-    pub fn into_raw(self) -> NonNull<u8> {
-        let start = self.start;
-        core::mem::forget(self);
-        start
-    }
 }
 
 impl Drop for View {
+    /// Clears and flushes the entries; the room at the end of the window that is empty becomes usable again.
     fn drop(&mut self) {
-        unmap(self.first, self.pages);
+        let local = &percpu::this().local;
+        let mut window = local.window();
+        for index in self.first..self.first + self.pages {
+            entry(index).store(0, Ordering::Release);
+            cpu::flush_page(layout::WINDOW + u64::from(index) * PAGE_SIZE);
+        }
+        while window.next > 0 && entry(window.next - 1).load(Ordering::Relaxed) == 0 {
+            window.next -= 1;
+        }
+        // SAFETY: the same tables; the entries at or above `next` are clear.
+        unsafe { local.set_window(window) };
     }
-}
-
-/// Ends a mapping of `length` bytes whose first byte is at `start`.
-///
-/// # Safety
-/// The mapping's view was given up with [`View::into_raw`], and nobody uses the bytes any more.
-pub unsafe fn release(start: NonNull<u8>, length: usize) {
-    let address = start.as_ptr().addr() as u64;
-    let Some(offset) = address.checked_sub(layout::WINDOW) else { return };
-    let pages = (offset + length as u64).div_ceil(PAGE_SIZE) - offset / PAGE_SIZE;
-    unmap((offset / PAGE_SIZE) as u32, pages as u32);
-}
-
-/// Clears and flushes entries; the room at the end of the window that is empty becomes usable again.
-fn unmap(first: u32, pages: u32) {
-    let local = &percpu::this().local;
-    let mut window = local.window();
-    for index in first..first.saturating_add(pages).min(window.pages) {
-        entry(index).store(0, Ordering::Release);
-        cpu::flush_page(layout::WINDOW + u64::from(index) * PAGE_SIZE);
-    }
-    while window.next > 0 && entry(window.next - 1).load(Ordering::Relaxed) == 0 {
-        window.next -= 1;
-    }
-    // SAFETY: the same tables; the entries at or above `next` are clear.
-    unsafe { local.set_window(window) };
 }

@@ -82,6 +82,15 @@ const _: () = assert!(
 );
 const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 
+impl Host {
+    /// The table or page of 4 KiB that an entry refers to, `None` if it is absent.
+    #[inline]
+    #[must_use]
+    pub fn target(entry: u64) -> Option<PhysAddr> {
+        (entry & PRESENT != 0).then(|| PhysAddr::truncate(entry & ADDRESS))
+    }
+}
+
 impl Format for Host {
     const LEVELS: u32 = 4;
     const LEAF_LEVELS: u32 = 2;

@@ -15,26 +15,22 @@
 //!    everything is freed the allocator is as it was at the start.
 //!
 //! Concurrency: none in here. The kernel keeps one [`Frames`] in a
-//! `sync::Spin`; a [`Cache`] per core makes most allocations of single frames
-//! without that lock. Every operation is bounded by the number of orders, or
-//! by half the size of a cache.
+//! `sync::Spin`. Every operation is bounded by the number of orders.
 //!
-//! Contents: see [`Frame`] for how clearing and poisoning are enforced.
+//! Contents: see [`Frame`] for how clearing is enforced.
 //!
 //! Source: D. E. Knuth, The Art of Computer Programming, volume 1, §2.5 (buddy
 //! system).
 
-mod cache;
 #[cfg(test)]
 mod check;
 mod descriptor;
 mod frame;
 
-pub use cache::Cache;
 pub use descriptor::Descriptor;
-pub use frame::{Clean, Dirty, Frame, FrameNumber, Order, Retired};
+pub use frame::{Clean, Dirty, Frame, FrameNumber, Order};
 
-use crate::quota::{Charge, Quota};
+use crate::quota::Quota;
 use descriptor::{Kind, Link};
 
 /// Why there is no frame.
@@ -44,6 +40,12 @@ pub enum OutOfMemory {
     Quota,
     /// The pool has no free block of that order or above.
     Pool,
+}
+
+impl From<OutOfMemory> for abi::Status {
+    fn from(_: OutOfMemory) -> Self {
+        Self::QuotaExhausted
+    }
 }
 
 /// A broken rule of a caller.
@@ -96,7 +98,12 @@ impl<'pool> Frames<'pool> {
     /// [`OutOfMemory`] says whether the account or the pool is exhausted;
     /// nothing is charged then.
     pub fn allocate(&mut self, order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
-        Frame::pay(quota, order, || self.take(order))
+        quota.charge(order.frames()).map_err(|_| OutOfMemory::Quota)?;
+        self.take(order).map(|number| Frame::known(number, order)).ok_or_else(|| {
+            // Cannot fail: this very charge was made above.
+            let _ = quota.refund(order.frames());
+            OutOfMemory::Pool
+        })
     }
 
     /// Takes a block back and refunds `quota`, which must be the account that
@@ -106,10 +113,10 @@ impl<'pool> Frames<'pool> {
     /// [`Defect::NotAllocated`] if the frame is not from this pool: it is lost
     /// then. [`Defect::NotCharged`] if the account's usage is too low: the
     /// block is free nevertheless.
-    pub fn free(&mut self, frame: Frame<Retired>, quota: &Quota) -> Result<(), Defect> {
-        let (number, charge) = (frame.number(), Charge::of_frame(frame.order().frames()));
-        self.give(number, frame.order())?;
-        quota.refund(charge).map_err(|_| Defect::NotCharged(number))
+    pub fn free(&mut self, frame: Frame<Dirty>, quota: &Quota) -> Result<(), Defect> {
+        let (number, order) = (frame.number(), frame.order());
+        self.give(number, order)?;
+        quota.refund(order.frames()).map_err(|_| Defect::NotCharged(number))
     }
 
     /// The frame whose number is all that a page-table entry or an object
@@ -125,7 +132,7 @@ impl<'pool> Frames<'pool> {
         }
     }
 
-    /// Number of free frames. Frames in a [`Cache`] do not count.
+    /// Number of free frames.
     #[must_use]
     pub const fn free_frames(&self) -> u32 {
         self.free

@@ -18,8 +18,6 @@
 //! Source: Multiboot2 specification §3.6.8 (memory map, kinds); Intel SDM
 //! volume 3 §10.4.4 (start-up IPI: the page must lie below 1 MiB).
 
-use core::fmt;
-
 use crate::region::Region;
 
 const MIB: u64 = 1 << 20;
@@ -55,52 +53,16 @@ pub struct Entry {
 pub struct Plan {
     /// The pool.
     pub pool: Region,
-    /// Bytes that the pool should have had; see [`Plan::is_short`].
+    /// Bytes that the pool should have had; it has fewer if no run was long enough.
     pub wanted: u64,
     /// Physical address of the page on which application processors start.
     pub trampoline: u64,
 }
 
-impl Plan {
-    /// Whether the pool is smaller than wanted because no run was long enough.
-    #[must_use]
-    pub const fn is_short(&self) -> bool {
-        self.pool.length() < self.wanted
-    }
-}
-
-/// Why there is no plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlanError {
-    /// No usable run is long enough for the smallest pool.
-    NoPool {
-        /// Bytes of the longest 2 MiB-aligned usable run.
-        longest: u64,
-    },
-    /// No usable page lies between page 0 and 640 KiB.
-    NoTrampoline,
-}
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoPool { longest: 0 } => {
-                f.write_str("the memory map has no free 2 MiB block for the kernel's memory pool")
-            }
-            Self::NoPool { longest } => write!(
-                f,
-                "the kernel's memory pool needs {} MiB in one piece, the memory map offers {} MiB",
-                POOL_MINIMUM / MIB,
-                longest / MIB
-            ),
-            Self::NoTrampoline => {
-                f.write_str("the memory map has no free page below 640 KiB on which other cores could start")
-            }
-        }
-    }
-}
-
-impl core::error::Error for PlanError {}
+/// No usable run is long enough for the smallest pool.
+pub const NO_POOL: &str = "the memory map has no free 4 MiB in one piece for the kernel's memory pool";
+/// No usable page lies between page 0 and 640 KiB.
+pub const NO_TRAMPOLINE: &str = "the memory map has no free page below 640 KiB on which other cores could start";
 
 /// Chooses pool and trampoline.
 ///
@@ -112,19 +74,19 @@ impl core::error::Error for PlanError {}
 /// those below 4 GiB first).
 ///
 /// # Errors
-/// [`PlanError`] if there is no range of [`POOL_MINIMUM`] bytes, or no page
-/// for the trampoline.
+/// [`NO_POOL`] if there is no range of [`POOL_MINIMUM`] bytes, [`NO_TRAMPOLINE`]
+/// if there is no page for the trampoline.
 pub fn choose(
     entries: impl Iterator<Item = Entry> + Clone,
     reserved: &[Region],
     size: Option<u64>,
     limit: u64,
-) -> Result<Plan, PlanError> {
+) -> Result<Plan, &'static str> {
     let ram = usable_runs(entries.clone(), &[], limit).map(|run| run.length()).sum();
     let wanted = wanted(ram, size);
     let runs = usable_runs(entries, reserved, limit);
     let pool = choose_pool(runs.clone(), wanted)?;
-    let trampoline = choose_trampoline(runs).ok_or(PlanError::NoTrampoline)?;
+    let trampoline = choose_trampoline(runs).ok_or(NO_TRAMPOLINE)?;
     Ok(Plan { pool, wanted, trampoline })
 }
 
@@ -136,7 +98,7 @@ fn wanted(ram: u64, size: Option<u64>) -> u64 {
     asked.clamp(POOL_MINIMUM, POOL_MAXIMUM).next_multiple_of(POOL_ALIGNMENT)
 }
 
-fn choose_pool(runs: impl Iterator<Item = Region> + Clone, wanted: u64) -> Result<Region, PlanError> {
+fn choose_pool(runs: impl Iterator<Item = Region> + Clone, wanted: u64) -> Result<Region, &'static str> {
     let above_floor = |run: Region| Region { start: run.start.max(POOL_FLOOR), ..run };
     let blocks = runs.map(|run| above_floor(run).aligned_inward(POOL_ALIGNMENT)).filter(|block| !block.is_empty());
     let low = blocks.clone().map(|block| Region { end: block.end.min(BELOW_4_GIB), ..block });
@@ -148,8 +110,7 @@ fn choose_pool(runs: impl Iterator<Item = Region> + Clone, wanted: u64) -> Resul
     }
     // `max_by_key` takes the last of equals, and runs come lowest first.
     let longest = blocks.max_by_key(|block| (block.length(), block.end <= BELOW_4_GIB));
-    let enough = longest.filter(|block| block.length() >= POOL_MINIMUM);
-    enough.ok_or(PlanError::NoPool { longest: longest.map_or(0, |block| block.length()) })
+    longest.filter(|block| block.length() >= POOL_MINIMUM).ok_or(NO_POOL)
 }
 
 fn choose_trampoline(runs: impl Iterator<Item = Region>) -> Option<u64> {

@@ -25,29 +25,6 @@ pub struct QuotaExceeded;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotCharged;
 
-/// A receipt for charged pages. It is given back by [`Quota::refund`].
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "a charge that is dropped is never refunded"]
-pub struct Charge {
-    pages: u32,
-}
-
-impl Charge {
-    /// Number of pages.
-    #[must_use]
-    pub const fn pages(&self) -> u32 {
-        self.pages
-    }
-
-    /// The receipt for which a frame of `pages` pages stands.
-    pub(crate) const fn of_frame(pages: u32) -> Self {
-        Self { pages }
-    }
-
-    /// Lets the frame that was paid with this receipt stand for it.
-    pub(crate) fn absorb(self) {}
-}
-
 /// One account.
 #[derive(Debug)]
 pub struct Quota {
@@ -126,21 +103,20 @@ impl Quota {
     /// # Errors
     /// [`QuotaExceeded`] if the usage would go above the limit; nothing is
     /// charged then.
-    pub fn charge(&self, pages: u32) -> Result<Charge, QuotaExceeded> {
+    pub fn charge(&self, pages: u32) -> Result<(), QuotaExceeded> {
         let charged = self.update(|account| {
             let usage = account.usage.checked_add(pages).filter(|usage| *usage <= account.limit)?;
             Some(Account { usage, ..account })
         });
-        charged.map(|()| Charge { pages }).ok_or(QuotaExceeded)
+        charged.ok_or(QuotaExceeded)
     }
 
-    /// Takes a charge back.
+    /// Takes a charge of `pages` pages back.
     ///
     /// # Errors
-    /// [`NotCharged`] if less than that is in use; nothing changes then, and
-    /// the receipt is void.
-    pub fn refund(&self, charge: Charge) -> Result<(), NotCharged> {
-        let refunded = |account: Account| Some(Account { usage: account.usage.checked_sub(charge.pages)?, ..account });
+    /// [`NotCharged`] if less than that is in use; nothing changes then.
+    pub fn refund(&self, pages: u32) -> Result<(), NotCharged> {
+        let refunded = |account: Account| Some(Account { usage: account.usage.checked_sub(pages)?, ..account });
         self.update(refunded).ok_or(NotCharged)
     }
 

@@ -64,7 +64,6 @@ fuzz_target!(|data: &[u8]| {
     let found = if flags & 0x10 != 0 { Rsdp::search(&memory).ok() } else { None };
     for rsdp in [Rsdp::parse(data).ok(), found, Some(given)].into_iter().flatten() {
         read(&memory, rsdp);
-        assert_eq!(memory.mapped(), 0, "a mapping was not ended");
     }
 });
 
@@ -73,7 +72,6 @@ fn read(memory: &Recorded<'_>, rsdp: Rsdp) {
         Ok(tables) => tables,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
-    assert!(tables.problems().all(|problem| !problem.to_string().is_empty()));
     match tables.madt() {
         Err(error) => assert!(!error.to_string().is_empty()),
         Ok(madt) => {
@@ -86,9 +84,7 @@ fn read(memory: &Recorded<'_>, rsdp: Rsdp) {
         }
     }
     let _ = (tables.fadt(), tables.hpet());
-    if let Ok(Some(mcfg)) = tables.mcfg() {
-        for segment in mcfg.segments() {
-            assert!(segment.base + ((u64::from(segment.last_bus) + 1) << 20) <= 1 << 52);
-        }
+    for segment in tables.mcfg().unwrap_or_default() {
+        assert!(segment.start < segment.end && segment.end <= 1 << 52);
     }
 }

@@ -29,9 +29,6 @@ fuzz_target!(|data: &[u8]| {
             }
             let entry = image.entry;
             assert!(segments.iter().any(|s| s.rights.execute && entry >= s.virt && entry - s.virt < s.size));
-            for shared in image.shared_frames() {
-                assert!(!shared.to_string().is_empty());
-            }
         }
     }
 });

@@ -7,7 +7,6 @@
 //! Concurrency: none; see the crate.
 //! Source: ACPI specification 6.5, §5.2.12.
 
-use super::Table;
 use crate::Problem;
 use crate::layout::{Plain, read};
 use crate::physical::PhysicalMemory;
@@ -33,20 +32,15 @@ impl<'a> Entry<'a> {
     /// The entry at `offset`, which is below the length of `table`.
     fn at(table: &'a [u8], offset: usize) -> Result<Self, Problem> {
         let rest = table.get(offset..).unwrap_or(&[]);
-        let &[kind, length, ..] = rest else {
-            return Err(problem!("APIC entry at offset {offset:#x} is truncated: the table ends inside its header"));
-        };
+        let (kind, length) = (rest.first().copied().unwrap_or(0), rest.get(1).copied().unwrap_or(u8::MAX));
         let minimum = MINIMUM.get(usize::from(kind)).copied().unwrap_or(2);
         let name = format_args!("APIC entry at offset {offset:#x} (type {kind})");
-        match rest.get(..length.into()) {
-            Some([]) => Err(problem!("{name} has length zero")),
-            _ if length < minimum => Err(problem!("{name} has {length} bytes, needs at least {minimum}")),
-            Some(bytes) => Ok(Self { kind, bytes }),
-            None => {
-                let end = table.len();
-                Err(problem!("{name} has {length} bytes and reaches beyond the table's length {end:#x}"))
-            }
-        }
+        ensure!(length != 0, "{name} has length zero");
+        ensure!(length >= minimum, "{name} has {length} bytes, needs at least {minimum}");
+        let bytes = rest.get(..length.into()).ok_or_else(|| {
+            problem!("{name} has {length} bytes and reaches beyond the table's length {:#x}", table.len())
+        })?;
+        Ok(Self { kind, bytes })
     }
 
     /// The entry as the structure of type `kind`.
@@ -111,18 +105,19 @@ fn entries(table: &[u8]) -> impl Iterator<Item = Result<Entry<'_>, Problem>> + C
     })
 }
 
-/// A checked MADT, mapped as long as this value lives.
-pub struct Madt<'m, M: PhysicalMemory>(Table<'m, M>);
+/// A checked MADT, shown as long as this value lives.
+pub struct Madt<M: PhysicalMemory>(M::Bytes);
 
-impl<'m, M: PhysicalMemory> Madt<'m, M> {
-    pub(super) fn new(table: Table<'m, M>) -> Result<Self, Problem> {
-        let count = entries(table.bytes()).try_fold(0, |count, entry| entry.map(|_| count + 1))?;
+impl<M: PhysicalMemory> Madt<M> {
+    pub(super) fn new(table: M::Bytes) -> Result<Self, Problem> {
+        ensure!(table.len() >= ENTRIES, "APIC has length {:#x}, must be at least {ENTRIES:#x}", table.len());
+        let count = entries(&table).try_fold(0, |count, entry| entry.map(|_| count + 1))?;
         ensure!(count <= MAX_ENTRIES, "APIC has {count} entries, at most {MAX_ENTRIES} are looked at");
         Ok(Self(table))
     }
 
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> + Clone {
-        entries(self.0.bytes()).flatten()
+        entries(&self.0).flatten()
     }
 
     /// The processors, each APIC id once, in the order given. The broadcast ids (0xFF in a local APIC entry,

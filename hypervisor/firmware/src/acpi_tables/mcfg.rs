@@ -5,11 +5,11 @@
 //! Concurrency: none; see the crate.
 //! Source: PCI firmware specification 3.3, §4.1.2.
 
-use super::Table;
 use crate::Problem;
 use crate::layout::read;
-use crate::physical::{PHYSICAL_END, PhysicalMemory};
+use crate::physical::PHYSICAL_END;
 use acpi::mcfg::McfgEntry;
+use arrayvec::ArrayVec;
 
 /// Bytes before the entries.
 const ENTRIES: usize = 44;
@@ -17,40 +17,32 @@ const ENTRIES: usize = 44;
 /// A range of PCI buses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Physical address of bus 0, whether or not `first_bus` is 0; 1 MiB a bus.
-    pub base: u64,
     /// PCI segment group.
     pub segment: u16,
-    /// First bus.
-    pub first_bus: u8,
-    /// Last bus; not below the first.
-    pub last_bus: u8,
+    /// Physical address of the registers of the first bus.
+    pub start: u64,
+    /// Physical address after those of the last bus; 1 MiB a bus.
+    pub end: u64,
 }
 
-/// A checked MCFG, mapped as long as this value lives.
-pub struct Mcfg<'m, M: PhysicalMemory>(Table<'m, M>);
+/// The first segments of the table, in the order given.
+pub type Segments = ArrayVec<Segment, 16>;
 
-impl<'m, M: PhysicalMemory> Mcfg<'m, M> {
-    pub(super) fn new(table: Table<'m, M>) -> Result<Self, Problem> {
-        let mcfg = Self(table);
-        for (index, Segment { base, first_bus, last_bus, .. }) in mcfg.segments().enumerate() {
-            let end = base.checked_add((u64::from(last_bus) + 1) << 20);
-            ensure!(
-                first_bus <= last_bus && end.is_some_and(|end| end <= PHYSICAL_END),
-                "MCFG segment {index} at {base:#x} with buses {first_bus} to {last_bus} is not a possible range"
-            );
-        }
-        Ok(mcfg)
+/// Reads the table.
+pub fn segments(table: &[u8]) -> Result<Segments, Problem> {
+    let entries = table.get(ENTRIES..).unwrap_or(&[]).chunks_exact(size_of::<McfgEntry>());
+    let mut segments = Segments::new();
+    for McfgEntry { base_address, pci_segment_group, bus_number_start, bus_number_end, .. } in
+        entries.filter_map(read::<McfgEntry>).take(segments.capacity())
+    {
+        let bus = |number: u64| base_address.saturating_add(number << 20);
+        let (start, end) = (bus(bus_number_start.into()), bus(u64::from(bus_number_end) + 1));
+        ensure!(
+            start < end && end <= PHYSICAL_END,
+            "MCFG segment {pci_segment_group} at {base_address:#x} with buses {bus_number_start} to {bus_number_end} \
+             is not a possible range"
+        );
+        segments.push(Segment { segment: pci_segment_group, start, end });
     }
-
-    /// The segments in the order given.
-    pub fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
-        let entries = self.0.bytes().get(ENTRIES..).unwrap_or(&[]);
-        entries.chunks_exact(size_of::<McfgEntry>()).filter_map(read::<McfgEntry>).map(|entry| Segment {
-            base: entry.base_address,
-            segment: entry.pci_segment_group,
-            first_bus: entry.bus_number_start,
-            last_bus: entry.bus_number_end,
-        })
-    }
+    Ok(segments)
 }

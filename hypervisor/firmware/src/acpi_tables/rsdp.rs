@@ -6,9 +6,8 @@
 //! Source: ACPI specification 6.5, §5.2.5.
 
 use crate::Problem;
-use crate::bytes::{checksum, u16_at};
-use crate::layout::read_padded;
-use crate::physical::{Mapping, PhysicalMemory};
+use crate::bytes::{checksum, u16_at, u32_at, u64_at};
+use crate::physical::PhysicalMemory;
 
 const SIGNATURE: &[u8; 8] = b"RSD PTR ";
 /// Length of the structure of ACPI 1.0, which the first checksum covers.
@@ -31,20 +30,13 @@ impl Rsdp {
     /// # Errors
     /// Wrong signature, too few bytes, or one of the checksums.
     pub fn parse(bytes: &[u8]) -> Result<Self, Problem> {
-        let old = bytes.get(..OLD_LENGTH).ok_or_else(|| too_short(bytes.len(), OLD_LENGTH))?;
-        let (begin, _) = old.split_at(SIGNATURE.len());
-        ensure!(begin == SIGNATURE, "RSDP begins with \"{}\", not with \"RSD PTR \"", begin.escape_ascii());
-        check_sum(old)?;
-        // The crate's own check reads as many bytes as the structure claims.
-        let structure: acpi::rsdp::Rsdp = read_padded(bytes);
-        let rsdt = Some(structure.rsdt_address()).filter(|&rsdt| rsdt != 0);
-        if structure.revision() < 2 {
+        let old = checked(bytes, OLD_LENGTH, OLD_LENGTH)?;
+        let rsdt = u32_at(old, 16).filter(|&rsdt| rsdt != 0);
+        if old.get(15).is_none_or(|&revision| revision < 2) {
             return Ok(Self { rsdt, xsdt: None });
         }
-        let length = if bytes.len() < NEW_LENGTH { bytes.len() } else { structure.length() as usize };
-        let all = bytes.get(..length).filter(|all| all.len() >= NEW_LENGTH);
-        check_sum(all.ok_or_else(|| too_short(length, NEW_LENGTH))?)?;
-        Ok(Self { rsdt, xsdt: Some(structure.xsdt_address()).filter(|&xsdt| xsdt != 0) })
+        let new = checked(bytes, u32_at(bytes, 20).unwrap_or(0) as usize, NEW_LENGTH)?;
+        Ok(Self { rsdt, xsdt: u64_at(new, 24).filter(|&xsdt| xsdt != 0) })
     }
 
     /// Looks for the structure where a BIOS puts it: in the first KiB of the extended BIOS data area, whose segment is
@@ -53,12 +45,12 @@ impl Rsdp {
     /// # Errors
     /// No valid one there: the fault of the first that begins like one, if any does.
     pub fn search(memory: &impl PhysicalMemory) -> Result<Self, Problem> {
-        let segment = Mapping::new(memory, 0x40e, 2).and_then(|word| u16_at(word.bytes(), 0)).unwrap_or(0);
+        let segment = memory.bytes(0x40e, 2).and_then(|word| u16_at(&word, 0)).unwrap_or(0);
         let extended = Some(u64::from(segment) << 4).filter(|base| (0x400..0x10_0000).contains(base));
         let areas = [extended.map(|base| (base, 0x400)), Some((0xe_0000, 0x2_0000))];
         let mut fault = None;
-        for area in areas.into_iter().flatten().filter_map(|(base, length)| Mapping::new(memory, base, length)) {
-            let starts = (0..area.bytes().len()).step_by(16).filter_map(|offset| area.bytes().get(offset..));
+        for area in areas.into_iter().flatten().filter_map(|(base, length)| memory.bytes(base, length)) {
+            let starts = (0..area.len()).step_by(16).filter_map(|offset| area.get(offset..));
             for candidate in starts.filter(|start| start.starts_with(SIGNATURE)) {
                 match Self::parse(candidate) {
                     Ok(rsdp) => return Ok(rsdp),
@@ -70,12 +62,15 @@ impl Rsdp {
     }
 }
 
-fn too_short(length: usize, minimum: usize) -> Problem {
-    problem!("RSDP has length {length:#x}, its revision needs {minimum:#x}, and all bytes present")
-}
-
-fn check_sum(bytes: &[u8]) -> Result<(), Problem> {
-    let (sum, length) = (checksum(bytes), bytes.len());
+/// The first `length` bytes of a structure of at least `minimum` bytes.
+fn checked(bytes: &[u8], length: usize, minimum: usize) -> Result<&[u8], Problem> {
+    let part = bytes.get(..length).filter(|_| length >= minimum).ok_or_else(|| {
+        let have = bytes.len();
+        problem!("RSDP has length {length:#x} and {have:#x} bytes, its revision needs {minimum:#x}")
+    })?;
+    let begin = part.get(..SIGNATURE.len()).unwrap_or(part);
+    ensure!(begin == SIGNATURE, "RSDP begins with \"{}\", not with \"RSD PTR \"", begin.escape_ascii());
+    let sum = checksum(part);
     ensure!(sum == 0, "RSDP has a bad checksum: its first {length} bytes sum to {sum:#04x}, not 0");
-    Ok(())
+    Ok(part)
 }

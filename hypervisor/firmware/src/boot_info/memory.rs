@@ -31,13 +31,6 @@ pub struct MemoryArea {
     pub kind: u32,
 }
 
-impl MemoryArea {
-    /// First address after the range, inside the physical address space.
-    fn end(&self) -> u64 {
-        self.base.saturating_add(self.length).min(PHYSICAL_END)
-    }
-}
-
 /// A memory map whose entry size has been checked.
 #[derive(Clone, Copy)]
 pub struct Map<'a> {
@@ -71,12 +64,8 @@ impl<'a> Map<'a> {
 
     /// Non-empty ranges, cut off at the end of the physical address space.
     pub fn areas(self) -> impl Iterator<Item = MemoryArea> + Clone + 'a {
-        let cut = |area: MemoryArea| MemoryArea { length: area.end().saturating_sub(area.base), ..area };
+        let end = |area: MemoryArea| area.base.saturating_add(area.length).min(PHYSICAL_END);
+        let cut = move |area| MemoryArea { length: end(area).saturating_sub(area.base), ..area };
         self.raw().map(cut).filter(|area| area.length != 0)
-    }
-
-    /// Ranges, as given, that reach beyond the physical address space.
-    pub fn oversized(self) -> impl Iterator<Item = MemoryArea> + 'a {
-        self.raw().filter(|area| area.base.checked_add(area.length) != Some(area.end()))
     }
 }

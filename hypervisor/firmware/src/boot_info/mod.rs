@@ -4,8 +4,7 @@
 //! Invariants: [`BootInfo::parse`] walks all tags once; everything a getter returns was checked there, so getters
 //! cannot fail. Tags of unknown type are skipped. If a tag that may occur once occurs twice, the first one counts.
 //! A text that is not UTF-8 or lacks its terminating zero is an error: a guess at the command line would start another
-//! machine than the one asked for. Ranges of the memory map that reach beyond 2^52 are cut off there and listed by
-//! [`BootInfo::oversized_memory`].
+//! machine than the one asked for. Ranges of the memory map that reach beyond 2^52 are cut off there.
 //! Concurrency: none; see the crate.
 //! Source: Multiboot2 specification 2.0, §3.6.
 
@@ -16,30 +15,25 @@ mod tests;
 use crate::Problem;
 use crate::acpi_tables::Rsdp;
 use crate::bytes::{u32_at, u64_at};
+use core::ffi::CStr;
 use memory::Map;
 pub use memory::{AVAILABLE, MemoryArea};
-use multiboot2::{BootLoaderNameTag, CommandLineTag, FramebufferTag, ModuleTag};
-use multiboot2::{DynSizedStructure, StringError, TagHeader, TagType};
+use multiboot2::TagType;
 
 /// Largest boot information that is accepted, in bytes.
 pub const MAX_SIZE: usize = 1 << 20;
 
 /// Smallest size of a tag in bytes, with its header, by type; 8 for types that are not read here.
-const MINIMUM: [u32; 16] = [8, 9, 9, 17, 8, 8, 16, 8, 32, 8, 8, 12, 16, 8, 28, 44];
+const MINIMUM: [u32; 16] = [8, 9, 9, 17, 8, 8, 16, 8, 8, 8, 8, 12, 16, 8, 28, 44];
 
-/// Size of the whole information in bytes, from its first eight.
+/// Size of the whole information in bytes, from its first four.
 ///
 /// # Errors
 /// A size below 16 bytes or above [`MAX_SIZE`].
-pub fn total_size(header: &[u8; 8]) -> Result<usize, Problem> {
+pub fn total_size(header: &[u8]) -> Result<usize, Problem> {
     let size = u32_at(header, 0).unwrap_or(0) as usize;
     ensure!((16..=MAX_SIZE).contains(&size), "total size {size:#x} is not between 16 bytes and 1 MiB");
     Ok(size)
-}
-
-/// The fault of an information of which there are only `have` of `need` bytes.
-pub fn incomplete(have: usize, need: usize) -> Problem {
-    problem!("truncated: {have:#x} of {need:#x} bytes")
 }
 
 /// A tag that lies wholly inside the information.
@@ -49,8 +43,6 @@ struct Tag<'a> {
     kind: TagType,
     /// The tag with its header, without padding.
     bytes: &'a [u8],
-    /// The tag with its header and padding.
-    padded: &'a [u8],
 }
 
 impl<'a> Tag<'a> {
@@ -60,40 +52,26 @@ impl<'a> Tag<'a> {
         let (Some(kind), Some(size)) = (u32_at(rest, 0), u32_at(rest, 4)) else { return Err(problem!("no end tag")) };
         let (minimum, kind) = (MINIMUM.get(kind as usize).copied().unwrap_or(8), TagType::from(kind));
         ensure!(size >= minimum, "{kind:?} tag at offset {offset:#x} has {size} bytes, needs at least {minimum}");
-        // At most 1 MiB is left, so a size that would overflow here is too long.
-        let bytes = rest.get(..size as usize);
-        let padded = bytes.and_then(|bytes| rest.get(..bytes.len().next_multiple_of(8)));
-        let left = rest.len();
-        let (bytes, padded) = bytes.zip(padded).ok_or_else(|| {
+        let bytes = rest.get(..size as usize).ok_or_else(|| {
+            let left = rest.len();
             problem!("{kind:?} tag at offset {offset:#x} is truncated: it has {size} bytes, {left} are left")
         })?;
-        Ok(Self { offset, kind, bytes, padded })
+        Ok(Self { offset, kind, bytes })
     }
 
-    /// The tag as the crate's type, which only an information that is not aligned lacks.
-    fn structure(self) -> Result<&'a DynSizedStructure<TagHeader>, Problem> {
-        DynSizedStructure::ref_from_slice(self.padded).map_err(|_| problem!("does not start at a multiple of 8"))
-    }
-
-    /// The text in a tag; empty in one that has none.
-    fn text(self) -> Result<&'a str, Problem> {
-        let text = match self.kind {
-            TagType::Cmdline => self.structure()?.cast::<CommandLineTag>().cmdline(),
-            TagType::BootLoaderName => self.structure()?.cast::<BootLoaderNameTag>().name(),
-            TagType::Module => self.structure()?.cast::<ModuleTag>().cmdline(),
-            _ => Ok(""),
-        };
-        let Self { offset, kind, .. } = self;
+    /// The text that begins at `start` of the tag.
+    fn text(self, start: usize) -> Result<&'a str, Problem> {
+        let Self { offset, kind, bytes } = self;
         let place = format_args!("text in the {kind:?} tag at offset {offset:#x}");
-        text.map_err(|error| match error {
-            StringError::MissingNul(_) => problem!("{place} has no terminating zero"),
-            StringError::Utf8(error) => problem!("{place} is not UTF-8 from byte {} on", error.valid_up_to()),
-        })
+        let text = CStr::from_bytes_until_nul(bytes.get(start..).unwrap_or(&[]));
+        let text = text.map_err(|_| problem!("{place} has no terminating zero"))?.to_str();
+        text.map_err(|error| problem!("{place} is not UTF-8 from byte {} on", error.valid_up_to()))
     }
 
     fn module(self) -> Result<Module<'a>, Problem> {
-        let tag: &ModuleTag = self.structure()?.cast();
-        Ok(Module { start: tag.start_address().into(), end: tag.end_address().into(), command_line: self.text()? })
+        let [start, end] = [8, 12].map(|offset| u64::from(u32_at(self.bytes, offset).unwrap_or(0)));
+        ensure!(start <= end, "a module ends at {end:#x}, before its start at {start:#x}");
+        Ok(Module { start, end, command_line: self.text(16)? })
     }
 }
 
@@ -102,7 +80,8 @@ fn tags(info: &[u8]) -> impl Iterator<Item = Result<Tag<'_>, Problem>> {
     let mut next = Some(8);
     core::iter::from_fn(move || {
         let tag = Tag::at(info, next?);
-        next = tag.ok().filter(|tag| tag.kind != TagType::End).map(|tag| tag.offset + tag.padded.len());
+        let more = tag.ok().filter(|tag| tag.kind != TagType::End);
+        next = more.map(|tag| tag.offset + tag.bytes.len().next_multiple_of(8));
         Some(tag)
     })
 }
@@ -111,7 +90,7 @@ fn tags(info: &[u8]) -> impl Iterator<Item = Result<Tag<'_>, Problem>> {
 /// says where to report what is wrong with the rest.
 pub fn command_line(info: &[u8]) -> &str {
     let mut tags = tags(info).flatten();
-    tags.find(|tag| tag.kind == TagType::Cmdline).and_then(|tag| tag.text().ok()).unwrap_or("")
+    tags.find(|tag| tag.kind == TagType::Cmdline).and_then(|tag| tag.text(8).ok()).unwrap_or("")
 }
 
 /// A file that the boot loader put into memory.
@@ -123,23 +102,6 @@ pub struct Module<'a> {
     pub end: u64,
     /// The text after the command that loaded it.
     pub command_line: &'a str,
-}
-
-/// A screen that the boot loader has set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Framebuffer {
-    /// Physical address of the first line.
-    pub address: u64,
-    /// Bytes from line to line.
-    pub pitch: u32,
-    /// Pixels (characters in text mode) in a line.
-    pub width: u32,
-    /// Lines.
-    pub height: u32,
-    /// Bits per pixel.
-    pub bpp: u8,
-    /// 0 indexed colour, 1 direct colour, 2 text.
-    pub kind: u8,
 }
 
 /// A checked boot information.
@@ -155,10 +117,16 @@ impl<'a> BootInfo<'a> {
     /// # Errors
     /// Anything malformed in a tag that is read here, and a memory map without usable memory.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Problem> {
-        ensure!(bytes.as_ptr().addr().is_multiple_of(8), "does not start at a multiple of 8");
-        let need = total_size(bytes.first_chunk().ok_or_else(|| incomplete(bytes.len(), 16))?)?;
-        let info = bytes.get(..need).ok_or_else(|| incomplete(bytes.len(), need))?;
-        check_tags(info)?;
+        let (have, need) = (bytes.len(), total_size(bytes)?);
+        let info = bytes.get(..need).ok_or_else(|| problem!("truncated: {have:#x} of {need:#x} bytes"))?;
+        for tag in tags(info) {
+            let tag = tag?;
+            match tag.kind {
+                TagType::Cmdline | TagType::BootLoaderName => drop(tag.text(8)?),
+                TagType::Module => drop(tag.module()?),
+                _ => {}
+            }
+        }
         let map = tags(info).flatten().find(|tag| tag.kind == TagType::Mmap);
         let map = map.ok_or_else(|| problem!("no memory map: the boot loader must pass one"))?;
         Ok(Self { info, map: Map::parse(map)? })
@@ -175,18 +143,13 @@ impl<'a> BootInfo<'a> {
 
     /// The boot loader's name; empty if it gives none.
     pub fn loader(&self) -> &'a str {
-        self.first(TagType::BootLoaderName).and_then(|tag| tag.text().ok()).unwrap_or("")
+        self.first(TagType::BootLoaderName).and_then(|tag| tag.text(8).ok()).unwrap_or("")
     }
 
     /// The memory map in the order given, without empty ranges. Ranges may overlap each other, modules and the kernel.
     /// At least one is usable.
     pub fn memory(&self) -> impl Iterator<Item = MemoryArea> + Clone + use<'a> {
         self.map.areas()
-    }
-
-    /// Ranges of the memory map that reach beyond 2^52, as the map gives them; [`BootInfo::memory`] cuts them off there.
-    pub fn oversized_memory(&self) -> impl Iterator<Item = MemoryArea> + use<'a> {
-        self.map.oversized()
     }
 
     /// The modules in the order given. They may overlap anything.
@@ -207,34 +170,9 @@ impl<'a> BootInfo<'a> {
         }
     }
 
-    /// The screen, if the boot loader set one up.
-    pub fn framebuffer(&self) -> Option<Framebuffer> {
-        let tag = self.first(TagType::Framebuffer)?;
-        // The crate's getter for the type panics on a short palette: read it here.
-        let kind = *tag.bytes.get(29)?;
-        let tag: &FramebufferTag = tag.structure().ok()?.cast();
-        let (address, pitch, bpp) = (tag.address(), tag.pitch(), tag.bpp());
-        Some(Framebuffer { address, pitch, width: tag.width(), height: tag.height(), bpp, kind })
-    }
-
     /// Physical address of the EFI system table, when started from EFI.
     pub fn efi_system_table(&self) -> Option<u64> {
         let wide = self.first(TagType::Efi64).and_then(|tag| u64_at(tag.bytes, 8));
         wide.or_else(|| u32_at(self.first(TagType::Efi32)?.bytes, 8).map(u64::from))
     }
-}
-
-/// Checks the sequence of tags up to the end tag, and every text and module.
-fn check_tags(info: &[u8]) -> Result<(), Problem> {
-    let mut index = 0;
-    for tag in tags(info) {
-        let tag = tag?;
-        tag.text()?;
-        if tag.kind == TagType::Module {
-            let Module { start, end, .. } = tag.module()?;
-            ensure!(start <= end, "module {index} ends at {end:#x}, before its start at {start:#x}");
-            index += 1;
-        }
-    }
-    Ok(())
 }

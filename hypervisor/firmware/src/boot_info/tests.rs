@@ -13,11 +13,6 @@ fn module(start: u32, end: u32, text: &[u8]) -> Vec<u8> {
     tag(3, &[&start.to_le_bytes(), &end.to_le_bytes(), text])
 }
 
-fn framebuffer_tag(kind: u8, colours: &[u8]) -> Vec<u8> {
-    let numbers: Vec<u8> = [4096u32, 1024, 768].iter().flat_map(|number| number.to_le_bytes()).collect();
-    tag(8, &[&0xfd00_0000u64.to_le_bytes(), &numbers, &[32, kind, 0, 0], colours])
-}
-
 /// What a loader passes, in its order, with tags that are not read here.
 fn usual() -> Vec<u8> {
     boot_info(&[
@@ -28,7 +23,6 @@ fn usual() -> Vec<u8> {
         module(0x20_4000, 0x20_4000, b"\0"),
         tag(4, &[&[0; 8]]),
         ram(),
-        framebuffer_tag(1, &[16, 8, 8, 8, 0, 8]),
         tag(12, &[&0x7ff0_0000u64.to_le_bytes()]),
         tag(14, &[&rsdp_old(0x1234)]),
         tag(15, &[&rsdp_new(0x1234, 0x5678)]),
@@ -46,13 +40,11 @@ fn read_all(bytes: &[u8]) -> Result<u64, Problem> {
         usable |= area.kind == AVAILABLE;
     }
     assert!(usable, "a parsed map has usable memory");
-    sum += info.oversized_memory().count() as u64;
     for module in info.modules() {
         assert!(module.start <= module.end);
         sum += module.command_line.len() as u64;
     }
     sum += info.rsdp().ok().flatten().map_or(0, |rsdp| rsdp.rsdt.unwrap_or(0).into());
-    sum += info.framebuffer().map_or(0, |screen| screen.pitch.into());
     Ok(sum ^ info.efi_system_table().unwrap_or(0))
 }
 
@@ -80,10 +72,7 @@ fn everything_the_loader_passes_is_read() {
         ]
     );
     assert_eq!(info.rsdp(), Ok(Some(Rsdp { rsdt: Some(0x1234), xsdt: Some(0x5678) })));
-    let screen = Framebuffer { address: 0xfd00_0000, pitch: 4096, width: 1024, height: 768, bpp: 32, kind: 1 };
-    assert_eq!(info.framebuffer(), Some(screen));
     assert_eq!(info.efi_system_table(), Some(0x7ff0_0000));
-    assert_eq!(info.oversized_memory().count(), 0);
 }
 
 #[test]
@@ -91,7 +80,7 @@ fn what_the_loader_leaves_out_is_absent() {
     let bytes = Aligned::new(&boot_info(&[ram()]));
     let info = BootInfo::parse(bytes.bytes()).unwrap();
     assert_eq!((info.command_line(), info.loader()), ("", ""));
-    assert_eq!((info.modules().count(), info.framebuffer(), info.efi_system_table()), (0, None, None));
+    assert_eq!((info.modules().count(), info.efi_system_table()), (0, None));
     assert_eq!(info.rsdp(), Ok(None));
 }
 
@@ -112,8 +101,10 @@ fn total_size_is_bounded() {
 fn every_cut_off_information_is_an_error() {
     let whole = usual();
     for length in (0..whole.len()).step_by(if cfg!(miri) { 7 } else { 1 }) {
-        let need = if length < 8 { 16 } else { whole.len() };
-        assert_eq!(error(&whole[..length]), format!("truncated: {length:#x} of {need:#x} bytes"));
+        let need = whole.len();
+        let want = format!("truncated: {length:#x} of {need:#x} bytes");
+        let short = String::from("total size 0x0 is not between 16 bytes and 1 MiB");
+        assert_eq!(error(&whole[..length]), if length < 4 { short } else { want });
         if length >= 16 {
             let mut cut = whole[..length].to_vec();
             cut[..4].copy_from_slice(&(length as u32).to_le_bytes());
@@ -121,15 +112,6 @@ fn every_cut_off_information_is_an_error() {
             assert!(error == "no end tag" || error.contains(" is truncated: "), "{error}");
         }
     }
-}
-
-#[test]
-fn an_unaligned_information_is_an_error() {
-    let mut shifted = vec![0];
-    shifted.extend(usual());
-    let bytes = Aligned::new(&shifted);
-    let error = BootInfo::parse(&bytes.bytes()[1..]).err().unwrap();
-    assert_eq!(error.to_string(), "does not start at a multiple of 8");
 }
 
 #[test]
@@ -148,7 +130,7 @@ fn a_tag_of_impossible_size_is_named_with_its_place() {
 
 #[test]
 fn a_tag_too_short_for_its_type_is_an_error() {
-    for (kind, size) in [(1, 9), (2, 9), (3, 17), (6, 16), (8, 32), (11, 12), (12, 16), (14, 28), (15, 44)] {
+    for (kind, size) in [(1, 9), (2, 9), (3, 17), (6, 16), (11, 12), (12, 16), (14, 28), (15, 44)] {
         let error = error_of(&[ram(), tag(kind, &[])]);
         assert!(error.contains(&format!("({kind}) tag at offset 0x60 has 8 bytes, needs at least {size}")), "{error}");
     }
@@ -175,7 +157,7 @@ fn a_text_must_end_and_be_text() {
 #[test]
 fn a_module_must_not_end_before_its_start() {
     let error = error_of(&[ram(), module(1, 2, b"\0"), module(0x2000, 0x1000, b"\0")]);
-    assert_eq!(error, "module 1 ends at 0x1000, before its start at 0x2000");
+    assert_eq!(error, "a module ends at 0x1000, before its start at 0x2000");
 }
 
 #[test]
@@ -204,14 +186,12 @@ fn the_entry_size_is_the_tags_own() {
 }
 
 #[test]
-fn memory_beyond_the_address_space_is_cut_off_and_listed() {
+fn memory_beyond_the_address_space_is_cut_off() {
     let huge = [(0, 4096, 1), (PHYSICAL_END - 4096, 8192, 1), (PHYSICAL_END, 4096, 1), (4096, u64::MAX, 2)];
     let bytes = Aligned::new(&boot_info(&[memory_map(24, &huge)]));
     let info = BootInfo::parse(bytes.bytes()).unwrap();
     let areas: Vec<_> = info.memory().map(|area| (area.base, area.length)).collect();
     assert_eq!(areas, [(0, 4096), (PHYSICAL_END - 4096, 4096), (4096, PHYSICAL_END - 4096)]);
-    let oversized: Vec<_> = info.oversized_memory().map(|area| (area.base, area.length, area.kind)).collect();
-    assert_eq!(oversized, huge[1..]);
 }
 
 #[test]
@@ -237,14 +217,6 @@ fn the_new_rsdp_is_preferred_and_a_broken_one_passed_over() {
 fn a_32_bit_efi_table_is_taken_if_there_is_no_other() {
     let bytes = Aligned::new(&boot_info(&[ram(), tag(11, &[&0xf000_1000u32.to_le_bytes()])]));
     assert_eq!(BootInfo::parse(bytes.bytes()).unwrap().efi_system_table(), Some(0xf000_1000));
-}
-
-#[test]
-fn a_framebuffer_with_a_short_palette_or_unknown_type_is_read_all_the_same() {
-    for (kind, colours) in [(0, &[9, 0, 1, 2][..]), (0, &[]), (1, &[]), (0x40, &[])] {
-        let bytes = Aligned::new(&boot_info(&[ram(), framebuffer_tag(kind, colours)]));
-        assert_eq!(BootInfo::parse(bytes.bytes()).unwrap().framebuffer().unwrap().kind, kind);
-    }
 }
 
 #[test]

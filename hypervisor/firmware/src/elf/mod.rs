@@ -4,8 +4,8 @@
 //! module's own alignment: file pages become virtual pages with the segment's rights, nothing is copied or cleared.
 //! Invariants: no bss, addresses congruent to file offsets, and no virtual page that two segments claim differently.
 //! What surrounds a segment in its first and last page is visible to the program. One page of the file that two
-//! segments map with different rights ([`Image::shared_frames`]) is allowed, as the interface always did; it can make
-//! a frame writable at one address and executable at another.
+//! segments map with different rights is allowed, as the interface always did; it can make a frame writable at one
+//! address and executable at another.
 //! Concurrency: none; see the crate.
 //! Source: ELF-64 object file format 1.5; the classic interface's rules for the root program.
 
@@ -15,7 +15,6 @@ mod tests;
 use crate::Problem;
 use crate::bytes::{u16_at, u32_at, u64_at};
 use abi::address::PAGE_SIZE as PAGE;
-use core::fmt;
 
 /// First address that no segment may reach: the root program's communication
 /// buffer below the hypervisor information page in its largest form.
@@ -28,11 +27,9 @@ const PROGRAM_HEADER: usize = 56;
 /// Type of a segment that is loaded.
 const LOAD: u32 = 1;
 
-/// What a program may do with a segment.
+/// What a program may do with a segment besides reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// Read.
-    pub read: bool,
     /// Write.
     pub write: bool,
     /// Execute.
@@ -52,13 +49,6 @@ pub struct Segment {
     pub size: u64,
     /// Rights.
     pub rights: Rights,
-}
-
-impl fmt::Display for Segment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (show, Rights { read, write, execute }) = (|set, letter| if set { letter } else { '-' }, self.rights);
-        write!(f, "{} ({}{}{})", self.index, show(read, 'r'), show(write, 'w'), show(execute, 'x'))
-    }
 }
 
 impl Segment {
@@ -115,22 +105,12 @@ impl<'a> Image<'a> {
         self.loadable().map(|(segment, _)| segment).filter(|segment| segment.size != 0)
     }
 
-    /// What is odd about segments of different rights that share a page of the file.
-    pub fn shared_frames(&self) -> impl Iterator<Item = Problem> + use<'a> {
-        pairs(self.segments()).filter(|(first, second)| first.rights != second.rights).filter_map(|(first, second)| {
-            let offset = common_page(first.file_pages(), second.file_pages())?;
-            Some(problem!(
-                "segments {first} and {second} share the file page at {offset:#x}: align segments to pages in the file"
-            ))
-        })
-    }
-
     /// The loadable segments with their sizes in memory, not yet checked.
     fn loadable(&self) -> impl Iterator<Item = (Segment, u64)> + Clone + use<'a> {
         self.headers.chunks_exact(PROGRAM_HEADER).enumerate().filter_map(|(index, header)| {
             let (kind, flags) = (u32_at(header, 0)?, u32_at(header, 4)?);
             let (offset, virt) = (u64_at(header, 8)?, u64_at(header, 16)?);
-            let rights = Rights { read: flags & 4 != 0, write: flags & 2 != 0, execute: flags & 1 != 0 };
+            let rights = Rights { write: flags & 2 != 0, execute: flags & 1 != 0 };
             let segment = Segment { index, virt, offset, size: u64_at(header, 32)?, rights };
             (kind == LOAD).then_some((segment, u64_at(header, 40)?))
         })
@@ -142,9 +122,10 @@ impl<'a> Image<'a> {
             let same = first.rights == second.rights
                 && first.virt.wrapping_sub(first.offset) == second.virt.wrapping_sub(second.offset);
             if let Some(page) = common_page(first.pages(), second.pages()) {
+                let (first, second) = (first.index, second.index);
                 ensure!(
                     same,
-                    "segments {first} and {second} share the page {page:#x} in different ways: align segments to pages"
+                    "segments {first} and {second} share page {page:#x} in different ways: align them to pages"
                 );
             }
         }

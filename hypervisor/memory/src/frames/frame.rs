@@ -9,14 +9,12 @@
 //!                cleared_by
 //!             ----------------->
 //! allocate -> Dirty            Clean
-//!     retire |   <--------------
-//!            v     into_dirty
-//!         Retired -> free
+//!     free <-    <--------------
+//!                  into_dirty
 //! ```
 //!
-//! Invariants: only a [`Retired`] frame can be freed, and with poisoning on a
-//! frame becomes that by being filled once: each freed frame is poisoned
-//! exactly once, outside the allocator's lock.
+//! Invariants: only a frame that was cleared is [`Clean`]. Whoever poisons freed
+//! frames does so before [`super::Frames::free`], outside the allocator's lock.
 //!
 //! Concurrency: a frame belongs to whoever holds the value.
 //!
@@ -24,8 +22,6 @@
 
 use core::marker::PhantomData;
 
-use super::OutOfMemory;
-use crate::quota::Quota;
 use abi::address::PAGE_SIZE;
 
 /// log2 of the number of frames in a block: 0 (4 KiB) to 9 (2 MiB).
@@ -108,10 +104,6 @@ pub enum Dirty {}
 /// State: every byte is zero.
 #[derive(Debug)]
 pub enum Clean {}
-/// State: the owner is done with it; it can only be freed.
-#[derive(Debug)]
-pub enum Retired {}
-
 /// An owned block of 2^order frames that some account has paid for.
 #[derive(Debug)]
 #[must_use = "a frame that is dropped is lost to the pool"]
@@ -144,41 +136,10 @@ impl<State> Frame<State> {
 }
 
 impl Frame<Dirty> {
-    /// The block that `take` finds, charged to `quota`. From here on the frame
-    /// stands for the charge.
-    pub(super) fn pay(
-        quota: &Quota,
-        order: Order,
-        take: impl FnOnce() -> Option<FrameNumber>,
-    ) -> Result<Self, OutOfMemory> {
-        let charge = quota.charge(order.frames()).map_err(|_| OutOfMemory::Quota)?;
-        match take() {
-            Some(number) => {
-                charge.absorb();
-                Ok(Self::known(number, order))
-            }
-            None => {
-                // Cannot fail: this very charge was made above.
-                let _ = quota.refund(charge);
-                Err(OutOfMemory::Pool)
-            }
-        }
-    }
-
     /// Lets `clear` write zeros to the whole block. The kernel has one caller
     /// of this, which knows where the pool is mapped.
     pub fn cleared_by(self, clear: impl FnOnce(FrameNumber, Order)) -> Frame<Clean> {
         clear(self.number, self.order);
-        self.become_state()
-    }
-
-    /// Ends the frame's use: nobody can reach its memory any more. With
-    /// `poison`, which makes use after free show, `fill` overwrites the whole
-    /// block.
-    pub fn retire(self, poison: bool, fill: impl FnOnce(FrameNumber, Order)) -> Frame<Retired> {
-        if poison {
-            fill(self.number, self.order);
-        }
         self.become_state()
     }
 

@@ -6,18 +6,12 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-mod caches;
-
 fn order(log2: u8) -> Order {
     Order::new(log2).expect("a valid order")
 }
 
 fn all_tails(count: usize) -> Vec<Descriptor> {
     vec![Descriptor::TAIL; count]
-}
-
-fn retired(frame: Frame<Dirty>) -> Frame<Retired> {
-    frame.retire(false, |_, _| unreachable!("poisoning is off"))
 }
 
 fn numbers(frame: &Frame<Dirty>) -> std::ops::Range<u32> {
@@ -85,7 +79,7 @@ proptest! {
                 Step::Free(which) if !owned.is_empty() => {
                     let frame = owned.swap_remove(which % owned.len());
                     free.extend(numbers(&frame));
-                    prop_assert_eq!(frames.free(retired(frame), &quota), Ok(()));
+                    prop_assert_eq!(frames.free(frame, &quota), Ok(()));
                 }
                 Step::ThroughNumber(which) if !owned.is_empty() => {
                     let frame = owned.swap_remove(which % owned.len());
@@ -101,7 +95,7 @@ proptest! {
             prop_assert_eq!(quota.usage() as usize, (count - reserved) as usize - free.len());
         }
         for frame in owned {
-            prop_assert_eq!(frames.free(retired(frame), &quota), Ok(()));
+            prop_assert_eq!(frames.free(frame, &quota), Ok(()));
         }
         prop_assert_eq!(frames.check(), start);
         prop_assert_eq!(frames.free_frames(), count - reserved);
@@ -154,7 +148,7 @@ fn reserved_frames_are_never_handed_out() {
     assert_eq!(taken.len(), 59);
     assert!(taken.iter().all(|frame| frame.number().get() >= 5));
     for frame in taken {
-        assert_eq!(frames.free(retired(frame), &quota), Ok(()));
+        assert_eq!(frames.free(frame, &quota), Ok(()));
     }
     assert_eq!(frames.check().err(), None);
 }
@@ -170,7 +164,7 @@ fn exhaustion_says_whether_pool_or_quota_is_exhausted() {
     let frame = frames.allocate(order(2), &rich).expect("the pool is one block of 4");
     assert_eq!(rich.usage(), 4);
     assert_eq!(frames.allocate(Order::PAGE, &poor).err(), Some(OutOfMemory::Pool));
-    assert_eq!(frames.free(retired(frame), &rich), Ok(()));
+    assert_eq!(frames.free(frame, &rich), Ok(()));
     assert_eq!((frames.free_frames(), rich.usage()), (4, 0));
 }
 
@@ -182,7 +176,7 @@ fn freeing_into_another_pool_is_reported() {
     let quota = plenty();
     let beyond = large.allocate(Order::PAGE, &quota).expect("free");
     let number = beyond.number();
-    assert_eq!(small.free(retired(beyond), &quota), Err(Defect::NotAllocated(number)));
+    assert_eq!(small.free(beyond, &quota), Err(Defect::NotAllocated(number)));
     assert_eq!(small.check().err(), None);
     // Same number, other order.
     let (mut third, mut fourth) = (all_tails(4), all_tails(4));
@@ -192,8 +186,8 @@ fn freeing_into_another_pool_is_reported() {
     let (pair, single) = (pair.expect("free"), single.expect("free"));
     assert_eq!(pair.number(), single.number());
     let number = pair.number();
-    assert_eq!(fourth.free(retired(pair), &quota), Err(Defect::NotAllocated(number)));
-    assert_eq!(fourth.free(retired(single), &quota), Ok(()));
+    assert_eq!(fourth.free(pair, &quota), Err(Defect::NotAllocated(number)));
+    assert_eq!(fourth.free(single, &quota), Ok(()));
 }
 
 #[test]
@@ -203,8 +197,8 @@ fn a_number_reclaimed_twice_is_freed_once() {
     let quota = plenty();
     let number = frames.allocate(order(1), &quota).expect("free").into_number();
     let (one, two) = (frames.reclaim(number), frames.reclaim(number));
-    assert_eq!(frames.free(retired(one.expect("allocated")), &quota), Ok(()));
-    assert_eq!(frames.free(retired(two.expect("allocated")), &quota), Err(Defect::NotAllocated(number)));
+    assert_eq!(frames.free(one.expect("allocated"), &quota), Ok(()));
+    assert_eq!(frames.free(two.expect("allocated"), &quota), Err(Defect::NotAllocated(number)));
     assert_eq!(frames.reclaim(number).err(), Some(Defect::NotAllocated(number)));
     assert_eq!(frames.reclaim(FrameNumber::new(99)).err(), Some(Defect::NotAllocated(FrameNumber::new(99))));
     assert_eq!(frames.check().err(), None);
@@ -217,12 +211,12 @@ fn refunding_an_account_that_did_not_pay_is_reported() {
     let (payer, other) = (plenty(), plenty());
     let frame = frames.allocate(order(1), &payer).expect("free");
     let number = frame.number();
-    assert_eq!(frames.free(retired(frame), &other), Err(Defect::NotCharged(number)));
+    assert_eq!(frames.free(frame, &other), Err(Defect::NotCharged(number)));
     assert_eq!((other.usage(), frames.free_frames()), (0, 8));
 }
 
 #[test]
-fn clearing_and_poisoning_see_the_whole_block_once() {
+fn clearing_sees_the_whole_block_once() {
     let mut descriptors = all_tails(16);
     let mut frames = Frames::new(&mut descriptors, 0).expect("frames are left");
     let quota = plenty();
@@ -231,10 +225,7 @@ fn clearing_and_poisoning_see_the_whole_block_once() {
     let mut cleared = Vec::new();
     let clean = frame.cleared_by(|number, order| cleared.push((number, order)));
     assert_eq!(cleared, [place]);
-    let mut poisoned = Vec::new();
-    let retired = clean.into_dirty().retire(true, |number, order| poisoned.push((number, order)));
-    assert_eq!(frames.free(retired, &quota), Ok(()));
-    assert_eq!(poisoned, [place]);
+    assert_eq!(frames.free(clean.into_dirty(), &quota), Ok(()));
 }
 
 #[test]

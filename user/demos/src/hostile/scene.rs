@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use abi::event::STARTUP;
 use abi::item::ItemFlags;
-use abi::rights::MemoryRights;
+use abi::rights::{MemoryRights, PortalRights};
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
 
 use super::layout::*;
@@ -252,6 +252,10 @@ pub fn begin(page: u64, cores: u64, interrupts: u64) -> u64 {
         }
     }
     wrong |= begin_victim(page, cores, handle, thread);
+    // Identities of portals that lead to others are not for the hostile domain to change.
+    for range in [objects(KEPT + events(0), 7), objects(KEPT + MAKER, 3)] {
+        wrong |= hypercall(Hypercall::Revoke, 1, 0, [range.masked(PortalRights::CONTROL.into()).word(), 0, 0, 0]);
+    }
     wrong |= replenish(page);
     (0..cores).fold(wrong, |wrong, core| wrong | start_worker(core))
 }

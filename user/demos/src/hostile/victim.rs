@@ -29,8 +29,9 @@ pub struct Own {
     pub rounds: AtomicU64,
     pub served: AtomicU64,
     pub wrong: AtomicU64,
-    /// What was wrong last.
+    /// What was wrong first; what was found there, below the number of rounds before.
     pub what: AtomicU64,
+    pub found: AtomicU64,
 }
 
 #[repr(C, align(0x2_0000))]
@@ -48,6 +49,7 @@ static PAGES: Pages = Pages(
             served: ZERO,
             wrong: ZERO,
             what: ZERO,
+            found: ZERO,
         }
     }; CORES],
 );
@@ -91,8 +93,10 @@ pub const fn message_page(core: u64, which: u64) -> u64 {
 
 fn expect(own: &Own, what: u64, found: u64, expected: u64) {
     if found != expected {
-        own.what.store(what, SeqCst);
-        own.wrong.fetch_add(1, SeqCst);
+        if own.wrong.fetch_add(1, SeqCst) == 0 {
+            own.what.store(what, SeqCst);
+            own.found.store(found | own.rounds.load(SeqCst) << 32, SeqCst);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod pointer;
 mod processors;
 
 use super::*;
+use crate::physical::PHYSICAL_END;
 use crate::synthetic::{
     FIRST, Machine, RSDT as RSDT_AT, Random, XSDT as XSDT_AT, local_apic, madt, rounds, seal, table,
 };
@@ -19,7 +20,7 @@ fn usual() -> Machine {
 /// Uses everything; returns how much of it was there.
 fn read_all(memory: &impl PhysicalMemory, rsdp: Rsdp) -> Result<usize, Problem> {
     let tables = Tables::open(memory, rsdp)?;
-    let mut found = tables.problems().map(|problem| problem.to_string()).filter(|text| text.is_empty()).count();
+    let mut found = 0;
     if let Ok(madt) = tables.madt() {
         let cores: Vec<_> = madt.cores().collect();
         for (index, core) in cores.iter().enumerate() {
@@ -29,10 +30,8 @@ fn read_all(memory: &impl PhysicalMemory, rsdp: Rsdp) -> Result<usize, Problem> 
     }
     found += usize::from(tables.fadt().is_ok_and(|fadt| fadt.is_some()));
     found += usize::from(tables.hpet().is_ok_and(|hpet| hpet.is_some()));
-    if let Ok(Some(mcfg)) = tables.mcfg() {
-        for segment in mcfg.segments() {
-            assert!(segment.first_bus <= segment.last_bus);
-        }
+    for segment in tables.mcfg().unwrap_or_default() {
+        assert!(segment.start < segment.end && segment.end <= PHYSICAL_END);
     }
     Ok(found)
 }
@@ -52,11 +51,10 @@ fn all_tables_are_found_through_either_root() {
         usual().with(|memory| {
             let tables = Tables::open(memory, rsdp).unwrap();
             for name in [b"SSDT", b"APIC", b"FACP", b"HPET", b"MCFG"] {
-                assert!(tables.table(*name).is_ok_and(|table| table.is_some_and(|table| table.signature == *name)));
+                assert!(tables.table(*name).is_ok_and(|table| table.is_some_and(|table| table.starts_with(name))));
             }
-            assert_eq!(tables.problems().count(), 0);
             assert_eq!(tables.addresses().next(), Some(FIRST));
-            assert_eq!(&tables.table(*b"SSDT").unwrap().unwrap().bytes()[36..], b"code");
+            assert_eq!(&tables.table(*b"SSDT").unwrap().unwrap()[36..], b"code");
         });
     }
 }
@@ -68,14 +66,12 @@ fn a_root_must_be_named() {
 }
 
 #[test]
-fn a_broken_xsdt_is_a_problem_and_the_rsdt_is_used() {
+fn instead_of_a_broken_xsdt_the_rsdt_is_used() {
     let mut machine = usual();
     machine.ranges[1].1[20] ^= 1;
     machine.with(|memory| {
         let tables = Tables::open(memory, BOTH).unwrap();
         assert!(tables.madt().is_ok());
-        let problems: Vec<_> = tables.problems().map(|problem| problem.to_string()).collect();
-        assert_eq!(problems, ["XSDT at 0x78000 has a bad checksum: its bytes sum to 0xff, not 0"]);
     });
 }
 
@@ -113,30 +109,18 @@ fn an_impossible_table_length_is_an_error() {
 }
 
 #[test]
-fn a_root_with_too_many_tables_is_an_error() {
-    let text = open_error(Rsdp { rsdt: None, ..BOTH }, |machine| {
-        machine.ranges[1].1 = table(b"XSDT", 1, &vec![1; 8 * (MAX_TABLES + 1)]);
-    });
-    assert_eq!(text, "XSDT lists 257 tables, at most 256 are looked at");
+fn of_too_many_tables_the_first_are_looked_at() {
+    let mut machine = usual();
+    machine.ranges[1].1 = table(b"XSDT", 1, &vec![1; 8 * (MAX_TABLES + 1)]);
+    machine.with(|memory| assert_eq!(Tables::open(memory, BOTH).unwrap().addresses().count(), MAX_TABLES));
 }
 
 #[test]
-fn broken_tables_are_skipped_and_listed() {
+fn broken_tables_that_nobody_needs_do_no_harm() {
     let mut machine = usual();
     machine.ranges[2].1[36] ^= 0x10;
     machine.ranges.pop();
-    machine.with(|memory| {
-        let tables = Tables::open(memory, BOTH).unwrap();
-        assert!(tables.madt().is_ok());
-        let problems: Vec<_> = tables.problems().map(|problem| problem.to_string()).collect();
-        assert_eq!(
-            problems,
-            [
-                "SSDT at 0x100000 has a bad checksum: its bytes sum to 0x10, not 0",
-                "table at 0x500000, length 0x24, cannot be read",
-            ]
-        );
-    });
+    machine.with(|memory| assert!(Tables::open(memory, BOTH).unwrap().madt().is_ok()));
 }
 
 #[test]
@@ -155,7 +139,7 @@ fn a_missing_table_is_named() {
         let tables = Tables::open(memory, BOTH).unwrap();
         assert_eq!(tables.madt().err().unwrap().to_string(), "there is no APIC table");
         assert!(matches!((tables.fadt(), tables.hpet()), (Ok(None), Ok(None))));
-        assert!(tables.mcfg().is_ok_and(|mcfg| mcfg.is_none()));
+        assert!(tables.mcfg().is_ok_and(|segments| segments.is_empty()));
     });
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 /// Runs `test` on the MADT of a machine that has only this one.
 fn with_madt<T>(
     bytes: Vec<u8>,
-    test: impl FnOnce(Result<Madt<'_, crate::physical::recorded::Recorded<'_>>, Problem>) -> T,
+    test: impl FnOnce(Result<Madt<crate::physical::recorded::Recorded<'_>>, Problem>) -> T,
 ) -> T {
     Machine::new(&[bytes]).with(|memory| test(Tables::open(memory, BOTH).unwrap().madt()))
 }
@@ -121,14 +121,14 @@ fn an_entry_beyond_the_table_is_an_error() {
     );
     assert_eq!(
         error(&[local_apic(0, 0, 1), vec![0]]),
-        "APIC entry at offset 0x34 is truncated: the table ends inside its header"
+        "APIC entry at offset 0x34 (type 0) has 255 bytes and reaches beyond the table's length 0x35"
     );
 }
 
 #[test]
 fn a_table_without_its_fixed_part_is_an_error() {
     let text = with_madt(table(b"APIC", 1, &[0; 7]), |madt| madt.err().unwrap().to_string());
-    assert_eq!(text, "APIC at 0x100000 has length 0x2b, must be between 0x2c and 0x100000");
+    assert_eq!(text, "APIC has length 0x2b, must be at least 0x2c");
 }
 
 // Eight thousand entries take an interpreter minutes.
