@@ -6,11 +6,10 @@
 //! Source: design plan §3; interface §7 (TSC frequency in the information page).
 use crate::log::info;
 use crate::machine::Machine;
-use arch::clock::{Frequencies, Reference, calibrate, calibrate_timer};
+use arch::clock::{Frequencies, Reference, calibrate};
 use arch::features::Features;
 use arch::{apic, ratio::Factor};
 use core::sync::atomic::{AtomicU32, Ordering};
-use firmware::acpi_tables::PmTimer;
 
 static TSC_KHZ: AtomicU32 = AtomicU32::new(0);
 
@@ -22,15 +21,14 @@ pub fn khz() -> u32 {
 /// Finds the frequencies and prepares the timer of all cores. `None` if no clock counts.
 #[must_use]
 pub fn start(features: &Features, machine: &Machine) -> Option<()> {
-    let (found, source) = match features.tsc_khz {
-        Some(tsc) => (Frequencies { tsc, timer: calibrate_timer(tsc)? }, "CPUID"),
-        None => {
-            let timer = machine.fadt.as_ref().and_then(|fadt| fadt.pm_timer);
-            let power = |timer: PmTimer| Reference::power_management(timer.port, timer.wide);
-            let reference = timer.map_or_else(Reference::interval_timer, power);
-            (calibrate(&reference)?, reference.name)
-        }
+    let timer = machine.fadt.as_ref().and_then(|fadt| fadt.pm_timer);
+    let reference = match (features.tsc_khz, timer) {
+        (Some(khz), _) => Reference::time_stamp(khz),
+        (None, Some(timer)) => Reference::power_management(timer.port, timer.wide),
+        (None, None) => Reference::interval_timer(),
     };
+    let measured = calibrate(&reference)?;
+    let (found, source) = (Frequencies { tsc: features.tsc_khz.unwrap_or(measured.tsc), ..measured }, reference.name);
     TSC_KHZ.store(found.tsc, Ordering::Relaxed);
     apic::set_timer(features.tsc_deadline, Factor::new(found.tsc, found.timer));
     info!(

@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use firmware::acpi_tables::Core;
 use memory::frames::Order;
 use percpu::{Hazard, Shared};
-use sync::Once;
+use sync::{Once, Spin};
 
 /// A core that runs.
 #[derive(Debug, Default)]
@@ -35,21 +35,8 @@ pub struct RunningCore {
 static RUNNING: Once<&'static [RunningCore]> = Once::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// What the core that is being started takes over.
-struct Start {
-    id: AtomicU32,
-    root: AtomicU64,
-    window: AtomicU64,
-    directory_510: AtomicU64,
-}
-static START: Start = Start {
-    id: AtomicU32::new(NOBODY),
-    root: AtomicU64::new(0),
-    window: AtomicU64::new(0),
-    directory_510: AtomicU64::new(0),
-};
-/// No number is on offer: whoever finds this parks.
-const NOBODY: u32 = u32::MAX;
+/// Number and tables that the core being started takes over; whoever runs on other tables parks.
+static START: Spin<Option<(u32, CoreTables)>> = Spin::new(None);
 
 /// How long a reset core gets before its start-up interrupt, in microseconds (Intel SDM).
 const AFTER_RESET: u64 = 10_000;
@@ -159,10 +146,7 @@ pub fn start_others(listed: &[Core], machine: &MachineTables, page: PhysAddr) {
 
 /// Starts the core `apic_id` as number `id`. False if it does not answer; then it will not take its number later.
 fn start_one(trampoline: &Trampoline, id: u32, apic_id: u32, tables: &CoreTables) -> bool {
-    START.root.store(tables.root.get(), Ordering::Relaxed);
-    START.window.store(tables.window.get(), Ordering::Relaxed);
-    START.directory_510.store(tables.directory_510.get(), Ordering::Relaxed);
-    START.id.store(id, Ordering::Release);
+    *START.lock() = Some((id, *tables));
     trampoline.offer(apic_id, tables.root);
     for patience in [FIRST_ANSWER, LAST_ANSWER] {
         // SAFETY: the tables are this core's own; it was reset, and if it runs already it ignores this.
@@ -179,7 +163,7 @@ fn start_one(trampoline: &Trampoline, id: u32, apic_id: u32, tables: &CoreTables
         return true;
     }
     // The number is taken back; if it is gone, the core is alive and on its way.
-    if START.id.swap(NOBODY, Ordering::AcqRel) != NOBODY {
+    if START.lock().take().is_some() {
         return false;
     }
     wait_for(LAST_ANSWER, came_up) || give_up!("core {id} took its number and then fell silent")
@@ -202,15 +186,10 @@ fn wait_for(microseconds: u64, done: impl Fn() -> bool) -> bool {
 #[unsafe(no_mangle)]
 extern "C" fn application_start() -> ! {
     let local = &percpu::this().local;
-    let id = START.id.swap(NOBODY, Ordering::AcqRel);
-    if id == NOBODY {
-        cpu::halt();
-    }
+    let offer = START.lock().take_if(|(_, tables)| tables.root == cpu::root());
+    let Some((id, tables)) = offer else { cpu::halt() };
     local.id.set(id);
-    local.root.set(START.root.load(Ordering::Relaxed));
-    let [root, window, directory_510] = [&START.root, &START.window, &START.directory_510]
-        .map(|address| PhysAddr::truncate(address.load(Ordering::Relaxed)));
-    let tables = CoreTables { root, window, directory_510 };
+    local.root.set(tables.root.get());
     let features = Features::detect();
     // SAFETY: the tables have no-execute bits, no user pages; the gates were built by the boot core; the window's
     // tables are this core's.

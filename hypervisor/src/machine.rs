@@ -11,7 +11,7 @@ use crate::{interrupt, pool};
 use abi::address::PHYS_BITS;
 use arch::io_apic;
 use firmware::Problem;
-use firmware::acpi_tables::{Core, Fadt, Madt, Rsdp, Segment, Tables};
+use firmware::acpi_tables::{Core, Fadt, Madt, Segment, Tables};
 use firmware::boot_info::{AVAILABLE, BootInfo, MemoryArea};
 use firmware::physical::PhysicalMemory;
 use memory::frames::Order;
@@ -40,24 +40,21 @@ pub struct Machine {
 /// A table that is needed is broken.
 pub fn read(boot: &BootInfo<'_>, boot_apic_id: u32, largest_id: u32, limit: u32) -> Result<Machine, Problem> {
     let memory = FirmwareMemory(boot);
-    let rsdp = boot.rsdp()?.map_or_else(|| Rsdp::search(&memory), Ok);
-    let tables = match rsdp {
-        Ok(rsdp) => Tables::open(&memory, rsdp)?,
-        Err(error) => {
-            warning!("ACPI: {error}; using the boot core only");
-            let cores = list(1, |_| alone(boot_apic_id));
-            return Ok(Machine { cores, fadt: None, rsdt: None, xsdt: None });
-        }
+    let Some(rsdp) = boot.rsdp()? else {
+        warning!("ACPI: no RSDP from the boot loader; using the boot core only");
+        let cores = list(1, |_| alone(boot_apic_id));
+        return Ok(Machine { cores, fadt: None, rsdt: None, xsdt: None });
     };
+    let tables = Tables::open(&memory, rsdp)?;
     let madt = tables.madt()?;
     let cores = cores(&madt, boot_apic_id, largest_id, limit);
     for controller in madt.io_apics() {
-        let base = u64::from(controller.address);
+        let (base, first) = (u64::from(controller.io_apic_address), controller.global_system_interrupt_base);
         // SAFETY: `registers` found no memory there, and the firmware says what it is.
-        if registers(boot, "I/O APIC", base, 0x20) && !unsafe { io_apic::add(base, controller.gsi_base) } {
-            warning!("I/O APIC {}: cannot be reached", controller.id);
+        if registers(boot, "I/O APIC", base, 0x20) && !unsafe { io_apic::add(base, first) } {
+            warning!("I/O APIC {}: cannot be reached", controller.io_apic_id);
         }
-        info!("I/O APIC {}: address {base:#x}, first interrupt {}", controller.id, controller.gsi_base);
+        info!("I/O APIC {}: address {base:#x}, first interrupt {first}", controller.io_apic_id);
     }
     (0..ISA).for_each(|number| io_apic::set_default(number, 0));
     for entry in madt.overrides() {

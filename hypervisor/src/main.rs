@@ -50,8 +50,8 @@ mod vectors;
 mod views;
 
 use abi::PhysAddr;
-use arch::apic::{self, Interface};
-use arch::boot::{BootTable, BootTables};
+use arch::apic;
+use arch::boot::BootTable;
 use arch::features::Features;
 use arch::window::{self, View};
 use arch::{control, cpu, descriptors, pic};
@@ -74,7 +74,7 @@ extern "C" fn kernel_start(information: u32) -> ! {
         descriptors::build_gates();
         control::enable(&features);
         descriptors::load();
-        window::install(BootTables::get().address(BootTable::Window).get(), 512);
+        window::install(BootTable::Window.address(), 512);
     }
     window::set_physical_bits(features.physical_bits);
     settings::start_log();
@@ -115,7 +115,7 @@ fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, info
     let machine = machine.unwrap_or_else(|problem| give_up!("ACPI: {problem}"));
 
     // SAFETY: `by_msr` needs x2APIC, and otherwise the tables built next map the page before `start_boot_core` uses it.
-    unsafe { apic::choose(if by_msr { Interface::Msr } else { Interface::Page }) };
+    unsafe { apic::choose(by_msr) };
     let local_apic = (!by_msr).then(|| PhysAddr::truncate(apic::base()));
     let (stack, interrupt_stacks, local) = arch::boot::boot_core_pages();
     let shared = MachineTables::build((PhysAddr::truncate(plan.pool.start), plan.pool.length()), local_apic);

@@ -9,7 +9,7 @@ use crate::log::{info, warning};
 use crate::stop::give_up;
 use abi::PhysAddr;
 use abi::address::{LARGE_PAGE_SIZE, PAGE_SIZE};
-use arch::boot::{BootTable, BootTables};
+use arch::boot::BootTable;
 use core::sync::atomic::{AtomicBool, Ordering};
 use firmware::boot_info::{AVAILABLE, BootInfo};
 use firmware::options::Options;
@@ -90,7 +90,7 @@ fn map_in_boot_tables(start: PhysAddr, length: u64) {
         let frame = start.offset(index as u64 * LARGE_PAGE_SIZE);
         let entry = Host::leaf(frame, 2, Attributes::READ | Attributes::WRITE);
         // SAFETY: memory that the plan found free.
-        unsafe { BootTables::get().set(BootTable::Image, first + index, entry) };
+        unsafe { BootTable::Image.set(first + index, entry) };
     }
 }
 

@@ -59,7 +59,8 @@ pub fn collect(store: &Store<'_>, idle: bool) {
             let chain = if prepare(store, ended) { &local.unseen } else { &local.ended };
             chain.push(ended.word(), ended.count(store));
             cpu::breathe();
-            if local.ended.length() != 0 && percpu::this().shared.pending(Hazard::Schedule) {
+            // For whatever is to run, and because the current context may have ended just now.
+            if percpu::this().shared.pending(Hazard::Schedule) {
                 return;
             }
         }

@@ -95,14 +95,12 @@ fn registers(frame: &Frame) {
 pub fn stack(pointer: u64) {
     let start = pointer.clamp(layout::STACK_BOTTOM, layout::STACK_TOP).next_multiple_of(8);
     let end = layout::STACK_TOP.min(start + WORDS * 8);
-    let mut row = start;
-    while row + 32 <= end {
+    for row in (start..end.saturating_sub(31)).step_by(32) {
         let word = |index: u64| {
             let address = core::ptr::with_exposed_provenance::<u64>((row + index * 8) as usize);
             // SAFETY: within this core's kernel stack, which is mapped; a word that changes meanwhile does no harm.
             unsafe { address.read_volatile() }
         };
         error!("stack {row:#x}: {:016x} {:016x} {:016x} {:016x}", word(0), word(1), word(2), word(3));
-        row += 32;
     }
 }

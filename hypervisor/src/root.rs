@@ -225,8 +225,8 @@ fn give_segment(
 ) -> Result<(), Status> {
     let ((virt, end), (offset, _)) = (segment.pages(), segment.file_pages());
     let mut rights = MemoryRights::READ;
-    rights.set(MemoryRights::WRITE, segment.rights.write);
-    rights.set(MemoryRights::EXECUTE, segment.rights.execute);
+    rights.set(MemoryRights::WRITE, segment.write);
+    rights.set(MemoryRights::EXECUTE, segment.execute);
     let mut span = Span::between(virt >> PAGE_BITS, end >> PAGE_BITS);
     let mut first = file.offset(offset).page();
     // A page in which one segment of these rights ends and the next begins is mapped already.

@@ -51,7 +51,7 @@ impl Elements<InboxLinks> for Queues<'_> {
     }
 }
 
-impl timeouts::Elements for Queues<'_> {
+impl Elements<TimeoutLinks> for Queues<'_> {
     fn links(&self, id: Id) -> &TimeoutLinks {
         &self.context(id).timeout
     }

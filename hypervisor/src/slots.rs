@@ -13,7 +13,7 @@ use capability::word::Capability;
 use core::sync::atomic::AtomicU64;
 use memory::format::{Attributes, Entry, Format, Host};
 use memory::frames::OutOfMemory;
-use memory::layout::{CAPABILITIES, GIB_511};
+use memory::layout::CAPABILITIES;
 use memory::mmu::Mmu;
 use objects::Domain;
 
@@ -65,12 +65,5 @@ pub fn sync(domain: &Domain, address: u64) -> bool {
     }
     let Ok(local) = views::view(domain) else { return false };
     // The directory of GiB 511 exists in every view: it holds the I/O bitmap and the window.
-    let directory = local.descend(&HARDWARE, VirtAddr::new(GIB_511), 2, &mut || Err(()));
-    directory.is_ok_and(|directory| {
-        let stale = (HARDWARE.read(directory, virt.index(2)) ^ entry) & !Host::EVIDENCE != 0;
-        if stale {
-            HARDWARE.write(directory, virt.index(2), entry);
-        }
-        stale
-    })
+    local.put(&HARDWARE, virt, 2, entry, &mut || Err(OutOfMemory::Pool)).unwrap_or(false)
 }

@@ -12,7 +12,7 @@ use abi::{PhysAddr, VirtAddr};
 use arch::boot::{self, Section};
 use arch::pool::Hardware;
 use memory::format::{Attributes, Format, Host};
-use memory::frames::{Order, OutOfMemory};
+use memory::frames::Order;
 use memory::layout;
 use memory::mmu::Mmu;
 use memory::table::{MapError, Mapping, Table};
@@ -51,7 +51,7 @@ pub struct CoreTables {
 }
 
 /// Why tables could not be built.
-pub type Error = MapError<OutOfMemory>;
+pub type Error = MapError;
 
 /// The processor's view of tables. This module and `domain` name frames that they allocated as tables, and no others.
 // SAFETY: see above: every table comes from `pool::table` or a directory entry that names one.
@@ -69,7 +69,7 @@ fn map(table: &Table<Host>, virt: u64, phys: PhysAddr, size: u64, attributes: At
 }
 
 fn frame(order: Order) -> Result<PhysAddr, Error> {
-    pool::zeroed(order).map(pool::address).map_err(MapError::NoTable)
+    Ok(pool::address(pool::zeroed(order)?))
 }
 
 impl MachineTables {
@@ -89,7 +89,7 @@ impl MachineTables {
         }
         map(&table, layout::POOL_BASE, pool.0, pool.1, RW)?;
         let template = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut pool::table)?;
-        let ones = pool::zeroed(Order::PAGE).map_err(MapError::NoTable)?;
+        let ones = pool::zeroed(Order::PAGE)?;
         // SAFETY: the frame was just handed out to us.
         unsafe { arch::pool::fill(ones.number().get(), 0, u64::MAX) };
         Ok(Self { template, ones: pool::address(ones), local_apic })
@@ -152,14 +152,11 @@ impl MachineTables {
 /// # Errors
 /// The pool is exhausted.
 pub fn show_ports(space: &Table<Host>, bitmap: PhysAddr) -> Result<bool, Error> {
-    let base = VirtAddr::new(layout::IO_BITMAP);
-    let leaves = space.descend(&HARDWARE, base, 1, &mut pool::table)?;
     let mut changed = false;
-    for (page, index) in (0..2).zip(base.index(1)..) {
-        let entry = Host::leaf(bitmap.offset(page * PAGE_SIZE), 1, Attributes::READ);
-        if (HARDWARE.read(leaves, index) ^ entry) & !Host::EVIDENCE != 0 {
-            HARDWARE.write(leaves, index, entry);
-            arch::cpu::flush_page(layout::IO_BITMAP + page * PAGE_SIZE);
+    for page in [0, PAGE_SIZE] {
+        let (virt, entry) = (layout::IO_BITMAP + page, Host::leaf(bitmap.offset(page), 1, Attributes::READ));
+        if space.put(&HARDWARE, VirtAddr::new(virt), 1, entry, &mut pool::table)? {
+            arch::cpu::flush_page(virt);
             changed = true;
         }
     }

@@ -8,11 +8,10 @@ use crate::pool;
 use crate::tables::{CoreTables, Error, HARDWARE, MachineTables};
 use abi::{PhysAddr, VirtAddr};
 use core::sync::atomic::Ordering;
-use memory::format::{Entry, Format, Host};
+use memory::format::Host;
 use memory::frames::OutOfMemory;
 use memory::layout::{GIB_511, IO_BITMAP};
-use memory::mmu::Mmu;
-use memory::table::{self, MapError, Table};
+use memory::table::{self, Table};
 use objects::Domain;
 use sync::Once;
 
@@ -38,15 +37,10 @@ pub fn release(view: PhysAddr) {
     };
     // Leaf tables belong to the domain.
     table::release::<Host>(&HARDWARE, view, 4, 0..256, 2, &mut free);
-    let next =
-        |table, virt: u64, level| match Host::decode(HARDWARE.read(table, VirtAddr::new(virt).index(level)), level) {
-            Entry::Table(next) => Some(next),
-            _ => None,
-        };
-    let pointers = next(view, GIB_511, 4);
-    let directory = pointers.and_then(|pointers| next(pointers, GIB_511, 3));
-    let bitmap = directory.and_then(|directory| next(directory, IO_BITMAP, 2));
-    for table in [bitmap, directory, pointers, Some(view)].into_iter().flatten() {
+    let space = Table::<Host>::new(view);
+    let own = |virt, level| space.descend(&HARDWARE, VirtAddr::new(virt), level, &mut || Err(OutOfMemory::Pool)).ok();
+    let tables = [own(IO_BITMAP, 1), own(GIB_511, 2), own(GIB_511, 3), Some(view)];
+    for table in tables.into_iter().flatten() {
         free(table);
     }
 }
@@ -57,12 +51,12 @@ pub fn release(view: PhysAddr) {
 /// The pool is exhausted.
 pub fn view(domain: &Domain) -> Result<Table<Host>, Error> {
     let local = &percpu::this().local;
-    let slot = domain.views.get(local.id.get() as usize).ok_or(MapError::NoTable(OutOfMemory::Pool))?;
+    let slot = domain.views.get(local.id.get() as usize).ok_or(OutOfMemory::Pool)?;
     let known = slot.load(Ordering::Relaxed);
     if known != 0 {
         return Ok(Table::new(PhysAddr::truncate(known)));
     }
-    let machine = MACHINE.get().ok_or(MapError::NoTable(OutOfMemory::Pool))?;
+    let machine = MACHINE.get().ok_or(OutOfMemory::Pool)?;
     let [directory_510, window] = local.tables.get().map(PhysAddr::truncate);
     let core = CoreTables { root: PhysAddr::truncate(local.root.get()), directory_510, window };
     let view = machine.space(&core)?;

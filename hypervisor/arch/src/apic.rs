@@ -10,15 +10,6 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use memory::layout;
 use x86::msr;
 
-/// How the registers are reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interface {
-    /// An uncached page; 8-bit ids.
-    Page,
-    /// MSRs; 32-bit ids.
-    Msr,
-}
-
 static MSR_INTERFACE: AtomicBool = AtomicBool::new(false);
 static DEADLINE: AtomicBool = AtomicBool::new(false);
 static FACTOR: AtomicU64 = AtomicU64::new(0);
@@ -61,7 +52,7 @@ fn page(register: u32) -> *mut u32 {
 }
 
 fn read(register: u32) -> u32 {
-    if MSR_INTERFACE.load(Ordering::Relaxed) {
+    if by_msr() {
         // SAFETY: an x2APIC register; reading has no effect on memory.
         return unsafe { msr::rdmsr(0x800 + (register >> 4)) } as u32;
     }
@@ -73,7 +64,7 @@ fn write(register: u32, value: u32) {
     // SAFETY: local APIC registers cause interrupts, which the kernel is ready for, and nothing else. The page is mapped
     // as above.
     unsafe {
-        if MSR_INTERFACE.load(Ordering::Relaxed) {
+        if by_msr() {
             msr::wrmsr(0x800 + (register >> 4), u64::from(value));
         } else {
             page(register).write_volatile(value);
@@ -95,24 +86,22 @@ pub fn in_msr_mode() -> bool {
     unsafe { msr::rdmsr(msr::IA32_APIC_BASE) & BASE_X2APIC != 0 }
 }
 
-/// Chooses the interface. Called once, before [`enable`].
+/// Chooses the interface: MSRs with 32-bit ids, or else an uncached page with 8-bit ids. Called once, before [`enable`].
 ///
 /// # Safety
-/// With [`Interface::Page`], the controller's page is mapped uncached at [`layout::LOCAL_APIC`] before anything else in
-/// this module is called; with [`Interface::Msr`], CPUID announces x2APIC.
-pub unsafe fn choose(interface: Interface) {
-    MSR_INTERFACE.store(interface == Interface::Msr, Ordering::Relaxed);
+/// CPUID announces x2APIC for MSRs; the controller's page is mapped uncached at [`layout::LOCAL_APIC`] before anything else
+/// in this module is called for a page.
+pub unsafe fn choose(by_msr: bool) {
+    MSR_INTERFACE.store(by_msr, Ordering::Relaxed);
 }
 
-/// The interface in use.
-#[must_use]
-pub fn interface() -> Interface {
-    if MSR_INTERFACE.load(Ordering::Relaxed) { Interface::Msr } else { Interface::Page }
+fn by_msr() -> bool {
+    MSR_INTERFACE.load(Ordering::Relaxed)
 }
 
 /// Switches the calling core's controller on, with everything masked but its errors and NMI.
 pub fn enable() {
-    let mode = if interface() == Interface::Msr { BASE_ENABLE | BASE_X2APIC } else { BASE_ENABLE };
+    let mode = if by_msr() { BASE_ENABLE | BASE_X2APIC } else { BASE_ENABLE };
     // SAFETY: keeps base and boot-core flag, sets the mode that CPUID offers. From disabled to x2APIC the manual demands
     // a step through xAPIC mode, hence two writes.
     unsafe {
@@ -149,7 +138,7 @@ pub fn enable() {
 #[must_use]
 pub fn id() -> u32 {
     let id = read(ID);
-    if interface() == Interface::Msr { id } else { id >> 24 }
+    if by_msr() { id } else { id >> 24 }
 }
 
 /// Tells the controller that the interrupt in service is done.
@@ -172,7 +161,7 @@ pub fn take_errors() -> u32 {
 }
 
 fn command(target: u32, low: u32) {
-    if MSR_INTERFACE.load(Ordering::Relaxed) {
+    if by_msr() {
         // SAFETY: an inter-processor interrupt. What was stored before must be visible to the target: WRMSR to the
         // x2APIC does not order memory accesses.
         unsafe {

@@ -7,7 +7,7 @@
 //! Concurrency: one core is started at a time; the claim is the only shared state.
 //! Source: Intel SDM volume 3, §9.4.4 (INIT-SIPI-SIPI); AMD64 manual volume 2, §16.3; `boot/trampoline.s`.
 use crate::apic;
-use crate::boot::{BootTable, BootTables};
+use crate::boot::BootTable;
 use crate::window::View;
 use abi::PhysAddr;
 use core::arch::global_asm;
@@ -75,7 +75,7 @@ impl Trampoline {
         drop(view);
         let entry = Host::leaf(page, 1, Attributes::READ | Attributes::EXECUTE);
         // SAFETY: mapped without write right.
-        unsafe { BootTables::get().set(BootTable::Low, usize::from(number), entry) };
+        unsafe { BootTable::Low.set(usize::from(number), entry) };
         Some(Self { page: number })
     }
 

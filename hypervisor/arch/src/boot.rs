@@ -2,7 +2,7 @@
 //!
 //! Purpose: the assembly of `boot/`, and the image's sections as physical ranges.
 //! Invariants: the constants given to the assembly are those of [`memory::layout`]; the boot tables are written by the
-//! boot core only, through [`BootTables`].
+//! boot core only, through [`BootTable`].
 //! Concurrency: used before other cores start, except that they read the boot tables while they start.
 //! Source: `boot/entry.s`, `boot/trampoline.s`, `boot/kernel.ld`.
 use abi::{PhysAddr, VirtAddr};
@@ -86,11 +86,7 @@ pub fn boot_core_pages() -> (PhysAddr, PhysAddr, PhysAddr) {
     (stack, interrupt, local)
 }
 
-/// The tables that `boot/entry.s` made.
-#[derive(Clone, Copy)]
-pub struct BootTables(&'static [[AtomicU64; 512]; 12]);
-
-/// Tables of [`BootTables`] that Rust completes, by their order in `boot/entry.s`.
+/// Tables that `boot/entry.s` made and Rust completes, by their order there.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
 pub enum BootTable {
@@ -102,28 +98,26 @@ pub enum BootTable {
     Window = 11,
 }
 
-impl BootTables {
-    /// The tables.
-    #[must_use]
-    pub fn get() -> Self {
+impl BootTable {
+    fn entries(self) -> &'static [AtomicU64; 512] {
         // SAFETY: zeroed memory of the image, 4 KiB aligned, 12 tables (`boot/entry.s`). The processor reads and writes
         // them too, which atomics allow.
-        Self(unsafe { &boot_tables })
+        unsafe { &boot_tables[self as usize] }
     }
 
     /// Writes an entry. A present entry that changes must be flushed by the caller.
     ///
     /// # Safety
     /// The entry maps memory that no Rust object occupies, or maps it without write right.
-    pub unsafe fn set(self, table: BootTable, index: usize, entry: u64) {
-        if let Some(slot) = self.0[table as usize].get(index) {
+    pub unsafe fn set(self, index: usize, entry: u64) {
+        if let Some(slot) = self.entries().get(index) {
             slot.store(entry, Ordering::Release);
         }
     }
 
-    /// Virtual address of `table`.
+    /// Virtual address of the table.
     #[must_use]
-    pub fn address(self, table: BootTable) -> VirtAddr {
-        VirtAddr::new(self.0[table as usize].as_ptr().addr() as u64)
+    pub fn address(self) -> u64 {
+        self.entries().as_ptr().addr() as u64
     }
 }

@@ -6,6 +6,14 @@
 //! Source: ACPI specification 6.5, §4.8.3.3 (PM timer); Intel 8254 data sheet.
 use crate::{apic, cpu, port::Port, ratio};
 
+/// Where a clock counts.
+#[derive(Debug)]
+enum Counter {
+    PowerManagement(Port),
+    Interval,
+    TimeStamp,
+}
+
 /// A clock of known frequency.
 #[derive(Debug)]
 pub struct Reference {
@@ -14,8 +22,7 @@ pub struct Reference {
     hertz: u64,
     /// The bits that count.
     mask: u32,
-    /// The ACPI power-management timer; without it, channel 2 of the interval timer.
-    port: Option<Port>,
+    counter: Counter,
 }
 
 const SPEAKER: u16 = 0x61;
@@ -28,7 +35,8 @@ impl Reference {
     pub fn power_management(port: u16, wide: bool) -> Self {
         let mask = if wide { u32::MAX } else { 0xFF_FFFF };
         // SAFETY: a read-only counter.
-        Self { name: "PM timer", hertz: 3_579_545, mask, port: Some(unsafe { Port::new(port) }) }
+        let counter = Counter::PowerManagement(unsafe { Port::new(port) });
+        Self { name: "PM timer", hertz: 3_579_545, mask, counter }
     }
 
     /// Channel 2 of the interval timer, which is started.
@@ -41,18 +49,27 @@ impl Reference {
         control.write8(0xB0); // channel 2, both bytes, mode 0
         count.write8(0xFF);
         count.write8(0xFF);
-        Self { name: "PIT", hertz: 1_193_182, mask: 0xFFFF, port: None }
+        Self { name: "PIT", hertz: 1_193_182, mask: 0xFFFF, counter: Counter::Interval }
+    }
+
+    /// The time-stamp counter, whose frequency CPUID tells.
+    #[must_use]
+    pub fn time_stamp(khz: u32) -> Self {
+        Self { name: "CPUID", hertz: u64::from(khz) * 1000, mask: u32::MAX, counter: Counter::TimeStamp }
     }
 
     /// The counter's value; it counts upwards.
     fn read(&self) -> u32 {
-        if let Some(port) = self.port {
-            return port.read32();
+        match self.counter {
+            Counter::PowerManagement(port) => port.read32(),
+            Counter::TimeStamp => cpu::time_stamp() as u32,
+            Counter::Interval => {
+                let [count, control] = interval_ports();
+                control.write8(0x80); // latch channel 2
+                let low = count.read8();
+                !(u32::from(low) | u32::from(count.read8()) << 8)
+            }
         }
-        let [count, control] = interval_ports();
-        control.write8(0x80); // latch channel 2
-        let low = count.read8();
-        !(u32::from(low) | u32::from(count.read8()) << 8)
     }
 }
 
@@ -89,16 +106,6 @@ pub fn calibrate(reference: &Reference) -> Option<Frequencies> {
         sync::relax();
     }
     None
-}
-
-/// Local timer frequency, counted against a TSC of known frequency for ten milliseconds, kHz.
-#[must_use]
-pub fn calibrate_timer(tsc_khz: u32) -> Option<u32> {
-    apic::start_count();
-    let stamp = cpu::time_stamp();
-    pause(tsc_khz, 10_000);
-    let passed = cpu::time_stamp() - stamp;
-    ratio::kilohertz(u64::from(apic::count()), passed, u64::from(tsc_khz) * 1000)
 }
 
 /// Waits for `microseconds` of a TSC of `tsc_khz`.

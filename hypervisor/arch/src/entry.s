@@ -1,44 +1,37 @@
 // Into the kernel and out of it. See entry.rs for the rules.
 
-.macro SAVE_REGISTERS
-    push rax
-    push rcx
-    push rdx
-    push rbx
-    push rbp
-    push rsi
-    push rdi
-    push r8
-    push r9
-    push r10
-    push r11
-    push r12
-    push r13
-    push r14
-    push r15
+// Where the frame has each register: in the reverse order of pushes.
+.set offset, 0
+.irp register, r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
+    .set AT_\register, offset
+    .set offset, offset + 8
+.endr
+.if (AT_rax != {RAX}) || (AT_rdi != {RDI})
+    .error "the order of registers is not the frame's"
+.endif
+
+.macro PUSH_REGISTERS
+    .irp register, rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
+        push \register
+    .endr
 .endm
 
 .macro POP_REGISTERS
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rdi
-    pop rsi
-    pop rbp
-    pop rbx
-    pop rdx
-    pop rcx
-    pop rax
+    .irp register, r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
+        pop \register
+    .endr
 .endm
 
-.macro LOAD_REGISTERS
-    POP_REGISTERS
-    add rsp, 16                                     // vector, error code
+.macro STORE base, registers:vararg
+    .irp register, \registers
+        mov [\base + AT_\register], \register
+    .endr
+.endm
+
+.macro LOAD base, registers:vararg
+    .irp register, \registers
+        mov \register, [\base + AT_\register]
+    .endr
 .endm
 
 .section .text.entry, "ax"
@@ -65,7 +58,7 @@ trap_stubs:
 // From ring 3 the registers are in the current context's frame now, from ring 0 on the kernel stack.
 .balign 16
 trap:
-    SAVE_REGISTERS
+    PUSH_REGISTERS
     mov rdi, rsp
     test byte ptr [rsp + {CS}], 3
     jz trap_nested
@@ -86,7 +79,7 @@ trap_from_user:
 
 // On an interrupt stack, whatever ran before: report and return, or do not return.
 trap_apart:
-    SAVE_REGISTERS
+    PUSH_REGISTERS
     test byte ptr [rsp + {CS}], 3
     jz 1f
     cmp qword ptr [rsp + {VECTOR}], 1
@@ -106,7 +99,8 @@ trap_nested:
     popfq
     call {TRAP_KERNEL}
     mov rsp, rbx
-    LOAD_REGISTERS
+    POP_REGISTERS
+    add rsp, 16                                     // vector, error code
     iretq
 
 // RDI: the frame of the context to run, which is current.
@@ -118,7 +112,8 @@ resume:
     mov rsp, rdi
     cmp qword ptr [rsp + {VECTOR}], {SYSCALL}
     je leave_by_sysret
-    LOAD_REGISTERS
+    POP_REGISTERS
+    add rsp, 16                                     // vector, error code
     iretq
 1:  mov rsp, {STACK_TOP}
     call {HAZARDS}
@@ -146,22 +141,11 @@ syscall_entry:
 
 // What the interface preserves, into the frame at `base`: first what functions of Rust do not.
 .macro SAVE_VOLATILE
-    mov [rsp + {RDI}], rdi
-    mov [rsp + {RSI}], rsi
-    mov [rsp + {RDX}], rdx
-    mov [rsp + {RAX}], rax
-    mov [rsp + {R8}], r8
-    mov [rsp + {R9}], r9
-    mov [rsp + {R10}], r10
+    STORE rsp, rdi, rsi, rdx, rax, r8, r9, r10
 .endm
 .macro SAVE_OTHERS base
     mov qword ptr [\base + {VECTOR}], {SYSCALL}
-    mov [\base + {RBX}], rbx
-    mov [\base + {RBP}], rbp
-    mov [\base + {R12}], r12
-    mov [\base + {R13}], r13
-    mov [\base + {R14}], r14
-    mov [\base + {R15}], r15
+    STORE \base, rbx, rbp, r12, r13, r14, r15
 .endm
 
 // Whatever it takes.
@@ -197,12 +181,7 @@ way_refused:
     cmp dword ptr [{HAZARD}], 0
     jne attempted
     mov edi, eax
-    mov rsi, [r11 + {RSI}]
-    mov rdx, [r11 + {RDX}]
-    mov rax, [r11 + {RAX}]
-    mov r8, [r11 + {R8}]
-    mov r9, [r11 + {R9}]
-    mov r10, [r11 + {R10}]
+    LOAD r11, rsi, rdx, rax, r8, r9, r10
     mov rcx, [r11 + {RIP}]
     mov rsp, [r11 + {RSP}]
     mov r11d, 0x200
@@ -218,7 +197,7 @@ way_down:
     mov rdi, [{FRAME}]
     jmp resume
 attempted:
-    mov [r11 + {RDI}], rax
+    mov [r11 + AT_rdi], rax
     SAVE_OTHERS r11
     mov rdi, r11
     jmp resume
@@ -244,19 +223,12 @@ start:
     mov r11d, 0x200
     sysretq
 3:  btr rax, 63                                     // another domain: nothing of this one is left in registers
-    xor ebx, ebx
-    xor ebp, ebp
-    xor esi, esi
-    xor r8d, r8d
-    xor r9d, r9d
-    xor r10d, r10d
-    xor r12d, r12d
-    xor r13d, r13d
-    xor r14d, r14d
-    xor r15d, r15d
+    .irp register, ebx, ebp, esi, r8d, r9d, r10d, r12d, r13d, r14d, r15d
+        xor \register, \register
+    .endr
     jmp 1b
 2:  mov [r11 + {RIP}], rax
-    mov [r11 + {RDI}], rdx
+    mov [r11 + AT_rdi], rdx
     mov qword ptr [r11 + {VECTOR}], {SYSCALL}
     mov rdi, r11
     jmp resume
@@ -273,21 +245,10 @@ way_reply:
     jns 1f                                          // no address in the pool
     cmp dword ptr [{HAZARD}], 0
     jne 2f
-    mov r15, [rax + {R15}]
-    mov r14, [rax + {R14}]
-    mov r13, [rax + {R13}]
-    mov r12, [rax + {R12}]
-    mov r10, [rax + {R10}]
-    mov r9, [rax + {R9}]
-    mov r8, [rax + {R8}]
-    mov rdi, [rax + {RDI}]
-    mov rsi, [rax + {RSI}]
-    mov rbp, [rax + {RBP}]
-    mov rbx, [rax + {RBX}]
-    mov rdx, [rax + {RDX}]
+    LOAD rax, r15, r14, r13, r12, r10, r9, r8, rdi, rsi, rbp, rbx, rdx
     mov rcx, [rax + {RIP}]
     mov rsp, [rax + {RSP}]
-    mov rax, [rax + {RAX}]
+    LOAD rax, rax
     mov r11d, 0x200
     sysretq
 2:  mov rdi, rax

@@ -69,15 +69,10 @@ pub fn show_up_to(level: Level) {
     LEVEL.store(level as u8, Ordering::Relaxed);
 }
 
-/// Whether lines of `level` are shown.
-#[must_use]
-pub fn shows(level: Level) -> bool {
-    level as u8 <= LEVEL.load(Ordering::Relaxed)
-}
-
 /// Sends one line from `core`.
 pub fn log(core: u32, level: Level, message: fmt::Arguments<'_>) {
-    if let (true, Some(sink)) = (shows(level), SINK.get()) {
+    let shown = level as u8 <= LEVEL.load(Ordering::Relaxed);
+    if let (true, Some(sink)) = (shown, SINK.get()) {
         let line = Line::format(core, level, message);
         let mut attempts = 0;
         let guard = loop {

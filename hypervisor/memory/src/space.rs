@@ -6,8 +6,9 @@
 //! Concurrency: the caller holds the space's lock. The precise protocol with sharer sets builds on this.
 //! Source: lecture D:295, D:346-361; trap T7; design plan §3.
 use crate::format::{Attributes, Entry, Format, Host};
+use crate::frames::OutOfMemory;
 use crate::mmu::Mmu;
-use crate::table::{MapError, Table};
+use crate::table::{MapError, Source, Table};
 use abi::VirtAddr;
 
 /// What a fault came from.
@@ -28,13 +29,13 @@ const DIRECTORY: u32 = 2;
 ///
 /// # Errors
 /// [`MapError::NoTable`] if `frame`, a source of zeroed frames, fails.
-pub fn sync<E>(
+pub fn sync(
     mmu: &impl Mmu,
     master: &Table<Host>,
     local: &Table<Host>,
     virt: VirtAddr,
-    frame: &mut impl FnMut() -> Result<abi::PhysAddr, E>,
-) -> Result<Sync, MapError<E>> {
+    frame: Source<'_>,
+) -> Result<Sync, MapError> {
     let mut table = master.root();
     for level in (DIRECTORY + 1..=Host::LEVELS).rev() {
         match Host::decode(mmu.read(table, virt.index(level)), level) {
@@ -46,13 +47,7 @@ pub fn sync<E>(
     if Host::decode(entry, DIRECTORY) == Entry::Absent {
         return Ok(Sync::Absent);
     }
-    let directory = local.descend(mmu, virt, DIRECTORY, frame)?;
-    // What the hardware noted in the core's entry is no difference, and is not to be lost.
-    if (mmu.read(directory, virt.index(DIRECTORY)) ^ entry) & !Host::EVIDENCE == 0 {
-        return Ok(Sync::Current);
-    }
-    mmu.write(directory, virt.index(DIRECTORY), entry);
-    Ok(Sync::Installed)
+    Ok(if local.put(mmu, virt, DIRECTORY, entry, frame)? { Sync::Installed } else { Sync::Current })
 }
 
 /// Removes what `local` has copied of the directory entries for `size` bytes at `virt`; a fault brings back what the
@@ -62,7 +57,7 @@ pub fn forget(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr, size: u64) {
     let end = virt.get().saturating_add(size);
     let mut at = virt.get() & !(COVERED - 1);
     while at < end {
-        if let Ok(directory) = local.descend(mmu, VirtAddr::new(at), DIRECTORY, &mut || Err(())) {
+        if let Ok(directory) = local.descend(mmu, VirtAddr::new(at), DIRECTORY, &mut || Err(OutOfMemory::Pool)) {
             mmu.write(directory, VirtAddr::new(at).index(DIRECTORY), 0);
         }
         at += COVERED;
@@ -85,10 +80,10 @@ mod tests {
     fn map(arena: &Arena, table: &Table<Host>, virt: u64, phys: u64, attributes: Attributes) {
         let (virt, phys) = (VirtAddr::new(virt), PhysAddr::truncate(phys));
         let mapping = Mapping { virt, phys, size: 4096, attributes };
-        assert_eq!(table.map(arena, mapping, &mut || Ok::<_, ()>(arena.table())), Ok(()));
+        assert_eq!(table.map(arena, mapping, &mut || Ok(arena.table())), Ok(()));
     }
 
-    fn fault(arena: &Arena, master: &Table<Host>, local: &Table<Host>, virt: u64) -> Result<Sync, MapError<()>> {
+    fn fault(arena: &Arena, master: &Table<Host>, local: &Table<Host>, virt: u64) -> Result<Sync, MapError> {
         sync(arena, master, local, VirtAddr::new(virt), &mut || Ok(arena.table()))
     }
 
@@ -126,7 +121,7 @@ mod tests {
         map(&arena, &master, 0x40_0000, 0x5000, Attributes::READ | Attributes::USER);
         assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(Sync::Installed));
         let virt = VirtAddr::new(0x40_0000);
-        let directory = local.descend(&arena, virt, DIRECTORY, &mut || Err(()));
+        let directory = local.descend(&arena, virt, DIRECTORY, &mut || Err(OutOfMemory::Pool));
         assert!(directory.is_ok());
         let Ok(directory) = directory else { return };
         let noted = arena.read(directory, virt.index(DIRECTORY)) | Host::EVIDENCE;

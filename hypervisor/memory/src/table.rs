@@ -9,20 +9,30 @@
 //! table only after it is complete (it is handed out zeroed).
 //! Source: lecture D:385-401 (software walk), D:466-482 (generic entries).
 use crate::format::{Attributes, Entry, Format};
+use crate::frames::OutOfMemory;
 use crate::mmu::Mmu;
 use abi::{PhysAddr, VirtAddr, address::PAGE_BITS};
 use core::marker::PhantomData;
 
 /// Why a range was not mapped completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MapError<E> {
+pub enum MapError {
     /// Something is mapped at this address already.
     Occupied(VirtAddr),
     /// Start, end or physical address is not a multiple of the page size, or the end lies before the start.
     Misaligned,
     /// No frame for a table.
-    NoTable(E),
+    NoTable(OutOfMemory),
 }
+
+impl From<OutOfMemory> for MapError {
+    fn from(error: OutOfMemory) -> Self {
+        Self::NoTable(error)
+    }
+}
+
+/// Where zeroed frames for tables come from.
+pub type Source<'a> = &'a mut dyn FnMut() -> Result<PhysAddr, OutOfMemory>;
 
 /// A range of virtual addresses and the memory that it is to show.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +77,6 @@ impl<F: Format> Table<F> {
         loop {
             match F::decode(mmu.read(table, virt.index(level)), level) {
                 Entry::Absent => return None,
-                Entry::Table(_) if level == 1 => return None,
                 Entry::Table(next) => (table, level) = (next, level - 1),
                 Entry::Leaf(base, attributes) => {
                     let inside = virt.get() & ((1 << shift(level)) - 1);
@@ -82,62 +91,64 @@ impl<F: Format> Table<F> {
     ///
     /// # Errors
     /// [`MapError::Occupied`] if a leaf of a higher level is in the way, [`MapError::NoTable`] if `frame` fails.
-    pub fn descend<E>(
+    pub fn descend(&self, mmu: &impl Mmu, virt: VirtAddr, level: u32, frame: Source<'_>) -> Result<PhysAddr, MapError> {
+        (level + 1..=F::LEVELS).rev().try_fold(self.root, |table, at| below::<F>(mmu, table, virt, at, frame))
+    }
+
+    /// Makes `entry` the entry of `level` for `virt`. Whether that changed more than what the hardware notes in it, which is
+    /// kept.
+    ///
+    /// # Errors
+    /// As for [`Self::descend`].
+    pub fn put(
         &self,
         mmu: &impl Mmu,
         virt: VirtAddr,
         level: u32,
-        frame: &mut impl FnMut() -> Result<PhysAddr, E>,
-    ) -> Result<PhysAddr, MapError<E>> {
-        (level + 1..=F::LEVELS).rev().try_fold(self.root, |table, at| below::<F, E>(mmu, table, virt, at, frame))
+        entry: u64,
+        frame: Source<'_>,
+    ) -> Result<bool, MapError> {
+        let (table, index) = (self.descend(mmu, virt, level, frame)?, virt.index(level));
+        let differs = (mmu.read(table, index) ^ entry) & !F::EVIDENCE != 0;
+        if differs {
+            mmu.write(table, index, entry);
+        }
+        Ok(differs)
     }
 
     /// Maps `mapping`; tables that are missing come from `frame`, a source of zeroed frames.
     ///
     /// # Errors
     /// See [`MapError`]; what was mapped before the error stays mapped.
-    pub fn map<E>(
-        &self,
-        mmu: &impl Mmu,
-        mapping: Mapping,
-        frame: &mut impl FnMut() -> Result<PhysAddr, E>,
-    ) -> Result<(), MapError<E>> {
+    pub fn map(&self, mmu: &impl Mmu, mapping: Mapping, frame: Source<'_>) -> Result<(), MapError> {
         let mask = (1 << PAGE_BITS) - 1;
         if (mapping.virt.get() | mapping.phys.get() | mapping.size) & mask != 0
             || mapping.virt.get().checked_add(mapping.size.saturating_sub(1)).is_none()
         {
             return Err(MapError::Misaligned);
         }
-        fill::<F, E>(mmu, self.root, F::LEVELS, mapping, frame)
+        fill::<F>(mmu, self.root, F::LEVELS, mapping, frame)
     }
-}
 
-impl<F: Format> Table<F> {
     /// Unmaps `size` bytes at `virt`, both multiples of the page size; what is not mapped stays so. A larger leaf that is
     /// covered in part is divided, with a table from `frame`. Tables stay.
     ///
     /// # Errors
     /// [`MapError::NoTable`] if `frame` fails; the leaf in question is unmapped in full then.
-    pub fn unmap<E>(
-        &self,
-        mmu: &impl Mmu,
-        virt: VirtAddr,
-        size: u64,
-        frame: &mut impl FnMut() -> Result<PhysAddr, E>,
-    ) -> Result<(), MapError<E>> {
-        clear::<F, E>(mmu, self.root, F::LEVELS, virt, size, frame)
+    pub fn unmap(&self, mmu: &impl Mmu, virt: VirtAddr, size: u64, frame: Source<'_>) -> Result<(), MapError> {
+        clear::<F>(mmu, self.root, F::LEVELS, virt, size, frame)
     }
 }
 
 /// Clears the part of `size` bytes at `virt` that lies under `table`, a table of `level`.
-fn clear<F: Format, E>(
+fn clear<F: Format>(
     mmu: &impl Mmu,
     table: PhysAddr,
     level: u32,
     virt: VirtAddr,
     size: u64,
-    frame: &mut impl FnMut() -> Result<PhysAddr, E>,
-) -> Result<(), MapError<E>> {
+    frame: Source<'_>,
+) -> Result<(), MapError> {
     let span = 1u64 << shift(level);
     let (mut done, mut outcome) = (0, Ok(()));
     while done < size {
@@ -154,14 +165,14 @@ fn clear<F: Format, E>(
                         mmu.write(next, entry, F::leaf(below, level - 1, attributes));
                     }
                     mmu.write(table, index, F::table(next));
-                    outcome = outcome.and(clear::<F, E>(mmu, next, level - 1, at, part, frame));
+                    outcome = outcome.and(clear::<F>(mmu, next, level - 1, at, part, frame));
                 }
                 Err(error) => {
                     mmu.write(table, index, 0);
                     outcome = Err(MapError::NoTable(error));
                 }
             },
-            Entry::Table(next) => outcome = outcome.and(clear::<F, E>(mmu, next, level - 1, at, part, frame)),
+            Entry::Table(next) => outcome = outcome.and(clear::<F>(mmu, next, level - 1, at, part, frame)),
         }
         done += part;
     }
@@ -198,18 +209,18 @@ pub fn release<F: Format>(
 }
 
 /// The table that entry `virt` of `table`, a table of `level`, refers to; made if absent.
-fn below<F: Format, E>(
+fn below<F: Format>(
     mmu: &impl Mmu,
     table: PhysAddr,
     virt: VirtAddr,
     level: u32,
-    frame: &mut impl FnMut() -> Result<PhysAddr, E>,
-) -> Result<PhysAddr, MapError<E>> {
+    frame: Source<'_>,
+) -> Result<PhysAddr, MapError> {
     match F::decode(mmu.read(table, virt.index(level)), level) {
         Entry::Table(next) => Ok(next),
         Entry::Leaf(..) => Err(MapError::Occupied(virt)),
         Entry::Absent => {
-            let next = frame().map_err(MapError::NoTable)?;
+            let next = frame()?;
             mmu.write(table, virt.index(level), F::table(next));
             Ok(next)
         }
@@ -217,13 +228,13 @@ fn below<F: Format, E>(
 }
 
 /// Fills the part of `mapping` that lies under `table`, a table of `level`.
-fn fill<F: Format, E>(
+fn fill<F: Format>(
     mmu: &impl Mmu,
     table: PhysAddr,
     level: u32,
     mapping: Mapping,
-    frame: &mut impl FnMut() -> Result<PhysAddr, E>,
-) -> Result<(), MapError<E>> {
+    frame: Source<'_>,
+) -> Result<(), MapError> {
     let span = 1u64 << shift(level);
     let mut done = 0;
     while done < mapping.size {
@@ -237,8 +248,8 @@ fn fill<F: Format, E>(
             }
             mmu.write(table, virt.index(level), F::leaf(phys, level, mapping.attributes));
         } else {
-            let next = below::<F, E>(mmu, table, virt, level, frame)?;
-            fill::<F, E>(mmu, next, level - 1, Mapping { virt, phys, size, ..mapping }, frame)?;
+            let next = below::<F>(mmu, table, virt, level, frame)?;
+            fill::<F>(mmu, next, level - 1, Mapping { virt, phys, size, ..mapping }, frame)?;
         }
         done += size;
     }
@@ -259,7 +270,7 @@ mod tests {
         Mapping { virt: VirtAddr::new(virt), phys: PhysAddr::truncate(phys), size, attributes: RW }
     }
 
-    fn map(arena: &Arena, table: &Table<Host>, m: Mapping) -> Result<(), MapError<()>> {
+    fn map(arena: &Arena, table: &Table<Host>, m: Mapping) -> Result<(), MapError> {
         table.map(arena, m, &mut || Ok(arena.table()))
     }
 
@@ -281,7 +292,7 @@ mod tests {
         assert_eq!(map(&arena, &table, mapping(0x20_0000, 0x20_0000, 0x20_0000)), Ok(()));
         let inside = VirtAddr::new(0x20_1000);
         assert_eq!(map(&arena, &table, mapping(0x20_1000, 0, 0x1000)), Err(MapError::Occupied(inside)));
-        let outcome: Result<_, MapError<()>> = table.descend(&arena, inside, 1, &mut || Ok(arena.table()));
+        let outcome: Result<_, MapError> = table.descend(&arena, inside, 1, &mut || Ok(arena.table()));
         assert_eq!(outcome, Err(MapError::Occupied(inside)));
     }
 
@@ -289,7 +300,10 @@ mod tests {
     fn a_missing_frame_and_a_misaligned_range_are_values() {
         let arena = Arena::default();
         let table = Table::<Host>::new(arena.table());
-        assert_eq!(table.map(&arena, mapping(0, 0, 0x1000), &mut || Err("none")), Err(MapError::NoTable("none")));
+        assert_eq!(
+            table.map(&arena, mapping(0, 0, 0x1000), &mut || Err(OutOfMemory::Pool)),
+            Err(OutOfMemory::Pool.into())
+        );
         for bad in [mapping(1, 0, 0x1000), mapping(0, 0x10, 0x1000), mapping(0, 0, 0x123)] {
             assert_eq!(map(&arena, &table, bad), Err(MapError::Misaligned));
         }
@@ -306,7 +320,7 @@ mod tests {
             let table = Table::<Host>::new(arena.table());
             prop_assert_eq!(map(&arena, &table, mapping(large << 21, large << 21, 3 << 21)), Ok(()));
             let before = |at: u64| (large << 9..(large + 3) << 9).contains(&at).then_some(at);
-            let outcome = table.unmap(&arena, VirtAddr::new(page << 12), pages << 12, &mut || Ok::<_, ()>(arena.table()));
+            let outcome = table.unmap(&arena, VirtAddr::new(page << 12), pages << 12, &mut || Ok(arena.table()));
             prop_assert_eq!(outcome, Ok(()));
             for at in 0..4096 {
                 let found = table.lookup(&arena, VirtAddr::new(at << 12)).map(|(phys, ..)| phys.page());

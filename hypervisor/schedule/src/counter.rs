@@ -7,9 +7,8 @@
 //! [`Counter::close`] nobody waits any more, and after [`Counter::withdraw`] the signal is not queued again.
 //! Concurrency: everything is behind the counter's lock, which any core takes for a constant number of steps.
 //! Source: interface §5 ("create_sm", "sm_ctrl").
-use crate::link::{Elements, Id, Link};
-use sync::Spin;
 use sync::atomic::{AtomicU64, Ordering::Relaxed};
+use sync::{Elements, Id, Link, Spin};
 
 /// The part of an element that belongs to a queue; 16 bytes. `KIND` tells the queues that an element may be in apart.
 #[derive(Debug, Default)]

@@ -21,12 +21,12 @@
 //!   visible before the write to the interrupt command register, in x2APIC mode too.
 //!
 //! Source: R. K. Treiber, *Systems programming: coping with parallelism*, 1986 (the stack); design plan §3.
-use crate::link::{Elements, Id, Link};
 use core::cell::Cell;
 use sync::atomic::{
     AtomicU32,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
+use sync::{Elements, Id, Link};
 
 /// The part of an element that belongs to the inbox; 8 bytes.
 #[derive(Debug, Default)]

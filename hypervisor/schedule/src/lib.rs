@@ -13,11 +13,10 @@
 mod budget;
 mod counter;
 mod inbox;
-mod link;
 mod ready;
 
 pub use budget::{Budget, Place};
 pub use counter::{Counter, Down, SignalLinks, WaitLinks};
 pub use inbox::{Inbox, InboxLinks, Pushed, Reader};
-pub use link::{Elements, Id};
 pub use ready::{PRIORITIES, ReadyLinks, ReadyQueue};
+pub use sync::{Elements, Id};

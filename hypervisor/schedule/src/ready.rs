@@ -7,9 +7,9 @@
 //! Concurrency: not `Sync`; links are touched by the owner of the queue only, hence without ordering.
 //! Source: interface §8 (128 priorities, round robin within each).
 use crate::budget::Place;
-use crate::link::{Elements, Id, Link};
 use core::cell::Cell;
 use sync::atomic::{AtomicU32, Ordering::Relaxed};
+use sync::{Elements, Id, Link};
 
 /// Number of priorities; 127 is the most urgent.
 pub const PRIORITIES: usize = 128;

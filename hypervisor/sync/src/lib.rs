@@ -11,9 +11,11 @@
 #![forbid(unsafe_code)]
 
 mod count;
+mod link;
 mod spin_lock;
 
 pub use count::{Chain, Count};
+pub use link::{Elements, Id, Link};
 pub use spin_lock::{Guard, Spin};
 
 /// Atomic integers and fences.

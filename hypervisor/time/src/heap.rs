@@ -7,10 +7,11 @@
 //! and the way is as short. Left branches may be as long as the queue; nothing ever walks along one.
 //! Concurrency: not `Sync`.
 //! Source: Crane 1972; D. E. Knuth, *The Art of Computer Programming*, volume 3, §5.2.3, with exercises 32 and 35.
-use crate::links::{Elements, Id};
+use crate::links::TimeoutLinks;
 use core::cell::Cell;
 use core::mem::swap;
 use sync::atomic::Ordering::Relaxed;
+use sync::{Elements, Id};
 
 /// The pending deadlines of one core.
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ impl Timeouts {
     /// deadline instead of the former. Returns whether it is now the earliest, so that the timer has to be set.
     ///
     /// An element that waits in another queue must be removed there first.
-    pub fn insert<E: Elements>(&self, elements: &E, id: Id, deadline: u64) -> bool {
+    pub fn insert<E: Elements<TimeoutLinks>>(&self, elements: &E, id: Id, deadline: u64) -> bool {
         self.remove(elements, id);
         let links = elements.links(id);
         links.deadline.store(deadline, Relaxed);
@@ -41,7 +42,7 @@ impl Timeouts {
     }
 
     /// Makes `id` wait no longer. Returns whether it did.
-    pub fn remove<E: Elements>(&self, elements: &E, id: Id) -> bool {
+    pub fn remove<E: Elements<TimeoutLinks>>(&self, elements: &E, id: Id) -> bool {
         let links = elements.links(id);
         if !links.is_pending() {
             return false;
@@ -69,14 +70,14 @@ impl Timeouts {
 
     /// The element that has waited longest for the earliest deadline, and that deadline.
     #[must_use]
-    pub fn first<E: Elements>(&self, elements: &E) -> Option<(Id, u64)> {
+    pub fn first<E: Elements<TimeoutLinks>>(&self, elements: &E) -> Option<(Id, u64)> {
         let id = self.root.get()?;
         Some((id, elements.links(id).deadline.load(Relaxed)))
     }
 
     /// Removes the first element if its deadline is not after `now`, a TSC value. To be repeated until `None`; between
     /// two calls the caller may let interrupts in.
-    pub fn expire<E: Elements>(&self, elements: &E, now: u64) -> Option<Id> {
+    pub fn expire<E: Elements<TimeoutLinks>>(&self, elements: &E, now: u64) -> Option<Id> {
         let (id, _) = self.first(elements).filter(|(_, deadline)| *deadline <= now)?;
         self.remove(elements, id);
         Some(id)
@@ -84,7 +85,7 @@ impl Timeouts {
 }
 
 /// Makes one tree of two; returns its root. The parent of the root is the caller's business.
-fn meld<E: Elements>(elements: &E, one: Id, other: Id) -> Id {
+fn meld<E: Elements<TimeoutLinks>>(elements: &E, one: Id, other: Id) -> Id {
     let key = |id| elements.links(id).key();
     let (root, mut other) = if key(other) < key(one) { (other, one) } else { (one, other) };
     let adopt = |node: Id, child: Id| {
@@ -115,7 +116,7 @@ fn meld<E: Elements>(elements: &E, one: Id, other: Id) -> Id {
 }
 
 /// Puts the child of higher rank to the left; returns whether the node's own rank has changed.
-fn balance<E: Elements>(elements: &E, node: Id) -> bool {
+fn balance<E: Elements<TimeoutLinks>>(elements: &E, node: Id) -> bool {
     let links = elements.links(node);
     let children = [links.left.get(), links.right.get()];
     let [left, right] = children.map(|child| child.map_or(0, |child| elements.links(child).rank.load(Relaxed)));

@@ -16,4 +16,5 @@ mod heap;
 mod links;
 
 pub use heap::Timeouts;
-pub use links::{Elements, Id, TimeoutLinks};
+pub use links::TimeoutLinks;
+pub use sync::{Elements, Id};

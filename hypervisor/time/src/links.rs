@@ -5,17 +5,8 @@
 //! on the way that always goes right. A left child's rank is at least the right one's.
 //! Concurrency: touched by the owner of the queue only, hence `Relaxed`.
 //! Source: as the crate's root.
-use core::num::NonZeroU32;
+use sync::Link;
 use sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-
-/// Names an element; never 0.
-pub type Id = NonZeroU32;
-
-/// How the queue gets at its elements.
-pub trait Elements {
-    /// The links of element `id`. The same element always has the same links.
-    fn links(&self, id: Id) -> &TimeoutLinks;
-}
 
 /// The part of an element that belongs to the queue; 32 bytes.
 #[derive(Debug, Default)]
@@ -40,19 +31,5 @@ impl TimeoutLinks {
     /// What elements are ordered by.
     pub(crate) fn key(&self) -> (u64, u64) {
         (self.deadline.load(Relaxed), self.sequence.load(Relaxed))
-    }
-}
-
-/// The name of another element, or none.
-#[derive(Debug, Default)]
-pub(crate) struct Link(AtomicU32);
-
-impl Link {
-    pub(crate) fn get(&self) -> Option<Id> {
-        Id::new(self.0.load(Relaxed))
-    }
-
-    pub(crate) fn set(&self, id: Option<Id>) {
-        self.0.store(id.map_or(0, Id::get), Relaxed);
     }
 }

@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(segment.pages().1 <= USER_END);
             }
             let entry = image.entry;
-            assert!(segments.iter().any(|s| s.rights.execute && entry >= s.virt && entry - s.virt < s.size));
+            assert!(segments.iter().any(|s| s.execute && entry >= s.virt && entry - s.virt < s.size));
         }
     }
 });

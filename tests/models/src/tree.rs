@@ -26,7 +26,7 @@ struct Threads {
     touched: Cell<u64>,
 }
 
-impl Elements for Threads {
+impl Elements<TimeoutLinks> for Threads {
     fn links(&self, id: Id) -> &TimeoutLinks {
         let thread = id.get() as usize - 1;
         if self.marks[thread].replace(self.operation.get()) != self.operation.get() {

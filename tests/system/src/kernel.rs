@@ -40,6 +40,9 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
     ("vectors", Platform::Bochs, 2, "vectors: 71 of 71 checks hold"),
     ("waits", Platform::Qemu, 2, "waits: 22 of 22 checks hold"),
     ("waits", Platform::Bochs, 2, "waits: 22 of 22 checks hold"),
+    ("ways", Platform::Qemu, 1, "ways: 13 of 13 checks hold"),
+    ("ways", Platform::Qemu, 2, "ways: 13 of 13 checks hold"),
+    ("ways", Platform::Bochs, 2, "ways: 13 of 13 checks hold"),
 ];
 
 /// The cases of this module.

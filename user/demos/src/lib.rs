@@ -26,6 +26,10 @@ pub mod servers;
 pub mod hostile;
 
 #[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "code that the kernel enters")]
+pub mod churn;
+
+#[cfg(target_os = "none")]
 mod report {
     use rt::ports::IoPorts;
     use rt::serial::COM1;

@@ -71,17 +71,6 @@ pub struct Core {
     pub enabled: bool,
 }
 
-/// An I/O APIC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IoApic {
-    /// Its id.
-    pub id: u8,
-    /// Physical address of its registers.
-    pub address: u32,
-    /// Global system interrupt of its first pin.
-    pub gsi_base: u32,
-}
-
 /// An ISA interrupt that does not arrive at the pin of its number, or in another mode than usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Override {
@@ -134,12 +123,8 @@ impl<M: PhysicalMemory> Madt<M> {
     }
 
     /// The I/O APICs in the order given.
-    pub fn io_apics(&self) -> impl Iterator<Item = IoApic> + '_ {
-        self.entries().filter_map(|entry| entry.when::<IoApicEntry>(1)).map(|entry| IoApic {
-            id: entry.io_apic_id,
-            address: entry.io_apic_address,
-            gsi_base: entry.global_system_interrupt_base,
-        })
+    pub fn io_apics(&self) -> impl Iterator<Item = IoApicEntry> + '_ {
+        self.entries().filter_map(|entry| entry.when(1))
     }
 
     /// ISA interrupts that arrive at other pins or in other modes than usual. Reserved modes count as usual.

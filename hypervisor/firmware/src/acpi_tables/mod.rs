@@ -21,7 +21,7 @@ use crate::bytes::{checksum, u32_at, u64_at};
 use crate::physical::PhysicalMemory;
 use acpi::sdt::SdtHeader;
 pub use fadt::{Fadt, PmTimer};
-pub use madt::{Core, IoApic, Madt, Override};
+pub use madt::{Core, Madt, Override};
 pub use mcfg::{Segment, Segments};
 pub use rsdp::Rsdp;
 

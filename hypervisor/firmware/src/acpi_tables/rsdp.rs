@@ -1,13 +1,12 @@
 //! The root system description pointer.
 //!
-//! Purpose: checks the boot loader's copy, or finds it in the memory areas of a BIOS.
+//! Purpose: checks the boot loader's copy.
 //! Invariants: all bytes that the structure claims were summed; what it points to is not checked here.
 //! Concurrency: none; see the crate.
 //! Source: ACPI specification 6.5, §5.2.5.
 
 use crate::Problem;
-use crate::bytes::{checksum, u16_at, u32_at, u64_at};
-use crate::physical::PhysicalMemory;
+use crate::bytes::{checksum, u32_at, u64_at};
 
 const SIGNATURE: &[u8; 8] = b"RSD PTR ";
 /// Length of the structure of ACPI 1.0, which the first checksum covers.
@@ -37,28 +36,6 @@ impl Rsdp {
         }
         let new = checked(bytes, u32_at(bytes, 20).unwrap_or(0) as usize, NEW_LENGTH)?;
         Ok(Self { rsdt, xsdt: u64_at(new, 24).filter(|&xsdt| xsdt != 0) })
-    }
-
-    /// Looks for the structure where a BIOS puts it: in the first KiB of the extended BIOS data area, whose segment is
-    /// the word at 0x40E, then between 0xE0000 and 0xFFFFF, at multiples of 16. Not for machines started by EFI.
-    ///
-    /// # Errors
-    /// No valid one there: the fault of the first that begins like one, if any does.
-    pub fn search(memory: &impl PhysicalMemory) -> Result<Self, Problem> {
-        let segment = memory.bytes(0x40e, 2).and_then(|word| u16_at(&word, 0)).unwrap_or(0);
-        let extended = Some(u64::from(segment) << 4).filter(|base| (0x400..0x10_0000).contains(base));
-        let areas = [extended.map(|base| (base, 0x400)), Some((0xe_0000, 0x2_0000))];
-        let mut fault = None;
-        for area in areas.into_iter().flatten().filter_map(|(base, length)| memory.bytes(base, length)) {
-            let starts = (0..area.len()).step_by(16).filter_map(|offset| area.get(offset..));
-            for candidate in starts.filter(|start| start.starts_with(SIGNATURE)) {
-                match Self::parse(candidate) {
-                    Ok(rsdp) => return Ok(rsdp),
-                    Err(found) => fault = fault.or(Some(found)),
-                }
-            }
-        }
-        Err(fault.unwrap_or_else(|| problem!("no RSDP from the boot loader nor in the BIOS areas")))
     }
 }
 

@@ -27,15 +27,6 @@ const PROGRAM_HEADER: usize = 56;
 /// Type of a segment that is loaded.
 const LOAD: u32 = 1;
 
-/// What a program may do with a segment besides reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rights {
-    /// Write.
-    pub write: bool,
-    /// Execute.
-    pub execute: bool,
-}
-
 /// A part of the file to be mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -47,8 +38,10 @@ pub struct Segment {
     pub offset: u64,
     /// Bytes, in the file and in memory; not 0.
     pub size: u64,
-    /// Rights.
-    pub rights: Rights,
+    /// The program may write it.
+    pub write: bool,
+    /// The program may execute it.
+    pub execute: bool,
 }
 
 impl Segment {
@@ -66,12 +59,6 @@ impl Segment {
 /// The pages of a range that was checked to end far below 2^64.
 fn page_span(start: u64, size: u64) -> (u64, u64) {
     (start & !(PAGE - 1), start.saturating_add(size).saturating_add(PAGE - 1) & !(PAGE - 1))
-}
-
-/// The first page in both spans.
-fn common_page(a: (u64, u64), b: (u64, u64)) -> Option<u64> {
-    let page = a.0.max(b.0);
-    (page < a.1.min(b.1)).then_some(page)
 }
 
 /// A checked program file.
@@ -110,39 +97,33 @@ impl<'a> Image<'a> {
         self.headers.chunks_exact(PROGRAM_HEADER).enumerate().filter_map(|(index, header)| {
             let (kind, flags) = (u32_at(header, 0)?, u32_at(header, 4)?);
             let (offset, virt) = (u64_at(header, 8)?, u64_at(header, 16)?);
-            let rights = Rights { write: flags & 2 != 0, execute: flags & 1 != 0 };
-            let segment = Segment { index, virt, offset, size: u64_at(header, 32)?, rights };
+            let (size, write, execute) = (u64_at(header, 32)?, flags & 2 != 0, flags & 1 != 0);
+            let segment = Segment { index, virt, offset, size, write, execute };
             (kind == LOAD).then_some((segment, u64_at(header, 40)?))
         })
     }
 
     fn check_together(&self) -> Result<(), Problem> {
         ensure!(self.segments().next().is_some(), "no loadable segment");
-        for (first, second) in pairs(self.segments()) {
-            let same = first.rights == second.rights
-                && first.virt.wrapping_sub(first.offset) == second.virt.wrapping_sub(second.offset);
-            if let Some(page) = common_page(first.pages(), second.pages()) {
-                let (first, second) = (first.index, second.index);
+        for (number, first) in self.segments().enumerate() {
+            let kind = |segment: &Segment| (segment.write, segment.execute, segment.virt.wrapping_sub(segment.offset));
+            for second in self.segments().skip(number + 1).filter(|second| kind(second) != kind(&first)) {
+                let ((start, end), (other, other_end)) = (first.pages(), second.pages());
+                let page = start.max(other);
                 ensure!(
-                    same,
-                    "segments {first} and {second} share page {page:#x} in different ways: align them to pages"
+                    page >= end.min(other_end),
+                    "segments {} and {} share page {page:#x} in different ways: align them to pages",
+                    first.index,
+                    second.index
                 );
             }
         }
         let entry = self.entry;
-        let mut code = self.segments().filter(|segment| segment.rights.execute);
+        let mut code = self.segments().filter(|segment| segment.execute);
         let held = code.any(|segment| entry >= segment.virt && entry - segment.virt < segment.size);
         ensure!(held, "entry point {entry:#x} is in no executable segment");
         Ok(())
     }
-}
-
-/// All pairs of two different segments.
-fn pairs(segments: impl Iterator<Item = Segment> + Clone) -> impl Iterator<Item = (Segment, Segment)> {
-    let later = segments.clone();
-    segments
-        .enumerate()
-        .flat_map(move |(index, first)| later.clone().skip(index + 1).map(move |second| (first, second)))
 }
 
 /// Checks the file header and finds the program headers in the first bytes of the file.
@@ -161,7 +142,7 @@ fn program_headers(header: &[u8]) -> Result<&[u8], Problem> {
         ("byte order", byte(5), 1, "little-endian"),
         ("type", half(16), 2, "executable: link it at a fixed address, not position-independent"),
         ("machine", half(18), 62, "x86-64: build it for x86-64"),
-        ("program header size", if count == 0 { 56 } else { half(54) }, 56, "64-bit program headers"),
+        ("program header size", half(54), 56, "64-bit program headers"),
     ];
     if let Some((name, found, need, how)) = fields.into_iter().find(|(_, found, need, _)| found != need) {
         return Err(problem!("ELF {name} {found}, needs {need} ({how})"));

@@ -58,10 +58,9 @@ fn segments_come_with_their_rights_and_places() {
     let bytes = header(&usual());
     let image = Image::parse(&bytes, LENGTH).unwrap();
     assert_eq!(image.entry, 0x40_1000);
-    let rights = |write, execute| Rights { write, execute };
     let found: Vec<_> = image.segments().collect();
-    let code = Segment { index: 1, virt: 0x40_1000, offset: 0x1000, size: 0x234, rights: rights(false, true) };
-    let data = Segment { index: 3, virt: 0x40_3000, offset: 0x3000, size: 0x2000, rights: rights(true, false) };
+    let code = Segment { index: 1, virt: 0x40_1000, offset: 0x1000, size: 0x234, write: false, execute: true };
+    let data = Segment { index: 3, virt: 0x40_3000, offset: 0x3000, size: 0x2000, write: true, execute: false };
     assert_eq!((found.len(), found[0], found[2]), (3, code, data));
     assert_eq!(found[1].pages(), (0x40_2000, 0x40_3000));
     assert_eq!(found[2].file_pages(), (0x3000, 0x5000));

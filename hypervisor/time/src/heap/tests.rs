@@ -16,7 +16,7 @@ struct Contexts {
     worst: Cell<u32>,
 }
 
-impl Elements for Contexts {
+impl Elements<TimeoutLinks> for Contexts {
     fn links(&self, id: Id) -> &TimeoutLinks {
         if self.marks[id.get() as usize].replace(self.operation.get()) != self.operation.get() {
             self.touched.set(self.touched.get() + 1);

@@ -298,7 +298,7 @@ fn calls(checks: &mut Checks) {
     checks.check("domain", hypercall(Hypercall::CreateDomain, 0, OTHER, [32, 0, QUOTA << 32, 0]), 0);
     // The whole program, at the same addresses, with the rights that its segments have here.
     let all = |page, order| Crd::memory(page, order, MemoryRights::all()).unwrap_or(Crd::NULL);
-    let [range, control] = TypedItem::delegate(all(0x100, 8), ItemFlags::empty(), 0x100).words();
+    let [range, control] = TypedItem::delegate(all(0, 10), ItemFlags::empty(), 0).words();
     word(ROOT_UTCB_ADDRESS, 510).store(range, SeqCst);
     word(ROOT_UTCB_ADDRESS, 511).store(control, SeqCst);
     word(ROOT_UTCB_ADDRESS, 0).store(1 << 16, SeqCst);

@@ -11,7 +11,9 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::faults;
 use super::layout::*;
-use super::memory::{self, PLAYGROUND, SHARED, SLOTS, Slot, count, message_page, playground_page, shared_page, stack_top};
+use super::memory::{
+    self, PLAYGROUND, SHARED, SLOTS, Slot, count, message_page, playground_page, shared_page, stack_top,
+};
 use crate::raw::{time_stamp, word};
 
 global_asm!(
@@ -144,7 +146,7 @@ fn well_formed(slot: &Slot, index: usize) -> Request {
             let global = slot.below(2);
             let at = group + LOCAL + global;
             let own_slot = memory::OWN + (at - OWN) as usize % 64;
-            let domain = if slot.once_in(4) { group + CHILD } else { DOMAIN };
+            let domain = if slot.once_in(16) { group + CHILD } else { CONTEXTS };
             let (core, base) = (core(slot), if slot.once_in(16) { NO_EVENTS } else { 0 });
             let arguments = [domain, message_page(own_slot) | core, stack_top(own_slot), base + events(core)];
             it(3, global, at, arguments)
@@ -195,12 +197,12 @@ fn well_formed(slot: &Slot, index: usize) -> Request {
             let target = slot.pick(&[u64::MAX, at, semaphore(slot), semaphore(slot)]);
             it(14, slot.below(8), at, [0, core(slot), target, 0])
         }
-        _ => it(15, slot.pick(&[0, 2]), slot.pick(&[DOMAIN, group + CHILD]), [
+        _ => it(
+            15,
+            slot.pick(&[0, 2]),
             slot.pick(&[DOMAIN, group + CHILD]),
-            slot.below(6),
-            0,
-            0,
-        ]),
+            [slot.pick(&[DOMAIN, group + CHILD]), slot.below(6), 0, 0],
+        ),
     }
 }
 
@@ -244,7 +246,8 @@ fn range(slot: &Slot) -> u64 {
     let rights = if slot.once_in(3) { slot.below(32) } else { 31 };
     let (kind, base) = match slot.below(16) {
         0..6 => {
-            let pages = [playground_page() + slot.below(16), playground_page() + slot.below(16), shared_page(), 0x10_0000];
+            let pages =
+                [playground_page() + slot.below(16), playground_page() + slot.below(16), shared_page(), 0x10_0000];
             let page = match slot.below(8) {
                 0 => slot.next() >> slot.below(52),
                 1 => 0x100 + slot.below(64),

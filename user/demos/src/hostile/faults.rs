@@ -48,7 +48,9 @@ pub fn raise(slot: &Slot) {
             20 => asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq", "nop", "nop"),
             21 => asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq", "mov edi, 0xff0b", "syscall",
                 out("rdi") _, out("rcx") _, out("r11") _),
-            22 => asm!("push {}", "ldmxcsr [rsp]", "xorps xmm0, xmm0", "divps xmm0, xmm0", "pop {0}", in(reg) slot.next() & 0xFFFF),
+            22 => {
+                asm!("push {}", "ldmxcsr [rsp]", "xorps xmm0, xmm0", "divps xmm0, xmm0", "pop {0}", in(reg) slot.next() & 0xFFFF)
+            }
             23 => asm!("push {}", "ldmxcsr [rsp]", "pop {0}", in(reg) slot.next()),
             24 => asm!("fninit", "fldcw [{}]", "fld1", "fldz", "fdivp st(1), st", "fwait",
                 in(reg) &raw const SMALL),

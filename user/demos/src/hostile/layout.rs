@@ -10,8 +10,9 @@ pub const SELF: u64 = 32;
 pub const KEPT: u64 = 0x4000;
 pub const ORDER: u32 = 9;
 
-/// Offsets, which are selectors in the hostile domain: its own domain,
+/// Offsets, which are selectors in the hostile domain: its own domain, for all but contexts, and for contexts only,
 pub const DOMAIN: u64 = 0;
+pub const CONTEXTS: u64 = 1;
 /// worker, and its scheduling context, of each core,
 pub const WORKER: u64 = 2;
 pub const TIME: u64 = 6;
@@ -50,6 +51,7 @@ pub const fn events(core: u64) -> u64 {
 /// Selectors of the maker for itself: contexts of its handlers and servers, and portals of the supervisor.
 pub const HANDLERS: u64 = 0x5000;
 pub const SERVES: u64 = 0x5008;
+pub const HOSTILE: u64 = 0x5018;
 pub const VICTIM_DOMAIN: u64 = 0x5010;
 pub const VICTIM_CONTEXTS: u64 = 0x5020;
 pub const VICTIM_EVENTS: u64 = 0x5100;

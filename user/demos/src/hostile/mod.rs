@@ -54,8 +54,22 @@ static INTERRUPT: AtomicU64 = AtomicU64::new(0);
 static FAILED: AtomicU64 = AtomicU64::new(0);
 
 const NAMES: [&str; 16] = [
-    "call", "reply", "create_pd", "create_ec", "create_sc", "create_pt", "create_sm", "revoke", "misc", "ec_ctrl",
-    "sc_ctrl", "pt_ctrl", "sm_ctrl", "assign_pci", "assign_gsi", "pd_ctrl",
+    "call",
+    "reply",
+    "create_pd",
+    "create_ec",
+    "create_sc",
+    "create_pt",
+    "create_sm",
+    "revoke",
+    "misc",
+    "ec_ctrl",
+    "sc_ctrl",
+    "pt_ctrl",
+    "sm_ctrl",
+    "assign_pci",
+    "assign_gsi",
+    "pd_ctrl",
 ];
 /// Assigning a device to a domain never succeeds without an IOMMU.
 const NEVER: usize = 13;
@@ -152,9 +166,8 @@ fn live(checks: &mut Checks, seed: u64, steps: u64) -> [[u64; 16]; 2] {
     let (mut turn, mut exhausted) = (0, false);
     while made() < steps && !exhausted && time_stamp() < end {
         turn += 1;
-        if turn % 256 == 0 { println!("DBG turn {turn} steps {} of worker {:?} replaced {replaced} rounds {} quota {:?} start {:x}", made(), last, served(), scene::quota(KEPT+DOMAIN), scene::start_worker(0)); }
         pause(3_000);
-        let [limit, usage] = scene::quota(KEPT + DOMAIN);
+        let [limit, usage] = scene::quota(HOSTILE);
         if limit > scene::LIMIT || usage > limit {
             checks.check("usage within the limit", usage << 32 | limit, scene::LIMIT);
         }

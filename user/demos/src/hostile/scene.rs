@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use abi::event::STARTUP;
 use abi::item::ItemFlags;
-use abi::rights::{MemoryRights, PortalRights};
+use abi::rights::{DomainRights, MemoryRights, PortalRights};
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
 
 use super::layout::*;
@@ -25,7 +25,6 @@ const SERVER_PAGES: u64 = 0x4801_0000;
 /// The program's code lies in these pages, and the rest of them is not for writing.
 const IMAGE: u64 = 0x100;
 const IMAGE_ORDER: u32 = 8;
-/// First page of what the maker sends in its answers.
 const PAGE_FAULT: u64 = 14;
 /// In the identity of an event portal: it is the victim's.
 const VICTIMS: u64 = 1 << 16;
@@ -33,6 +32,8 @@ const VICTIMS: u64 = 1 << 16;
 #[repr(align(4096))]
 struct Stacks([[AtomicU64; 1024]; 2 * victim::CORES]);
 static STACKS: Stacks = Stacks([const { [const { AtomicU64::new(0) }; 1024] }; 2 * victim::CORES]);
+/// Page of the last fault on each core that was for the maker to resolve.
+static LAST: [AtomicU64; victim::CORES] = [const { AtomicU64::new(0) }; victim::CORES];
 /// Events of the hostile domain that were handled, and of the victim that should not have been.
 pub static HANDLED: AtomicU64 = AtomicU64::new(0);
 pub static UNEXPECTED: AtomicU64 = AtomicU64::new(0);
@@ -102,7 +103,11 @@ extern "C" fn handle(identity: u64) {
     let address = word(page, 27).load(SeqCst) >> 12;
     let within = |range: Crd| (range.base()..range.base() + range.count()).contains(&address);
     if event == PAGE_FAULT && (within(shared_range()) || within(code_range())) {
-        // It has given its pages away, or is a child that never had them.
+        // It has given its pages away; if it has kept some, with fewer rights, those are in the way.
+        if LAST[core as usize % victim::CORES].swap(address, SeqCst) == address {
+            let _ = purge(HOSTILE, shared_range()) | purge(HOSTILE, code_range());
+            LAST[core as usize % victim::CORES].store(0, SeqCst);
+        }
         word(page, 4).store(0, SeqCst);
         return items(page, &[shared_range(), code_range()]);
     }
@@ -160,15 +165,16 @@ fn give_memory(page: u64, domain: u64, range: Crd) -> u64 {
 /// Gives the hostile domain all that it is to have, and may have lost.
 pub fn replenish(page: u64) -> u64 {
     let ports = Crd::ports(0x80, 2).unwrap_or(Crd::NULL);
-    give(page, KEPT + DOMAIN, objects(KEPT, ORDER), objects(0, ORDER), ItemFlags::empty(), 0)
-        | give_memory(page, KEPT + DOMAIN, code_range())
-        | give_memory(page, KEPT + DOMAIN, shared_range())
-        | give(page, KEPT + DOMAIN, ports, Crd::ALL_PORTS, ItemFlags::empty(), 0)
+    give(page, HOSTILE, objects(KEPT, ORDER), objects(0, ORDER), ItemFlags::empty(), 0)
+        | give_memory(page, HOSTILE, code_range())
+        | give_memory(page, HOSTILE, shared_range())
+        | give(page, HOSTILE, ports, Crd::ALL_PORTS, ItemFlags::empty(), 0)
 }
 
 /// Takes everything of one kind from a domain.
 pub fn purge(domain: u64, range: Crd) -> u64 {
-    hypercall(Hypercall::Revoke, 3, 0, [range.word(), domain, 0, 0])
+    let range = range.word() | 0x7C; // all rights
+    hypercall(Hypercall::Revoke, 3, 0, [range, domain, 0, 0])
 }
 
 /// Takes a range of object capabilities from everybody.
@@ -186,7 +192,7 @@ pub fn forget_taken() -> u64 {
 /// back what it should have.
 pub fn strip() -> u64 {
     let memory = Crd::memory(0, 31, MemoryRights::all()).unwrap_or(Crd::NULL);
-    purge(KEPT + DOMAIN, objects(0, 26)) | purge(KEPT + DOMAIN, memory)
+    purge(HOSTILE, objects(0, 26)) | purge(HOSTILE, memory)
 }
 
 /// Limit and usage of a domain, in pages.
@@ -200,9 +206,14 @@ pub fn quota(domain: u64) -> [u64; 2] {
 /// Makes a worker of the hostile domain on `core`, if there is none.
 pub fn start_worker(core: u64) -> u64 {
     let slot = memory::WORKERS + core as usize;
-    let arguments = [KEPT + DOMAIN, memory::message_page(slot) | core, memory::stack_top(slot), events(core)];
+    let arguments = [HOSTILE, memory::message_page(slot) | core, memory::stack_top(slot), events(core)];
     context(KEPT + WORKER + core, 1, arguments)
-        | hypercall(Hypercall::CreateScheduling, 0, KEPT + TIME + core, [SELF, KEPT + WORKER + core, 1_000 << 12 | 40, 0])
+        | hypercall(
+            Hypercall::CreateScheduling,
+            0,
+            KEPT + TIME + core,
+            [SELF, KEPT + WORKER + core, 1_000 << 12 | 40, 0],
+        )
 }
 
 /// Ends the worker of `core`.
@@ -221,7 +232,7 @@ pub fn start_maker(cores: u64) -> u64 {
 
 /// Makes both domains. The sum of statuses is 0 if all went well.
 pub fn begin(page: u64, cores: u64, interrupts: u64) -> u64 {
-    let mut wrong = hypercall(Hypercall::CreateDomain, 0, KEPT + DOMAIN, [SELF, 0, LIMIT << 32, 0]);
+    let mut wrong = hypercall(Hypercall::CreateDomain, 0, HOSTILE, [SELF, 0, LIMIT << 32, 0]);
     let handle = (maker_handle as *const ()).addr() as u64;
     let serve = (maker_serve as *const ()).addr() as u64;
     let thread = (Mtd::GPR | Mtd::RIP_LEN | Mtd::RFLAGS | Mtd::QUAL).bits();
@@ -232,6 +243,12 @@ pub fn begin(page: u64, cores: u64, interrupts: u64) -> u64 {
         let arguments = [SELF, 0x1234 + index, KEPT + SEMAPHORES + index, 0];
         wrong |= hypercall(Hypercall::CreateSemaphore, 0, KEPT + SIGNALS + index, arguments);
     }
+    // Children cannot have contexts: who has a domain with one in its own space that no one else can reach, has it for ever.
+    let rights = |rights: DomainRights| objects(HOSTILE, 0).masked(rights.into());
+    let most = rights(DomainRights::all().difference(DomainRights::CREATE_CONTEXT));
+    for (at, range) in [(DOMAIN, most), (CONTEXTS, rights(DomainRights::CREATE_CONTEXT))] {
+        wrong |= give(page, SELF, range, objects(KEPT + at, 0), ItemFlags::empty(), 0);
+    }
     let kernel = ItemFlags::HYPERVISOR;
     for (at, from) in [(INTERRUPTS, interrupts), (INTERRUPTS + 1, interrupts + 1), (IDLE, 0)] {
         wrong |= give(page, SELF, objects(from, 0), objects(KEPT + at, 0), kernel, 0);
@@ -240,7 +257,7 @@ pub fn begin(page: u64, cores: u64, interrupts: u64) -> u64 {
     for core in 0..cores {
         let context_at = KEPT + SERVER + core;
         let slot = memory::SERVERS + core as usize;
-        let arguments = [KEPT + DOMAIN, memory::message_page(slot) | core, memory::stack_top(slot), events(core)];
+        let arguments = [HOSTILE, memory::message_page(slot) | core, memory::stack_top(slot), events(core)];
         wrong |= context(context_at, 0, arguments);
         wrong |= portal(KEPT + SERVER_PORTAL + core, SELF, context_at, attack::entries()[1], 0, core);
         wrong |= portal(KEPT + MAKER + core, SELF, SERVES + core, serve, 0, core);
@@ -306,6 +323,13 @@ pub fn end() -> u64 {
         // Chained to itself: to nothing.
         wrong |= hypercall(Hypercall::AssignInterrupt, 0, interrupt, [0, 0, interrupt, 0]);
     }
-    // The domain last: objects that it has paid for are destroyed with capabilities to it still there.
-    wrong | destroy(KEPT, ORDER) | destroy(VICTIM_DOMAIN, 0) | destroy(VICTIM_CONTEXTS, 5) | destroy(VICTIM_EVENTS, 8) | forget_taken()
+    // Contexts that it has made itself, in its own space, keep a domain: they go first, and those that these made meanwhile.
+    wrong |= strip() | strip();
+    wrong
+        | destroy(KEPT, ORDER)
+        | destroy(HOSTILE, 0)
+        | destroy(VICTIM_DOMAIN, 0)
+        | destroy(VICTIM_CONTEXTS, 5)
+        | destroy(VICTIM_EVENTS, 8)
+        | forget_taken()
 }

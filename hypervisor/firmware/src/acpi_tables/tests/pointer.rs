@@ -1,4 +1,4 @@
-//! Purpose: the RSDP is checked in every byte, and found where a BIOS puts it.
+//! Purpose: the RSDP is checked in every byte.
 
 use super::*;
 use crate::synthetic::{rsdp_new, rsdp_old};
@@ -49,45 +49,4 @@ fn a_length_beyond_the_bytes_is_refused() {
             "{error}"
         );
     }
-}
-
-/// A BIOS machine: the word at 0x40E, the data area and the ROM.
-fn bios(segment: u16, extended: &[(usize, Vec<u8>)], rom: &[(usize, Vec<u8>)]) -> Machine {
-    let area = |length: usize, parts: &[(usize, Vec<u8>)]| {
-        let mut bytes = vec![0; length];
-        for (offset, part) in parts {
-            bytes[*offset..][..part.len()].copy_from_slice(part);
-        }
-        bytes
-    };
-    let word = (0x400, [&[0; 14][..], &segment.to_le_bytes()].concat());
-    Machine { ranges: vec![word, (0x9_fc00, area(0x400, extended)), (0xe_0000, area(0x2_0000, rom))] }
-}
-
-#[test]
-fn a_bios_is_searched_in_both_areas() {
-    let found = |machine: Machine| machine.with(|memory| Rsdp::search(memory));
-    let (one, two) = (rsdp_old(1), rsdp_old(2));
-    assert_eq!(found(bios(0x9fc0, &[(0x3e0, one.clone())], &[(16, two.clone())])).unwrap().rsdt, Some(1));
-    assert_eq!(found(bios(0x9fc0, &[], &[(0x1_ffe0, two.clone())])).unwrap().rsdt, Some(2));
-    // An implausible or unreadable data area does not keep the ROM from being searched.
-    let segments = [0x5000, 0, 0x20, 0xffff];
-    for &segment in if cfg!(miri) { &segments[..1] } else { &segments[..] } {
-        assert_eq!(found(bios(segment, &[(0, one.clone())], &[(16, two.clone())])).unwrap().rsdt, Some(2));
-    }
-    // A broken one is passed over, and so is one at another place.
-    let mut broken = two.clone();
-    broken[9] ^= 1;
-    assert_eq!(found(bios(0x9fc0, &[], &[(16, broken.clone()), (64, two.clone())])).unwrap().rsdt, Some(2));
-    let fault = found(bios(0x9fc0, &[], &[(8, two.clone())])).err().unwrap();
-    assert_eq!(fault.to_string(), "no RSDP from the boot loader nor in the BIOS areas");
-    let fault = found(bios(0x9fc0, &[(0, broken)], &[])).err().unwrap();
-    assert!(fault.to_string().starts_with("RSDP has a bad checksum"), "{fault}");
-}
-
-#[test]
-fn without_readable_areas_nothing_is_found() {
-    let nothing = Machine { ranges: vec![] };
-    let error = nothing.with(|memory| Rsdp::search(memory)).err().unwrap();
-    assert_eq!(error.to_string(), "no RSDP from the boot loader nor in the BIOS areas");
 }

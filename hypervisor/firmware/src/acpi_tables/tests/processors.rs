@@ -76,8 +76,8 @@ fn interrupt_controllers_and_overrides_are_reported() {
     ];
     with_madt(madt(&entries), |madt| {
         let madt = madt.unwrap();
-        let io_apics: Vec<_> = madt.io_apics().collect();
-        assert_eq!(io_apics, [IoApic { id: 3, address: 0xfec0_0000, gsi_base: 24 }]);
+        let io_apics = madt.io_apics().map(|e| (e.io_apic_id, e.io_apic_address, e.global_system_interrupt_base));
+        assert_eq!(io_apics.collect::<Vec<_>>(), [(3, 0xfec0_0000, 24)]);
         let overrides: Vec<_> = madt.overrides().collect();
         let usual = |source, gsi| Override { source, gsi, active_low: false, level: false };
         let level = Override { level: true, ..usual(9, 9) };

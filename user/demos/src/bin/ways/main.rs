@@ -57,6 +57,8 @@ const PAGES: [u64; 6] = [ROOT_UTCB_ADDRESS, 0x4000_0000, 0x4100_0000, 0x4200_000
 const TOUCH_PAGE: u64 = 0x4400_0000;
 /// Order of the range of pages from 0 on in which the program lies.
 const PROGRAM: u32 = 10;
+/// Words from here on are for as many items as there can be here: four.
+const FIRST_ITEMS: usize = 504;
 /// Where nothing is mapped.
 const NOWHERE: u64 = 0x6000_0000;
 
@@ -113,18 +115,17 @@ fn flags(choices: &[u64]) -> u64 {
     if record::way() == 0 { 0 } else { flags << 4 }
 }
 
-/// Fills a message page. Windows are empty, and so are the words of the first items.
+/// Fills a message page. Windows are empty.
 fn fill(page: u64) {
-    for index in 3..504 {
+    for index in 3..FIRST_ITEMS {
         word(page, index).store(record::random(), Relaxed);
     }
-    for index in [1, 2].into_iter().chain(504..512) {
-        word(page, index).store(0, Relaxed);
-    }
+    word(page, 1).store(0, Relaxed);
+    word(page, 2).store(0, Relaxed);
     head(page);
 }
 
-/// A new header: most often a few words and no items.
+/// A new header: most often a few words and no items. Those that there are are null.
 fn head(page: u64) {
     let words = match record::below(8) {
         0 => record::below(1 << 16),
@@ -133,6 +134,9 @@ fn head(page: u64) {
         _ => record::below(12),
     };
     let items = if record::below(10) == 0 { 1 + record::below(4) } else { 0 };
+    for index in FIRST_ITEMS..512 {
+        word(page, index).store(if items == 0 { record::random() } else { 0 }, Relaxed);
+    }
     word(page, 0).store(words | items << 16 | record::random() << 32, Relaxed);
 }
 

@@ -5,7 +5,7 @@
 //! Concurrency: a [`Link`] is read and written without ordering; the lists say what orders the accesses.
 //! Source: `docs/src/decisions/0003-objects-and-sync.md`.
 use core::num::NonZeroU32;
-use sync::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Names an element; never 0.
 pub type Id = NonZeroU32;
@@ -19,14 +19,19 @@ pub trait Elements<L> {
 /// The name of another element, or none.
 #[derive(Debug, Default)]
 #[repr(transparent)]
-pub(crate) struct Link(AtomicU32);
+pub struct Link(AtomicU32);
 
 impl Link {
-    pub(crate) fn get(&self) -> Option<Id> {
+    /// The name.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> Option<Id> {
         Id::new(self.0.load(Relaxed))
     }
 
-    pub(crate) fn set(&self, id: Option<Id>) {
+    /// Replaces the name.
+    #[inline]
+    pub fn set(&self, id: Option<Id>) {
         self.0.store(id.map_or(0, Id::get), Relaxed);
     }
 }
