@@ -129,7 +129,7 @@ pub fn run(environment: &Environment, count: u64) -> ExitStatus {
         ("domains", domain_cycle, count),
         ("contexts and portals", context_cycle, count),
         ("semaphores", semaphore_cycle, count),
-        ("threads", threads::cycle, count / 20),
+        ("threads", threads::cycle, count / 5),
     ];
     // Tables of the program's spaces, and proxies for calls to other cores, are made once and stay.
     for core in 0..cores {
