@@ -256,9 +256,21 @@ pub fn shoot_down() {
     ask_others(Hazard::Flush, flush_if_asked);
 }
 
+/// Held while others are asked: for a flush, for anything else.
+static ASKING: (Spin<()>, Spin<()>) = (Spin::new(()), Spin::new(()));
+
 /// Raises a hazard on all other cores and waits until each has taken it; `meanwhile`, this core does what others may be
 /// waiting for in turn.
 pub fn ask_others(hazard: Hazard, meanwhile: impl Fn()) {
+    // One at a time: what a core does for one who asks must not count as done for another who asks a moment later.
+    let asking = if hazard == Hazard::Grace { &ASKING.1 } else { &ASKING.0 };
+    let _asking = loop {
+        if let Some(guard) = asking.try_lock() {
+            break guard;
+        }
+        meanwhile();
+        sync::relax();
+    };
     let own = percpu::this().local.id.get();
     let others = || (0..running().len() as u32).filter(move |&id| id != own).filter_map(remote);
     for (shared, apic_id) in others() {

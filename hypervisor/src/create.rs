@@ -12,6 +12,7 @@ use crate::mapping::publish;
 use crate::slots::look_up;
 use crate::{clock, cores, mapping, pool, scheduler};
 use abi::address::PAGE_SIZE;
+use abi::operation::RevokeFlags;
 use abi::qpd::Qpd;
 use abi::rights::{ContextRights, DomainRights, PortalRights, SchedulingRights, SemaphoreRights};
 use abi::{Crd, Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
@@ -104,7 +105,11 @@ pub fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
         rights: range.rights(),
         attributes: Attributes::NONE,
     };
-    mapping::delegate(store, &transfer)
+    // What cannot be had with all that was asked for is not there at all.
+    mapping::delegate(store, &transfer).inspect_err(|_| {
+        let (span, all) = (Span { base: u64::from(at.slot()), count: 1 }, Rights::ALL);
+        while !mapping::revoke(store, caller, abi::Kind::Objects, span, all, RevokeFlags::SELF) {}
+    })
 }
 
 /// A domain with nothing but `upper` pages of quota from `donor`, which pays for its two pages and its record too.
@@ -239,7 +244,8 @@ pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &
         lifetime::release_context(store, context);
         Status::QuotaExhausted
     })?;
-    publish_new(store, caller, at, (Kind::Scheduling, SchedulingRights::all().into()), scheduling)?;
+    publish_new(store, caller, at, (Kind::Scheduling, SchedulingRights::all().into()), scheduling)
+        .inspect_err(|_| scheduler::discard(store, scheduling))?;
     scheduler::wake(store, scheduling);
     Ok(())
 }

@@ -20,7 +20,7 @@ use objects::frame::Frame;
 use objects::{Context, Continuation, Page, Portal, Ref, Semaphore};
 
 /// To the general way.
-const GENERAL: Start = Start { entry: 0, identity: 0 };
+const GENERAL: Start = Start { entry: u64::MAX, identity: 0 };
 /// First message word in a page.
 const FIRST: usize = ipc::message::FIRST;
 /// Makes entry code clear the registers that the callee has no use for.
@@ -105,10 +105,13 @@ fn call_elsewhere(portal: &Portal, caller: &Context, callee: &Context) -> Start 
 extern "C" fn try_event(frame: &Frame) -> Start {
     // SAFETY: as in `try_call`.
     let (store, faulter) = unsafe { (arch::pool::trusting_store(), Context::of_frame(frame)) };
-    let (event, error, address) = (frame.vector.get(), frame.error.get(), arch::cpu::fault_address());
+    let (event, error) = (frame.vector.get(), frame.error.get());
+    let address = if event == PAGE_FAULT { arch::cpu::fault_address() } else { 0 };
     let general = || {
         // Looking at capabilities may have faulted too.
-        arch::cpu::set_fault_address(address);
+        if event == PAGE_FAULT {
+            arch::cpu::set_fault_address(address);
+        }
         GENERAL
     };
     let plain = match event {
@@ -153,12 +156,11 @@ extern "C" fn try_reply(frame: &Frame) -> u64 {
     // SAFETY: as in `try_call`.
     let callee = unsafe { Context::of_frame(frame) };
     let caller_word = callee.caller.get();
-    let Some(caller_id) = NonZeroU32::new(caller_word as u32) else { return 0 };
     if caller_word != percpu::this().local.payer.get() {
         return 0;
     }
-    // SAFETY: what pays is a context that exists.
-    let caller_ref: Ref<Context> = unsafe { store.named(caller_id) };
+    // SAFETY: what pays is a context that exists, or all ones, which no caller is; it is never 0 while a context runs.
+    let caller_ref: Ref<Context> = unsafe { store.named(NonZeroU32::new_unchecked(caller_word as u32)) };
     let caller = store.get(caller_ref);
     if !caller.is(Continuation::AwaitReply) {
         return handled(caller_ref, caller, callee);

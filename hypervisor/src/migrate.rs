@@ -62,8 +62,12 @@ pub fn migrate(
         while !mapping::revoke(store, owner, abi::Kind::Objects, span, Rights::ALL, RevokeFlags::SELF) {}
     }
     let rights = (Kind::Scheduling, SchedulingRights::all().into());
-    publish_new(store, owner, Selector::new(scheduling_at), rights, scheduling)?;
-    publish_new(store, owner, at, (Kind::Context, ContextRights::all().into()), new)?;
+    publish_new(store, owner, Selector::new(scheduling_at), rights, scheduling).inspect_err(|_| {
+        scheduler::discard(store, scheduling);
+        lifetime::release_context(store, new);
+    })?;
+    publish_new(store, owner, at, (Kind::Context, ContextRights::all().into()), new)
+        .inspect_err(|_| scheduler::wake(store, scheduling))?;
     let transfer = Transfer {
         from: Space { owner: owner.id().get(), kind: abi::Kind::Objects },
         range: Span { base: context_at, count: 1 },

@@ -170,5 +170,5 @@ pub fn page(quota: &Quota) -> Result<PhysAddr, OutOfMemory> {
 
 /// The physical address of a frame that is owned by a table entry or an object from now on.
 pub fn address(frame: Frame<Clean>) -> PhysAddr {
-    arch::pool::phys(frame.into_dirty().into_number().get())
+    arch::pool::phys(frame.into_number().get())
 }

@@ -10,7 +10,7 @@
 //! Source: P. McKenney, J. Slingwine, "Read-copy update" (1998); interface §8; `docs/src/decisions/0019-lifetimes.md`.
 use crate::lifetime::{self, Ended};
 use crate::tables::HARDWARE;
-use crate::{contexts, cores, mapping, pool, scheduler, views};
+use crate::{contexts, cores, mapping, pool, scheduler, switch, views};
 use abi::Status;
 use arch::cpu;
 use core::sync::atomic::Ordering;
@@ -101,14 +101,13 @@ pub fn pass() {
     }
 }
 
-/// Loads the core's own tables if those of a domain are loaded that nobody uses.
+/// Loads the core's own tables unless those of the current context's domain are loaded, which is in use.
 fn forget_space() {
     let local = &percpu::this().local;
-    // SAFETY: in the kernel, interrupts off; the domain of the tables stays until this core has passed.
+    // SAFETY: in the kernel, interrupts off; a context lives while it is current.
     let store = unsafe { arch::pool::store() };
-    // SAFETY: `switch::to` sets the word, from a reference.
-    let domain = unsafe { store.trusted::<Domain>(local.space.get()) };
-    if domain.is_some_and(|domain| store.get(domain).uses.is_gone()) {
+    let used = switch::current(&store).map_or(0, |(_, context)| context.identity().domain.to_word());
+    if local.space.get() != used {
         local.space.set(0);
         local.plain.set(0);
         // SAFETY: the core's own tables, which map the kernel as all do.
@@ -135,7 +134,8 @@ fn prepare(store: &Store<'_>, ended: Ended) -> bool {
 fn finish(store: &Store<'_>, ended: Ended) -> bool {
     match ended {
         Ended::Domain(domain) => {
-            if !release_tables(store.get(domain)) {
+            // Who had found it before may have given it something since.
+            if !mapping::clear(store, domain) || !release_tables(store.get(domain)) {
                 return false;
             }
             Ended::Record(domain).release(store);

@@ -89,6 +89,13 @@ pub fn wake(store: &Store<'_>, scheduling: Ref<Scheduling>) {
     }
 }
 
+/// Ends a scheduling context that was made and never woken, after [`end`].
+pub fn discard(store: &Store<'_>, scheduling: Ref<Scheduling>) {
+    let target = store.get(scheduling);
+    target.request(WAKE);
+    if is_own(target.core) { attend(store, scheduling) } else { tell(store, target.core, scheduling.id()) }
+}
+
 /// As [`wake`], on its own core, without making others ready that may depend on it.
 fn arrive(store: &Store<'_>, scheduling: Ref<Scheduling>) {
     let target = store.get(scheduling);
@@ -272,7 +279,7 @@ fn choose(store: &Store<'_>) {
             let context = target.context;
             target.set_place(Place::Runs);
             local.scheduling.set(reference.to_word());
-            local.payer.set(if local.parked.is_empty() { context.to_word() } else { 0 });
+            local.payer.set(if local.parked.is_empty() { context.to_word() } else { u64::MAX });
             local.since.set(now);
             set_timer(&queues, Some(target.budget().deadline(now)));
             if store.get(context).is(Continuation::Run) && switch::to(store, context) {

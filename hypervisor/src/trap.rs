@@ -104,7 +104,8 @@ fn user_exception(frame: &Frame) {
     let store = unsafe { arch::pool::store() };
     let Some((context_ref, context)) = switch::current(&store) else { report::kernel_fault(frame) };
     let domain = store.get(context.identity().domain);
-    let address = arch::cpu::fault_address();
+    // Of other exceptions it would be an address of whoever faulted last.
+    let address = if frame.vector.get() == PAGE_FAULT { arch::cpu::fault_address() } else { 0 };
     let resolved = match frame.vector.get() {
         PAGE_FAULT => rights(frame.error.get()).is_some_and(|rights| domain::resolve_fault(domain, address, rights)),
         // Port accesses have no error code. A retry resumes at the address that faulted, which must be canonical.

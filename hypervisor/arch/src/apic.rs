@@ -220,7 +220,7 @@ pub fn count() -> u32 {
 /// Sets how deadlines become timer programming on all cores: by TSC value, or by a count converted with `factor`.
 pub fn set_timer(deadline_mode: bool, factor: Factor) {
     DEADLINE.store(deadline_mode, Ordering::Relaxed);
-    FACTOR.store(factor.bits(), Ordering::Relaxed);
+    FACTOR.store(factor.0, Ordering::Relaxed);
 }
 
 /// Prepares this core's timer for [`arm`].
@@ -241,7 +241,7 @@ pub fn arm(deadline: u64) {
         }
         return;
     }
-    let factor = Factor::from_bits(FACTOR.load(Ordering::Relaxed));
+    let factor = Factor(FACTOR.load(Ordering::Relaxed));
     let ticks = match deadline {
         0 => 0,
         _ => factor.timer_ticks(deadline.saturating_sub(cpu::time_stamp())),

@@ -79,18 +79,10 @@ fn interval_ports() -> [Port; 2] {
     [0x42, 0x43].map(|port| unsafe { Port::new(port) })
 }
 
-/// What a calibration found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frequencies {
-    /// Time-stamp counter, kHz.
-    pub tsc: u32,
-    /// Local timer, after its divider, kHz.
-    pub timer: u32,
-}
-
-/// Counts TSC and local-timer ticks for ten milliseconds of `reference`. `None` if the reference stands still.
+/// Counts TSC and local-timer ticks for ten milliseconds of `reference`: their frequencies in kHz, that of the local timer
+/// after its divider. `None` if the reference stands still.
 #[must_use]
-pub fn calibrate(reference: &Reference) -> Option<Frequencies> {
+pub fn calibrate(reference: &Reference) -> Option<(u32, u32)> {
     let wanted = (reference.hertz / 100) as u32;
     let start = reference.read();
     apic::start_count();
@@ -101,7 +93,7 @@ pub fn calibrate(reference: &Reference) -> Option<Frequencies> {
             let tsc = cpu::time_stamp() - stamp;
             let timer = u64::from(apic::count());
             let khz = |ticks| ratio::kilohertz(ticks, u64::from(passed), reference.hertz);
-            return Some(Frequencies { tsc: khz(tsc)?, timer: khz(timer)? });
+            return Some((khz(tsc)?, khz(timer)?));
         }
         sync::relax();
     }

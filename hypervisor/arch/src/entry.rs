@@ -41,7 +41,7 @@ unsafe extern "C" {
 /// What an attempt answers that leaves everything to `hypercall`, having changed nothing.
 pub const SLOW: u64 = 16;
 
-/// Where a callee starts: its instruction pointer, 0 if the call is left to `hypercall`, and its first register.
+/// Where a callee starts: its instruction pointer, all ones if the call is left to `hypercall`, and its first register.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Start {

@@ -70,9 +70,14 @@ trap_from_user:
     jae 1f
     call {EVENT}                                    // RAX and RDX as for a call
     mov r11, [{FRAME}]
-    test rax, rax
-    jnz start
-    mov rdi, r11
+    cmp rax, -1
+    je 2f
+    xor esi, esi
+    xor r8d, r8d
+    xor r9d, r9d
+    xor r10d, r10d
+    jmp start
+2:  mov rdi, r11
 1:  call {TRAP_USER}
     mov rdi, rax
     jmp resume
@@ -202,7 +207,7 @@ attempted:
     mov rdi, r11
     jmp resume
 
-// A call: RAX is where the callee starts (0: left to the general way; bit 63: in another domain), RDX its portal's
+// A call: RAX is where the callee starts (-1: left to the general way; bit 63: in another domain), RDX its portal's
 // identity.
 way_call:
     SAVE_VOLATILE
@@ -211,9 +216,9 @@ way_call:
     mov rsp, {STACK_TOP}
     call {CALL}
     mov r11, [{FRAME}]
-    test rax, rax
-    jz general_saved
+    xor esi, esi                                    // nothing of the kernel's
 start:
+    test rax, rax
     js 3f
 1:  cmp dword ptr [{HAZARD}], 0
     jne 2f
@@ -222,7 +227,9 @@ start:
     mov rsp, [r11 + {RSP}]
     mov r11d, 0x200
     sysretq
-3:  btr rax, 63                                     // another domain: nothing of this one is left in registers
+3:  cmp rax, -1
+    je general_saved
+    btr rax, 63                                     // another domain: nothing of this one is left in registers
     .irp register, ebx, ebp, esi, r8d, r9d, r10d, r12d, r13d, r14d, r15d
         xor \register, \register
     .endr

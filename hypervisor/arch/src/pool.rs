@@ -123,7 +123,7 @@ pub unsafe fn reserved<T>(count: usize) -> Option<&'static mut [T]> {
 #[must_use]
 pub fn place<T: Sync>(frame: Frame<Clean>, count: usize, mut make: impl FnMut(usize) -> T) -> Option<&'static [T]> {
     let bytes = frame.order().bytes() as usize;
-    let start = virt(phys(frame.into_dirty().into_number().get()))?;
+    let start = virt(phys(frame.into_number().get()))?;
     if count.checked_mul(size_of::<T>()).is_none_or(|needed| needed > bytes) || align_of::<T>() > 4096 {
         return None;
     }

@@ -17,7 +17,7 @@ pub fn kilohertz(ticks: u64, reference: u64, hertz: u64) -> Option<u32> {
 
 /// A factor between two counters, 32 bits after the binary point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Factor(u64);
+pub struct Factor(pub u64);
 
 impl Factor {
     /// Converts ticks of a counter of `from` kHz (not 0) to ticks of one of `to` kHz.
@@ -31,18 +31,6 @@ impl Factor {
     pub fn timer_ticks(self, ticks: u64) -> u32 {
         let scaled = (u128::from(ticks) * u128::from(self.0)) >> 32;
         scaled.clamp(1, u128::from(u32::MAX)) as u32
-    }
-
-    /// Raw value, for storing in an atomic.
-    #[must_use]
-    pub const fn bits(self) -> u64 {
-        self.0
-    }
-
-    /// From [`Self::bits`].
-    #[must_use]
-    pub const fn from_bits(bits: u64) -> Self {
-        Self(bits)
     }
 }
 

@@ -58,7 +58,7 @@ pub struct Local {
     pub scheduling: Cell<u64>,
     /// The domain of `space` while nothing but the frame changes when a context of it is switched to, otherwise 0.
     pub plain: Cell<u64>,
-    /// Reference to the context of `scheduling` while nothing is parked, otherwise 0.
+    /// Reference to the context of `scheduling` while nothing is parked, otherwise all ones; 0 before a context runs only.
     pub payer: Cell<u64>,
     /// TSC value that the timer is set to; the greatest if it is not.
     pub armed: Cell<u64>,

@@ -6,11 +6,8 @@
 //! what may be done with it:
 //!
 //! ```text
-//!                cleared_by
-//!             ----------------->
-//! allocate -> Dirty            Clean
-//!     free <-    <--------------
-//!                  into_dirty
+//!              cleared_by
+//! allocate -> Dirty -> Clean
 //! ```
 //!
 //! Invariants: only a frame that was cleared is [`Clean`]. Whoever poisons freed
@@ -104,6 +101,7 @@ pub enum Dirty {}
 /// State: every byte is zero.
 #[derive(Debug)]
 pub enum Clean {}
+
 /// An owned block of 2^order frames that some account has paid for.
 #[derive(Debug)]
 #[must_use = "a frame that is dropped is lost to the pool"]
@@ -126,8 +124,11 @@ impl<State> Frame<State> {
         self.order
     }
 
-    fn become_state<Next>(self) -> Frame<Next> {
-        Frame::known(self.number, self.order)
+    /// Leaves only the number of the frame, to be kept in a page-table entry
+    /// or an object; `Frames::reclaim` undoes this.
+    #[must_use = "without its number the frame is lost to the pool"]
+    pub fn into_number(self) -> FrameNumber {
+        self.number
     }
 
     pub(super) const fn known(number: FrameNumber, order: Order) -> Self {
@@ -140,20 +141,6 @@ impl Frame<Dirty> {
     /// of this, which knows where the pool is mapped.
     pub fn cleared_by(self, clear: impl FnOnce(FrameNumber, Order)) -> Frame<Clean> {
         clear(self.number, self.order);
-        self.become_state()
-    }
-
-    /// Leaves only the number of the frame, to be kept in a page-table entry
-    /// or an object; `Frames::reclaim` undoes this.
-    #[must_use = "without its number the frame is lost to the pool"]
-    pub fn into_number(self) -> FrameNumber {
-        self.number
-    }
-}
-
-impl Frame<Clean> {
-    /// The frame as one whose content is no longer known to be zero.
-    pub fn into_dirty(self) -> Frame<Dirty> {
-        self.become_state()
+        Frame::known(self.number, self.order)
     }
 }

@@ -225,7 +225,7 @@ fn clearing_sees_the_whole_block_once() {
     let mut cleared = Vec::new();
     let clean = frame.cleared_by(|number, order| cleared.push((number, order)));
     assert_eq!(cleared, [place]);
-    assert_eq!(frames.free(clean.into_dirty(), &quota), Ok(()));
+    assert_eq!(frames.reclaim(clean.into_number()).and_then(|frame| frames.free(frame, &quota)), Ok(()));
 }
 
 #[test]

@@ -11,5 +11,5 @@ use rt::{Environment, ExitStatus};
 rt::entry!(main);
 
 fn main(environment: &Environment) -> ExitStatus {
-    hostile::run(environment, Plan { seed: 1, lives: 2, steps: 100_000 })
+    hostile::run(environment, Plan { seed: 1, lives: 2, steps: 30_000 })
 }

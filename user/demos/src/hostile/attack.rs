@@ -92,6 +92,9 @@ fn step(slot: &Slot, index: usize) {
     if request.number == 4 && matches!(request.arguments[2] & 0xFF, 101..128) {
         request.arguments[2] ^= 0x60;
     }
+    if request.number == 8 {
+        request.arguments[0] = within_reach(request.arguments[0]);
+    }
     let number = request.number as usize & 15;
     count(&slot.tried[number]);
     if number != 1 && hypercall(&request) & 0xF == 0 {
@@ -151,16 +154,26 @@ fn well_formed(slot: &Slot, index: usize) -> Request {
             let arguments = [domain, message_page(own_slot) | core, stack_top(own_slot), base + events(core)];
             it(3, global, at, arguments)
         }
-        18..22 => {
+        18..23 => {
             let quantum = slot.pick(&[1, 50, 1000, 10_000, 1 << 40]);
-            it(4, 0, group + RUNS, [DOMAIN, group + GLOBAL, quantum << 12 | slot.below(100) + 1, 0])
+            it(
+                4,
+                0,
+                group + RUNS,
+                [
+                    DOMAIN,
+                    if slot.once_in(2) { WORKER + slot.below(SHARED.cores()) } else { group + GLOBAL },
+                    quantum << 12 | slot.below(100) + 1,
+                    0,
+                ],
+            )
         }
-        22..26 => {
+        23..27 => {
             let context = if slot.once_in(3) { SERVER + slot.below(4) } else { group + LOCAL };
             let entry = entries()[if slot.once_in(4) { 2 } else { 1 }];
             it(5, 0, group + PORTAL, [DOMAIN, context, slot.next() & 0x8040_8FFF, entry])
         }
-        26..31 => match slot.below(3) {
+        27..31 => match slot.below(3) {
             0 => it(6, 0, group + SIGNAL, [DOMAIN, slot.next(), slot.pick(&[group, semaphore(slot)]), 0]),
             which => it(6, 0, group + which - 1, [DOMAIN, slot.pick(&[0, 0, 1, 5, u64::MAX]), 0, 0]),
         },
@@ -217,7 +230,7 @@ fn revoke(slot: &Slot, group: u64) -> Request {
         5 => (range(slot) & !0xF80, 4),
         // Partial rights.
         6 => (objects(group + slot.below(8), 0) & !(slot.next() & 0x7C), 1),
-        _ => (objects(group + slot.pick(&[0, 1, LOCAL, GLOBAL, RUNS, PORTAL, CHILD, CHILD, SIGNAL]), 0), 1),
+        _ => (objects(group + slot.pick(&[0, 1, LOCAL, GLOBAL, RUNS, RUNS, RUNS, PORTAL, CHILD, CHILD, SIGNAL]), 0), 1),
     };
     Request { number: 7, flags, selector: notify, arguments: [range, slot.pick(&[DOMAIN, group + CHILD]), 0, 0] }
 }
@@ -262,9 +275,15 @@ fn range(slot: &Slot) -> u64 {
             (3, slot.pick(&[slot.pick(&selectors), slot.pick(&selectors), slot.next() >> slot.below(52)]))
         }
         14 => return 0,
-        _ => return slot.next(),
+        _ => return within_reach(slot.next()),
     };
-    base << 12 | orders << 7 | rights << 2 | kind
+    within_reach(base << 12 | orders << 7 | rights << 2 | kind)
+}
+
+/// Object capabilities stay among the first 2^31 selectors, so that the maker can take them back with one range: who may keep
+/// what he hands on could hide them anywhere else.
+fn within_reach(range: u64) -> u64 {
+    if range & 3 == 3 { range & ((1 << 43) - 1) } else { range }
 }
 
 /// Fills the message page with something: header, windows, items, some words.

@@ -192,7 +192,7 @@ pub fn forget_taken() -> u64 {
 /// back what it should have.
 pub fn strip() -> u64 {
     let memory = Crd::memory(0, 31, MemoryRights::all()).unwrap_or(Crd::NULL);
-    purge(HOSTILE, objects(0, 26)) | purge(HOSTILE, memory)
+    purge(HOSTILE, objects(0, 31)) | purge(HOSTILE, memory)
 }
 
 /// Limit and usage of a domain, in pages.
