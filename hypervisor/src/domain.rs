@@ -7,7 +7,7 @@
 //! Source: design plan §3; interface §7; lecture D:281-311.
 use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
-use crate::{pool, views};
+use crate::{cores, pool, views};
 use abi::{PhysAddr, VirtAddr};
 use capability::port;
 use capability::tree::Span;
@@ -123,7 +123,8 @@ pub fn unmap_user(domain: &Domain, virt: u64, size: u64) {
     if domain.master().unmap(&HARDWARE, VirtAddr::new(virt), size, &mut page).is_err() {
         warning!("no kernel memory to divide a large page at {virt:#x}");
     }
-    for view in domain.views.iter().map(|view| view.load(Ordering::Acquire)).filter(|&view| view != 0) {
+    let views = domain.views.iter().take(cores::running().len());
+    for view in views.map(|view| view.load(Ordering::Acquire)).filter(|&view| view != 0) {
         space::forget(&HARDWARE, &Table::<Host>::new(PhysAddr::truncate(view)), VirtAddr::new(virt), size);
     }
 }

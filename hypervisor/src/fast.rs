@@ -132,17 +132,40 @@ extern "C" fn try_event(frame: &Frame) -> Start {
         || handler.identity().core != percpu::this().local.id.get()
         || !handler.is(Continuation::AwaitCall)
         || !faulter.is(Continuation::Run)
-        || !switch::is_plain(handler)
         || portal.transfer.intersects(Mtd::FPU)
     {
         return general();
     }
+    if !switch::is_plain(handler) {
+        return event_elsewhere(portal, faulter, handler, [event, error, address]);
+    }
+    notify(portal, faulter, handler, [event, error, address], percpu::this().local.current.get());
+    switch::to_plain(handler_ref, handler);
+    Start { entry: portal.entry.get(), identity: portal.identity() }
+}
+
+/// Tells `handler` of the event, with error code and address, of the context whose word is `current`.
+#[inline]
+fn notify(portal: &Portal, faulter: &Context, handler: &Context, [event, error, address]: [u64; 3], current: u64) {
+    let frame = faulter.frame();
     frame.rip.set(frame.rip.get().min(USER_END));
     state::save(frame, portal.transfer, [error, address], handler.identity().message);
     faulter.set_event(event, [error, address]);
-    begin(handler_ref, faulter, handler, percpu::this().local.current.get(), Continuation::AwaitHandler);
-    switch::to_plain(handler_ref, handler);
-    Start { entry: portal.entry.get(), identity: portal.identity() }
+    begin(portal.context, faulter, handler, current, Continuation::AwaitHandler);
+}
+
+/// The rest of [`try_event`] if more changes than the frame.
+#[inline(never)]
+fn event_elsewhere(portal: &Portal, faulter: &Context, handler: &Context, event: [u64; 3]) -> Start {
+    // SAFETY: as in `try_call`.
+    let store = unsafe { arch::pool::store() };
+    let current = percpu::this().local.current.get();
+    if !switch::to(&store, portal.context) {
+        arch::cpu::set_fault_address(event[2]);
+        return GENERAL;
+    }
+    notify(portal, faulter, handler, event, current);
+    Start { entry: portal.entry.get() | CLEAR, identity: portal.identity() }
 }
 
 /// A reply without flags and semaphore by the context with this frame, of which nothing but the stack pointer is saved:
@@ -181,12 +204,18 @@ extern "C" fn try_reply(frame: &Frame) -> u64 {
 fn handled(caller_ref: Ref<Context>, caller: &Context, callee: &Context) -> u64 {
     let from = callee.identity().message;
     let simple = from[0].load(Relaxed) as u32 >> 16 == 0 && !state::descriptor(from).intersects(Mtd::FPU);
-    if !caller.is(Continuation::AwaitHandler) || caller.has_moved() || !simple || !switch::is_plain(caller) {
+    if !caller.is(Continuation::AwaitHandler) || caller.has_moved() || !simple {
+        return 0;
+    }
+    // SAFETY: as in `try_call`.
+    let store = unsafe { arch::pool::store() };
+    if switch::is_plain(caller) {
+        switch::to_plain(caller_ref, caller);
+    } else if !switch::to(&store, caller_ref) {
         return 0;
     }
     state::restore(from, caller.frame());
     end(caller, callee);
-    switch::to_plain(caller_ref, caller);
     1
 }
 

@@ -214,7 +214,8 @@ fn release_tables(domain: &Domain) -> bool {
     let done = table::release::<Host>(&HARDWARE, domain.directory, 4, 0..256, 1, &mut free)
         && table::release::<Host>(&HARDWARE, domain.directory, 2, 256..512, 0, &mut free);
     if done {
-        for view in domain.views.iter().map(|view| view.swap(0, Ordering::Relaxed)).filter(|&view| view != 0) {
+        let views = domain.views.iter().take(cores::running().len());
+        for view in views.map(|view| view.swap(0, Ordering::Relaxed)).filter(|&view| view != 0) {
             views::release(abi::PhysAddr::truncate(view));
         }
         if let Some(bitmap) = domain.ports() {

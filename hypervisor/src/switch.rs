@@ -5,6 +5,8 @@
 //! Concurrency: the calling core; contexts belong to cores.
 //! Source: design plan §3 (execution); `docs/src/decisions/0007-register-frame.md`.
 use crate::{vectors, views};
+use abi::PhysAddr;
+use core::sync::atomic::Ordering::Relaxed;
 use objects::{Context, Domain, Ref, Store};
 
 /// The context that runs on this core, and its reference.
@@ -31,24 +33,32 @@ pub fn to_plain(next: Ref<Context>, context: &Context) {
 }
 
 /// Makes `next` the context that leaves the kernel. False if there is no memory for its domain's tables on this core.
+#[inline]
 pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
     let local = &percpu::this().local;
     let context = store.get(next);
-    let domain = context.identity().domain;
-    if local.space.get() != domain.to_word() {
-        if !load(store.get(domain)) {
+    let domain_ref = context.identity().domain;
+    let domain = store.get(domain_ref);
+    if local.space.get() != domain_ref.to_word() {
+        let known = domain.views[local.id.get() as usize & 511].load(Relaxed);
+        if known != 0 {
+            // SAFETY: a domain's view of this core shares all kernel entries of the core.
+            unsafe { arch::cpu::load_root(PhysAddr::truncate(known)) };
+        } else if !load(domain) {
             return false;
         }
-        local.space.set(domain.to_word());
+        local.space.set(domain_ref.to_word());
     }
+    local.plain.set(domain_ref.to_word());
     if local.vectors.get() != 0 {
         vectors::switch(context);
+        local.plain.set(if local.vectors.get() == 0 { domain_ref.to_word() } else { 0 });
     }
-    local.plain.set(if local.vectors.get() == 0 { domain.to_word() } else { 0 });
     to_plain(next, context);
     true
 }
 
+#[cold]
 fn load(domain: &Domain) -> bool {
     let Ok(view) = views::view(domain) else { return false };
     // SAFETY: a domain's view of this core shares all kernel entries of the core.

@@ -191,7 +191,11 @@ pub fn release<F: Format>(
     free: &mut impl FnMut(PhysAddr) -> bool,
 ) -> bool {
     entries.into_iter().all(|index| {
-        let below = match F::decode(mmu.read(table, index), level) {
+        let entry = mmu.read(table, index);
+        if entry == 0 {
+            return true;
+        }
+        let below = match F::decode(entry, level) {
             Entry::Table(next) if level > keep => {
                 if !release::<F>(mmu, next, level - 1, 0..512, keep, free) {
                     return false;

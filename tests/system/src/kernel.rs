@@ -1,5 +1,7 @@
 //! Programs that check the kernel from inside, each with a line that says how many of its checks hold.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use xtask::machine::{Machine, Platform};
 use xtask::run;
@@ -12,11 +14,18 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
     ("odd-flags", Platform::Qemu, 2, "odd-flags: answered [5, 5, 5, 5, 5]"),
     ("calls", Platform::Qemu, 2, "calls: 34 of 34 checks hold"),
     ("calls", Platform::Bochs, 2, "calls: 34 of 34 checks hold"),
+    ("churn", Platform::Qemu, 1, "churn: 11 of 11 checks hold"),
+    ("churn", Platform::Qemu, 2, "churn: 11 of 11 checks hold"),
+    ("churn", Platform::Qemu, 4, "churn: 11 of 11 checks hold"),
     ("control", Platform::Qemu, 2, "control: 87 of 87 checks hold"),
     ("control", Platform::Qemu, 4, "control: 87 of 87 checks hold"),
     ("control", Platform::Bochs, 2, "control: 87 of 87 checks hold"),
     ("domains", Platform::Qemu, 2, "domains: 33 of 33 checks hold"),
     ("domains", Platform::Bochs, 2, "domains: 33 of 33 checks hold"),
+    // How many checks there are depends on how long each life of the domain is.
+    ("hostile", Platform::Qemu, 1, "hostile: pd_ctrl:"),
+    ("hostile", Platform::Qemu, 2, "hostile: pd_ctrl:"),
+    ("hostile", Platform::Qemu, 4, "hostile: pd_ctrl:"),
     ("interrupts", Platform::Qemu, 1, "interrupts: 102 of 102 checks hold"),
     ("interrupts", Platform::Qemu, 2, "interrupts: 132 of 132 checks hold"),
     ("interrupts", Platform::Qemu, 4, "interrupts: 192 of 192 checks hold"),
@@ -45,13 +54,30 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
     ("ways", Platform::Bochs, 2, "ways: 13 of 13 checks hold"),
 ];
 
+/// Programs that take minutes: program, cores, and a line that it must print.
+const LONG: &[(&str, u32, &str)] = &[
+    ("churn-long", 2, "churn: 11 of 11 checks hold"),
+    ("churn-long", 4, "churn: 11 of 11 checks hold"),
+    ("hostile-long", 1, "hostile: pd_ctrl:"),
+    ("hostile-long", 2, "hostile: pd_ctrl:"),
+    ("hostile-long", 4, "hostile: pd_ctrl:"),
+];
+
 /// The cases of this module.
 pub fn cases() -> Vec<Case> {
     let case = |&(program, platform, smp, line): &(&'static str, Platform, u32, &'static str)| {
         let name = format!("kernel-{program}-{platform:?}-{smp}").to_lowercase();
         Case::new(name, move |context, name| holds(context, name, program, platform, smp, line))
     };
-    PROGRAMS.iter().map(case).collect()
+    let long = LONG.iter().map(|&(program, smp, line)| {
+        Case::new(format!("kernel-{program}-{smp}"), move |context, name| {
+            let timeout = Some(Duration::from_secs(1800));
+            let machine = Machine { smp, timeout, ..context.scenario(name, program)? };
+            expect_line(&run::to_the_end(&machine)?.success()?, &[line])
+        })
+        .full()
+    });
+    PROGRAMS.iter().map(case).chain(long).collect()
 }
 
 fn holds(context: &Context, name: &str, program: &str, platform: Platform, smp: u32, line: &str) -> Result<()> {

@@ -156,10 +156,10 @@ fn creation(checks: &mut Checks) {
     checks.check("domain", hypercall(Hypercall::CreateDomain, 0, OTHER, [32, given, 64 << 32, 0]), 0);
     checks.check("domain where there is one", hypercall(Hypercall::CreateDomain, 0, OTHER, [32, 0, 64 << 32, 0]), 4);
     // The whole program, at the same addresses, with the rights that its segments have here.
-    let all = memory(0x100, 8, MemoryRights::all());
+    let all = memory(0, 10, MemoryRights::all());
     checks.check(
         "program",
-        delegate(TypedItem::delegate(all, ItemFlags::empty(), 0x100), memory(0, 31, MemoryRights::all())),
+        delegate(TypedItem::delegate(all, ItemFlags::empty(), 0), memory(0, 31, MemoryRights::all())),
         0,
     );
 }

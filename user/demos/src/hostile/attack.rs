@@ -53,7 +53,7 @@ extern "C" fn serve(stack: u64) {
     slot.serves.store(1, Relaxed);
     // It is here again, so all the replies before have come through.
     slot.done[1].store(slot.tried[1].load(Relaxed), Relaxed);
-    if slot.once_in(3) {
+    if slot.once_in(6) {
         step(slot, index);
     }
     message(slot, index);
@@ -92,9 +92,7 @@ fn step(slot: &Slot, index: usize) {
     if request.number == 4 && matches!(request.arguments[2] & 0xFF, 101..128) {
         request.arguments[2] ^= 0x60;
     }
-    if request.number == 8 {
-        request.arguments[0] = within_reach(request.arguments[0]);
-    }
+    limit(&mut request);
     let number = request.number as usize & 15;
     count(&slot.tried[number]);
     if number != 1 && hypercall(&request) & 0xF == 0 {
@@ -134,18 +132,19 @@ fn core(slot: &Slot) -> u64 {
 fn well_formed(slot: &Slot, index: usize) -> Request {
     let it = |number, flags, selector, arguments| Request { number, flags, selector, arguments };
     let group = OWN + 8 * slot.below(GROUPS);
-    match slot.below(64) {
-        0..8 => {
+    match slot.below(72) {
+        0..11 => {
             message(slot, index);
-            let to = [SERVER_PORTAL + slot.below(4), MAKER + slot.below(4), VICTIM + slot.below(4), group + PORTAL];
+            let server = SERVER_PORTAL + slot.below(SHARED.cores());
+            let to = [server, server, MAKER + slot.below(4), VICTIM + slot.below(4), group + PORTAL];
             it(0, u64::from(slot.once_in(4)), slot.pick(&to), [0; 4])
         }
-        8..13 => {
+        11..15 => {
             let range = if slot.once_in(2) { 0 } else { 3 | 0x1F << 2 | slot.pick(&[0, 3, 9]) << 7 };
             let limits = slot.below(24) << 32 | slot.below(if slot.once_in(8) { 32 } else { 2 });
             it(2, 0, group + CHILD, [DOMAIN, range, limits, 0])
         }
-        13..18 => {
+        15..21 => {
             let global = slot.below(2);
             let at = group + LOCAL + global;
             let own_slot = memory::OWN + (at - OWN) as usize % 64;
@@ -154,7 +153,7 @@ fn well_formed(slot: &Slot, index: usize) -> Request {
             let arguments = [domain, message_page(own_slot) | core, stack_top(own_slot), base + events(core)];
             it(3, global, at, arguments)
         }
-        18..23 => {
+        21..26 => {
             let quantum = slot.pick(&[1, 50, 1000, 10_000, 1 << 40]);
             it(
                 4,
@@ -168,34 +167,34 @@ fn well_formed(slot: &Slot, index: usize) -> Request {
                 ],
             )
         }
-        23..27 => {
+        26..32 => {
             let context = if slot.once_in(3) { SERVER + slot.below(4) } else { group + LOCAL };
             let entry = entries()[if slot.once_in(4) { 2 } else { 1 }];
             it(5, 0, group + PORTAL, [DOMAIN, context, slot.next() & 0x8040_8FFF, entry])
         }
-        27..31 => match slot.below(3) {
+        32..36 => match slot.below(3) {
             0 => it(6, 0, group + SIGNAL, [DOMAIN, slot.next(), slot.pick(&[group, semaphore(slot)]), 0]),
             which => it(6, 0, group + which - 1, [DOMAIN, slot.pick(&[0, 0, 1, 5, u64::MAX]), 0, 0]),
         },
-        31..41 => revoke(slot, group),
-        41..46 => {
+        36..46 => revoke(slot, group),
+        46..51 => {
             message(slot, index);
             let domain = |slot: &Slot| if slot.once_in(4) { group + CHILD } else { DOMAIN };
             it(8, slot.pick(&[0, 1, 1, 1, 2]), domain(slot), [range(slot), domain(slot), 0, 0])
         }
-        46..50 => {
+        51..55 => {
             let context = slot.pick(&[WORKER + slot.below(4), SERVER + slot.below(4), group + LOCAL, group + GLOBAL]);
             match slot.pick(&[0, 0, 1, 2, 3, 4, 5, 5, 6, 7, 8]) {
                 8 => it(9, 8, REGISTERS, [0; 4]),
                 flags => it(9, flags, context, [slot.below(2), slot.below(64), 0, 0]),
             }
         }
-        50..52 => {
+        55..58 => {
             let context = WORKER + slot.below(4);
             it(10, slot.below(4), slot.pick(&[TIME + slot.below(4), group + RUNS, IDLE]), [context, 0, 0, 0])
         }
-        52..54 => it(11, 0, slot.pick(&[group + PORTAL, SERVER_PORTAL + slot.below(4)]), [slot.next(), 0, 0, 0]),
-        54..59 => {
+        58..61 => it(11, 0, slot.pick(&[group + PORTAL, SERVER_PORTAL + slot.below(4)]), [slot.next(), 0, 0, 0]),
+        61..66 => {
             let deadline = match slot.below(16) {
                 0 => 0,
                 1 => u64::MAX,
@@ -204,8 +203,8 @@ fn well_formed(slot: &Slot, index: usize) -> Request {
             let flags = slot.pick(&[0, 0, 0, 1, 1, 3]);
             it(12, flags, semaphore(slot), [deadline >> 32, deadline & 0xFFFF_FFFF, 0, 0])
         }
-        59 => it(13, 0, DOMAIN, [value(slot), slot.next() & 0xFFFF, 0, 0]),
-        60..62 => {
+        66 => it(13, 0, DOMAIN, [value(slot), slot.next() & 0xFFFF, 0, 0]),
+        67..70 => {
             let at = INTERRUPTS + slot.below(2);
             let target = slot.pick(&[u64::MAX, at, semaphore(slot), semaphore(slot)]);
             it(14, slot.below(8), at, [0, core(slot), target, 0])
@@ -230,7 +229,10 @@ fn revoke(slot: &Slot, group: u64) -> Request {
         5 => (range(slot) & !0xF80, 4),
         // Partial rights.
         6 => (objects(group + slot.below(8), 0) & !(slot.next() & 0x7C), 1),
-        _ => (objects(group + slot.pick(&[0, 1, LOCAL, GLOBAL, RUNS, RUNS, RUNS, PORTAL, CHILD, CHILD, SIGNAL]), 0), 1),
+        _ => (
+            objects(group + slot.pick(&[0, 1, LOCAL, GLOBAL, GLOBAL, RUNS, RUNS, PORTAL, PORTAL, CHILD, SIGNAL]), 0),
+            1,
+        ),
     };
     Request { number: 7, flags, selector: notify, arguments: [range, slot.pick(&[DOMAIN, group + CHILD]), 0, 0] }
 }
@@ -278,6 +280,18 @@ fn range(slot: &Slot) -> u64 {
         _ => return within_reach(slot.next()),
     };
     within_reach(base << 12 | orders << 7 | rights << 2 | kind)
+}
+
+/// Keeps a request to what the maker can take back. Children get objects when they are created only: with the right to
+/// keep what was handed on, two that had each other, or one that had itself, would be there for ever.
+fn limit(request: &mut Request) {
+    let range = &mut request.arguments;
+    match request.number {
+        2 if range[1] & 3 == 3 => range[1] = range[1] & 0xFFC | 3,
+        8 if range[1] != DOMAIN => range[0] = range[0] & !3 | 1,
+        8 => range[0] = within_reach(range[0]),
+        _ => {}
+    }
 }
 
 /// Object capabilities stay among the first 2^31 selectors, so that the maker can take them back with one range: who may keep

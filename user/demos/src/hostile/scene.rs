@@ -18,7 +18,7 @@ use super::{attack, victim};
 use crate::raw::{answer, hypercall, up, word};
 
 /// Pages of kernel memory for the hostile domain.
-pub const LIMIT: u64 = 256;
+pub const LIMIT: u64 = 512;
 /// Message pages of handlers and servers.
 const HANDLER_PAGES: u64 = 0x4800_0000;
 const SERVER_PAGES: u64 = 0x4801_0000;
