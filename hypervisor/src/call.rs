@@ -128,7 +128,7 @@ pub fn link(store: &Store<'_>, (caller_ref, caller): (Ref<Context>, &Context), p
     caller.partner.set(portal.context.to_word());
     callee.caller.set(caller_ref.to_word());
     callee.frame().rip.set(portal.entry.get());
-    callee.frame().rdi.set(portal.identity());
+    callee.frame().rdi.set(portal.identity.get());
     callee.frame().vector.set(SYSCALL);
 }
 

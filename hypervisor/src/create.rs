@@ -285,6 +285,6 @@ pub fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &F
 /// It is no portal, or the capability does not allow it.
 pub fn set_identity(store: &Store<'_>, selector: Selector, identity: u64) -> Result<(), Status> {
     let portal = named::<Portal>(store, selector.number(), Kind::Portal, PortalRights::CONTROL)?;
-    store.get(portal).set_identity(identity);
+    store.get(portal).identity.set(identity);
     Ok(())
 }

@@ -44,7 +44,7 @@ fn ask(
         None => u64::MAX,
         Some(other) => {
             let same = store.get(other.context).identity().domain == handler.identity().domain;
-            if same { other.identity() } else { 0 }
+            if same { other.identity.get() } else { 0 }
         }
     };
     waiter.proceed(awaits);

@@ -73,7 +73,7 @@ extern "C" fn try_call(word: u64, frame: &Frame) -> Start {
     }
     begin(callee_ref, caller, callee, percpu::this().local.current.get(), Continuation::AwaitReply);
     switch::to_plain(callee_ref, callee);
-    Start { entry: portal.entry.get(), identity: portal.identity() }
+    Start { entry: portal.entry.get(), identity: portal.identity.get() }
 }
 
 /// Notes that `caller`, whose word is `current`, is served by `callee`.
@@ -95,7 +95,7 @@ fn call_elsewhere(portal: &Portal, caller: &Context, callee: &Context) -> Start 
         return GENERAL;
     }
     begin(portal.context, caller, callee, current, Continuation::AwaitReply);
-    Start { entry: portal.entry.get() | CLEAR, identity: portal.identity() }
+    Start { entry: portal.entry.get() | CLEAR, identity: portal.identity.get() }
 }
 
 /// An exception in ring 3 that nothing but its portal's context resolves, and that is free to do so. The frame is that of
@@ -141,7 +141,7 @@ extern "C" fn try_event(frame: &Frame) -> Start {
     }
     notify(portal, faulter, handler, [event, error, address], percpu::this().local.current.get());
     switch::to_plain(handler_ref, handler);
-    Start { entry: portal.entry.get(), identity: portal.identity() }
+    Start { entry: portal.entry.get(), identity: portal.identity.get() }
 }
 
 /// Tells `handler` of the event, with error code and address, of the context whose word is `current`.
@@ -165,7 +165,7 @@ fn event_elsewhere(portal: &Portal, faulter: &Context, handler: &Context, event:
         return GENERAL;
     }
     notify(portal, faulter, handler, event, current);
-    Start { entry: portal.entry.get() | CLEAR, identity: portal.identity() }
+    Start { entry: portal.entry.get() | CLEAR, identity: portal.identity.get() }
 }
 
 /// A reply without flags and semaphore by the context with this frame, of which nothing but the stack pointer is saved:

@@ -138,7 +138,7 @@ fn attend(store: &Store<'_>, scheduling: Ref<Scheduling>) {
         return context.set_scheduling(scheduling.to_word());
     }
     // On its way here from another core it cannot be stopped: it ends when it has come.
-    let waits = || store.reference::<Context>(target.with()).map(|context| store.get(context));
+    let waits = || store.reference::<Context>(target.with.get()).map(|context| store.get(context));
     let away = target.place() == Place::Away && requests & WAKE == 0;
     if away && !waits().is_some_and(|context| context.take_scheduling_if(scheduling.to_word())) {
         return target.request(END);
@@ -516,7 +516,7 @@ pub fn leave_with(store: &Store<'_>, context: Ref<Context>) {
     // SAFETY: as in `release`.
     let scheduling = unsafe { store.trusted::<Scheduling>(word) }.filter(|_| call::pays_for(store, context));
     if let Some(scheduling) = scheduling {
-        store.get(scheduling).set_with(context.to_word());
+        store.get(scheduling).with.set(context.to_word());
         store.get(scheduling).set_place(Place::Away);
     }
     store.get(context).set_scheduling(scheduling.map_or(0, Ref::to_word));

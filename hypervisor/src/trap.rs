@@ -94,7 +94,6 @@ extern "C" fn hazards(frame: &Frame) -> *const Frame {
     if percpu::this().shared.take(Hazard::Ended) {
         reclaim::collect(&store, false);
     }
-    drop(store);
     current_frame(frame)
 }
 

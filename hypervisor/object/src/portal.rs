@@ -5,10 +5,10 @@
 //! Concurrency: the identity is one atomic word.
 //! Source: interface §5 ("create_pt", "pt_ctrl").
 use crate::context::Context;
+use crate::frame::Register;
 use crate::reference::{Object, Ref, kind};
 use abi::{Mtd, VirtAddr};
 use sync::Count;
-use sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A portal.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ pub struct Portal {
     pub transfer: Mtd,
     /// Capabilities, together one.
     pub count: Count,
-    identity: AtomicU64,
+    /// What the serving context gets in its first register.
+    pub identity: Register,
 }
 
 // SAFETY: the numbers of object types stand in `reference::kind`, each once.
@@ -33,17 +34,6 @@ impl Portal {
     /// A portal to `context`, with identity 0. `None` if `entry` is not in the user range.
     #[must_use]
     pub fn new(context: Ref<Context>, entry: VirtAddr, transfer: Mtd) -> Option<Self> {
-        entry.is_user().then_some(Self { context, entry, transfer, count: Count::new(), identity: AtomicU64::new(0) })
-    }
-
-    /// What the serving context gets in its first register.
-    #[must_use]
-    pub fn identity(&self) -> u64 {
-        self.identity.load(Relaxed)
-    }
-
-    /// Sets it.
-    pub fn set_identity(&self, identity: u64) {
-        self.identity.store(identity, Relaxed);
+        entry.is_user().then_some(Self { context, entry, transfer, count: Count::new(), identity: Register::default() })
     }
 }

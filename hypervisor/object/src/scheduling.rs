@@ -7,6 +7,7 @@
 //! what they want in `requests`.
 //! Source: interface §5 ("create_sc") and §8.
 use crate::context::Context;
+use crate::frame::Register;
 use crate::reference::{Object, Ref, kind};
 use schedule::{Budget, InboxLinks, ReadyLinks};
 use sync::Count;
@@ -47,7 +48,8 @@ pub struct Scheduling {
     priority: AtomicU32,
     place: AtomicU32,
     requests: AtomicU32,
-    with: AtomicU64,
+    /// Word of the reference to the context that it waits with, if it does; 0 for none.
+    pub with: Register,
     quantum: AtomicU64,
     left: AtomicU64,
 }
@@ -71,7 +73,7 @@ impl Scheduling {
             priority: AtomicU32::new(priority.into()),
             place: AtomicU32::new(Place::Away as u32),
             requests: AtomicU32::new(0),
-            with: AtomicU64::new(0),
+            with: Register::default(),
             quantum: AtomicU64::new(budget.quantum),
             left: AtomicU64::new(budget.left),
         }
@@ -116,17 +118,6 @@ impl Scheduling {
     /// Sets where it is.
     pub fn set_place(&self, place: Place) {
         self.place.store(place as u32, Relaxed);
-    }
-
-    /// Word of the reference to the context that it waits with, if it does; 0 for none.
-    #[must_use]
-    pub fn with(&self) -> u64 {
-        self.with.load(Relaxed)
-    }
-
-    /// Sets which context it waits with.
-    pub fn set_with(&self, context: u64) {
-        self.with.store(context, Relaxed);
     }
 
     /// Adds to what its core is to do with it: bits that the kernel defines.

@@ -4,8 +4,8 @@
 //! Invariants: 0 names nothing.
 //! Concurrency: a [`Link`] is read and written without ordering; the lists say what orders the accesses.
 //! Source: `docs/src/decisions/0003-objects-and-sync.md`.
-use core::num::NonZeroU32;
 use crate::atomic::{AtomicU32, Ordering::Relaxed};
+use core::num::NonZeroU32;
 
 /// Names an element; never 0.
 pub type Id = NonZeroU32;

@@ -12,14 +12,14 @@ pub mod devices;
 #[expect(unsafe_code, reason = "raw hypercalls, message pages at fixed addresses")]
 pub mod raw;
 #[cfg(target_os = "none")]
-#[expect(unsafe_code, reason = "code that the kernel enters")]
-pub mod threads;
-#[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "vector registers, in programs that are built without")]
 pub mod registers;
 #[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "code that the kernel enters")]
 pub mod servers;
+#[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "code that the kernel enters")]
+pub mod threads;
 
 #[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "code that the kernel enters, raw hypercalls, forbidden instructions")]

@@ -114,6 +114,8 @@ fn is_test(attribute: &[Token]) -> bool {
     let words: Vec<_> = attribute.iter().filter(|token| token.kind == Kind::Word).map(|token| token.text).collect();
     match words[..] {
         ["test"] | ["cfg", "test"] => true,
+        // The kernel that ships is built without its self tests.
+        ["cfg", "feature"] => attribute.iter().any(|token| token.text.contains("selftest")),
         ["cfg", "all", ..] => words.contains(&"test") && !words.contains(&"not") && !words.contains(&"any"),
         _ => false,
     }

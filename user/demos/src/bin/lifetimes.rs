@@ -207,7 +207,8 @@ fn main(environment: &Environment) -> ExitStatus {
     // Somebody waits on another core for a semaphore that goes.
     let cores = environment.hip().enabled_cpus() as u64;
     wrong = hypercall(Hypercall::CreateContext, 0, CONTEXT, [SELF, OWN_PAGE | (cores - 1), stack(1), 0x200]);
-    wrong |= hypercall(Hypercall::CreatePortal, 0, STARTUP, [SELF, CONTEXT, 0, (start_entry as *const ()).addr() as u64]);
+    wrong |=
+        hypercall(Hypercall::CreatePortal, 0, STARTUP, [SELF, CONTEXT, 0, (start_entry as *const ()).addr() as u64]);
     wrong |= hypercall(Hypercall::CreateSemaphore, 0, SEMAPHORE, [SELF, 0, 0, 0]);
     wrong |= hypercall(Hypercall::CreateSemaphore, 0, NOTE, [SELF, 0, 0, 0]);
     wrong |= hypercall(Hypercall::CreateContext, 1, STARTER, [SELF, WAITER_PAGE | (cores - 1), stack(2), 0x100]);

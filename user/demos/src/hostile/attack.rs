@@ -287,7 +287,7 @@ fn range(slot: &Slot) -> u64 {
 fn limit(request: &mut Request) {
     let range = &mut request.arguments;
     match request.number {
-        2 if range[1] & 3 == 3 => range[1] = range[1] & 0xFFC | 3,
+        2 if range[1] & 3 == 3 => range[1] = range[1] & 0x3FC | 3,
         8 if range[1] != DOMAIN => range[0] = range[0] & !3 | 1,
         8 => range[0] = within_reach(range[0]),
         _ => {}
