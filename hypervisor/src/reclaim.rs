@@ -211,8 +211,10 @@ fn release_tables(domain: &Domain) -> bool {
         left = left.saturating_sub(1);
         left != 0
     };
-    let done = table::release::<Host>(&HARDWARE, domain.directory, 4, 0..256, 1, &mut free)
-        && table::release::<Host>(&HARDWARE, domain.directory, 2, 256..512, 0, &mut free);
+    // What has paid for nothing has no tables.
+    let done = domain.quota.usage() == 0
+        || table::release::<Host>(&HARDWARE, domain.directory, 4, 0..256, 1, &mut free)
+            && table::release::<Host>(&HARDWARE, domain.directory, 2, 256..512, 0, &mut free);
     if done {
         let views = domain.views.iter().take(cores::running().len());
         for view in views.map(|view| view.swap(0, Ordering::Relaxed)).filter(|&view| view != 0) {

@@ -110,6 +110,9 @@ fn semaphore_cycle(number: u64, _core: u64) -> u64 {
     wrong | u64::from(down(SEMAPHORE, 1) != 0) | u64::from(down(SEMAPHORE, number + 1) != 1) | destroy(SEMAPHORE)
 }
 
+/// One cycle, by its number and core; statuses together.
+type Cycle = fn(u64, u64) -> u64;
+
 /// Waits until the program uses `pages` pages again, at most ten seconds; the answer is how many it uses then.
 fn settled(pages: u64, khz: u64) -> u64 {
     let end = time_stamp() + 10_000 * khz;
@@ -125,7 +128,7 @@ pub fn run(environment: &Environment, count: u64) -> ExitStatus {
     let (cores, khz) = (environment.hip().enabled_cpus() as u64, u64::from(environment.hip().header().tsc_khz));
     let mut checks = Checks::new("churn");
     let mut wrong = threads::prepare(cores) | soak::prepare(cores.min(4));
-    let kinds: [(&str, fn(u64, u64) -> u64, u64); 4] = [
+    let kinds: [(&str, Cycle, u64); 4] = [
         ("domains", domain_cycle, count),
         ("contexts and portals", context_cycle, count),
         ("semaphores", semaphore_cycle, count),

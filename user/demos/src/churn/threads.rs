@@ -110,7 +110,7 @@ extern "C" fn serve(_identity: u64) {
 pub fn prepare(cores: u64) -> u64 {
     (0..cores.min(CORES as u64)).fold(0, |wrong, core| {
         let (context, startup) = (STARTERS + core, EVENTS + 32 * core + 0x1E);
-        let place = STARTER_PAGES + core * 0x1000 | core;
+        let place = (STARTER_PAGES + core * 0x1000) | core;
         let entry = (churn_start as *const ()).addr() as u64;
         wrong
             | hypercall(Hypercall::CreateContext, 0, context, [SELF, place, stack_top(core as usize), 0x3_0000])

@@ -162,7 +162,7 @@ fn well_formed(slot: &Slot, index: usize) -> Request {
                 [
                     DOMAIN,
                     if slot.once_in(2) { WORKER + slot.below(SHARED.cores()) } else { group + GLOBAL },
-                    quantum << 12 | slot.below(100) + 1,
+                    quantum << 12 | (slot.below(100) + 1),
                     0,
                 ],
             )

@@ -32,8 +32,13 @@ pub struct Slot {
 
 impl Slot {
     const fn new() -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
-        Self { random: ZERO, steps: ZERO, serves: ZERO, tried: [ZERO; 16], done: [ZERO; 16] }
+        Self {
+            random: AtomicU64::new(0),
+            steps: AtomicU64::new(0),
+            serves: AtomicU64::new(0),
+            tried: [const { AtomicU64::new(0) }; 16],
+            done: [const { AtomicU64::new(0) }; 16],
+        }
     }
 
     /// Starts the sequence of random numbers anew.

@@ -132,7 +132,7 @@ extern "C" fn serve(core: u64) {
     let back = if count & 8 == 0 { objects(KEPT + SEMAPHORES, 2) } else { objects(TAKEN, 2) };
     items(page, &[back]);
     word(page, 511).store(count & 3 | (count & 63) << 12, SeqCst);
-    word(page, 0).store((count >> 4 & 1) << 16 | count % 20, SeqCst);
+    word(page, 0).store(((count >> 4 & 1) << 16) | (count % 20), SeqCst);
 }
 
 fn stack_top(index: u64) -> u64 {
@@ -225,8 +225,8 @@ pub fn end_worker(core: u64) -> u64 {
 pub fn start_maker(cores: u64) -> u64 {
     (0..cores).fold(0, |wrong, core| {
         wrong
-            | context(HANDLERS + core, 0, [SELF, HANDLER_PAGES + core * 0x1000 | core, stack_top(core), 0x3_0000])
-            | context(SERVES + core, 0, [SELF, SERVER_PAGES + core * 0x1000 | core, stack_top(4 + core), 0x3_0000])
+            | context(HANDLERS + core, 0, [SELF, (HANDLER_PAGES + core * 0x1000) | core, stack_top(core), 0x3_0000])
+            | context(SERVES + core, 0, [SELF, (SERVER_PAGES + core * 0x1000) | core, stack_top(4 + core), 0x3_0000])
     })
 }
 

@@ -39,17 +39,16 @@ pub struct Pages([Own; CORES]);
 
 const _: () = assert!(size_of::<Pages>() == 4096 << ORDER);
 
-const ZERO: AtomicU64 = AtomicU64::new(0);
 static PAGES: Pages = Pages(
     [const {
         Own {
             data: [const { AtomicU64::new(0) }; 512],
             stacks: [const { [const { AtomicU64::new(0) }; 512] }; 2],
-            rounds: ZERO,
-            served: ZERO,
-            wrong: ZERO,
-            what: ZERO,
-            found: ZERO,
+            rounds: AtomicU64::new(0),
+            served: AtomicU64::new(0),
+            wrong: AtomicU64::new(0),
+            what: AtomicU64::new(0),
+            found: AtomicU64::new(0),
         }
     }; CORES],
 );
@@ -92,11 +91,9 @@ pub const fn message_page(core: u64, which: u64) -> u64 {
 }
 
 fn expect(own: &Own, what: u64, found: u64, expected: u64) {
-    if found != expected {
-        if own.wrong.fetch_add(1, SeqCst) == 0 {
-            own.what.store(what, SeqCst);
-            own.found.store(found | own.rounds.load(SeqCst) << 32, SeqCst);
-        }
+    if found != expected && own.wrong.fetch_add(1, SeqCst) == 0 {
+        own.what.store(what, SeqCst);
+        own.found.store(found | own.rounds.load(SeqCst) << 32, SeqCst);
     }
 }
 
