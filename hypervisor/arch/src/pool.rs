@@ -185,14 +185,19 @@ impl Hardware {
     }
 }
 
+/// Where entry `index` of the table at `table` is.
+#[inline]
+fn place_of(table: PhysAddr, index: usize) -> *const AtomicU64 {
+    let offset = table.get() - START.load(Ordering::Relaxed) + (index as u64 & 511) * 8;
+    core::ptr::with_exposed_provenance((layout::POOL_BASE + offset) as usize)
+}
+
 /// Entry `index` of the table at `table`, which is one (see [`Hardware::new`]).
 #[inline]
 fn entry(table: PhysAddr, index: usize) -> &'static AtomicU64 {
-    let offset = table.get() - START.load(Ordering::Relaxed) + (index as u64 & 511) * 8;
-    let word = core::ptr::with_exposed_provenance::<AtomicU64>((layout::POOL_BASE + offset) as usize);
     // SAFETY: by the promise of `Hardware::new` the address is that of a page of the pool, which is mapped for ever; a
     // table is accessed through atomics only.
-    unsafe { &*word }
+    unsafe { &*place_of(table, index) }
 }
 
 impl Hardware {
@@ -209,6 +214,12 @@ impl Mmu for Hardware {
     #[inline]
     fn read(&self, table: PhysAddr, index: usize) -> u64 {
         entry(table, index).load(Ordering::Acquire)
+    }
+    #[inline]
+    fn read_eight(&self, table: PhysAddr, first: usize) -> u64 {
+        let words = place_of(table, first & !7).cast::<[AtomicU64; 8]>();
+        // SAFETY: as for one entry; eight from a multiple of 8 on lie in the same page.
+        unsafe { &*words }.iter().fold(0, |bits, word| bits | word.load(Ordering::Acquire))
     }
     #[inline]
     fn write(&self, table: PhysAddr, index: usize, value: u64) {

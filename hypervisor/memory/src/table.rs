@@ -191,7 +191,7 @@ pub fn release<F: Format>(
     free: &mut impl FnMut(PhysAddr) -> bool,
 ) -> bool {
     // Most tables are almost empty: eight entries are looked at together.
-    let full = |first: &usize| (0..8).fold(0, |bits, index| bits | mmu.read(table, first + index)) != 0;
+    let full = |first: &usize| mmu.read_eight(table, *first) != 0;
     entries.step_by(8).filter(full).flat_map(|first| first..first + 8).all(|index| {
         let below = match F::decode(mmu.read(table, index), level) {
             Entry::Table(next) if level > keep => {
