@@ -17,7 +17,7 @@ use abi::{Crd, Mtd, Rights, Selector, Status};
 use capability::word::Kind;
 use core::sync::atomic::Ordering::Relaxed;
 use ipc::{message, state};
-use objects::frame::{SYSCALL, USER_FLAGS};
+use objects::frame::{Frame, SYSCALL, USER_FLAGS};
 use objects::{Context, Continuation, Portal, Ref, Scheduling, Semaphore, Store};
 
 /// What becomes of the context that entered the kernel.
@@ -30,7 +30,7 @@ pub enum Outcome {
 }
 
 /// Bytes of the SYSCALL instruction.
-pub const SYSCALL_LENGTH: u64 = 2;
+const SYSCALL_LENGTH: u64 = 2;
 
 /// Calls through the portal at `selector`; without `blocking` a busy portal is a time-out.
 pub fn call(
@@ -40,11 +40,9 @@ pub fn call(
     blocking: bool,
 ) -> Outcome {
     let capability = look_up(selector);
-    let Some(word) = capability.object(Kind::Portal, PortalRights::CALL.into()) else {
-        return Outcome::Return(Status::BadCapability);
-    };
+    let word = capability.object(Kind::Portal, PortalRights::CALL.into());
     // SAFETY: capabilities to portals are made from references to portals only; a capability keeps its object.
-    let Some(portal_ref) = (unsafe { store.trusted::<Portal>(word) }) else {
+    let Some(portal_ref) = word.and_then(|word| unsafe { store.trusted::<Portal>(word) }) else {
         return Outcome::Return(Status::BadCapability);
     };
     let portal = store.get(portal_ref);
@@ -54,39 +52,24 @@ pub fn call(
         let called = if allowed { remote::call(store, caller_ref, portal_ref, blocking) } else { Err(Status::BadCpu) };
         return called.map_or_else(Outcome::Return, |()| Outcome::Switched);
     }
-    if !callee.is(Continuation::AwaitCall) {
-        return call_busy(store, (caller_ref, caller), portal, blocking);
+    match callee.continuation() {
+        Continuation::AwaitCall => {}
+        waits if !blocking || waits == Continuation::Dead => return Outcome::Return(Status::Timeout),
+        _ => {
+            again(caller.frame());
+            scheduler::help(store, portal.context);
+            return Outcome::Switched;
+        }
     }
     if let Err(status) = send(store, caller, callee) {
         return ask_for_memory(store, (caller_ref, caller), callee, status);
     }
     caller.set_continuation(Continuation::AwaitReply);
-    callee.set_continuation(Continuation::Run);
-    link(store, (caller_ref, caller), portal);
-    if !switch::to(store, portal.context) {
-        // It ends there, and tells its caller.
+    serve(store, (caller_ref, caller), portal);
+    if !callee.is(Continuation::Run) || !switch::to(store, portal.context) {
+        // It has something to do first, or ends there and tells its caller.
         scheduler::help(store, portal.context);
     }
-    Outcome::Switched
-}
-
-/// As [`call`], of a context that does something else, or has something to do first.
-#[cold]
-fn call_busy(store: &Store<'_>, caller: (Ref<Context>, &Context), portal: &Portal, blocking: bool) -> Outcome {
-    let callee = store.get(portal.context);
-    match callee.continuation() {
-        Continuation::AwaitCall => {
-            if let Err(status) = send(store, caller.1, callee) {
-                return ask_for_memory(store, caller, callee, status);
-            }
-            caller.1.set_continuation(Continuation::AwaitReply);
-            serve(store, caller, portal);
-        }
-        Continuation::Dead => return Outcome::Return(Status::Timeout),
-        _ if !blocking => return Outcome::Return(Status::Timeout),
-        _ => again(caller.1),
-    }
-    scheduler::help(store, portal.context);
     Outcome::Switched
 }
 
@@ -95,7 +78,7 @@ fn call_busy(store: &Store<'_>, caller: (Ref<Context>, &Context), portal: &Porta
 fn ask_for_memory(store: &Store<'_>, caller: (Ref<Context>, &Context), callee: &Context, status: Status) -> Outcome {
     match exhausted::calling(store, caller, callee) {
         Delivery::Done(handler) | Delivery::Busy(handler) => {
-            again(caller.1);
+            again(caller.1.frame());
             scheduler::help(store, handler);
             Outcome::Switched
         }
@@ -103,9 +86,10 @@ fn ask_for_memory(store: &Store<'_>, caller: (Ref<Context>, &Context), callee: &
     }
 }
 
-/// Makes a context's hypercall happen again when it goes on.
-pub fn again(caller: &Context) {
-    caller.frame().rip.set(caller.frame().rip.get().wrapping_sub(SYSCALL_LENGTH));
+/// Makes a context's hypercall happen again, with the same registers, when it goes on.
+pub fn again(frame: &Frame) -> Outcome {
+    frame.rip.set(frame.rip.get().wrapping_sub(SYSCALL_LENGTH));
+    Outcome::Switched
 }
 
 /// Passes a message: words, then items, into the receiver's windows.
@@ -122,37 +106,33 @@ pub fn send(store: &Store<'_>, from: &Context, to: &Context) -> Result<(), Statu
     items::exchange(store, from.identity(), to.identity(), windows)
 }
 
-/// Notes that the context of `portal` serves `caller`, and where it starts.
-pub fn link(store: &Store<'_>, (caller_ref, caller): (Ref<Context>, &Context), portal: &Portal) {
+/// Makes the context of `portal` serve `caller`, as soon as it runs, and has taken what it has to take before.
+pub fn serve(store: &Store<'_>, (caller_ref, caller): (Ref<Context>, &Context), portal: &Portal) {
     let callee = store.get(portal.context);
     caller.partner.set(portal.context.to_word());
     callee.caller.set(caller_ref.to_word());
     callee.frame().rip.set(portal.entry.get());
     callee.frame().rdi.set(portal.identity.get());
     callee.frame().vector.set(SYSCALL);
+    callee.proceed(Continuation::Run);
 }
 
-/// Makes the context of `portal` serve `caller`, as soon as it runs, and has taken what it has to take before.
-pub fn serve(store: &Store<'_>, caller: (Ref<Context>, &Context), portal: &Portal) {
-    link(store, caller, portal);
-    store.get(portal.context).proceed(Continuation::Run);
-}
-
-/// Replies to the caller of the current context, which waits for the next call then.
-pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context)) {
+/// Replies to the caller of the current context, which waits for the next call then. The caller waits for `semaphore`
+/// first, if there is one.
+pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context), semaphore: Option<Ref<Semaphore>>) {
     if callee.identity().global {
         return contexts::die(store, callee_ref, format_args!("it replied, but serves nobody"));
     }
     callee.set_continuation(Continuation::AwaitCall);
     scheduler::unpark(store);
-    // SAFETY: `link` sets the word, from a reference; a context that ends clears it.
+    // SAFETY: `serve` sets the word, from a reference; a context that ends clears it.
     let caller = unsafe { store.trusted::<Context>(callee.caller.get()) };
     callee.caller.set(0);
     // A caller that is gone gets nothing; the time is somebody's all the same.
     let Some(caller_ref) = caller else { return scheduler::reschedule(store, false) };
     let caller = store.get(caller_ref);
-    if !caller.is(Continuation::AwaitReply) {
-        return answer(store, callee, caller_ref, None);
+    if semaphore.is_some() || !caller.is(Continuation::AwaitReply) {
+        return answer(store, callee, caller_ref, semaphore);
     }
     if send(store, callee, caller).is_err() {
         return match reply_later(store, (callee_ref, callee), caller_ref) {
@@ -207,22 +187,6 @@ pub fn reply_again(store: &Store<'_>, callee_ref: Ref<Context>) -> Delivery {
     Delivery::Refused
 }
 
-/// As [`reply`]; the caller waits for `semaphore` before it goes on.
-pub fn reply_blocking(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context), semaphore: Ref<Semaphore>) {
-    if callee.identity().global || callee.caller.get() == 0 {
-        return reply(store, (callee_ref, callee));
-    }
-    callee.set_continuation(Continuation::AwaitCall);
-    scheduler::unpark(store);
-    // SAFETY: as in `reply`.
-    let caller = unsafe { store.trusted::<Context>(callee.caller.get()) };
-    callee.caller.set(0);
-    match caller {
-        Some(caller) => answer(store, callee, caller, Some(semaphore)),
-        None => scheduler::reschedule(store, false),
-    }
-}
-
 /// Lets a caller go on that is not simply one of this core: it has faulted, has been recalled, is a proxy, or is to wait
 /// for `semaphore` first.
 fn answer(store: &Store<'_>, callee: &Context, caller_ref: Ref<Context>, semaphore: Option<Ref<Semaphore>>) {
@@ -248,7 +212,7 @@ fn answer(store: &Store<'_>, callee: &Context, caller_ref: Ref<Context>, semapho
         },
         _ => {
             match semaphore {
-                Some(_) => again(caller),
+                Some(_) => drop(again(caller.frame())),
                 None if send(store, callee, caller).is_err() => {
                     caller.frame().rdi.set(u64::from(Status::QuotaExhausted.number()));
                 }
@@ -305,9 +269,9 @@ pub fn deliver(store: &Store<'_>, faulter_ref: Ref<Context>, event: u64, qualifi
     let frame = faulter.frame();
     frame.rip.set(frame.rip.get().min(USER_END));
     let selector = Selector::new(faulter.identity().event_base + event);
-    let Some(word) = look_up(selector).object(Kind::Portal, Rights::NONE) else { return Delivery::Refused };
+    let word = look_up(selector).object(Kind::Portal, Rights::NONE);
     // SAFETY: as in `call`.
-    let Some(portal) = (unsafe { store.trusted::<Portal>(word) }) else { return Delivery::Refused };
+    let Some(portal) = word.and_then(|word| unsafe { store.trusted::<Portal>(word) }) else { return Delivery::Refused };
     let portal = store.get(portal);
     let handler = store.get(portal.context);
     if handler.identity().core != faulter.identity().core {

@@ -109,8 +109,8 @@ fn show_time(ticks: u64, high: &Register, whole: &Register) {
 pub fn scheduling(store: &Store<'_>, request: Request, frame: &Frame) -> Result<(), Status> {
     let target = named::<Scheduling>(store, request.selector.number(), Kind::Scheduling, SchedulingRights::CONTROL)?;
     let (target, [first, second]) = (store.get(target), [(&frame.rsi, &frame.rdx), (&frame.rax, &frame.r8)]);
-    let [time, cross, killed, killed_contexts] = target.times();
-    let idle = target.is_idle();
+    let [time, cross, killed, killed_contexts] = target.times.each_ref().map(Register::get);
+    let idle = target.priority() == 0;
     match SchedulingControl::from_flags(request.flags & 3) {
         Some(SchedulingControl::CrossCpuTime) if idle => show_time(cross, first.0, first.1),
         Some(SchedulingControl::KilledTime) if idle => show_time(killed, first.0, first.1),
@@ -133,8 +133,5 @@ pub fn scheduling(store: &Store<'_>, request: Request, frame: &Frame) -> Result<
 pub fn reply(store: &Store<'_>, callee: (Ref<Context>, &Context), request: Request) {
     let selector = request.selector.number();
     let needed = abi::rights::SemaphoreRights::DOWN;
-    match named(store, selector, Kind::Semaphore, needed).ok().filter(|_| selector != 0) {
-        Some(semaphore) => call::reply_blocking(store, callee, semaphore),
-        None => call::reply(store, callee),
-    }
+    call::reply(store, callee, named(store, selector, Kind::Semaphore, needed).ok().filter(|_| selector != 0));
 }

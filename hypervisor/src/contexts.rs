@@ -7,10 +7,10 @@
 //! Source: interface §5 ("ec_ctrl") and §8; `docs/src/decisions/0019-lifetimes.md`.
 use crate::lifetime::Ended;
 use crate::log::warning;
-use crate::{lifetime, remote, scheduler, stop};
+use crate::{remote, scheduler, stop, vectors};
 use abi::Status;
 use core::sync::atomic::{AtomicU64, Ordering};
-use objects::{Context, Continuation, Ref, Scheduling, Store};
+use objects::{Context, Continuation, Ref, Store};
 use percpu::Hazard;
 
 /// Recall it.
@@ -68,23 +68,14 @@ pub fn attend(store: &Store<'_>, context: Ref<Context>) {
         scheduler::account(store, scheduler::KILLED_CONTEXTS, target.time.get());
         // Whoever was woken by an up has left its deadline behind.
         scheduler::stop_waiting(store, context, Continuation::Dead);
-        lifetime::context_ended(store, context);
+        vectors::forget(target);
+        Ended::Context(context).put_aside(store);
     }
 }
 
 /// Ends a context. With `gone`, which is said once, nobody refers to it any more.
 pub fn end(store: &Store<'_>, context: Ref<Context>, gone: bool) {
     post(store, context, if gone { END | GONE } else { END });
-}
-
-/// Ends a scheduling context.
-pub fn end_scheduling(store: &Store<'_>, scheduling: Ref<Scheduling>) {
-    scheduler::end(store, scheduling);
-}
-
-/// Whether the context's name is in the queue of requests.
-pub fn is_requested(context: &Context) -> bool {
-    context.inbox.is_pending()
 }
 
 /// Gives up what the context refers to: the portal through which it asks for memory, and its proxies.
@@ -131,7 +122,9 @@ pub fn kill(store: &Store<'_>, context: Ref<Context>) {
             waits if waits.woken().is_some() => scheduler::stop_waiting(store, reference, Continuation::Dead),
             Continuation::AwaitRemote => {
                 scheduler::stop_waiting(store, reference, Continuation::Dead);
-                post_to(store, dead.partner.get(), ABANDON);
+                if let Some(proxy) = store.reference(dead.partner.get()) {
+                    post(store, proxy, ABANDON);
+                }
             }
             served => {
                 dead.proceed(Continuation::Dead);
@@ -150,12 +143,6 @@ pub fn kill(store: &Store<'_>, context: Ref<Context>) {
     }
     scheduler::unpark(store);
     percpu::this().shared.raise(Hazard::Schedule);
-}
-
-fn post_to(store: &Store<'_>, word: u64, request: u32) {
-    if let Some(context) = store.reference(word) {
-        post(store, context, request);
-    }
 }
 
 /// Makes whoever serves `context` forget it.

@@ -95,7 +95,7 @@ pub fn start_boot_core(features: &Features, listed: &[Core]) -> Option<()> {
     RUNNING.call_once(|| slots);
     vectors::start(features)?;
     settle(features);
-    let (_, _, page) = arch::boot::boot_core_pages();
+    let [_, _, page] = arch::boot::boot_core_pages();
     announce(0, listed.first()?, page.get().wrapping_add(memory::layout::IMAGE_OFFSET));
     Some(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Purpose: the create hypercalls: check the capabilities they name, store the object, put its capability into the
 //! caller's space.
-//! Invariants: selectors and capabilities are checked before anything is made; if something fails after that, what was
+//! Invariants: selectors (whether they are free by whoever calls this) and capabilities are checked before anything is made; if something fails after that, what was
 //! made before is given back.
 //! Concurrency: the caller's core; slabs are locked.
 //! Source: interface §2 (permission bits) and §5.
@@ -16,15 +16,14 @@ use abi::operation::RevokeFlags;
 use abi::qpd::Qpd;
 use abi::rights::{ContextRights, DomainRights, PortalRights, SchedulingRights, SemaphoreRights};
 use abi::{Crd, Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
-use capability::tree::{Attributes, Space, Span, Transfer};
+use capability::tree::Span;
 use capability::word::{Capability, Kind};
 use memory::format;
 use memory::frames::OutOfMemory;
 use memory::quota::Quota;
 use objects::frame::Frame;
-use objects::{Context, Domain, Identity, Object, Portal, Ref, Scheduling, Semaphore, Store};
+use objects::{Charged, Context, Domain, Identity, Object, Portal, Ref, Scheduling, Semaphore, Store};
 use schedule::Budget;
-use sync::Count;
 
 /// The object at `selector` of the current domain, if it is of that kind and the capability has these rights.
 ///
@@ -41,11 +40,6 @@ pub fn named<T: Object>(
     unsafe { store.trusted(word) }.ok_or(Status::BadCapability)
 }
 
-/// Whether `selector` can take a new capability.
-fn vacant(selector: Selector) -> Result<(), Status> {
-    if look_up(selector) == Capability::NULL { Ok(()) } else { Err(Status::BadCapability) }
-}
-
 /// The domain at `selector`, which pays for a new object: it must have `reserve` pages left.
 ///
 /// # Errors
@@ -55,9 +49,15 @@ fn payer(store: &Store<'_>, selector: u64, needed: DomainRights, reserve: u32) -
     if store.get(payer).quota.has(reserve) { Ok(payer) } else { Err(Status::QuotaExhausted) }
 }
 
-/// One more reference, for an object that is to be made.
-fn join(count: &Count) -> Result<(), Status> {
-    if count.acquire() { Ok(()) } else { Err(Status::BadCapability) }
+/// Stores a new object, which gets a reference to what it `holds`, for `payer`.
+///
+/// # Errors
+/// [`Status::BadCapability`] if that is about to end, [`Status::QuotaExhausted`].
+pub fn store_new<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, holds: Ended, object: T) -> Result<Ref<T>, Status> {
+    if !holds.count(store).acquire() {
+        return Err(Status::BadCapability);
+    }
+    Ok(lifetime::add(store, payer, object).inspect_err(|_| holds.release(store))?)
 }
 
 /// Puts the capability to a new object into the caller's space; without it the object ends.
@@ -84,29 +84,22 @@ pub fn publish_new<T: Object>(
 /// # Errors
 /// As the interface has them.
 pub fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
-    vacant(at)?;
     let donor = payer(store, frame.rsi.get(), DomainRights::CREATE_DOMAIN, 1)?;
     let rights = look_up(Selector::new(frame.rsi.get())).rights();
     let (lower, upper) = (frame.rax.get() as u32, (frame.rax.get() >> 32) as u32);
     if lower > upper {
         return Err(Status::BadParameter);
     }
-    let domain = new_domain(store, donor, lower, upper).map_err(|_| Status::QuotaExhausted)?;
+    let domain = new_domain(store, donor, lower, upper)?;
     publish_new(store, caller, at, (Kind::Domain, rights), domain)?;
     let range = Crd::from_word(frame.rdx.get());
     if range.kind() != abi::Kind::Objects {
         return Ok(());
     }
-    let transfer = Transfer {
-        from: Space { owner: caller.id().get(), kind: abi::Kind::Objects },
-        range: Span { base: range.aligned_base(), count: range.count() },
-        to: domain.id().get(),
-        base: 0,
-        rights: range.rights(),
-        attributes: Attributes::NONE,
-    };
+    let span = Span { base: range.aligned_base(), count: range.count() };
+    let given = mapping::delegate(store, (caller, range.kind()), span, (domain, 0), range.rights());
     // What cannot be had with all that was asked for is not there at all.
-    mapping::delegate(store, &transfer).inspect_err(|_| {
+    given.inspect_err(|_| {
         let (span, all) = (Span { base: u64::from(at.slot()), count: 1 }, Rights::ALL);
         while !mapping::revoke(store, caller, abi::Kind::Objects, span, all, RevokeFlags::SELF) {}
     })
@@ -116,24 +109,18 @@ pub fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
 ///
 /// # Errors
 /// The donor cannot pay, or not enough of its quota is transferable.
-fn new_domain(store: &Store<'_>, donor: Ref<Domain>, lower: u32, upper: u32) -> Result<Ref<Domain>, OutOfMemory> {
+fn new_domain(store: &Store<'_>, donor: Ref<Domain>, lower: u32, upper: u32) -> Result<Ref<Domain>, Status> {
     let quota = &store.get(donor).quota;
     let pages = domain::pages(quota)?;
-    let undo = |_| {
-        // SAFETY: nobody else knows them.
-        unsafe { pages.into_iter().for_each(|page| pool::release(page, quota)) };
-        OutOfMemory::Quota
-    };
-    let own = Quota::funded_by(quota, lower, upper).map_err(|_| undo(()))?;
+    // SAFETY: nobody else knows them.
+    let undo = || unsafe { pages.into_iter().for_each(|page| pool::release(page, quota)) };
+    let own = Quota::funded_by(quota, lower, upper).inspect_err(|_| undo()).or(Err(Status::QuotaExhausted))?;
     let views = arch::pool::words(pages[1]).ok_or(OutOfMemory::Pool)?;
-    // The donor is in use: it pays.
-    let _ = store.get(donor).count.acquire();
-    lifetime::add(store, donor, Domain::new(pages[0], views, own, Some(donor))).map_err(|error| {
-        Ended::Record(donor).release(store);
+    let domain = Domain::new(pages[0], views, own, Some(donor));
+    store_new(store, donor, Ended::Record(donor), domain).inspect_err(|_| {
         // The account went with the domain that could not be stored; its pages came from there.
         let _ = quota.endow(upper);
-        let _ = undo(());
-        error
+        undo();
     })
 }
 
@@ -148,7 +135,6 @@ pub fn context(
     global: bool,
     frame: &Frame,
 ) -> Result<(), Status> {
-    vacant(at)?;
     let (core, message) = (frame.rdx.get() & 0xFFF, frame.rdx.get() & !0xFFF);
     if core >= cores::running().len() as u64 {
         return Err(Status::BadCpu);
@@ -161,7 +147,7 @@ pub fn context(
         return Err(Status::BadParameter);
     }
     let owner = store.get(domain);
-    let page = pool::page(&owner.quota).map_err(|_| Status::QuotaExhausted)?;
+    let page = pool::page(&owner.quota)?;
     // SAFETY: nobody else knows it.
     let undo = || unsafe { pool::release(page, &owner.quota) };
     let rights = format::Attributes::READ | format::Attributes::WRITE;
@@ -181,14 +167,11 @@ pub fn context(
         global,
         proxy: false,
     };
-    // A domain that is found by its capability is in use.
-    join(&owner.uses)?;
-    let context = lifetime::add(store, domain, Context::new(identity, frame.rax.get())).map_err(|_| {
+    let context = Context::new(identity, frame.rax.get());
+    let context = store_new(store, domain, Ended::Domain(domain), context).inspect_err(|_| {
         domain::unmap_user(owner, message, PAGE_SIZE);
         cores::shoot_down();
         undo();
-        Ended::Domain(domain).release(store);
-        Status::QuotaExhausted
     })?;
     let portal = named::<Portal>(store, at.number() + 1, Kind::Portal, Rights::NONE);
     give_memory_portal(store, store.get(context), portal.ok());
@@ -207,7 +190,6 @@ pub fn give_memory_portal(store: &Store<'_>, context: &Context, portal: Option<R
 /// # Errors
 /// As the interface has them.
 pub fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
-    vacant(at)?;
     let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_PORTAL, 2)?;
     let context = named::<Context>(store, frame.rdx.get(), Kind::Context, ContextRights::BIND_PORTAL)?;
     if store.get(context).identity().global {
@@ -216,11 +198,7 @@ pub fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
     let entry = VirtAddr::new(frame.r8.get());
     let portal = Portal::new(context, entry, Mtd::from_bits_retain(frame.rax.get()));
     let portal = portal.filter(|_| entry.get() < USER_LIMIT).ok_or(Status::BadParameter)?;
-    join(&store.get(context).count)?;
-    let portal = lifetime::add(store, payer, portal).map_err(|_| {
-        lifetime::release_context(store, context);
-        Status::QuotaExhausted
-    })?;
+    let portal = store_new(store, payer, Ended::Context(context), portal)?;
     publish_new(store, caller, at, (Kind::Portal, PortalRights::all().into()), portal)
 }
 
@@ -229,7 +207,6 @@ pub fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
 /// # Errors
 /// As the interface has them.
 pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
-    vacant(at)?;
     let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_SCHEDULING, 2)?;
     let context = named::<Context>(store, frame.rdx.get(), Kind::Context, ContextRights::BIND_SCHEDULING)?;
     let identity = store.get(context).identity();
@@ -239,11 +216,7 @@ pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &
     let parameters = Qpd::from_word(frame.rax.get()).ok_or(Status::BadParameter)?;
     let budget = Budget::new(parameters.quantum(), clock::khz());
     let scheduling = Scheduling::new(context, identity.core, parameters.priority(), budget);
-    join(&store.get(context).count)?;
-    let scheduling = lifetime::add(store, payer, scheduling).map_err(|_| {
-        lifetime::release_context(store, context);
-        Status::QuotaExhausted
-    })?;
+    let scheduling = store_new(store, payer, Ended::Context(context), scheduling)?;
     publish_new(store, caller, at, (Kind::Scheduling, SchedulingRights::all().into()), scheduling)
         .inspect_err(|_| scheduler::discard(store, scheduling))?;
     scheduler::wake(store, scheduling);
@@ -256,26 +229,17 @@ pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &
 /// # Errors
 /// As the interface has them.
 pub fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
-    vacant(at)?;
     let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_SEMAPHORE, 1)?;
     let semaphore = match frame.rax.get() {
-        0 => Semaphore::new(frame.rdx.get()),
+        0 => lifetime::add(store, payer, Semaphore::new(frame.rdx.get()))?,
         selector => {
             let chained = named::<Semaphore>(store, selector, Kind::Semaphore, Rights::NONE)?;
             if !store.get(chained).is_plain() {
                 return Err(Status::BadCapability);
             }
-            join(store.get(chained).references())?;
-            Semaphore::signal(frame.rdx.get(), chained)
+            store_new(store, payer, Ended::Semaphore(chained), Semaphore::signal(frame.rdx.get(), chained))?
         }
     };
-    let chained = semaphore.chained();
-    let semaphore = lifetime::add(store, payer, semaphore).map_err(|_| {
-        if let Some(chained) = chained {
-            Ended::Semaphore(chained).release(store);
-        }
-        Status::QuotaExhausted
-    })?;
     publish_new(store, caller, at, (Kind::Semaphore, SemaphoreRights::all().into()), semaphore)
 }
 

@@ -15,7 +15,7 @@ use core::sync::atomic::Ordering;
 use memory::format::{Attributes, Host};
 use memory::frames::{Order, OutOfMemory};
 use memory::quota::Quota;
-use memory::space::{self, Sync};
+use memory::space;
 use memory::table::{Mapping, Table};
 use objects::Domain;
 use sync::Spin;
@@ -26,14 +26,9 @@ use sync::Spin;
 /// `quota` or the pool is exhausted.
 pub fn pages(quota: &Quota) -> Result<[PhysAddr; 2], OutOfMemory> {
     let directory = pool::page(quota)?;
-    match pool::page(quota) {
-        Ok(views) => Ok([directory, views]),
-        Err(error) => {
-            // SAFETY: nobody else knows it.
-            unsafe { pool::release(directory, quota) };
-            Err(error)
-        }
-    }
+    // SAFETY: nobody else knows it.
+    let give_back = |_: &OutOfMemory| unsafe { pool::release(directory, quota) };
+    pool::page(quota).map(|views| [directory, views]).inspect_err(give_back)
 }
 
 /// Whether the domain may do at `address` what needs `rights`, whatever the core shows. Without the lock: a mapping that
@@ -54,15 +49,9 @@ pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool 
     // Against a revocation that takes the entry from the master and from all views.
     let _tables = TABLES.lock();
     let synced = views::view(domain).and_then(|view| space::sync(&HARDWARE, &master, &view, virt, &mut pool::table));
-    match synced {
-        // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7).
-        Ok(Sync::Installed | Sync::Current) => space::allows(&HARDWARE, &master, virt, rights),
-        Ok(Sync::Absent) => false,
-        Err(error) => {
-            warning!("no table for a page fault at {virt}: {error:?}");
-            false
-        }
-    }
+    let known = synced.inspect_err(|error| warning!("no table for a page fault at {virt}: {error:?}"));
+    // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7).
+    known == Ok(true) && space::allows(&HARDWARE, &master, virt, rights)
 }
 
 /// Tries to resolve a #GP of ring 3: true if the core showed a stale port bitmap and the access may be retried.
@@ -82,7 +71,7 @@ pub fn set_ports(domain: &Domain, span: Span, allow: bool) -> Result<(), OutOfMe
         None => {
             let frame = pool::charged(Order::covering(8192).unwrap_or(Order::MAX), &domain.quota)?;
             // SAFETY: the frame was just handed out to us.
-            unsafe { arch::pool::fill(frame.number().get(), frame.order().index() as u32, u64::MAX) };
+            unsafe { arch::pool::fill(frame.number().0, frame.order().index() as u32, u64::MAX) };
             let bitmap = pool::address(frame);
             domain.set_ports(bitmap);
             bitmap

@@ -246,7 +246,7 @@ extern "C" fn reply() {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
     if let Some(callee) = switch::current(&store) {
-        call::reply(&store, callee);
+        call::reply(&store, callee, None);
     }
 }
 

@@ -5,7 +5,8 @@
 //! is used as an address.
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
-use crate::call::{self, Delivery, Outcome};
+use crate::call::{self, Delivery, Outcome, again};
+use crate::slots::look_up;
 use crate::{
     context_control, create, exhausted, interrupt, items, mapping, power, reclaim, scheduler, semaphore, switch,
 };
@@ -13,7 +14,7 @@ use abi::operation::{CallFlags, DomainControl, Misc, RevokeFlags};
 use abi::rights::SemaphoreRights;
 use abi::{Crd, Hypercall, Request, Rights, Status};
 use capability::tree::Span;
-use capability::word::Kind;
+use capability::word::{Capability, Kind};
 use memory::quota;
 use objects::frame::Frame;
 use objects::{Context, Domain, Ref, Semaphore, Store};
@@ -46,9 +47,8 @@ extern "C" fn hypercall(frame: &Frame) {
         }
         other => other,
     };
-    match outcome {
-        Outcome::Return(status) => frame.rdi.set(u64::from(status.number())),
-        Outcome::Switched => {}
+    if let Outcome::Return(status) = outcome {
+        frame.rdi.set(u64::from(status.number()));
     }
 }
 
@@ -73,13 +73,10 @@ const fn creates(hypercall: Hypercall) -> bool {
 fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Request, frame: &Frame) -> Outcome {
     let (at, domain) = (request.selector, caller.1.identity().domain);
     let done = match request.hypercall {
+        new if creates(new) && look_up(at) != Capability::NULL => Err(Status::BadCapability),
         Hypercall::Call => {
-            return call::call(
-                store,
-                caller,
-                at,
-                !CallFlags::from_bits_retain(request.flags).contains(CallFlags::DO_NOT_BLOCK),
-            );
+            let flags = CallFlags::from_bits_retain(request.flags);
+            return call::call(store, caller, at, !flags.contains(CallFlags::DO_NOT_BLOCK));
         }
         // Comes here with flags or a semaphore only; a plain one takes its own way from entry code.
         Hypercall::Reply => {
@@ -87,10 +84,10 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
             return Outcome::Switched;
         }
         Hypercall::CreateDomain => create::domain(store, domain, at, frame),
-        Hypercall::Revoke => return revoke(store, caller.1, request, frame),
+        Hypercall::Revoke => return revoke(store, caller.1, request, frame).unwrap_or_else(Outcome::Return),
         // What is about to be given back is not in use.
         Hypercall::ControlDomain if reclaim::hurry() => return again(frame),
-        Hypercall::ControlDomain => return control_domain(store, request, frame),
+        Hypercall::ControlDomain => control_domain(store, request, frame),
         Hypercall::CreateContext => create::context(store, domain, at, request.flags & 1 != 0, frame),
         Hypercall::CreateScheduling => create::scheduling(store, domain, at, frame),
         Hypercall::CreateSemaphore => create::semaphore(store, domain, at, frame),
@@ -117,13 +114,6 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
     Outcome::Return(done.err().unwrap_or(Status::Success))
 }
 
-/// Has the hypercall made again, with the same registers, when the context goes on: the kernel has looked meanwhile
-/// whether something else is to run, and given back what it could.
-fn again(frame: &Frame) -> Outcome {
-    frame.rip.set(frame.rip.get().wrapping_sub(call::SYSCALL_LENGTH));
-    Outcome::Switched
-}
-
 /// Delegates the typed items of the caller's message page from the domain `source` into `window` of `destination`.
 fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<(), Status> {
     let domain = |selector| create::named::<Domain>(store, selector, Kind::Domain, Rights::NONE);
@@ -134,46 +124,39 @@ fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame
 }
 
 /// Takes rights back: those of the range in RSI, from the caller's domain, or with the flag for it from the one in RDX.
-fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Outcome {
+fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<Outcome, Status> {
     let flags = RevokeFlags::from_bits_retain(request.flags);
     let owner = match flags.contains(RevokeFlags::REMOTE) {
-        true => create::named::<Domain>(store, frame.rdx.get(), Kind::Domain, Rights::NONE),
-        false => Ok(caller.identity().domain),
-    };
-    let owner = match owner {
-        Ok(owner) => owner,
-        Err(status) => return Outcome::Return(status),
+        true => create::named::<Domain>(store, frame.rdx.get(), Kind::Domain, Rights::NONE)?,
+        false => caller.identity().domain,
     };
     let range = Crd::from_word(frame.rsi.get());
     let span = Span { base: range.aligned_base(), count: range.count() };
     if !mapping::revoke(store, owner, range.kind(), span, range.rights(), flags) {
-        return again(frame);
+        // The kernel looks meanwhile whether something else is to run.
+        return Ok(again(frame));
     }
     // Told when what was revoked is given back; without the right for that, nobody is.
     let notified = create::named::<Semaphore>(store, request.selector.number(), Kind::Semaphore, SemaphoreRights::UP);
-    match notified.ok().filter(|_| request.selector.number() != 0) {
-        Some(_) if reclaim::hurry() => again(frame),
-        Some(semaphore) => {
-            semaphore::up(store, semaphore);
-            Outcome::Return(Status::Success)
+    if let Some(semaphore) = notified.ok().filter(|_| request.selector.number() != 0) {
+        if reclaim::hurry() {
+            return Ok(again(frame));
         }
-        None => Outcome::Return(Status::Success),
+        semaphore::up(store, semaphore);
     }
+    Ok(Outcome::Return(Status::Success))
 }
 
 /// Moves quota (RDX pages) to the domain in RSI, or reads limit and usage.
-fn control_domain(store: &Store<'_>, request: Request, frame: &Frame) -> Outcome {
+fn control_domain(store: &Store<'_>, request: Request, frame: &Frame) -> Result<(), Status> {
     let domain = |selector| create::named::<Domain>(store, selector, Kind::Domain, Rights::NONE);
-    let done = domain(request.selector.number()).and_then(|source| {
-        let quota = &store.get(source).quota;
-        if DomainControl::from_flags(request.flags & 2) == Some(DomainControl::ReadQuota) {
-            frame.rsi.set(quota.limit().into());
-            frame.rdx.set(quota.usage().into());
-            return Ok(());
-        }
-        let target = domain(frame.rsi.get())?;
-        let pages = u32::try_from(frame.rdx.get()).map_err(|_| Status::BadParameter)?;
-        quota::transfer(quota, &store.get(target).quota, pages).map_err(|_| Status::BadParameter)
-    });
-    Outcome::Return(done.err().unwrap_or(Status::Success))
+    let quota = &store.get(domain(request.selector.number())?).quota;
+    if DomainControl::from_flags(request.flags & 2) == Some(DomainControl::ReadQuota) {
+        frame.rsi.set(quota.limit().into());
+        frame.rdx.set(quota.usage().into());
+        return Ok(());
+    }
+    let target = domain(frame.rsi.get())?;
+    let pages = u32::try_from(frame.rdx.get()).map_err(|_| Status::BadParameter)?;
+    quota::transfer(quota, &store.get(target).quota, pages).map_err(|_| Status::BadParameter)
 }

@@ -6,19 +6,19 @@
 //! What an interrupt is chained to has a reference from it.
 //! Concurrency: an interrupt arrives on the core that it is assigned to; assigned and acknowledged from all cores.
 //! Source: interface §5 ("assign_gsi", "sm_ctrl"), §7 and §8; `docs/src/decisions/0008-vectors.md`.
-use crate::create::named;
+use crate::create::{named, publish_new};
 use crate::domain::TABLES;
 use crate::lifetime::{self, Ended};
 use crate::log::warning;
 use crate::tables::HARDWARE;
-use crate::{cores, mapping, scheduler, semaphore};
+use crate::{cores, scheduler, semaphore};
 use abi::hip::CPU_SLOTS;
 use abi::operation::InterruptFlags;
 use abi::rights::SemaphoreRights;
 use abi::{Request, Rights, Selector, Status, VirtAddr};
 use arch::io_apic::{self, INTERRUPTS, LEVEL, LOW};
 use arch::vector::DEVICE_FIRST;
-use capability::word::{Capability, Kind};
+use capability::word::Kind;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use memory::region::Region;
 use objects::frame::Frame;
@@ -47,12 +47,10 @@ pub fn add_devices(region: Region) {
 /// Its quota is exhausted.
 pub fn claim(store: &Store<'_>, hypervisor: Ref<Domain>) -> Result<(), Status> {
     for (number, slot) in (0..).zip(&SEMAPHORES) {
-        let semaphore = lifetime::add(store, hypervisor, Semaphore::interrupt(number));
-        let word = semaphore.map_err(|_| Status::QuotaExhausted)?.to_word();
-        slot.store(word, Relaxed);
+        let semaphore = lifetime::add(store, hypervisor, Semaphore::interrupt(number))?;
+        slot.store(semaphore.to_word(), Relaxed);
         let at = Selector::new(CPU_SLOTS as u64 + u64::from(number));
-        let capability = Capability::new(Kind::Semaphore, SemaphoreRights::all().into(), word);
-        mapping::publish(store, hypervisor, at, capability)?;
+        publish_new(store, hypervisor, at, (Kind::Semaphore, SemaphoreRights::all().into()), semaphore)?;
     }
     Ok(())
 }
@@ -94,7 +92,7 @@ pub fn assign(store: &Store<'_>, caller: &Context, request: Request, frame: &Fra
         return Err(Status::BadDevice);
     }
     if let Some(target) = target {
-        if !store.get(target).references().acquire() {
+        if !store.get(target).references.acquire() {
             return Err(Status::BadCapability);
         }
         chain(store, interrupt, Some(target));

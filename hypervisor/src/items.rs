@@ -9,7 +9,7 @@ use crate::{mapping, root};
 use abi::item::{ItemFlags, ItemKind};
 use abi::utcb::{self, Header};
 use abi::{Crd, Kind, Status, TypedItem};
-use capability::tree::{Attributes, Space, Span, Transfer};
+use capability::tree::Span;
 use capability::window::{Range, overlap, place};
 use core::sync::atomic::Ordering::Relaxed;
 use objects::{Domain, Identity, Page, Ref, Store};
@@ -99,14 +99,6 @@ fn delegate_one(
         Some(hypervisor) if root::is_root(sender) => hypervisor,
         _ => sender,
     };
-    let transfer = Transfer {
-        from: Space { owner: from.id().get(), kind },
-        range: Span::from(source),
-        to: receiver.id().get(),
-        base: target.base,
-        rights,
-        attributes: Attributes::NONE,
-    };
-    mapping::delegate(store, &transfer)?;
+    mapping::delegate(store, (from, kind), Span::from(source), (receiver, target.base), rights)?;
     Ok(Crd::new(kind, rights, target.order, target.base).unwrap_or(Crd::NULL))
 }

@@ -5,7 +5,7 @@
 //! once; [`crate::reclaim`] gives it back. Contexts and scheduling contexts end on their own core first, which is asked to.
 //! Concurrency: any core, with the tree's lock held or not.
 //! Source: design plan §3; interface §8; `docs/src/decisions/0019-lifetimes.md`.
-use crate::{contexts, domain, pool, scheduler, vectors};
+use crate::{contexts, domain, pool, scheduler};
 use abi::address::PAGE_SIZE;
 use capability::word::Kind;
 use core::num::NonZeroU32;
@@ -71,14 +71,16 @@ impl Ended {
             Self::Context(it) => &store.get(it).count,
             Self::Scheduling(it) => &store.get(it).count,
             Self::Portal(it) => &store.get(it).count,
-            Self::Semaphore(it) => store.get(it).references(),
+            Self::Semaphore(it) => &store.get(it).references,
         }
     }
 
-    /// One reference less; the last one puts the object aside.
+    /// One reference less; the last one puts the object aside, or has it end on its own core first.
     pub fn release(self, store: &Store<'_>) {
-        if self.count(store).release() {
-            self.put_aside(store);
+        match self {
+            _ if !self.count(store).release() => {}
+            Self::Context(context) => contexts::end(store, context, true),
+            _ => self.put_aside(store),
         }
     }
 
@@ -107,19 +109,23 @@ pub fn add<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, object: T) -> Resu
     })
 }
 
-/// Takes an object out of the store, and gives its page back if it was the last one there.
+/// Takes an object out of the store, and gives its page back if it was the last one there. Then there is one reference less
+/// to what it `held`.
 ///
 /// # Safety
 /// No reference to it is left anywhere, and no core has a borrow of it.
-pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>) {
+pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>, held: Option<Ended>) {
     let Some(payer) = store.payer(reference) else { return };
     let domain = store.get(payer);
     // SAFETY: the caller's promise.
     let page = unsafe { T::slab(&mut domain.slabs.lock()).remove(store, reference) };
     if let Some(page) = page {
         // SAFETY: the slab gave the page up.
-        unsafe { pool::release(arch::pool::phys(page.get()), &domain.quota) };
+        unsafe { pool::release(arch::pool::phys(page.0), &domain.quota) };
         Ended::Record(payer).release(store);
+    }
+    if let Some(held) = held {
+        held.release(store);
     }
 }
 
@@ -127,25 +133,6 @@ pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>) {
 pub fn domain_named(store: &Store<'_>, owner: u32) -> Option<Ref<Domain>> {
     // SAFETY: owners in the tree are ids of domains, which stay while they have nodes.
     NonZeroU32::new(owner).map(|id| unsafe { store.named(id) })
-}
-
-/// One reference to a context less; the last one ends it.
-pub fn release_context(store: &Store<'_>, context: Ref<Context>) {
-    if store.get(context).count.release() {
-        contexts::end(store, context, true);
-    }
-}
-
-/// A context that nobody refers to any more has ended on its own core, this one.
-pub fn context_ended(store: &Store<'_>, context: Ref<Context>) {
-    vectors::forget(store.get(context));
-    scheduler::forget(store, context);
-    Ended::Context(context).put_aside(store);
-}
-
-/// A scheduling context has left all queues of its own core, this one, for good.
-pub fn scheduling_ended(store: &Store<'_>, scheduling: Ref<Scheduling>) {
-    Ended::Scheduling(scheduling).put_aside(store);
 }
 
 /// The last capability to the object that `unit` of an object space stands for is gone. Whether translations have become
@@ -161,10 +148,10 @@ pub fn unnamed(store: &Store<'_>, unit: u64) -> bool {
             if identity.global {
                 contexts::end(store, reference, false);
             }
-            release_context(store, reference);
+            Ended::Context(reference).release(store);
             return shown;
         }
-        Some(Ended::Scheduling(scheduling)) => contexts::end_scheduling(store, scheduling),
+        Some(Ended::Scheduling(scheduling)) => scheduler::end(store, scheduling),
         Some(other) => other.release(store),
         None => {}
     }

@@ -117,7 +117,7 @@ fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, info
     // SAFETY: `by_msr` needs x2APIC, and otherwise the tables built next map the page before `start_boot_core` uses it.
     unsafe { apic::choose(by_msr) };
     let local_apic = (!by_msr).then(|| PhysAddr::truncate(apic::base()));
-    let (stack, interrupt_stacks, local) = arch::boot::boot_core_pages();
+    let [stack, interrupt_stacks, local] = arch::boot::boot_core_pages();
     let shared = MachineTables::build((PhysAddr::truncate(plan.pool.start), plan.pool.length()), local_apic);
     let built = shared.and_then(|shared| {
         let core = shared.core(CorePages { stack, interrupt_stacks, local })?;

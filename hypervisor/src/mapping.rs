@@ -61,7 +61,7 @@ impl Nodes for Stored<'_> {
 
     fn release(&self, _owner: u32, id: NodeId) {
         // SAFETY: the tree names a node only while it is allocated, and nobody looks at nodes without its lock.
-        unsafe { lifetime::remove(self.0, self.0.named::<Node>(id.get())) };
+        unsafe { lifetime::remove(self.0, self.0.named::<Node>(id.get()), None) };
     }
 
     fn recharge(&self, _from: u32, _to: u32) -> Result<(), Full> {
@@ -79,7 +79,7 @@ struct Machine<'s> {
 }
 
 /// Rights of a mapping as page-table attributes.
-fn attributes(rights: Rights) -> Attributes {
+pub fn attributes(rights: Rights) -> Attributes {
     let rights = MemoryRights::from(rights);
     let mut attributes = Attributes::READ;
     attributes.set(Attributes::WRITE, rights.contains(MemoryRights::WRITE));
@@ -202,17 +202,24 @@ pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: 
     entered
 }
 
-/// Delegates as `transfer` says.
+/// Delegates `rights` to `range` of a space of `from` to the space of `to`, from `base` on.
 ///
 /// # Errors
 /// [`Status::QuotaExhausted`] if it could be done in part only, [`Status::BadParameter`] if source and destination
 /// overlap.
-pub fn delegate(store: &Store<'_>, transfer: &Transfer) -> Result<(), Status> {
-    let stored = Stored(store);
+pub fn delegate(
+    store: &Store<'_>,
+    (from, kind): (Ref<Domain>, Kind),
+    range: Span,
+    (to, base): (Ref<Domain>, u64),
+    rights: Rights,
+) -> Result<(), Status> {
+    let (stored, from, to) = (Stored(store), Space { owner: from.id().get(), kind }, to.id().get());
+    let transfer = Transfer { from, range, to, base, rights, attributes: capability::tree::Attributes::NONE };
     loop {
         let mut machine = Machine { stored: &stored, stale: false, steps: 0 };
         let guard = TREE.lock();
-        let outcome = Tree(&stored).delegate(transfer, &mut machine);
+        let outcome = Tree(&stored).delegate(&transfer, &mut machine);
         drop(guard);
         if machine.stale {
             cores::shoot_down();

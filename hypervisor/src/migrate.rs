@@ -7,14 +7,14 @@
 //! on with the old one's time until it replies, and then that ends ([`Context::has_moved`]).
 //! Concurrency: the old context's core, where it waits for its handler: the caller.
 //! Source: interface §5 ("ec_ctrl", operation 4).
-use crate::create::{give_memory_portal, named, publish_new};
-use crate::lifetime::{self, Ended};
+use crate::create::{give_memory_portal, named, publish_new, store_new};
+use crate::lifetime::Ended;
 use crate::{cores, mapping, scheduler, vectors};
 use abi::event::RECALL;
 use abi::operation::RevokeFlags;
 use abi::rights::{ContextRights, SchedulingRights};
 use abi::{Crd, Rights, Selector, Status};
-use capability::tree::{Attributes, Space, Span, Transfer};
+use capability::tree::Span;
 use capability::word::Kind;
 use objects::frame::Frame;
 use objects::{Context, Continuation, Identity, Portal, Ref, Scheduling, Store};
@@ -47,14 +47,11 @@ pub fn migrate(
     let new = copy(store, old, core)?;
     give_memory_portal(store, store.get(new), Some(portal_ref));
     let scheduling = Scheduling::new(new, core, time.priority(), time.budget());
-    let scheduling = store.get(new).count.acquire().then(|| lifetime::add(store, old.identity().domain, scheduling));
-    let Some(Ok(scheduling)) = scheduling else {
+    let scheduling = store_new(store, old.identity().domain, Ended::Context(new), scheduling).inspect_err(|_| {
         store.get(new).give_page();
         old.take_page();
-        lifetime::release_context(store, new);
-        lifetime::release_context(store, new);
-        return Err(Status::QuotaExhausted);
-    };
+        Ended::Context(new).release(store);
+    })?;
     vectors::hand_over(old, store.get(new));
     let owner = caller.identity().domain;
     for base in [context_at, scheduling_at] {
@@ -64,19 +61,13 @@ pub fn migrate(
     let rights = (Kind::Scheduling, SchedulingRights::all().into());
     publish_new(store, owner, Selector::new(scheduling_at), rights, scheduling).inspect_err(|_| {
         scheduler::discard(store, scheduling);
-        lifetime::release_context(store, new);
+        Ended::Context(new).release(store);
     })?;
     publish_new(store, owner, at, (Kind::Context, ContextRights::all().into()), new)
         .inspect_err(|_| scheduler::wake(store, scheduling))?;
-    let transfer = Transfer {
-        from: Space { owner: owner.id().get(), kind: abi::Kind::Objects },
-        range: Span { base: context_at, count: 1 },
-        to: old.identity().domain.id().get(),
-        base: old.identity().event_base + range.base(),
-        rights: range.rights(),
-        attributes: Attributes::NONE,
-    };
-    let delegated = mapping::delegate(store, &transfer);
+    let span = Span { base: context_at, count: 1 };
+    let to = (old.identity().domain, old.identity().event_base + range.base());
+    let delegated = mapping::delegate(store, (owner, abi::Kind::Objects), span, to, range.rights());
     scheduler::wake(store, scheduling);
     delegated
 }
@@ -89,13 +80,7 @@ fn copy(store: &Store<'_>, old: &Context, core: u32) -> Result<Ref<Context>, Sta
         to.set(from.get());
     }
     new.set_continuation(Continuation::Run);
-    if !store.get(domain).uses.acquire() {
-        return Err(Status::BadParameter);
-    }
-    let new = lifetime::add(store, domain, new).map_err(|_| {
-        Ended::Domain(domain).release(store);
-        Status::QuotaExhausted
-    })?;
+    let new = store_new(store, domain, Ended::Domain(domain), new)?;
     old.give_page();
     Ok(new)
 }

@@ -5,15 +5,13 @@
 //! else.
 //! Concurrency: the calling core's registers.
 //! Source: interface §5 ("ec_ctrl", operation 8); Intel SDM volume 4, chapter 2; AMD64 manual volume 2, appendix A.
-use crate::create::named;
 use crate::root;
+use abi::Status;
 use abi::utcb::Header;
-use abi::{Rights, Status};
 use arch::msr;
-use capability::word::Kind;
 use core::sync::atomic::Ordering::Relaxed;
 use ipc::message::FIRST;
-use objects::{Page, Semaphore, Store};
+use objects::{Page, Store};
 
 /// In a word that names a register: write it, with the value in the next word.
 const WRITE: u64 = 1 << 29;
@@ -37,10 +35,7 @@ fn may_write(register: u32) -> bool {
 /// # Errors
 /// [`Status::BadCapability`] unless the capability at `selector` is the root program's for this.
 pub fn access(store: &Store<'_>, selector: u64, page: &Page) -> Result<(), Status> {
-    let key = named::<Semaphore>(store, selector, Kind::Semaphore, Rights::NONE)?;
-    if !root::is_key(root::Key::Msr, key) {
-        return Err(Status::BadCapability);
-    }
+    root::require(store, root::Key::Msr, selector)?;
     let words = Header::from_word(page[0].load(Relaxed)).words();
     let mut words = page[FIRST..].iter().take(words);
     let mut done = 0;

@@ -67,8 +67,8 @@ pub fn start(boot: &BootInfo<'_>, information: Region, options: &Options<'_>, ph
 
     let count = (length / PAGE_SIZE) as usize;
     let descriptors = ((count * size_of::<Descriptor>()) as u64).next_multiple_of(PAGE_SIZE);
-    // SAFETY: the plan found the range free, it was just mapped, and this is the only call. A descriptor is an integer,
-    // and all zeros says "tail of a block".
+    // SAFETY: the plan found the range free, it was just mapped, and this is the only call. A descriptor of all
+    // zeros says "tail of a block".
     let slots = unsafe {
         arch::pool::install(start, length, descriptors);
         arch::pool::reserved::<Descriptor>(count)
@@ -114,7 +114,7 @@ pub fn zeroed(order: Order) -> Result<Frame<Clean>, OutOfMemory> {
 pub fn charged(order: Order, quota: &Quota) -> Result<Frame<Clean>, OutOfMemory> {
     Ok(dirty(order, quota)?.cleared_by(|number, order| {
         // SAFETY: the frame was just handed out to us.
-        unsafe { arch::pool::fill(number.get(), order.index() as u32, 0) };
+        unsafe { arch::pool::fill(number.0, order.index() as u32, 0) };
     }))
 }
 
@@ -133,12 +133,12 @@ pub fn dirty(order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
 /// Nothing refers to the block any more: no table entry, no object, no processor.
 pub unsafe fn release(start: PhysAddr, quota: &Quota) {
     let Some(frames) = FRAMES.get() else { return };
-    let number = FrameNumber::new(arch::pool::number(start).unwrap_or(u32::MAX));
+    let number = FrameNumber(arch::pool::number(start).unwrap_or(u32::MAX));
     let frame = frames.lock().reclaim(number);
     let freed = frame.and_then(|frame| {
         if POISON.load(Ordering::Relaxed) {
             // SAFETY: the frame was allocated, and its owner is done with it.
-            unsafe { arch::pool::fill(number.get(), frame.order().index() as u32, POISON_PATTERN) };
+            unsafe { arch::pool::fill(number.0, frame.order().index() as u32, POISON_PATTERN) };
         }
         frames.lock().free(frame, quota)
     });
@@ -170,5 +170,5 @@ pub fn page(quota: &Quota) -> Result<PhysAddr, OutOfMemory> {
 
 /// The physical address of a frame that is owned by a table entry or an object from now on.
 pub fn address(frame: Frame<Clean>) -> PhysAddr {
-    arch::pool::phys(frame.into_number().get())
+    arch::pool::phys(frame.into_number().0)
 }

@@ -5,15 +5,13 @@
 //! with its memory are not resumed from.
 //! Concurrency: set up by the boot core; the caller's core.
 //! Source: interface §5 ("misc", operation 2); ACPI specification 6.5, §4.8.3.2.
-use crate::create::named;
 use crate::{clock, root};
-use abi::{Rights, Selector, Status};
+use abi::{Selector, Status};
 use arch::port::Port;
-use capability::word::Kind;
 use core::sync::atomic::{AtomicU32, Ordering};
 use firmware::acpi_tables::Fadt;
+use objects::Store;
 use objects::frame::Frame;
-use objects::{Semaphore, Store};
 
 /// Bits of a PM1 control register: the type, and what enters it.
 const TYPE: u16 = 7 << 10;
@@ -37,10 +35,7 @@ pub fn start(fadt: Option<&Fadt>) {
 /// [`Status::BadCapability`] unless the capability is the root program's for this; [`Status::BadParameter`] if the machine
 /// does not fall asleep.
 pub fn suspend(store: &Store<'_>, selector: Selector, frame: &Frame) -> Result<(), Status> {
-    let key = named::<Semaphore>(store, selector.number(), Kind::Semaphore, Rights::NONE)?;
-    if !root::is_key(root::Key::Suspend, key) {
-        return Err(Status::BadCapability);
-    }
+    root::require(store, root::Key::Suspend, selector.number())?;
     for (port, kind) in PORTS.iter().zip([&frame.rsi, &frame.rdx]) {
         let number = port.load(Ordering::Relaxed) as u16;
         if number != 0 {

@@ -25,10 +25,10 @@ pub fn fail(name: &str) {
         "write-text" => {
             // SAFETY: none; the kernel's text is mapped read-only and the store faults.
             unsafe {
-                core::ptr::with_exposed_provenance_mut::<u8>(boot::text().start.get() as usize).write_volatile(0)
+                core::ptr::with_exposed_provenance_mut::<u8>(boot::sections()[0].start.get() as usize).write_volatile(0)
             };
         }
-        "execute-data" => arch::provoke::jump(boot::data().start.get()),
+        "execute-data" => arch::provoke::jump(boot::sections()[2].start.get()),
         // PANIC: the command line asked for it, and only kernels built for self-tests have this code.
         "panic" => core::panic!("provoked"),
         other => return error!("provoke={other}: no such failure"),

@@ -30,13 +30,6 @@ pub fn is_due() -> bool {
     local.ended.length() + local.unseen.length() != 0
 }
 
-/// With every timer tick: what is there is not left for long.
-pub fn hurry_if_due() {
-    if is_due() {
-        hurry();
-    }
-}
-
 /// Has everything given back before this core leaves the kernel. False if there is nothing.
 pub fn hurry() -> bool {
     let page = percpu::this();
@@ -150,12 +143,11 @@ fn finish(store: &Store<'_>, ended: Ended) -> bool {
             }
             quota::give_all(&domain.quota, quota);
             // SAFETY: a grace period has passed since the last reference went.
-            unsafe { lifetime::remove(store, reference) };
-            Ended::Record(donor).release(store);
+            unsafe { lifetime::remove(store, reference, Some(Ended::Record(donor))) };
         }
         Ended::Context(reference) => {
             let (context, domain) = (store.get(reference), store.get(reference).identity().domain);
-            if contexts::is_requested(context) {
+            if context.inbox.is_pending() {
                 return false;
             }
             contexts::release_parts(store, reference);
@@ -170,32 +162,25 @@ fn finish(store: &Store<'_>, ended: Ended) -> bool {
                 unsafe { pool::release(abi::PhysAddr::truncate(vectors), &store.get(domain).quota) };
             }
             // SAFETY: as for domains.
-            unsafe { lifetime::remove(store, reference) };
-            Ended::Domain(domain).release(store);
+            unsafe { lifetime::remove(store, reference, Some(Ended::Domain(domain))) };
         }
         Ended::Scheduling(reference) => {
             let scheduling = store.get(reference);
             if scheduling.inbox.is_pending() {
                 return false;
             }
-            let context = scheduling.context;
             // SAFETY: as for domains.
-            unsafe { lifetime::remove(store, reference) };
-            lifetime::release_context(store, context);
+            unsafe { lifetime::remove(store, reference, Some(Ended::Context(scheduling.context))) };
         }
         Ended::Portal(reference) => {
             let context = store.get(reference).context;
             // SAFETY: as for domains.
-            unsafe { lifetime::remove(store, reference) };
-            lifetime::release_context(store, context);
+            unsafe { lifetime::remove(store, reference, Some(Ended::Context(context))) };
         }
         Ended::Semaphore(reference) => {
             let chained = store.get(reference).chained();
             // SAFETY: as for domains.
-            unsafe { lifetime::remove(store, reference) };
-            if let Some(chained) = chained {
-                Ended::Semaphore(chained).release(store);
-            }
+            unsafe { lifetime::remove(store, reference, chained.map(Ended::Semaphore)) };
         }
     }
     true

@@ -72,7 +72,7 @@ pub fn call(
         return Err(Status::Aborted); // It is about to end.
     }
     if !portal.count.acquire() {
-        lifetime::release_context(store, caller_ref);
+        Ended::Context(caller_ref).release(store);
         return Err(Status::BadCapability);
     }
     call.portal.set(portal_ref.to_word());
@@ -98,7 +98,7 @@ fn create(store: &Store<'_>, caller: &Context, core: u32) -> Option<Ref<Context>
     scheduling.set_place(Place::Nowhere);
     let Ok(scheduling) = lifetime::add(store, domain, scheduling) else {
         // SAFETY: nobody has learnt of it.
-        unsafe { lifetime::remove(store, proxy) };
+        unsafe { lifetime::remove(store, proxy, None) };
         return None;
     };
     let _ = store.get(domain).uses.acquire(); // The caller uses it.
@@ -153,7 +153,7 @@ pub fn complete(store: &Store<'_>, proxy: Ref<Context>, failed: Option<Status>) 
     call_of(store.get(proxy).frame()).status.set(failed.map_or(0, |status| status.number().into()));
     if let Some(caller) = rest(store, proxy) {
         contexts::post(store, caller, DONE);
-        lifetime::release_context(store, caller);
+        Ended::Context(caller).release(store);
     }
 }
 
@@ -163,7 +163,9 @@ fn rest(store: &Store<'_>, proxy_ref: Ref<Context>) -> Option<Ref<Context>> {
     let caller = store.reference(proxy.caller.get());
     if let Some(scheduling) = store.reference(call_of(proxy.frame()).scheduling.get()) {
         scheduler::retire(store, scheduling);
-        scheduler::account(store, scheduler::CROSS, store.get(scheduling).take_time());
+        let time = &store.get(scheduling).times[0];
+        scheduler::account(store, scheduler::CROSS, time.get());
+        time.set(0);
     }
     release_portal(store, proxy);
     proxy.caller.set(0);
@@ -188,7 +190,7 @@ pub fn abandon(store: &Store<'_>, proxy: Ref<Context>) {
         _ => {}
     }
     if let Some(caller) = rest(store, proxy) {
-        lifetime::release_context(store, caller);
+        Ended::Context(caller).release(store);
     }
 }
 
@@ -206,7 +208,7 @@ pub fn finish(store: &Store<'_>, caller_ref: Ref<Context>) {
     if caller.continuation() == Continuation::AwaitRemote {
         match call_of(store.get(proxy).frame()).status.get() {
             0 => {}
-            status if status == u64::from(AGAIN.number()) => call::again(caller),
+            status if status == u64::from(AGAIN.number()) => drop(call::again(caller.frame())),
             status => caller.frame().rdi.set(status),
         }
         scheduler::stop_waiting(store, caller_ref, Continuation::Run);

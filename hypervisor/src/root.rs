@@ -5,6 +5,7 @@
 //! explained in words.
 //! Concurrency: boot core, once, after all cores are up.
 //! Source: interface §7; design plan §3.
+use crate::create::{named, publish_new};
 use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
 use crate::log::info;
@@ -16,8 +17,8 @@ use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
 use abi::rights::{ContextRights, DomainRights, MemoryRights, SchedulingRights, SemaphoreRights};
 use abi::{PhysAddr, Rights, Selector, Status, VirtAddr};
 use arch::window::View;
-use capability::tree::{Space, Span, Transfer};
-use capability::word::{Capability, Kind};
+use capability::tree::Span;
+use capability::word::Kind;
 use core::sync::atomic::{AtomicU64, Ordering};
 use firmware::elf::{Image, Segment};
 use memory::format::Attributes;
@@ -58,7 +59,8 @@ pub fn start(facts: &Facts<'_>) -> ! {
         Ok(scheduling) => {
             info!("root program: {length} bytes at {start}, entry {:#x}", image.entry);
             drop(header);
-            scheduler::start(&store, scheduling)
+            scheduler::wake(&store, scheduling);
+            scheduler::enter(&store)
         }
         Err(Status::QuotaExhausted) => give_up!("no kernel memory for the root program; raise kernel-memory="),
         Err(status) => give_up!("root program: {}", status.words()),
@@ -101,19 +103,14 @@ fn make(store: &Store<'_>, facts: &Facts<'_>, file: PhysAddr, image: &Image<'_>)
     for (selector, key) in [(Selector::ROOT_SUSPEND, Key::Suspend), (Selector::ROOT_MSR, Key::Msr)] {
         let semaphore = lifetime::add(store, domain, Semaphore::new(0))?;
         // It stands for something even when no capability to it is left.
-        let _ = store.get(semaphore).references().acquire();
+        let _ = store.get(semaphore).references.acquire();
         KEYS[key as usize].store(semaphore.to_word(), Ordering::Relaxed);
-        let capability = Capability::new(Kind::Semaphore, SemaphoreRights::all().into(), semaphore.to_word());
-        mapping::publish(store, domain, selector, capability)?;
+        publish_new(store, domain, selector, (Kind::Semaphore, SemaphoreRights::all().into()), semaphore)?;
     }
-    let initial = [
-        (Selector::ROOT_DOMAIN, Kind::Domain, DomainRights::all().into(), domain.to_word()),
-        (Selector::ROOT_CONTEXT, Kind::Context, ContextRights::all().into(), context.to_word()),
-        (Selector::ROOT_SCHEDULING, Kind::Scheduling, SchedulingRights::all().into(), scheduling.to_word()),
-    ];
-    for (selector, kind, rights, word) in initial {
-        mapping::publish(store, domain, selector, Capability::new(kind, rights, word))?;
-    }
+    let rights = (Kind::Scheduling, SchedulingRights::all().into());
+    publish_new(store, domain, Selector::ROOT_SCHEDULING, rights, scheduling)?;
+    publish_new(store, domain, Selector::ROOT_CONTEXT, (Kind::Context, ContextRights::all().into()), context)?;
+    publish_new(store, domain, Selector::ROOT_DOMAIN, (Kind::Domain, DomainRights::all().into()), domain)?;
     Ok(scheduling)
 }
 
@@ -131,9 +128,14 @@ pub enum Key {
 
 static KEYS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
-/// Whether `semaphore` is the one that stands for `key`.
-pub fn is_key(key: Key, semaphore: Ref<Semaphore>) -> bool {
-    semaphore.to_word() == KEYS[key as usize].load(Ordering::Relaxed)
+/// Whether the semaphore at `selector` is the one that stands for `key`.
+///
+/// # Errors
+/// [`Status::BadCapability`] if not.
+pub fn require(store: &Store<'_>, key: Key, selector: u64) -> Result<(), Status> {
+    let semaphore = named::<Semaphore>(store, selector, Kind::Semaphore, Rights::NONE)?;
+    let known = KEYS[key as usize].load(Ordering::Relaxed);
+    if semaphore.to_word() == known { Ok(()) } else { Err(Status::BadCapability) }
 }
 
 /// The domain that holds what the kernel does not keep, until the root domain takes it.
@@ -210,9 +212,8 @@ fn give_page(
 ) -> Result<(), Status> {
     let span = Span { base: virt >> PAGE_BITS, count: size >> PAGE_BITS };
     mapping::enter(store, &mapping::piece(domain, abi::Kind::Memory, span, phys.page(), rights.into()))?;
-    let mut attributes = Attributes::READ;
-    attributes.set(Attributes::WRITE, rights.contains(MemoryRights::WRITE));
-    map_user(store.get(domain), virt, phys, size, attributes).map_err(|_| Status::QuotaExhausted)
+    map_user(store.get(domain), virt, phys, size, mapping::attributes(rights.into()))
+        .map_err(|_| Status::QuotaExhausted)
 }
 
 /// Delegates the memory of a segment, in place, from the hypervisor's space.
@@ -233,13 +234,6 @@ fn give_segment(
     if store.get(domain).master().lookup(&HARDWARE, VirtAddr::new(virt)).is_some() {
         (span, first) = (Span::between(span.base + 1, span.end()), first + 1);
     }
-    let transfer = Transfer {
-        from: Space { owner: hypervisor.id().get(), kind: abi::Kind::Memory },
-        range: Span { base: first, count: span.count },
-        to: domain.id().get(),
-        base: span.base,
-        rights: rights.into(),
-        attributes: capability::tree::Attributes::NONE,
-    };
-    mapping::delegate(store, &transfer)
+    let range = Span { base: first, count: span.count };
+    mapping::delegate(store, (hypervisor, abi::Kind::Memory), range, (domain, span.base), rights.into())
 }

@@ -8,12 +8,14 @@
 //! makes the choice anew is the last thing that an entry of the kernel does: nothing is borrowed across it.
 //! Source: interface §5 ("create_sc", "sm_ctrl", "ec_ctrl") and §8; lecture E:789-863.
 use crate::call::{self, Delivery, LONGEST};
-use crate::{clock, contexts, cores, lifetime, mapping, reclaim, remote, switch};
+use crate::create::publish_new;
+use crate::lifetime::Ended;
+use crate::{clock, contexts, cores, lifetime, reclaim, remote, switch};
 use abi::event::RECALL;
 use abi::rights::SchedulingRights;
 use abi::{Selector, Status};
 use arch::{apic, cpu};
-use capability::word::{Capability, Kind};
+use capability::word::Kind;
 use core::sync::atomic::Ordering::Relaxed;
 use objects::{Context, Continuation, Domain, Identity, Place, Ref, Scheduling, Semaphore, Store, Take};
 use percpu::Hazard;
@@ -79,21 +81,12 @@ pub fn tell(store: &Store<'_>, core: u32, id: Id) {
 
 /// Makes a scheduling context that was away ready, on whatever core it belongs to.
 pub fn wake(store: &Store<'_>, scheduling: Ref<Scheduling>) {
-    let target = store.get(scheduling);
-    if is_own(target.core) {
+    if is_own(store.get(scheduling).core) {
         arrive(store, scheduling);
         unpark(store);
     } else {
-        target.request(WAKE);
-        tell(store, target.core, scheduling.id());
+        ask(store, scheduling, WAKE);
     }
-}
-
-/// Ends a scheduling context that was made and never woken, after [`end`].
-pub fn discard(store: &Store<'_>, scheduling: Ref<Scheduling>) {
-    let target = store.get(scheduling);
-    target.request(WAKE);
-    if is_own(target.core) { attend(store, scheduling) } else { tell(store, target.core, scheduling.id()) }
 }
 
 /// As [`wake`], on its own core, without making others ready that may depend on it.
@@ -117,13 +110,19 @@ fn preempt(store: &Store<'_>, priority: u8) {
 
 /// Ends a scheduling context: it leaves its queue, or the context with which it waits.
 pub fn end(store: &Store<'_>, scheduling: Ref<Scheduling>) {
+    ask(store, scheduling, END);
+}
+
+/// Ends a scheduling context that was made and never woken, after [`end`].
+pub fn discard(store: &Store<'_>, scheduling: Ref<Scheduling>) {
+    ask(store, scheduling, WAKE);
+}
+
+/// Has a scheduling context's core do what `request` says.
+fn ask(store: &Store<'_>, scheduling: Ref<Scheduling>, request: u32) {
     let target = store.get(scheduling);
-    target.request(END);
-    if is_own(target.core) {
-        attend(store, scheduling);
-    } else {
-        tell(store, target.core, scheduling.id());
-    }
+    target.request(request);
+    if is_own(target.core) { attend(store, scheduling) } else { tell(store, target.core, scheduling.id()) }
 }
 
 /// Does what other cores want of a scheduling context of this core.
@@ -144,8 +143,10 @@ fn attend(store: &Store<'_>, scheduling: Ref<Scheduling>) {
         return target.request(END);
     }
     retire(store, scheduling);
-    account(store, KILLED, target.take_time());
-    lifetime::scheduling_ended(store, scheduling);
+    // Whoever wakes it may have asked for that already, and say so only after this.
+    target.set_place(Place::Nowhere);
+    account(store, KILLED, target.times[0].get());
+    Ended::Scheduling(scheduling).put_aside(store);
 }
 
 /// Takes a scheduling context out of whatever queue of this core it is in. One that is away stays so.
@@ -188,8 +189,9 @@ pub const KILLED_CONTEXTS: usize = 3;
 /// Adds TSC ticks to an account of this core.
 pub fn account(store: &Store<'_>, which: usize, ticks: u64) {
     let core = cores::running().get(percpu::this().local.id.get() as usize);
-    if let Some(idle) = core.and_then(|core| store.reference::<Scheduling>(core.idle.load(Relaxed))) {
-        store.get(idle).add_time(which, ticks);
+    let idle = core.and_then(|core| store.reference::<Scheduling>(core.idle.load(Relaxed)));
+    if let Some(time) = idle.and_then(|idle| store.get(idle).times.get(which)) {
+        time.add(ticks);
     }
 }
 
@@ -203,13 +205,12 @@ pub fn claim(store: &Store<'_>, hypervisor: Ref<Domain>) -> Result<(), Status> {
         Identity { domain: hypervisor, message, message_at: 0, core: 0, event_base: 0, global: true, proxy: true };
     let nobody = Context::new(identity, 0);
     nobody.set_continuation(Continuation::Dead);
-    let nobody = lifetime::add(store, hypervisor, nobody).map_err(|_| Status::QuotaExhausted)?;
+    let nobody = lifetime::add(store, hypervisor, nobody)?;
     for (id, core) in (0..).zip(cores::running()) {
-        let idle = lifetime::add(store, hypervisor, Scheduling::new(nobody, id, 0, default_budget()));
-        let word = idle.map_err(|_| Status::QuotaExhausted)?.to_word();
-        let capability = Capability::new(Kind::Scheduling, SchedulingRights::all().into(), word);
-        mapping::publish(store, hypervisor, Selector::new(id.into()), capability)?;
-        core.idle.store(word, Relaxed);
+        let idle = lifetime::add(store, hypervisor, Scheduling::new(nobody, id, 0, default_budget()))?;
+        let rights = (Kind::Scheduling, SchedulingRights::all().into());
+        publish_new(store, hypervisor, Selector::new(id.into()), rights, idle)?;
+        core.idle.store(idle.to_word(), Relaxed);
     }
     Ok(())
 }
@@ -223,10 +224,10 @@ fn release(store: &Store<'_>, yields: bool) -> Option<(Ref<Scheduling>, schedule
     let target = store.get(scheduling);
     let (left, used) = target.budget().charge(local.since.get(), cpu::time_stamp());
     let (budget, place) = left.release(yields);
-    target.set_budget(budget);
-    target.add_time(0, used);
+    target.left.set(budget.left);
+    target.times[0].add(used);
     if let Some((_, context)) = switch::current(store) {
-        context.add_time(used);
+        context.time.add(used);
     }
     Some((scheduling, place))
 }
@@ -426,11 +427,6 @@ fn leave_queue(store: &Store<'_>, context: Ref<Context>) -> bool {
     semaphore.is_some_and(|semaphore| store.get(semaphore).cancel(store, context))
 }
 
-/// Takes a context of this core that has ended out of the queue of deadlines, where a wake-up from another core leaves it.
-pub fn forget(store: &Store<'_>, context: Ref<Context>) {
-    percpu::this().local.timeouts.remove(&Queues(store), context.id());
-}
-
 /// Lets a context of this core that waits for a semaphore, or for another core, wait no longer; it does `next` then.
 pub fn stop_waiting(store: &Store<'_>, context: Ref<Context>, next: Continuation) {
     let waiter = store.get(context);
@@ -520,12 +516,6 @@ pub fn leave_with(store: &Store<'_>, context: Ref<Context>) {
         store.get(scheduling).set_place(Place::Away);
     }
     store.get(context).set_scheduling(scheduling.map_or(0, Ref::to_word));
-}
-
-/// Starts scheduling on this core with `scheduling`, the first that is ready.
-pub fn start(store: &Store<'_>, scheduling: Ref<Scheduling>) -> ! {
-    wake(store, scheduling);
-    enter(store)
 }
 
 /// Leaves the kernel for the first time on this core, as soon as something is ready.

@@ -79,19 +79,16 @@ impl MachineTables {
     /// The pool is exhausted.
     pub fn build(pool: (PhysAddr, u64), local_apic: Option<PhysAddr>) -> Result<Self, Error> {
         let table = Table::<Host>::new(frame(Order::PAGE)?);
-        let sections = [
-            (boot::text(), Attributes::READ | Attributes::EXECUTE | Attributes::GLOBAL),
-            (boot::read_only(), Attributes::READ | Attributes::GLOBAL),
-            (boot::data(), RW),
-        ];
-        for (Section { start, end }, attributes) in sections {
+        let read_only = Attributes::READ | Attributes::GLOBAL;
+        let rights = [read_only | Attributes::EXECUTE, read_only, RW];
+        for (Section { start, end }, attributes) in boot::sections().into_iter().zip(rights) {
             map(&table, start.get(), boot::image_phys(start), end.get() - start.get(), attributes)?;
         }
         map(&table, layout::POOL_BASE, pool.0, pool.1, RW)?;
         let template = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut pool::table)?;
         let ones = pool::zeroed(Order::PAGE)?;
         // SAFETY: the frame was just handed out to us.
-        unsafe { arch::pool::fill(ones.number().get(), 0, u64::MAX) };
+        unsafe { arch::pool::fill(ones.number().0, 0, u64::MAX) };
         Ok(Self { template, ones: pool::address(ones), local_apic })
     }
 

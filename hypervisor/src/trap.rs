@@ -132,31 +132,16 @@ fn user_exception(frame: &Frame) {
     }
     let (short, long) = name(frame.vector.get());
     let rip = frame.rip.get();
-    match frame.vector.get() {
-        PAGE_FAULT if rip == arch::entry::syscall_address() => contexts::die(
-            &store,
-            context_ref,
-            format_args!(
-                "{short} {long} at rip={rip:#x}, the entry of SYSCALL: it jumped there, or SYSCALL does not leave ring 3 \
-             here, as under a software KVM"
-            ),
-        ),
-        PAGE_FAULT => contexts::die(
-            &store,
-            context_ref,
-            format_args!(
-                "{short} {long} at rip={rip:#x}, {} at {address:#x}; it has no portal for event 14",
-                report::access(frame.error.get())
-            ),
-        ),
-        other => contexts::die(
-            &store,
-            context_ref,
-            format_args!(
-                "{short} {long} at rip={rip:#x}, error {:#x}; it has no portal for event {other}",
-                frame.error.get()
-            ),
-        ),
+    let (error, access) = (frame.error.get(), report::access(frame.error.get()));
+    let die = |why: core::fmt::Arguments<'_>| {
+        contexts::die(&store, context_ref, format_args!("{short} {long} at rip={rip:#x}, {why}"));
+    };
+    match event {
+        PAGE_FAULT if rip == arch::entry::syscall_address() => die(format_args!(
+            "the entry of SYSCALL: it jumped there, or SYSCALL does not leave ring 3 here, as under a software KVM"
+        )),
+        PAGE_FAULT => die(format_args!("{access} at {address:#x}; it has no portal for event 14")),
+        other => die(format_args!("error {error:#x}; it has no portal for event {other}")),
     }
 }
 
@@ -178,7 +163,10 @@ fn interrupt(number: u8) {
         vector::SPURIOUS | vector::LEGACY..=239 if !apic::in_service(number) => return count_spurious(number),
         vector::TIMER => {
             cores::tick();
-            reclaim::hurry_if_due();
+            // What is there is not left for long.
+            if reclaim::is_due() {
+                reclaim::hurry();
+            }
             // SAFETY: in the kernel, interrupts off; the store is local to this function.
             scheduler::tick(&unsafe { arch::pool::store() });
         }

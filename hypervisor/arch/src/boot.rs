@@ -54,22 +54,11 @@ pub const fn image_phys(virt: VirtAddr) -> PhysAddr {
     PhysAddr::truncate(virt.get().wrapping_sub(layout::IMAGE_OFFSET))
 }
 
-/// Code.
+/// Code; constants and what is sealed after boot; variables, boot tables and the boot core's pages.
 #[must_use]
-pub fn text() -> Section {
-    Section { start: address!(text_start), end: address!(text_end) }
-}
-
-/// Constants, and what is sealed after boot.
-#[must_use]
-pub fn read_only() -> Section {
-    Section { start: address!(text_end), end: address!(sealed_end) }
-}
-
-/// Variables, boot tables and the boot core's pages.
-#[must_use]
-pub fn data() -> Section {
-    Section { start: address!(sealed_end), end: address!(data_end) }
+pub fn sections() -> [Section; 3] {
+    let ends = [address!(text_start), address!(text_end), address!(sealed_end), address!(data_end)];
+    [0, 1, 2].map(|index| Section { start: ends[index], end: ends[index + 1] })
 }
 
 /// Physical addresses of the whole image, the pages that run before paging included.
@@ -80,10 +69,8 @@ pub fn image() -> Region {
 
 /// Physical addresses of the boot core's pages: kernel stack, interrupt stacks, core-local page.
 #[must_use]
-pub fn boot_core_pages() -> (PhysAddr, PhysAddr, PhysAddr) {
-    let [stack, interrupt, local] =
-        [address!(boot_stack), address!(boot_interrupt_stacks), address!(boot_core_local)].map(image_phys);
-    (stack, interrupt, local)
+pub fn boot_core_pages() -> [PhysAddr; 3] {
+    [address!(boot_stack), address!(boot_interrupt_stacks), address!(boot_core_local)].map(image_phys)
 }
 
 /// Tables that `boot/entry.s` made and Rust completes, by their order there.

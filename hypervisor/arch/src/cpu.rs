@@ -40,10 +40,8 @@ pub unsafe fn load_root(root: PhysAddr) {
 /// Physical address of the current top-level table.
 #[must_use]
 pub fn root() -> PhysAddr {
-    let value: u64;
     // SAFETY: reads a register.
-    unsafe { asm!("mov {}, cr3", out(reg) value, options(nomem, nostack)) }
-    PhysAddr::truncate(value & !0xFFF)
+    PhysAddr::truncate(unsafe { x86::controlregs::cr3() } & !0xFFF)
 }
 
 /// Makes [`fault_address`] give this.
@@ -56,10 +54,8 @@ pub fn set_fault_address(address: u64) {
 /// Address of the last page fault on this core.
 #[must_use]
 pub fn fault_address() -> u64 {
-    let value: u64;
     // SAFETY: reads a register.
-    unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack)) }
-    value
+    unsafe { x86::controlregs::cr2() as u64 }
 }
 
 /// The stack pointer, roughly: somewhere in the caller's frame.
@@ -81,8 +77,6 @@ pub fn flush_page(address: u64) {
 #[inline]
 #[must_use]
 pub fn time_stamp() -> u64 {
-    let (low, high): (u32, u32);
     // SAFETY: reads a counter.
-    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack)) }
-    u64::from(high) << 32 | u64::from(low)
+    unsafe { core::arch::x86_64::_rdtsc() }
 }

@@ -13,10 +13,10 @@
 //! Concurrency: interrupts are off from entry to exit; NMI, #DF, #DB and #MC have stacks of their own, because they can
 //! arrive between SYSCALL and the switch of stacks.
 //! Source: AMD64 manual volume 2, §6.1 and §8.9; interface §1; `docs/src/decisions/0007-register-frame.md`.
-use objects::frame::{self, Frame};
 use core::arch::global_asm;
 use core::mem::offset_of;
 use memory::layout::{CORE_LOCAL, STACK_TOP};
+use objects::frame::{self, Frame};
 use percpu::CoreLocal;
 use x86::msr;
 
@@ -56,14 +56,11 @@ const fn local(offset: usize) -> i32 {
     (CORE_LOCAL + offset as u64) as i32
 }
 
-const HAZARD: i32 = local(CoreLocal::HAZARD);
-const CURRENT_FRAME: i32 = local(CoreLocal::FRAME);
-
 global_asm!(
     include_str!("entry.s"),
     STACK_TOP = const STACK_TOP as i32,
-    HAZARD = const HAZARD,
-    FRAME = const CURRENT_FRAME,
+    HAZARD = const local(CoreLocal::HAZARD),
+    FRAME = const local(CoreLocal::FRAME),
     SYSCALL = const frame::SYSCALL,
     FRAME_WORDS = const size_of::<Frame>() / 8,
     CS = const offset_of!(Frame, cs),

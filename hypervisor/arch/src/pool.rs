@@ -123,7 +123,7 @@ pub unsafe fn reserved<T>(count: usize) -> Option<&'static mut [T]> {
 #[must_use]
 pub fn place<T: Sync>(frame: Frame<Clean>, count: usize, mut make: impl FnMut(usize) -> T) -> Option<&'static [T]> {
     let bytes = frame.order().bytes() as usize;
-    let start = virt(phys(frame.into_number().get()))?;
+    let start = virt(phys(frame.into_number().0))?;
     if count.checked_mul(size_of::<T>()).is_none_or(|needed| needed > bytes) || align_of::<T>() > 4096 {
         return None;
     }
@@ -164,7 +164,7 @@ pub unsafe fn trusting_store() -> Store<'static> {
 
 /// Lets `fill` write the bytes of an owned frame.
 pub fn with_bytes<R>(frame: &mut Frame<Clean>, fill: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
-    let start = virt(phys(frame.number().get()))?;
+    let start = virt(phys(frame.number().0))?;
     let start = core::ptr::with_exposed_provenance_mut::<u8>(start as usize);
     // SAFETY: the frame is owned and borrowed exclusively; it is mapped, and any byte is a valid `u8`.
     Some(fill(unsafe { core::slice::from_raw_parts_mut(start, frame.order().bytes() as usize) }))
@@ -183,6 +183,16 @@ impl Hardware {
     pub const unsafe fn new() -> Self {
         Self(())
     }
+
+    /// Word `index` (below 512) of a table, or of a page that a table shows and that consists of words that several cores
+    /// use: a page of capabilities.
+    #[inline]
+    #[must_use]
+    pub fn word(&self, page: PhysAddr, index: usize) -> &'static AtomicU64 {
+        // SAFETY: by the promise of `new` the address is that of a page of the pool, which is mapped for ever; it is
+        // accessed through atomics only.
+        unsafe { &*place_of(page, index) }
+    }
 }
 
 /// Where entry `index` of the table at `table` is.
@@ -192,28 +202,10 @@ fn place_of(table: PhysAddr, index: usize) -> *const AtomicU64 {
     core::ptr::with_exposed_provenance((layout::POOL_BASE + offset) as usize)
 }
 
-/// Entry `index` of the table at `table`, which is one (see [`Hardware::new`]).
-#[inline]
-fn entry(table: PhysAddr, index: usize) -> &'static AtomicU64 {
-    // SAFETY: by the promise of `Hardware::new` the address is that of a page of the pool, which is mapped for ever; a
-    // table is accessed through atomics only.
-    unsafe { &*place_of(table, index) }
-}
-
-impl Hardware {
-    /// Word `index` (below 512) of a page that a table shows and that consists of words that several cores use: a page of
-    /// capabilities.
-    #[inline]
-    #[must_use]
-    pub fn word(&self, page: PhysAddr, index: usize) -> &'static AtomicU64 {
-        entry(page, index)
-    }
-}
-
 impl Mmu for Hardware {
     #[inline]
     fn read(&self, table: PhysAddr, index: usize) -> u64 {
-        entry(table, index).load(Ordering::Acquire)
+        self.word(table, index).load(Ordering::Acquire)
     }
     #[inline]
     fn read_eight(&self, table: PhysAddr, first: usize) -> u64 {
@@ -223,6 +215,6 @@ impl Mmu for Hardware {
     }
     #[inline]
     fn write(&self, table: PhysAddr, index: usize, value: u64) {
-        entry(table, index).store(value, Ordering::Release);
+        self.word(table, index).store(value, Ordering::Release);
     }
 }

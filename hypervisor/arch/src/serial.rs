@@ -64,11 +64,7 @@ fn send(base: Port, byte: u8) {
 
 fn await_status(base: Port, wanted: u8) {
     let status = base.above(LINE_STATUS);
-    for _ in 0..PATIENCE {
-        if status.read8() & wanted != 0 {
-            return;
-        }
-    }
+    let _ready = (0..PATIENCE).any(|_| status.read8() & wanted != 0);
 }
 
 fn port(number: u16) -> Port {

@@ -98,8 +98,12 @@ impl View {
         unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
     }
 
-    fn has_register(&self, offset: usize) -> bool {
-        (self.start.as_ptr().addr() + offset).is_multiple_of(4) && offset < self.length && self.length - offset >= 4
+    /// Address of the 32 bits at `offset`, if they are within the view and at a multiple of 4.
+    fn word(&self, offset: usize) -> Option<NonNull<u32>> {
+        let inside = offset < self.length && self.length - offset >= 4;
+        // SAFETY: within the view.
+        let word = inside.then(|| unsafe { self.start.add(offset).cast::<u32>() });
+        word.filter(|word| word.is_aligned())
     }
 
     /// Reads a 32-bit device register at `offset`; 0 if it is not within the view, or not at a multiple of 4.
@@ -108,11 +112,8 @@ impl View {
     /// Reading the register at the view's address plus `offset` has no effect on memory.
     #[must_use]
     pub unsafe fn register(&self, offset: usize) -> u32 {
-        if !self.has_register(offset) {
-            return 0;
-        }
-        // SAFETY: within the view and aligned (checked), the rest is the caller's duty.
-        unsafe { self.start.add(offset).cast::<u32>().read_volatile() }
+        // SAFETY: within the view and aligned, the rest is the caller's duty.
+        self.word(offset).map_or(0, |word| unsafe { word.read_volatile() })
     }
 
     /// Writes a 32-bit device register.
@@ -120,11 +121,10 @@ impl View {
     /// # Safety
     /// As for [`Self::register`], and the view is writable.
     pub unsafe fn set_register(&self, offset: usize, value: u32) {
-        if !self.has_register(offset) {
-            return;
+        if let Some(word) = self.word(offset) {
+            // SAFETY: as above.
+            unsafe { word.write_volatile(value) };
         }
-        // SAFETY: as above.
-        unsafe { self.start.add(offset).cast::<u32>().write_volatile(value) }
     }
 }
 

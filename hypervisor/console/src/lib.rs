@@ -35,12 +35,7 @@ impl Level {
     /// The level's name on the command line and in the log.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-        }
+        ["error", "warn", "info", "debug"][self as usize]
     }
 
     /// The level with this name.
@@ -74,15 +69,11 @@ pub fn log(core: u32, level: Level, message: fmt::Arguments<'_>) {
     let shown = level as u8 <= LEVEL.load(Ordering::Relaxed);
     if let (true, Some(sink)) = (shown, SINK.get()) {
         let line = Line::format(core, level, message);
-        let mut attempts = 0;
-        let guard = loop {
-            match LOCK.try_lock() {
-                Some(guard) => break Some(guard),
-                None if attempts == PATIENCE => break None,
-                None => attempts += 1,
-            }
+        let patient = || {
             sync::relax();
+            LOCK.try_lock()
         };
+        let guard = LOCK.try_lock().or_else(|| (0..PATIENCE).find_map(|_| patient()));
         sink(line.bytes());
         drop(guard);
     }

@@ -1,7 +1,7 @@
 //! Purpose: the allocator of physical frames from the kernel's memory pool.
 //!
 //! A binary buddy allocator for blocks of 2^0 to 2^9 frames. It never looks
-//! into the memory it hands out: all it knows stands in an array of one 8-byte
+//! into the memory it hands out: all it knows stands in an array of one 12-byte
 //! [`Descriptor`] per frame, which the caller places (the kernel: at the start
 //! of the pool, inside the reserved frames). The largest block is 2 MiB, the
 //! alignment of the pool, so a block is aligned to its size physically too.
@@ -73,10 +73,10 @@ impl<'pool> Frames<'pool> {
     /// Only the descriptors of the largest blocks are written, so this takes
     /// one step per 2 MiB.
     ///
-    /// `None` if there are more descriptors than the links can name (2^28), or
+    /// `None` if there are more descriptors than the links can name (2^32 - 1), or
     /// the reserved frames leave nothing to allocate.
     pub fn new(descriptors: &'pool mut [Descriptor], reserved: u32) -> Option<Self> {
-        let count = u32::try_from(descriptors.len()).ok().filter(|count| (1..=Link::LIMIT).contains(count))?;
+        let count = u32::try_from(descriptors.len()).ok()?;
         if reserved >= count {
             return None;
         }
@@ -126,7 +126,7 @@ impl<'pool> Frames<'pool> {
     /// # Errors
     /// [`Defect::NotAllocated`] if no allocated block starts at `number`.
     pub fn reclaim(&self, number: FrameNumber) -> Result<Frame<Dirty>, Defect> {
-        match self.descriptors.get(number.index()).map(Descriptor::kind) {
+        match self.descriptors.get(number.0 as usize).map(|descriptor| descriptor.kind) {
             Some(Kind::Allocated(order)) => Ok(Frame::known(number, order)),
             _ => Err(Defect::NotAllocated(number)),
         }
@@ -147,17 +147,17 @@ impl<'pool> Frames<'pool> {
         for half in (order.0..found.0).rev().map(Order) {
             self.push(head + half.frames(), half);
         }
-        self.descriptors[head as usize] = Descriptor::allocated(order);
-        Some(FrameNumber::new(head))
+        self.descriptors[head as usize].kind = Kind::Allocated(order);
+        Some(FrameNumber(head))
     }
 
     /// Gives a block back that nobody has paid for.
     fn give(&mut self, number: FrameNumber, order: Order) -> Result<(), Defect> {
-        match self.descriptors.get(number.index()).map(Descriptor::kind) {
+        match self.descriptors.get(number.0 as usize).map(|descriptor| descriptor.kind) {
             Some(Kind::Allocated(known)) if known == order => {}
             _ => return Err(Defect::NotAllocated(number)),
         }
-        let (mut head, mut size) = (number.get(), order);
+        let (mut head, mut size) = (number.0, order);
         self.descriptors[head as usize] = Descriptor::TAIL;
         // Joins the block with its buddy as long as that is free as a whole.
         while size < Order::MAX && self.is_free(head ^ size.frames(), size) {
@@ -171,15 +171,15 @@ impl<'pool> Frames<'pool> {
 
     /// Whether a free block of exactly this order starts at `head`.
     fn is_free(&self, head: u32, order: Order) -> bool {
-        self.descriptors.get(head as usize).is_some_and(|descriptor| descriptor.kind() == Kind::Free(order))
+        self.descriptors.get(head as usize).is_some_and(|descriptor| descriptor.kind == Kind::Free(order))
     }
 
     /// Makes the frames from `head` a free block, first in its list.
     fn push(&mut self, head: u32, order: Order) {
         let next = self.lists[order.index()];
-        self.descriptors[head as usize] = Descriptor::free(order, Link::NONE, next);
+        self.descriptors[head as usize] = Descriptor { kind: Kind::Free(order), previous: Link::NONE, next };
         if let Some(next) = next.index() {
-            self.descriptors[next as usize].set_previous(Link::to(head));
+            self.descriptors[next as usize].previous = Link::to(head);
         }
         self.lists[order.index()] = Link::to(head);
         self.free += order.frames();
@@ -187,13 +187,13 @@ impl<'pool> Frames<'pool> {
 
     /// Takes the free block at `head` out of its list; it becomes tail.
     fn unlink(&mut self, head: u32, order: Order) {
-        let (previous, next) = self.descriptors[head as usize].links();
+        let Descriptor { previous, next, .. } = self.descriptors[head as usize];
         match previous.index() {
-            Some(previous) => self.descriptors[previous as usize].set_next(next),
+            Some(previous) => self.descriptors[previous as usize].next = next,
             None => self.lists[order.index()] = next,
         }
         if let Some(next) = next.index() {
-            self.descriptors[next as usize].set_previous(previous);
+            self.descriptors[next as usize].previous = previous;
         }
         self.descriptors[head as usize] = Descriptor::TAIL;
         self.free -= order.frames();

@@ -8,59 +8,41 @@
 use crate::format::{Attributes, Entry, Format, Host};
 use crate::frames::OutOfMemory;
 use crate::mmu::Mmu;
-use crate::table::{MapError, Source, Table};
+use crate::table::{Result, Source, Table};
 use abi::VirtAddr;
-
-/// What a fault came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
-    /// The core's tables lacked an entry that the master has; now they have it.
-    Installed,
-    /// The core's tables are up to date.
-    Current,
-    /// The master maps nothing there.
-    Absent,
-}
 
 /// Level whose entries are private to a core.
 const DIRECTORY: u32 = 2;
 
-/// Copies the directory entry for `virt` from `master` to `local` if they differ.
+/// Copies the directory entry for `virt` from `master` to `local` if they differ. Whether the master has one.
 ///
 /// # Errors
-/// [`MapError::NoTable`] if `frame`, a source of zeroed frames, fails.
+/// [`MapError::NoTable`](crate::table::MapError) if `frame`, a source of zeroed frames, fails.
 pub fn sync(
     mmu: &impl Mmu,
     master: &Table<Host>,
     local: &Table<Host>,
     virt: VirtAddr,
     frame: Source<'_>,
-) -> Result<Sync, MapError> {
-    let mut table = master.root();
-    for level in (DIRECTORY + 1..=Host::LEVELS).rev() {
-        match Host::decode(mmu.read(table, virt.index(level)), level) {
-            Entry::Table(next) => table = next,
-            _ => return Ok(Sync::Absent),
-        }
+) -> Result<bool> {
+    let none = &mut || Err(OutOfMemory::Pool);
+    let entry = master.descend(mmu, virt, DIRECTORY, none).map_or(0, |table| mmu.read(table, virt.index(DIRECTORY)));
+    let present = Host::decode(entry, DIRECTORY) != Entry::Absent;
+    if present {
+        local.put(mmu, virt, DIRECTORY, entry, frame)?;
     }
-    let entry = mmu.read(table, virt.index(DIRECTORY));
-    if Host::decode(entry, DIRECTORY) == Entry::Absent {
-        return Ok(Sync::Absent);
-    }
-    Ok(if local.put(mmu, virt, DIRECTORY, entry, frame)? { Sync::Installed } else { Sync::Current })
+    Ok(present)
 }
 
 /// Removes what `local` has copied of the directory entries for `size` bytes at `virt`; a fault brings back what the
 /// master still has.
 pub fn forget(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr, size: u64) {
     const COVERED: u64 = abi::address::LARGE_PAGE_SIZE;
-    let end = virt.get().saturating_add(size);
-    let mut at = virt.get() & !(COVERED - 1);
-    while at < end {
-        if let Ok(directory) = local.descend(mmu, VirtAddr::new(at), DIRECTORY, &mut || Err(OutOfMemory::Pool)) {
-            mmu.write(directory, VirtAddr::new(at).index(DIRECTORY), 0);
+    let all = virt.get() & !(COVERED - 1)..virt.get().saturating_add(size);
+    for at in all.step_by(COVERED as usize).map(VirtAddr::new) {
+        if let Ok(directory) = local.descend(mmu, at, DIRECTORY, &mut || Err(OutOfMemory::Pool)) {
+            mmu.write(directory, at.index(DIRECTORY), 0);
         }
-        at += COVERED;
     }
 }
 
@@ -83,7 +65,7 @@ mod tests {
         assert_eq!(table.map(arena, mapping, &mut || Ok(arena.table())), Ok(()));
     }
 
-    fn fault(arena: &Arena, master: &Table<Host>, local: &Table<Host>, virt: u64) -> Result<Sync, MapError> {
+    fn fault(arena: &Arena, master: &Table<Host>, local: &Table<Host>, virt: u64) -> Result<bool> {
         sync(arena, master, local, VirtAddr::new(virt), &mut || Ok(arena.table()))
     }
 
@@ -94,8 +76,8 @@ mod tests {
         let rights = Attributes::READ | Attributes::USER;
         map(&arena, &master, 0x40_0000, 0x5000, rights);
         map(&arena, &master, 0x60_0000, 0x6000, rights);
-        assert_eq!(fault(&arena, &master, &local, 0x40_0123), Ok(Sync::Installed));
-        assert_eq!(fault(&arena, &master, &local, 0x40_0123), Ok(Sync::Current));
+        assert_eq!(fault(&arena, &master, &local, 0x40_0123), Ok(true));
+        assert_eq!(fault(&arena, &master, &local, 0x40_0123), Ok(true));
         let seen = |virt| local.lookup(&arena, VirtAddr::new(virt)).map(|(phys, ..)| phys.get());
         assert_eq!((seen(0x40_0123), seen(0x60_0000)), (Some(0x5123), None), "the other 2 MiB are not touched");
         map(&arena, &master, 0x40_1000, 0x7000, rights);
@@ -107,11 +89,11 @@ mod tests {
         let arena = Arena::default();
         let (master, local) = (Table::<Host>::new(arena.table()), Table::<Host>::new(arena.table()));
         map(&arena, &master, 0x40_0000, 0x5000, Attributes::READ | Attributes::USER);
-        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(Sync::Installed));
+        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(true));
         forget(&arena, &local, VirtAddr::new(0x40_0000), 0x1000);
         forget(&arena, &local, VirtAddr::new(1 << 40), 0x1000);
         assert_eq!(local.lookup(&arena, VirtAddr::new(0x40_0000)), None);
-        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(Sync::Installed));
+        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(true));
     }
 
     #[test]
@@ -119,14 +101,14 @@ mod tests {
         let arena = Arena::default();
         let (master, local) = (Table::<Host>::new(arena.table()), Table::<Host>::new(arena.table()));
         map(&arena, &master, 0x40_0000, 0x5000, Attributes::READ | Attributes::USER);
-        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(Sync::Installed));
+        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(true));
         let virt = VirtAddr::new(0x40_0000);
         let directory = local.descend(&arena, virt, DIRECTORY, &mut || Err(OutOfMemory::Pool));
         assert!(directory.is_ok());
         let Ok(directory) = directory else { return };
         let noted = arena.read(directory, virt.index(DIRECTORY)) | Host::EVIDENCE;
         arena.write(directory, virt.index(DIRECTORY), noted);
-        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(Sync::Current));
+        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(true));
         assert_eq!(arena.read(directory, virt.index(DIRECTORY)), noted, "the notes are kept");
     }
 
@@ -135,7 +117,7 @@ mod tests {
         let arena = Arena::default();
         let (master, local) = (Table::<Host>::new(arena.table()), Table::<Host>::new(arena.table()));
         let tables = arena.tables();
-        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(Sync::Absent));
+        assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(false));
         assert_eq!(arena.tables(), tables);
     }
 

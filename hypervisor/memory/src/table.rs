@@ -31,6 +31,9 @@ impl From<OutOfMemory> for MapError {
     }
 }
 
+/// What became of a change to tables.
+pub type Result<T, E = MapError> = core::result::Result<T, E>;
+
 /// Where zeroed frames for tables come from.
 pub type Source<'a> = &'a mut dyn FnMut() -> Result<PhysAddr, OutOfMemory>;
 
@@ -91,8 +94,9 @@ impl<F: Format> Table<F> {
     ///
     /// # Errors
     /// [`MapError::Occupied`] if a leaf of a higher level is in the way, [`MapError::NoTable`] if `frame` fails.
-    pub fn descend(&self, mmu: &impl Mmu, virt: VirtAddr, level: u32, frame: Source<'_>) -> Result<PhysAddr, MapError> {
-        (level + 1..=F::LEVELS).rev().try_fold(self.root, |table, at| below::<F>(mmu, table, virt, at, frame))
+    pub fn descend(&self, mmu: &impl Mmu, virt: VirtAddr, level: u32, frame: Source<'_>) -> Result<PhysAddr> {
+        let mut levels = (level + 1..=F::LEVELS).rev();
+        levels.try_fold(self.root, |table, at| Self::new(table).below(mmu, virt, at, frame).map(|below| below.root))
     }
 
     /// Makes `entry` the entry of `level` for `virt`. Whether that changed more than what the hardware notes in it, which is
@@ -100,14 +104,7 @@ impl<F: Format> Table<F> {
     ///
     /// # Errors
     /// As for [`Self::descend`].
-    pub fn put(
-        &self,
-        mmu: &impl Mmu,
-        virt: VirtAddr,
-        level: u32,
-        entry: u64,
-        frame: Source<'_>,
-    ) -> Result<bool, MapError> {
+    pub fn put(&self, mmu: &impl Mmu, virt: VirtAddr, level: u32, entry: u64, frame: Source<'_>) -> Result<bool> {
         let (table, index) = (self.descend(mmu, virt, level, frame)?, virt.index(level));
         let differs = (mmu.read(table, index) ^ entry) & !F::EVIDENCE != 0;
         if differs {
@@ -120,14 +117,14 @@ impl<F: Format> Table<F> {
     ///
     /// # Errors
     /// See [`MapError`]; what was mapped before the error stays mapped.
-    pub fn map(&self, mmu: &impl Mmu, mapping: Mapping, frame: Source<'_>) -> Result<(), MapError> {
+    pub fn map(&self, mmu: &impl Mmu, mapping: Mapping, frame: Source<'_>) -> Result<()> {
         let mask = (1 << PAGE_BITS) - 1;
         if (mapping.virt.get() | mapping.phys.get() | mapping.size) & mask != 0
             || mapping.virt.get().checked_add(mapping.size.saturating_sub(1)).is_none()
         {
             return Err(MapError::Misaligned);
         }
-        fill::<F>(mmu, self.root, F::LEVELS, mapping, frame)
+        self.fill(mmu, F::LEVELS, mapping, frame)
     }
 
     /// Unmaps `size` bytes at `virt`, both multiples of the page size; what is not mapped stays so. A larger leaf that is
@@ -135,48 +132,77 @@ impl<F: Format> Table<F> {
     ///
     /// # Errors
     /// [`MapError::NoTable`] if `frame` fails; the leaf in question is unmapped in full then.
-    pub fn unmap(&self, mmu: &impl Mmu, virt: VirtAddr, size: u64, frame: Source<'_>) -> Result<(), MapError> {
-        clear::<F>(mmu, self.root, F::LEVELS, virt, size, frame)
+    pub fn unmap(&self, mmu: &impl Mmu, virt: VirtAddr, size: u64, frame: Source<'_>) -> Result<()> {
+        self.clear(mmu, F::LEVELS, virt, size, frame)
     }
-}
 
-/// Clears the part of `size` bytes at `virt` that lies under `table`, a table of `level`.
-fn clear<F: Format>(
-    mmu: &impl Mmu,
-    table: PhysAddr,
-    level: u32,
-    virt: VirtAddr,
-    size: u64,
-    frame: Source<'_>,
-) -> Result<(), MapError> {
-    let span = 1u64 << shift(level);
-    let (mut done, mut outcome) = (0, Ok(()));
-    while done < size {
-        let at = virt.offset(done);
-        let part = (span - (at.get() & (span - 1))).min(size - done);
-        let index = at.index(level);
-        match F::decode(mmu.read(table, index), level) {
-            Entry::Absent => {}
-            Entry::Leaf(..) if part == span => mmu.write(table, index, 0),
-            Entry::Leaf(base, attributes) => match frame() {
-                Ok(next) => {
+    /// Clears the part of `size` bytes at `virt` that lies under this table, one of `level`.
+    fn clear(&self, mmu: &impl Mmu, level: u32, virt: VirtAddr, size: u64, frame: Source<'_>) -> Result<()> {
+        let mut outcome = Ok(());
+        for (done, part) in parts(level, virt, size) {
+            let at = virt.offset(done);
+            let index = at.index(level);
+            let next = match F::decode(mmu.read(self.root, index), level) {
+                Entry::Absent => continue,
+                Entry::Table(next) => Self::new(next),
+                Entry::Leaf(base, attributes) => {
+                    let divided = (part != 1 << shift(level)).then(&mut *frame).transpose();
+                    let Ok(Some(next)) = divided else {
+                        mmu.write(self.root, index, 0);
+                        outcome = outcome.and(divided.map(drop).map_err(MapError::NoTable));
+                        continue;
+                    };
                     for entry in 0..512 {
                         let below = base.offset((entry as u64) << shift(level - 1));
                         mmu.write(next, entry, F::leaf(below, level - 1, attributes));
                     }
-                    mmu.write(table, index, F::table(next));
-                    outcome = outcome.and(clear::<F>(mmu, next, level - 1, at, part, frame));
+                    mmu.write(self.root, index, F::table(next));
+                    Self::new(next)
                 }
-                Err(error) => {
-                    mmu.write(table, index, 0);
-                    outcome = Err(MapError::NoTable(error));
-                }
-            },
-            Entry::Table(next) => outcome = outcome.and(clear::<F>(mmu, next, level - 1, at, part, frame)),
+            };
+            outcome = outcome.and(next.clear(mmu, level - 1, at, part, frame));
         }
-        done += part;
+        outcome
     }
-    outcome
+
+    /// The table that the entry for `virt` of this table, one of `level`, refers to; made if absent.
+    fn below(&self, mmu: &impl Mmu, virt: VirtAddr, level: u32, frame: Source<'_>) -> Result<Self> {
+        match F::decode(mmu.read(self.root, virt.index(level)), level) {
+            Entry::Table(next) => Ok(Self::new(next)),
+            Entry::Leaf(..) => Err(MapError::Occupied(virt)),
+            Entry::Absent => {
+                let next = frame()?;
+                mmu.write(self.root, virt.index(level), F::table(next));
+                Ok(Self::new(next))
+            }
+        }
+    }
+
+    /// Fills the part of `mapping` that lies under this table, one of `level`.
+    fn fill(&self, mmu: &impl Mmu, level: u32, mapping: Mapping, frame: Source<'_>) -> Result<()> {
+        for (done, size) in parts(level, mapping.virt, mapping.size) {
+            let (virt, phys) = (mapping.virt.offset(done), mapping.phys.offset(done));
+            let whole = size == 1 << shift(level) && phys.is_aligned(size);
+            if level <= F::LEAF_LEVELS && (level == 1 || whole) {
+                if F::decode(mmu.read(self.root, virt.index(level)), level) != Entry::Absent {
+                    return Err(MapError::Occupied(virt));
+                }
+                mmu.write(self.root, virt.index(level), F::leaf(phys, level, mapping.attributes));
+            } else {
+                let next = self.below(mmu, virt, level, frame)?;
+                next.fill(mmu, level - 1, Mapping { virt, phys, size, ..mapping }, frame)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `size` bytes at `virt` by the entries of `level` that cover them: distance from the start, and length, of each part.
+fn parts(level: u32, virt: VirtAddr, size: u64) -> impl Iterator<Item = (u64, u64)> {
+    let span = 1u64 << shift(level);
+    let first = (span - (virt.get() & (span - 1))).min(size);
+    let next = move |&(done, part): &(u64, u64)| Some((done + part, span.min(size - done - part)));
+    core::iter::successors(Some((0, first)), next).take_while(|&(_, part)| part != 0)
 }
 
 /// Gives the tables below `entries` of `table`, a table of `level`, to `free`, which says whether to go on; their entries
@@ -209,54 +235,6 @@ pub fn release<F: Format>(
             free(below)
         })
     })
-}
-
-/// The table that entry `virt` of `table`, a table of `level`, refers to; made if absent.
-fn below<F: Format>(
-    mmu: &impl Mmu,
-    table: PhysAddr,
-    virt: VirtAddr,
-    level: u32,
-    frame: Source<'_>,
-) -> Result<PhysAddr, MapError> {
-    match F::decode(mmu.read(table, virt.index(level)), level) {
-        Entry::Table(next) => Ok(next),
-        Entry::Leaf(..) => Err(MapError::Occupied(virt)),
-        Entry::Absent => {
-            let next = frame()?;
-            mmu.write(table, virt.index(level), F::table(next));
-            Ok(next)
-        }
-    }
-}
-
-/// Fills the part of `mapping` that lies under `table`, a table of `level`.
-fn fill<F: Format>(
-    mmu: &impl Mmu,
-    table: PhysAddr,
-    level: u32,
-    mapping: Mapping,
-    frame: Source<'_>,
-) -> Result<(), MapError> {
-    let span = 1u64 << shift(level);
-    let mut done = 0;
-    while done < mapping.size {
-        let virt = mapping.virt.offset(done);
-        let phys = mapping.phys.offset(done);
-        let size = (span - (virt.get() & (span - 1))).min(mapping.size - done);
-        let whole = size == span && phys.is_aligned(span);
-        if level <= F::LEAF_LEVELS && (level == 1 || whole) {
-            if F::decode(mmu.read(table, virt.index(level)), level) != Entry::Absent {
-                return Err(MapError::Occupied(virt));
-            }
-            mmu.write(table, virt.index(level), F::leaf(phys, level, mapping.attributes));
-        } else {
-            let next = below::<F>(mmu, table, virt, level, frame)?;
-            fill::<F>(mmu, next, level - 1, Mapping { virt, phys, size, ..mapping }, frame)?;
-        }
-        done += size;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -18,69 +18,63 @@ use sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use timeouts::TimeoutLinks;
 
-/// What a context does next, instead of a stack of its own in the kernel.
-///
-/// A proxy is a context that has no code: it calls in place of a context of another core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Continuation {
-    /// Goes on in ring 3 with its frame.
-    Run = 0,
-    /// Waits for a call through one of its portals.
-    AwaitCall = 1,
-    /// Has called, waits for the reply.
-    AwaitReply = 2,
-    /// Has faulted, waits for the handler's reply.
-    AwaitHandler = 3,
-    /// Waits for a semaphore, and for the status of that.
-    AwaitSemaphore = 4,
-    /// Its first step is the event that it holds.
-    Event = 5,
-    /// Is over.
-    Dead = 6,
-    /// Waits for a semaphore because who served it wants so; its registers stay as they are.
-    AwaitResume = 7,
-    /// Has called a context of another core, waits for its proxy.
-    AwaitRemote = 8,
-    /// A proxy that has nothing to do.
-    Idle = 9,
-    /// A proxy that has a call to make.
-    CallPortal = 10,
-    /// A proxy that has called, waits for the reply.
-    AwaitRelay = 11,
-    /// A proxy that waits for a semaphore because who served it wants so; it calls again then.
-    AwaitRetry = 12,
-    /// Waits for memory, and then goes on.
-    AwaitMemory = 13,
-    /// Waits for memory for who called it, and then replies again.
-    AwaitMemoryForReply = 14,
-    /// Replies again.
-    ReplyAgain = 15,
-    /// Waits for a semaphore because who gave it memory wants so; it replies again then.
-    AwaitReplyAgain = 16,
+/// An enumeration, and the list of its values in order.
+macro_rules! listed {
+    ($(#[$about:meta])* pub enum $name:ident { $($(#[$doc:meta])* $value:ident,)* }) => {
+        $(#[$about])*
+        pub enum $name { $($(#[$doc])* $value,)* }
+
+        impl $name {
+            const ALL: &[Self] = &[$(Self::$value,)*];
+        }
+    };
+}
+
+listed! {
+    /// What a context does next, instead of a stack of its own in the kernel.
+    ///
+    /// A proxy is a context that has no code: it calls in place of a context of another core.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u32)]
+    pub enum Continuation {
+        /// Goes on in ring 3 with its frame.
+        Run,
+        /// Waits for a call through one of its portals.
+        AwaitCall,
+        /// Has called, waits for the reply.
+        AwaitReply,
+        /// Has faulted, waits for the handler's reply.
+        AwaitHandler,
+        /// Waits for a semaphore, and for the status of that.
+        AwaitSemaphore,
+        /// Its first step is the event that it holds.
+        Event,
+        /// Is over.
+        Dead,
+        /// Waits for a semaphore because who served it wants so; its registers stay as they are.
+        AwaitResume,
+        /// Has called a context of another core, waits for its proxy.
+        AwaitRemote,
+        /// A proxy that has nothing to do.
+        Idle,
+        /// A proxy that has a call to make.
+        CallPortal,
+        /// A proxy that has called, waits for the reply.
+        AwaitRelay,
+        /// A proxy that waits for a semaphore because who served it wants so; it calls again then.
+        AwaitRetry,
+        /// Waits for memory, and then goes on.
+        AwaitMemory,
+        /// Waits for memory for who called it, and then replies again.
+        AwaitMemoryForReply,
+        /// Replies again.
+        ReplyAgain,
+        /// Waits for a semaphore because who gave it memory wants so; it replies again then.
+        AwaitReplyAgain,
+    }
 }
 
 impl Continuation {
-    const ALL: [Self; 17] = [
-        Self::Run,
-        Self::AwaitCall,
-        Self::AwaitReply,
-        Self::AwaitHandler,
-        Self::AwaitSemaphore,
-        Self::Event,
-        Self::Dead,
-        Self::AwaitResume,
-        Self::AwaitRemote,
-        Self::Idle,
-        Self::CallPortal,
-        Self::AwaitRelay,
-        Self::AwaitRetry,
-        Self::AwaitMemory,
-        Self::AwaitMemoryForReply,
-        Self::ReplyAgain,
-        Self::AwaitReplyAgain,
-    ];
-
     const fn from_bits(bits: u32) -> Self {
         let index = (bits & KIND) as usize;
         if index < Self::ALL.len() { Self::ALL[index] } else { Self::Dead }
@@ -351,11 +345,6 @@ impl Context {
     pub fn take_page(&self) {
         self.owns_page.store(true, Release);
     }
-
-    /// Adds to them, on its core.
-    pub fn add_time(&self, ticks: u64) {
-        self.time.set(self.time.get().wrapping_add(ticks));
-    }
 }
 
 #[cfg(test)]
@@ -364,7 +353,7 @@ mod tests {
 
     #[test]
     fn every_continuation_is_read_as_it_was_written() {
-        for (bits, continuation) in Continuation::ALL.into_iter().enumerate() {
+        for (bits, &continuation) in Continuation::ALL.iter().enumerate() {
             assert_eq!(bits, continuation as usize);
             assert_eq!(Continuation::from_bits(bits as u32 | RECALLED), continuation);
         }

@@ -43,6 +43,11 @@ impl Register {
     pub fn set(&self, value: u64) {
         self.0.store(value, Relaxed);
     }
+
+    /// Adds to its value; on one core only.
+    pub fn add(&self, value: u64) {
+        self.set(self.get().wrapping_add(value));
+    }
 }
 
 impl fmt::Debug for Register {

@@ -12,8 +12,8 @@ use crate::reference::{Object, Ref, kind};
 use schedule::{Budget, InboxLinks, ReadyLinks};
 use sync::Count;
 
+use sync::atomic::AtomicU32;
 use sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use sync::atomic::{AtomicU32, AtomicU64};
 
 /// Where a scheduling context is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +44,17 @@ pub struct Scheduling {
     pub inbox: InboxLinks,
     /// Capabilities, together one.
     pub count: Count,
-    times: [AtomicU64; 4],
-    priority: AtomicU32,
+    /// TSC ticks that it has run for. Of a core's idle one also those of calls from other cores, and of scheduling contexts
+    /// and of contexts of the core that are gone. Its core writes them.
+    pub times: [Register; 4],
+    priority: Register,
     place: AtomicU32,
     requests: AtomicU32,
     /// Word of the reference to the context that it waits with, if it does; 0 for none.
     pub with: Register,
-    quantum: AtomicU64,
-    left: AtomicU64,
+    quantum: Register,
+    /// TSC ticks that are left of its budget.
+    pub left: Register,
 }
 
 // SAFETY: the numbers of object types stand in `reference::kind`, each once.
@@ -70,37 +73,32 @@ impl Scheduling {
             inbox: InboxLinks::default(),
             count: Count::new(),
             times: Default::default(),
-            priority: AtomicU32::new(priority.into()),
+            priority: Register::new(priority.into()),
             place: AtomicU32::new(Place::Away as u32),
             requests: AtomicU32::new(0),
             with: Register::default(),
-            quantum: AtomicU64::new(budget.quantum),
-            left: AtomicU64::new(budget.left),
+            quantum: Register::new(budget.quantum),
+            left: Register::new(budget.left),
         }
     }
 
     /// Its budget, in TSC ticks.
     #[must_use]
     pub fn budget(&self) -> Budget {
-        Budget { quantum: self.quantum.load(Relaxed), left: self.left.load(Relaxed) }
-    }
-
-    /// Replaces what is left of it.
-    pub fn set_budget(&self, budget: Budget) {
-        self.left.store(budget.left, Relaxed);
+        Budget { quantum: self.quantum.get(), left: self.left.get() }
     }
 
     /// Its priority.
     #[must_use]
     pub fn priority(&self) -> u8 {
-        self.priority.load(Relaxed) as u8
+        self.priority.get() as u8
     }
 
     /// Takes over priority and budget of another; in no queue.
     pub fn imitate(&self, other: &Self) {
-        self.priority.store(other.priority.load(Relaxed), Relaxed);
-        self.quantum.store(other.quantum.load(Relaxed), Relaxed);
-        self.left.store(other.left.load(Relaxed), Relaxed);
+        self.priority.set(other.priority.get());
+        self.quantum.set(other.quantum.get());
+        self.left.set(other.left.get());
     }
 
     /// Where it is.
@@ -128,31 +126,5 @@ impl Scheduling {
     /// Takes what its core is to do with it.
     pub fn take_requests(&self) -> u32 {
         self.requests.swap(0, Acquire)
-    }
-
-    /// TSC ticks that it has run for. Of a core's idle one also those of calls from other cores, and of scheduling contexts
-    /// and of contexts of the core that are gone.
-    #[must_use]
-    pub fn times(&self) -> [u64; 4] {
-        [0, 1, 2, 3].map(|which| self.times[which].load(Relaxed))
-    }
-
-    /// Takes the ticks that it has run for, on its core.
-    #[must_use]
-    pub fn take_time(&self) -> u64 {
-        self.times[0].swap(0, Relaxed)
-    }
-
-    /// Whether it stands for the time in which its core has nothing to do.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.priority() == 0
-    }
-
-    /// Adds to one of its times, on its core.
-    pub fn add_time(&self, which: usize, ticks: u64) {
-        if let Some(time) = self.times.get(which) {
-            time.store(time.load(Relaxed).wrapping_add(ticks), Relaxed);
-        }
     }
 }

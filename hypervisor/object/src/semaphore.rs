@@ -16,7 +16,8 @@ use sync::{Count, Spin};
 /// A semaphore.
 pub struct Semaphore {
     counter: Counter,
-    references: Count,
+    /// Capabilities, together one, signals chained to it, and interrupts.
+    pub references: Count,
     role: Role,
     links: SignalLinks,
 }
@@ -95,12 +96,6 @@ impl Semaphore {
     #[must_use]
     pub fn interrupt(number: u8) -> Self {
         Self::make(0, Role::Interrupt(number, Spin::new(None)))
-    }
-
-    /// Capabilities, together one, signals chained to it, and interrupts.
-    #[must_use]
-    pub const fn references(&self) -> &Count {
-        &self.references
     }
 
     /// Whether it is neither a signal nor an interrupt.

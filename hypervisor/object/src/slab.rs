@@ -72,7 +72,7 @@ impl<T: Object> Slab<T> {
     /// # Safety
     /// The page belongs to the caller and to the store's memory, and nothing in it is in use.
     pub unsafe fn grow(&mut self, store: &Store<'_>, page: FrameNumber, payer: u32) {
-        let start = page.get() * (PAGE / GRANULE) as u32;
+        let start = page.0 * (PAGE / GRANULE) as u32;
         let Some(header) = store.header(start as usize) else { return };
         header.kind.store(T::KIND, Relaxed);
         header.payer.store(payer, Relaxed);
@@ -111,7 +111,7 @@ impl<T: Object> Slab<T> {
         if free as usize == Self::PER_PAGE {
             self.unlink(store, start);
             header.kind.store(0, Relaxed);
-            return Some(FrameNumber::new(start / per_page));
+            return Some(FrameNumber(start / per_page));
         }
         None
     }

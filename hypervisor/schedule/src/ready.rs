@@ -24,14 +24,6 @@ pub struct ReadyLinks {
     priority: AtomicU32,
 }
 
-impl ReadyLinks {
-    /// Whether the element is in a ready queue.
-    #[must_use]
-    pub fn is_queued(&self) -> bool {
-        self.next.get().is_some()
-    }
-}
-
 /// What can run on a core; 528 bytes.
 #[derive(Debug)]
 #[repr(C)]
@@ -52,11 +44,6 @@ impl ReadyQueue {
     /// moves.
     pub fn enqueue_tail(&self, elements: &impl Elements<ReadyLinks>, id: Id, priority: u8) {
         self.enqueue(elements, id, priority, Place::Tail);
-    }
-
-    /// Puts `id` before all others of `priority`; otherwise as [`Self::enqueue_tail`].
-    pub fn enqueue_head(&self, elements: &impl Elements<ReadyLinks>, id: Id, priority: u8) {
-        self.enqueue(elements, id, priority, Place::Head);
     }
 
     /// Puts `id` where [`Budget::release`](crate::Budget::release) says; otherwise as [`Self::enqueue_tail`].

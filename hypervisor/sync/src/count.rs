@@ -43,12 +43,6 @@ impl Count {
     pub fn release(&self) -> bool {
         self.references.fetch_sub(1, AcqRel) == 1
     }
-
-    /// Whether nobody refers to the object.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.references.load(Acquire) == 0
-    }
 }
 
 /// Objects one after the other, each named by a word other than 0.
@@ -90,7 +84,7 @@ mod tests {
         let count = Count::new();
         assert!(count.acquire());
         assert!(!count.release());
-        assert!(count.release() && count.is_gone());
+        assert!(count.release());
         assert!(!count.acquire(), "a count of 0 stays 0");
     }
 

@@ -43,16 +43,16 @@ impl Frames<'_> {
     fn check_tiling(&self) -> Result<[u32; Order::COUNT], Broken> {
         let mut blocks = [0; Order::COUNT];
         // Reserved frames are tails as well.
-        let mut head = self.descriptors.iter().take_while(|descriptor| descriptor.kind() == Kind::Tail).count() as u32;
+        let mut head = self.descriptors.iter().take_while(|descriptor| descriptor.kind == Kind::Tail).count() as u32;
         while head < self.count() {
-            let tiling = Broken::Tiling(FrameNumber::new(head));
-            let order = match self.descriptors[head as usize].kind() {
+            let tiling = Broken::Tiling(FrameNumber(head));
+            let order = match self.descriptors[head as usize].kind {
                 Kind::Tail => return Err(tiling),
                 Kind::Allocated(order) => order,
                 Kind::Free(order) => {
                     blocks[order.index()] += 1;
                     if order < Order::MAX && self.is_free(head ^ order.frames(), order) {
-                        return Err(Broken::Unjoined(FrameNumber::new(head)));
+                        return Err(Broken::Unjoined(FrameNumber(head)));
                     }
                     order
                 }
@@ -68,8 +68,8 @@ impl Frames<'_> {
     }
 
     fn check_tails(&self, from: u32, end: u32) -> Result<(), Broken> {
-        match (from..end).find(|&frame| self.descriptors[frame as usize].kind() != Kind::Tail) {
-            Some(frame) => Err(Broken::Tiling(FrameNumber::new(frame))),
+        match (from..end).find(|&frame| self.descriptors[frame as usize].kind != Kind::Tail) {
+            Some(frame) => Err(Broken::Tiling(FrameNumber(frame))),
             None => Ok(()),
         }
     }
@@ -81,7 +81,8 @@ impl Frames<'_> {
         let (mut previous, mut next) = (Link::NONE, self.lists[order.index()]);
         let mut length = 0;
         while let Some(head) = next.index() {
-            let (back, onward) = self.descriptors.get(head as usize).map_or((Link::NONE, Link::NONE), |it| it.links());
+            let (back, onward) =
+                self.descriptors.get(head as usize).map_or((Link::NONE, Link::NONE), |it| (it.previous, it.next));
             if length == expected || !self.is_free(head, order) || back != previous {
                 return Err(Broken::List(order));
             }

@@ -75,25 +75,7 @@ impl Order {
 
 /// A frame's place in the pool; the pool's first frame is number 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FrameNumber(u32);
-
-impl FrameNumber {
-    /// The frame with this number.
-    #[must_use]
-    pub const fn new(number: u32) -> Self {
-        Self(number)
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-
-    pub(super) const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
+pub struct FrameNumber(pub u32);
 
 /// State: the content is undefined.
 #[derive(Debug)]

@@ -30,8 +30,8 @@ impl<'m> World<'m> {
         let (mut semaphores, mut contexts) = (Slab::new(), Slab::new());
         // SAFETY: pages of that memory, each used once.
         unsafe {
-            semaphores.grow(&store, FrameNumber::new(1), 0);
-            contexts.grow(&store, FrameNumber::new(2), 0);
+            semaphores.grow(&store, FrameNumber(1), 0);
+            contexts.grow(&store, FrameNumber(2), 0);
         }
         let identity = Identity {
             domain: Ref::new(NonZeroU32::MIN),

@@ -48,7 +48,7 @@ fn insert(slab: &mut Slab<Thing>, store: &Store<'_>, free: &mut Vec<u32>, value:
         Err(full) => full,
     };
     // SAFETY: the page comes from the list of free ones.
-    unsafe { slab.grow(store, FrameNumber::new(free.pop()?), 0) };
+    unsafe { slab.grow(store, FrameNumber(free.pop()?), 0) };
     slab.insert(store, object).ok()
 }
 
@@ -70,7 +70,7 @@ fn objects_keep_their_value_and_pages_come_back() {
             let (reference, value) = live.swap_remove((random >> 40) as usize % live.len());
             assert_eq!(store.get(reference).value.load(Relaxed), value);
             // SAFETY: it was removed from the list of live ones, which held the only reference.
-            free.extend(unsafe { slab.remove(&store, reference) }.map(FrameNumber::get));
+            free.extend(unsafe { slab.remove(&store, reference) }.map(|page| page.0));
         }
         for &(reference, value) in &live {
             assert_eq!(store.get(reference).value.load(Relaxed), value);
@@ -111,12 +111,12 @@ fn ended_objects_are_dropped() {
     let (store, _) = host.store();
     let mut slab = Slab::<Noisy>::new();
     // SAFETY: page 1 is free.
-    unsafe { slab.grow(&store, FrameNumber::new(1), 0) };
+    unsafe { slab.grow(&store, FrameNumber(1), 0) };
     let reference = slab.insert(&store, Noisy(1)).map_err(|(full, _)| full);
     assert!(reference.is_ok());
     if let Ok(reference) = reference {
         // SAFETY: the only reference.
-        assert_eq!(unsafe { slab.remove(&store, reference) }, Some(FrameNumber::new(1)));
+        assert_eq!(unsafe { slab.remove(&store, reference) }, Some(FrameNumber(1)));
     }
     assert_eq!(DROPPED.load(Relaxed), 1);
 }

@@ -52,7 +52,7 @@ proptest! {
                     match place {
                         Place::Head => {
                             list.insert(0, number);
-                            queue.enqueue_head(&contexts, id(number), priority);
+                            queue.enqueue(&contexts, id(number), priority, Place::Head);
                         }
                         Place::Tail => {
                             list.push(number);
@@ -77,7 +77,7 @@ proptest! {
             prop_assert_eq!(queue.highest(), highest.map(|(number, priority)| (id(number), priority as u8)));
             for number in 1..20 {
                 let queued = model.iter().any(|list| list.contains(&number));
-                prop_assert_eq!(contexts.0[number as usize].is_queued(), queued);
+                prop_assert_eq!(contexts.0[number as usize].next.get().is_some(), queued);
             }
         }
         // Each list in full.
@@ -141,7 +141,7 @@ fn a_preempted_context_goes_on_before_its_equals() {
     let (running, priority) = queue.dequeue(&contexts).expect("two can run");
     queue.enqueue_tail(&contexts, id(3), 6);
     assert!(queue.highest().is_some_and(|(_, highest)| highest > priority));
-    queue.enqueue_head(&contexts, running, priority);
+    queue.enqueue(&contexts, running, priority, Place::Head);
     let order: Vec<_> = std::iter::from_fn(|| queue.dequeue(&contexts)).map(|(id, _)| id.get()).collect();
     assert_eq!(order, [3, 1, 2]);
 }

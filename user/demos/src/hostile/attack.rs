@@ -57,6 +57,7 @@ extern "C" fn serve(stack: u64) {
         step(slot, index);
     }
     message(slot, index);
+    count(&slot.steps);
     count(&slot.tried[1]);
 }
 
@@ -132,19 +133,25 @@ fn core(slot: &Slot) -> u64 {
 fn well_formed(slot: &Slot, index: usize) -> Request {
     let it = |number, flags, selector, arguments| Request { number, flags, selector, arguments };
     let group = OWN + 8 * slot.below(GROUPS);
-    match slot.below(72) {
+    match slot.below(76) {
         0..11 => {
             message(slot, index);
             let server = SERVER_PORTAL + slot.below(SHARED.cores());
-            let to = [server, server, MAKER + slot.below(4), VICTIM + slot.below(4), group + PORTAL];
+            let to = [
+                server,
+                server,
+                MAKER + slot.below(SHARED.cores()),
+                VICTIM + slot.below(SHARED.cores()),
+                group + PORTAL,
+            ];
             it(0, u64::from(slot.once_in(4)), slot.pick(&to), [0; 4])
         }
-        11..15 => {
+        11..16 | 72 => {
             let range = if slot.once_in(2) { 0 } else { 3 | 0x1F << 2 | slot.pick(&[0, 3, 9]) << 7 };
             let limits = slot.below(24) << 32 | slot.below(if slot.once_in(8) { 32 } else { 2 });
             it(2, 0, group + CHILD, [DOMAIN, range, limits, 0])
         }
-        15..21 => {
+        16..22 => {
             let global = slot.below(2);
             let at = group + LOCAL + global;
             let own_slot = memory::OWN + (at - OWN) as usize % 64;
@@ -153,7 +160,7 @@ fn well_formed(slot: &Slot, index: usize) -> Request {
             let arguments = [domain, message_page(own_slot) | core, stack_top(own_slot), base + events(core)];
             it(3, global, at, arguments)
         }
-        21..26 => {
+        22..27 | 73..75 => {
             let quantum = slot.pick(&[1, 50, 1000, 10_000, 1 << 40]);
             it(
                 4,
@@ -167,16 +174,16 @@ fn well_formed(slot: &Slot, index: usize) -> Request {
                 ],
             )
         }
-        26..32 => {
-            let context = if slot.once_in(3) { SERVER + slot.below(4) } else { group + LOCAL };
+        27..33 | 75 => {
+            let context = if slot.once_in(3) { SERVER + slot.below(SHARED.cores()) } else { group + LOCAL };
             let entry = entries()[if slot.once_in(4) { 2 } else { 1 }];
             it(5, 0, group + PORTAL, [DOMAIN, context, slot.next() & 0x8040_8FFF, entry])
         }
-        32..36 => match slot.below(3) {
+        33..37 => match slot.below(3) {
             0 => it(6, 0, group + SIGNAL, [DOMAIN, slot.next(), slot.pick(&[group, semaphore(slot)]), 0]),
             which => it(6, 0, group + which - 1, [DOMAIN, slot.pick(&[0, 0, 1, 5, u64::MAX]), 0, 0]),
         },
-        36..46 => revoke(slot, group),
+        37..46 => revoke(slot, group),
         46..51 => {
             message(slot, index);
             let domain = |slot: &Slot| if slot.once_in(4) { group + CHILD } else { DOMAIN };
@@ -191,17 +198,26 @@ fn well_formed(slot: &Slot, index: usize) -> Request {
         }
         55..58 => {
             let context = WORKER + slot.below(4);
-            it(10, slot.below(4), slot.pick(&[TIME + slot.below(4), group + RUNS, IDLE]), [context, 0, 0, 0])
+            it(
+                10,
+                slot.below(4),
+                slot.pick(&[TIME + slot.below(SHARED.cores()), group + RUNS, IDLE]),
+                [context, 0, 0, 0],
+            )
         }
-        58..61 => it(11, 0, slot.pick(&[group + PORTAL, SERVER_PORTAL + slot.below(4)]), [slot.next(), 0, 0, 0]),
+        58..61 => {
+            it(11, 0, slot.pick(&[group + PORTAL, SERVER_PORTAL + slot.below(SHARED.cores())]), [slot.next(), 0, 0, 0])
+        }
         61..66 => {
+            let at = semaphore(slot);
             let deadline = match slot.below(16) {
-                0 => 0,
-                1 => u64::MAX,
+                // The maker wakes whoever waits for his.
+                0 if at < OWN => 0,
+                1 if at < OWN => u64::MAX,
                 _ => time_stamp() + slot.below(200_000),
             };
             let flags = slot.pick(&[0, 0, 0, 1, 1, 3]);
-            it(12, flags, semaphore(slot), [deadline >> 32, deadline & 0xFFFF_FFFF, 0, 0])
+            it(12, flags, at, [deadline >> 32, deadline & 0xFFFF_FFFF, 0, 0])
         }
         66 => it(13, 0, DOMAIN, [value(slot), slot.next() & 0xFFFF, 0, 0]),
         67..70 => {

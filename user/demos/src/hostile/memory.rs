@@ -41,6 +41,13 @@ impl Slot {
         }
     }
 
+    /// Whether the counters can be true: a context that went astray may have written anything.
+    pub fn is_plausible(&self) -> bool {
+        let steps = self.steps.load(Relaxed);
+        let pairs = self.tried.iter().zip(&self.done).map(|(tried, done)| (tried.load(Relaxed), done.load(Relaxed)));
+        steps < 1 << 32 && pairs.into_iter().all(|(tried, done)| done <= tried && tried <= 2 * steps + 100)
+    }
+
     /// Starts the sequence of random numbers anew.
     pub fn seed(&self, seed: u64) {
         self.random.store(seed, Relaxed);
@@ -81,8 +88,9 @@ pub fn count(counter: &AtomicU64) {
 pub struct Shared {
     cores: AtomicU64,
     pub slots: [Slot; SLOTS],
-    pub stacks: [[AtomicU64; 512]; SLOTS],
+    // Between the counters and what overflows.
     pub playground: [[AtomicU64; 512]; PLAYGROUND],
+    pub stacks: [[AtomicU64; 512]; SLOTS],
 }
 
 const _: () = assert!(size_of::<Shared>() == 4096 << ORDER && align_of::<Shared>() == 4096 << ORDER);

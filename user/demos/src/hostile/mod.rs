@@ -147,6 +147,11 @@ fn touch_windows(checks: &mut Checks) {
     checks.check("places to take things", wrong | scene::forget_taken(), 0);
 }
 
+/// The slots whose counters can be true.
+fn believed() -> impl Iterator<Item = &'static memory::Slot> {
+    SHARED.slots.iter().filter(|slot| slot.is_plausible())
+}
+
 /// One life of the hostile domain. Hypercalls tried, and done.
 fn live(checks: &mut Checks, seed: u64, steps: u64) -> [[u64; 16]; 2] {
     let cores = CORES.load(SeqCst);
@@ -159,7 +164,7 @@ fn live(checks: &mut Checks, seed: u64, steps: u64) -> [[u64; 16]; 2] {
     let begun = scene::begin(PAGE, cores, INTERRUPT.load(SeqCst));
     checks.check("both domains", begun, 0);
     let served = || (0..cores).map(|core| victim::own(core).rounds.load(SeqCst)).fold(u64::MAX, u64::min);
-    let made = || SHARED.slots.iter().map(|slot| slot.steps.load(SeqCst)).sum::<u64>();
+    let made = || believed().map(|slot| slot.steps.load(SeqCst)).sum::<u64>();
     let mut last = [(0, 0); victim::CORES];
     let (mut most, mut replaced, mut stripped) = (0, 0, 0);
     let end = time_stamp() + LIFE * 1000 * KHZ.load(SeqCst);
@@ -179,6 +184,9 @@ fn live(checks: &mut Checks, seed: u64, steps: u64) -> [[u64; 16]; 2] {
         if turn % 64 == 0 {
             stripped += 1;
             let _ = scene::strip();
+            let _ = (0..cores).fold(0, |wrong, core| wrong | scene::replace_server(core));
+            // Without memory for what it should have, it is over.
+            exhausted |= scene::replenish(PAGE) != 0;
         }
         let _ = scene::replenish(PAGE);
         for (core, (steps, turns)) in (0..cores).zip(&mut last) {
@@ -219,7 +227,7 @@ fn live(checks: &mut Checks, seed: u64, steps: u64) -> [[u64; 16]; 2] {
     );
     checks.check("both domains end", scene::end(), 0);
     let sum = |which: fn(&memory::Slot) -> &[AtomicU64; 16]| {
-        core::array::from_fn(|number| SHARED.slots.iter().map(|slot| which(slot)[number].load(SeqCst)).sum())
+        core::array::from_fn(|number| believed().map(|slot| which(slot)[number].load(SeqCst)).sum())
     };
     [sum(|slot| &slot.tried), sum(|slot| &slot.done)]
 }

@@ -216,6 +216,18 @@ pub fn start_worker(core: u64) -> u64 {
         )
 }
 
+/// Makes the server of the hostile domain on `core`.
+fn start_server(core: u64) -> u64 {
+    let (at, slot) = (KEPT + SERVER + core, memory::SERVERS + core as usize);
+    let arguments = [HOSTILE, memory::message_page(slot) | core, memory::stack_top(slot), events(core)];
+    context(at, 0, arguments) | portal(KEPT + SERVER_PORTAL + core, SELF, at, attack::entries()[1], 0, core)
+}
+
+/// Replaces the server of `core`, which may be over, or wait for something.
+pub fn replace_server(core: u64) -> u64 {
+    destroy(KEPT + SERVER_PORTAL + core, 0) | destroy(KEPT + SERVER + core, 0) | start_server(core)
+}
+
 /// Ends the worker of `core`.
 pub fn end_worker(core: u64) -> u64 {
     destroy(KEPT + TIME + core, 0) | destroy(KEPT + WORKER + core, 0)
@@ -255,11 +267,7 @@ pub fn begin(page: u64, cores: u64, interrupts: u64) -> u64 {
     }
     wrong |= give(page, SELF, objects(SELF + 4, 0), objects(KEPT + REGISTERS, 0), ItemFlags::empty(), 0);
     for core in 0..cores {
-        let context_at = KEPT + SERVER + core;
-        let slot = memory::SERVERS + core as usize;
-        let arguments = [HOSTILE, memory::message_page(slot) | core, memory::stack_top(slot), events(core)];
-        wrong |= context(context_at, 0, arguments);
-        wrong |= portal(KEPT + SERVER_PORTAL + core, SELF, context_at, attack::entries()[1], 0, core);
+        wrong |= start_server(core);
         wrong |= portal(KEPT + MAKER + core, SELF, SERVES + core, serve, 0, core);
         for event in (0..32).filter(|event| !matches!(event, 2 | 8 | 9 | 15 | 20..30)) {
             let with_vectors = if matches!(event, 0 | 6 | 19 | 31) { Mtd::FPU.bits() } else { 0 };
