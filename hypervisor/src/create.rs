@@ -2,8 +2,8 @@
 //!
 //! Purpose: the create hypercalls: check the capabilities they name, store the object, put its capability into the
 //! caller's space.
-//! Invariants: selectors (whether they are free by whoever calls this) and capabilities are checked before anything is made; if something fails after that, what was
-//! made before is given back.
+//! Invariants: selectors and capabilities are checked before anything is made (that the selector for the new capability is
+//! free, by whoever calls this); if something fails after that, what was made before is given back.
 //! Concurrency: the caller's core; slabs are locked.
 //! Source: interface §2 (permission bits) and §5.
 use crate::domain::{self, map_user};
