@@ -25,7 +25,6 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
     // How many checks there are depends on how long each life of the domain is.
     ("hostile", Platform::Qemu, 1, "hostile: pd_ctrl:"),
     ("hostile", Platform::Qemu, 2, "hostile: pd_ctrl:"),
-    ("hostile", Platform::Qemu, 4, "hostile: pd_ctrl:"),
     ("interrupts", Platform::Qemu, 1, "interrupts: 102 of 102 checks hold"),
     ("interrupts", Platform::Qemu, 2, "interrupts: 132 of 132 checks hold"),
     ("interrupts", Platform::Qemu, 4, "interrupts: 192 of 192 checks hold"),
