@@ -70,6 +70,7 @@ struct Request {
 }
 
 fn step(slot: &Slot, index: usize) {
+    SHARED.pace();
     count(&slot.steps);
     if slot.once_in(40) {
         return faults::raise(slot);

@@ -3,7 +3,9 @@
 //! Invariants: a slot belongs to one context at a time, unless the hostile domain runs two on one stack, which is its own
 //! loss. Everything the hostile domain can write to is in [`SHARED`]; the supervisor believes nothing of it but counts.
 //! Concurrency: atomics.
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use crate::raw::time_stamp;
 
 /// Contexts of the hostile domain that the supervisor makes (a worker and a server for each core), and that it makes itself.
 pub const SLOTS: usize = 72;
@@ -16,6 +18,10 @@ pub const OWN: usize = 8;
 pub const ORDER: u32 = 7;
 /// Pages that are free to be handed on.
 pub const PLAYGROUND: usize = 16;
+/// Steps of all contexts between two turns of the supervisor.
+const STEPS: i64 = 48;
+/// Ticks that a context waits for the supervisor.
+const WAIT: u64 = 50_000_000;
 
 /// What one context of the hostile domain counts.
 #[repr(C, align(512))]
@@ -87,6 +93,8 @@ pub fn count(counter: &AtomicU64) {
 #[repr(C, align(0x8_0000))]
 pub struct Shared {
     cores: AtomicU64,
+    /// Steps that are left until the supervisor has had its turn; may fall below 0.
+    left: AtomicI64,
     pub slots: [Slot; SLOTS],
     // Between the counters and what overflows.
     pub playground: [[AtomicU64; 512]; PLAYGROUND],
@@ -101,14 +109,27 @@ impl Shared {
         self.cores.load(Relaxed)
     }
 
-    /// Says how many cores there are.
-    pub fn set_cores(&self, cores: u64) {
+    /// The supervisor has had its turn, and says how many cores there are: the hostile domain can write here too.
+    pub fn next_turn(&self, cores: u64) {
         self.cores.store(cores, Relaxed);
+        self.left.store(STEPS, Relaxed);
+    }
+
+    /// Waits until the supervisor has given back what the domain has lost, if enough was done since; not for ever. How much
+    /// succeeds would depend on the machine's speed otherwise.
+    pub fn pace(&self) {
+        if self.left.fetch_sub(1, Relaxed) <= 0 {
+            let end = time_stamp() + WAIT;
+            while self.left.load(Relaxed) <= 0 && time_stamp() < end {
+                core::hint::spin_loop();
+            }
+        }
     }
 }
 
 pub static SHARED: Shared = Shared {
     cores: AtomicU64::new(1),
+    left: AtomicI64::new(STEPS),
     slots: [const { Slot::new() }; SLOTS],
     stacks: [const { [const { AtomicU64::new(0) }; 512] }; SLOTS],
     playground: [const { [const { AtomicU64::new(0) }; 512] }; PLAYGROUND],

@@ -100,7 +100,7 @@ fn pause(microseconds: u64) {
 extern "C" fn supervise(_thread: u64) -> ! {
     let [seed, lives, steps] = [0, 1, 2].map(|index| PLAN[index].load(SeqCst));
     let mut checks = Checks::new("hostile");
-    SHARED.set_cores(CORES.load(SeqCst));
+    SHARED.next_turn(CORES.load(SeqCst));
     // Tables for what is taken stay once they are there.
     touch_windows(&mut checks);
     let _ = live(&mut checks, seed, 200);
@@ -171,7 +171,8 @@ fn live(checks: &mut Checks, seed: u64, steps: u64) -> [[u64; 16]; 2] {
     let (mut turn, mut exhausted) = (0, false);
     while made() < steps && !exhausted && time_stamp() < end {
         turn += 1;
-        pause(3_000);
+        SHARED.next_turn(cores);
+        pause(1_000);
         let [limit, usage] = scene::quota(HOSTILE);
         if limit > scene::LIMIT || usage > limit {
             checks.check("usage within the limit", usage << 32 | limit, scene::LIMIT);
@@ -225,7 +226,7 @@ fn live(checks: &mut Checks, seed: u64, steps: u64) -> [[u64; 16]; 2] {
          stripped, at most {most} of {} pages",
         scene::LIMIT
     );
-    checks.check("both domains end", scene::end(), 0);
+    checks.check("both domains end", scene::end(|| pause(1_000)), 0);
     let sum = |which: fn(&memory::Slot) -> &[AtomicU64; 16]| {
         core::array::from_fn(|number| believed().map(|slot| which(slot)[number].load(SeqCst)).sum())
     };

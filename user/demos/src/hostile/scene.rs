@@ -96,6 +96,8 @@ extern "C" fn handle(identity: u64) {
     if identity & VICTIMS != 0 {
         if event != u64::from(STARTUP) {
             UNEXPECTED.fetch_add(1, SeqCst);
+            let at = [3usize, 14, 24, 25, 26, 27].map(|index| word(page, index).load(SeqCst));
+            rt::println!("hostile: the victim's event {event} on core {core}: {at:x?}");
         }
         return to_start(victim::entries()[0], victim::stack_top(core, 0));
     }
@@ -324,17 +326,19 @@ pub fn wake_all() {
     }
 }
 
-/// Takes both domains back, with all that was made for them.
-pub fn end() -> u64 {
+/// Takes both domains back, with all that was made for them. `pause` waits until hypercalls on other cores are over.
+pub fn end(pause: impl Fn()) -> u64 {
     let mut wrong = 0;
     for interrupt in [INTERRUPTS, INTERRUPTS + 1].map(|at| KEPT + at) {
         // Chained to itself: to nothing.
         wrong |= hypercall(Hypercall::AssignInterrupt, 0, interrupt, [0, 0, interrupt, 0]);
     }
-    // Contexts that it has made itself, in its own space, keep a domain: they go first, and those that these made meanwhile.
-    wrong |= strip() | strip();
+    // Contexts that it has made itself, in its own space, keep a domain: they go before it, and so do those that were being
+    // made while it lost the right to.
+    wrong |= strip() | destroy(KEPT, ORDER);
+    pause();
+    wrong |= strip();
     wrong
-        | destroy(KEPT, ORDER)
         | destroy(HOSTILE, 0)
         | destroy(VICTIM_DOMAIN, 0)
         | destroy(VICTIM_CONTEXTS, 5)
