@@ -12,7 +12,6 @@ use crate::{clock, contexts, migrate, msr, scheduler, switch};
 use abi::operation::{ContextControl, SchedulingControl};
 use abi::rights::{ContextRights, SchedulingRights};
 use abi::{Mtd, Request, Rights, Status};
-use capability::word::Kind;
 use core::sync::atomic::Ordering::Relaxed;
 use ipc::state;
 use objects::frame::{Frame, Register};
@@ -26,7 +25,7 @@ const EXCEPTIONS: u64 = 0x000F_3CFB;
 /// `ec_ctrl`.
 pub fn context(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Request, frame: &Frame) -> Outcome {
     let selector = request.selector.number();
-    let target = |rights| named::<Context>(store, selector, Kind::Context, rights);
+    let target = |rights| named::<Context>(store, selector, rights);
     let done = match ContextControl::from_flags(request.flags) {
         Some(ContextControl::Recall) => target(ContextRights::CONTROL.into())
             .and_then(|target| recall(store, caller.1, target, frame.rsi.get() == 1)),
@@ -107,7 +106,7 @@ fn show_time(ticks: u64, high: &Register, whole: &Register) {
 /// # Errors
 /// As the interface has them.
 pub fn scheduling(store: &Store<'_>, request: Request, frame: &Frame) -> Result<(), Status> {
-    let target = named::<Scheduling>(store, request.selector.number(), Kind::Scheduling, SchedulingRights::CONTROL)?;
+    let target = named::<Scheduling>(store, request.selector.number(), SchedulingRights::CONTROL)?;
     let (target, [first, second]) = (store.get(target), [(&frame.rsi, &frame.rdx), (&frame.rax, &frame.r8)]);
     let [time, cross, killed, killed_contexts] = target.times.each_ref().map(Register::get);
     let idle = target.priority() == 0;
@@ -119,7 +118,7 @@ pub fn scheduling(store: &Store<'_>, request: Request, frame: &Frame) -> Result<
             show_time(killed_contexts, second.0, second.1);
         }
         Some(SchedulingControl::BothTimes) => {
-            let context = named::<Context>(store, frame.rsi.get(), Kind::Context, Rights::NONE)?;
+            let context = named::<Context>(store, frame.rsi.get(), Rights::NONE)?;
             show_time(time, first.0, first.1);
             show_time(store.get(context).time.get(), second.0, second.1);
         }
@@ -133,5 +132,5 @@ pub fn scheduling(store: &Store<'_>, request: Request, frame: &Frame) -> Result<
 pub fn reply(store: &Store<'_>, callee: (Ref<Context>, &Context), request: Request) {
     let selector = request.selector.number();
     let needed = abi::rights::SemaphoreRights::DOWN;
-    call::reply(store, callee, named(store, selector, Kind::Semaphore, needed).ok().filter(|_| selector != 0));
+    call::reply(store, callee, named(store, selector, needed).ok().filter(|_| selector != 0));
 }

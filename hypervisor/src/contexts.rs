@@ -5,7 +5,7 @@
 //! ends is told, who serves it finds no caller when it replies.
 //! Concurrency: posting from any core; handling on the context's own.
 //! Source: interface §5 ("ec_ctrl") and §8; `docs/src/decisions/0019-lifetimes.md`.
-use crate::lifetime::Ended;
+use crate::lifetime::Counted;
 use crate::log::warning;
 use crate::{remote, scheduler, stop, vectors};
 use abi::Status;
@@ -69,7 +69,7 @@ pub fn attend(store: &Store<'_>, context: Ref<Context>) {
         // Whoever was woken by an up has left its deadline behind.
         scheduler::stop_waiting(store, context, Continuation::Dead);
         vectors::forget(target);
-        Ended::Context(context).put_aside(store);
+        Counted::Context(context).put_aside(store);
     }
 }
 
@@ -81,7 +81,7 @@ pub fn end(store: &Store<'_>, context: Ref<Context>, gone: bool) {
 /// Gives up what the context refers to: the portal through which it asks for memory, and its proxies.
 pub fn release_parts(store: &Store<'_>, context: Ref<Context>) {
     if let Some(portal) = store.reference(store.get(context).memory_portal.get()) {
-        Ended::Portal(portal).release(store);
+        Counted::Portal(portal).release(store);
     }
     if !store.get(context).identity().proxy {
         remote::proxies(store, context).for_each(|proxy| post(store, proxy, DISMISS));

@@ -7,7 +7,7 @@
 //! Concurrency: the caller's core; slabs are locked.
 //! Source: interface §2 (permission bits) and §5.
 use crate::domain::{self, map_user};
-use crate::lifetime::{self, Ended};
+use crate::lifetime::{self, Counted};
 use crate::mapping::publish;
 use crate::slots::look_up;
 use crate::{clock, cores, mapping, pool, scheduler};
@@ -17,7 +17,7 @@ use abi::qpd::Qpd;
 use abi::rights::{ContextRights, DomainRights, PortalRights, SchedulingRights, SemaphoreRights};
 use abi::{Crd, Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
 use capability::tree::Span;
-use capability::word::{Capability, Kind};
+use capability::word::Capability;
 use memory::format;
 use memory::frames::OutOfMemory;
 use memory::quota::Quota;
@@ -25,19 +25,15 @@ use objects::frame::Frame;
 use objects::{Charged, Context, Domain, Identity, Object, Portal, Ref, Scheduling, Semaphore, Store};
 use schedule::Budget;
 
-/// The object at `selector` of the current domain, if it is of that kind and the capability has these rights.
+/// The object at `selector` of the current domain, if it is a `T` and the capability has these rights.
 ///
 /// # Errors
 /// [`Status::BadCapability`] if not.
-pub fn named<T: Object>(
-    store: &Store<'_>,
-    selector: u64,
-    kind: Kind,
-    needed: impl Into<Rights>,
-) -> Result<Ref<T>, Status> {
-    let word = look_up(Selector::new(selector)).object(kind, needed.into()).ok_or(Status::BadCapability)?;
+#[inline]
+pub fn named<T: Object>(store: &Store<'_>, selector: u64, needed: impl Into<Rights>) -> Result<Ref<T>, Status> {
+    let word = look_up(Selector::new(selector)).object(objects::kind_of::<T>(), needed.into());
     // SAFETY: a capability of a kind is made from a reference to an object of that type, and keeps it.
-    unsafe { store.trusted(word) }.ok_or(Status::BadCapability)
+    unsafe { store.trusted(word.ok_or(Status::BadCapability)?) }.ok_or(Status::BadCapability)
 }
 
 /// The domain at `selector`, which pays for a new object: it must have `reserve` pages left.
@@ -45,7 +41,7 @@ pub fn named<T: Object>(
 /// # Errors
 /// [`Status::BadCapability`], [`Status::QuotaExhausted`].
 fn payer(store: &Store<'_>, selector: u64, needed: DomainRights, reserve: u32) -> Result<Ref<Domain>, Status> {
-    let payer = named::<Domain>(store, selector, Kind::Domain, needed)?;
+    let payer = named::<Domain>(store, selector, needed)?;
     if store.get(payer).quota.has(reserve) { Ok(payer) } else { Err(Status::QuotaExhausted) }
 }
 
@@ -53,7 +49,12 @@ fn payer(store: &Store<'_>, selector: u64, needed: DomainRights, reserve: u32) -
 ///
 /// # Errors
 /// [`Status::BadCapability`] if that is about to end, [`Status::QuotaExhausted`].
-pub fn store_new<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, holds: Ended, object: T) -> Result<Ref<T>, Status> {
+pub fn store_new<T: Charged>(
+    store: &Store<'_>,
+    payer: Ref<Domain>,
+    holds: Counted,
+    object: T,
+) -> Result<Ref<T>, Status> {
     if !holds.count(store).acquire() {
         return Err(Status::BadCapability);
     }
@@ -68,15 +69,18 @@ pub fn publish_new<T: Object>(
     store: &Store<'_>,
     caller: Ref<Domain>,
     at: Selector,
-    (kind, rights): (Kind, Rights),
+    rights: Rights,
     object: Ref<T>,
 ) -> Result<(), Status> {
-    let capability = Capability::new(kind, rights, object.to_word());
-    publish(store, caller, at, capability).inspect_err(|_| {
-        if lifetime::unnamed(store, capability.origin()) {
-            cores::shoot_down();
-        }
-    })
+    let capability = object.capability(rights);
+    publish(store, caller, at, capability).inspect_err(|_| undo(store, capability))
+}
+
+/// Ends a new object, which nobody else knows.
+pub fn undo(store: &Store<'_>, capability: Capability) {
+    if lifetime::unnamed(store, capability.origin()) {
+        cores::shoot_down();
+    }
 }
 
 /// Creates a protection domain: donor of quota in RSI, range of capabilities to delegate in RDX, limits in RAX.
@@ -91,7 +95,7 @@ pub fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
         return Err(Status::BadParameter);
     }
     let domain = new_domain(store, donor, lower, upper)?;
-    publish_new(store, caller, at, (Kind::Domain, rights), domain)?;
+    publish_new(store, caller, at, rights, domain)?;
     let range = Crd::from_word(frame.rdx.get());
     if range.kind() != abi::Kind::Objects {
         return Ok(());
@@ -117,7 +121,7 @@ fn new_domain(store: &Store<'_>, donor: Ref<Domain>, lower: u32, upper: u32) -> 
     let own = Quota::funded_by(quota, lower, upper).inspect_err(|_| undo()).or(Err(Status::QuotaExhausted))?;
     let views = arch::pool::words(pages[1]).ok_or(OutOfMemory::Pool)?;
     let domain = Domain::new(pages[0], views, own, Some(donor));
-    store_new(store, donor, Ended::Record(donor), domain).inspect_err(|_| {
+    store_new(store, donor, Counted::Record(donor), domain).inspect_err(|_| {
         // The account went with the domain that could not be stored; its pages came from there.
         let _ = quota.endow(upper);
         undo();
@@ -168,14 +172,14 @@ pub fn context(
         proxy: false,
     };
     let context = Context::new(identity, frame.rax.get());
-    let context = store_new(store, domain, Ended::Domain(domain), context).inspect_err(|_| {
+    let context = store_new(store, domain, Counted::Domain(domain), context).inspect_err(|_| {
         domain::unmap_user(owner, message, PAGE_SIZE);
         cores::shoot_down();
         undo();
     })?;
-    let portal = named::<Portal>(store, at.number() + 1, Kind::Portal, Rights::NONE);
+    let portal = named::<Portal>(store, at.number() + 1, Rights::NONE);
     give_memory_portal(store, store.get(context), portal.ok());
-    publish_new(store, caller, at, (Kind::Context, ContextRights::all().into()), context)
+    publish_new(store, caller, at, ContextRights::all().into(), context)
 }
 
 /// Makes `portal` the one through which a new context asks for kernel memory.
@@ -191,15 +195,15 @@ pub fn give_memory_portal(store: &Store<'_>, context: &Context, portal: Option<R
 /// As the interface has them.
 pub fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_PORTAL, 2)?;
-    let context = named::<Context>(store, frame.rdx.get(), Kind::Context, ContextRights::BIND_PORTAL)?;
+    let context = named::<Context>(store, frame.rdx.get(), ContextRights::BIND_PORTAL)?;
     if store.get(context).identity().global {
         return Err(Status::BadCapability);
     }
     let entry = VirtAddr::new(frame.r8.get());
     let portal = Portal::new(context, entry, Mtd::from_bits_retain(frame.rax.get()));
     let portal = portal.filter(|_| entry.get() < USER_LIMIT).ok_or(Status::BadParameter)?;
-    let portal = store_new(store, payer, Ended::Context(context), portal)?;
-    publish_new(store, caller, at, (Kind::Portal, PortalRights::all().into()), portal)
+    let portal = store_new(store, payer, Counted::Context(context), portal)?;
+    publish_new(store, caller, at, PortalRights::all().into(), portal)
 }
 
 /// Creates a scheduling context: domain in RSI, context in RDX, priority and quantum in RAX. The context starts.
@@ -208,7 +212,7 @@ pub fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
 /// As the interface has them.
 pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_SCHEDULING, 2)?;
-    let context = named::<Context>(store, frame.rdx.get(), Kind::Context, ContextRights::BIND_SCHEDULING)?;
+    let context = named::<Context>(store, frame.rdx.get(), ContextRights::BIND_SCHEDULING)?;
     let identity = store.get(context).identity();
     if !identity.global {
         return Err(Status::BadCapability);
@@ -216,8 +220,8 @@ pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &
     let parameters = Qpd::from_word(frame.rax.get()).ok_or(Status::BadParameter)?;
     let budget = Budget::new(parameters.quantum(), clock::khz());
     let scheduling = Scheduling::new(context, identity.core, parameters.priority(), budget);
-    let scheduling = store_new(store, payer, Ended::Context(context), scheduling)?;
-    publish_new(store, caller, at, (Kind::Scheduling, SchedulingRights::all().into()), scheduling)
+    let scheduling = store_new(store, payer, Counted::Context(context), scheduling)?;
+    publish_new(store, caller, at, SchedulingRights::all().into(), scheduling)
         .inspect_err(|_| scheduler::discard(store, scheduling))?;
     scheduler::wake(store, scheduling);
     Ok(())
@@ -233,14 +237,14 @@ pub fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &F
     let semaphore = match frame.rax.get() {
         0 => lifetime::add(store, payer, Semaphore::new(frame.rdx.get()))?,
         selector => {
-            let chained = named::<Semaphore>(store, selector, Kind::Semaphore, Rights::NONE)?;
+            let chained = named::<Semaphore>(store, selector, Rights::NONE)?;
             if !store.get(chained).is_plain() {
                 return Err(Status::BadCapability);
             }
-            store_new(store, payer, Ended::Semaphore(chained), Semaphore::signal(frame.rdx.get(), chained))?
+            store_new(store, payer, Counted::Semaphore(chained), Semaphore::signal(frame.rdx.get(), chained))?
         }
     };
-    publish_new(store, caller, at, (Kind::Semaphore, SemaphoreRights::all().into()), semaphore)
+    publish_new(store, caller, at, SemaphoreRights::all().into(), semaphore)
 }
 
 /// Sets the identity of the portal at `selector`.
@@ -248,7 +252,7 @@ pub fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &F
 /// # Errors
 /// It is no portal, or the capability does not allow it.
 pub fn set_identity(store: &Store<'_>, selector: Selector, identity: u64) -> Result<(), Status> {
-    let portal = named::<Portal>(store, selector.number(), Kind::Portal, PortalRights::CONTROL)?;
+    let portal = named::<Portal>(store, selector.number(), PortalRights::CONTROL)?;
     store.get(portal).identity.set(identity);
     Ok(())
 }

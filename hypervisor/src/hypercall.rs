@@ -14,7 +14,7 @@ use abi::operation::{CallFlags, DomainControl, Misc, RevokeFlags};
 use abi::rights::SemaphoreRights;
 use abi::{Crd, Hypercall, Request, Rights, Status};
 use capability::tree::Span;
-use capability::word::{Capability, Kind};
+use capability::word::Capability;
 use memory::quota;
 use objects::frame::Frame;
 use objects::{Context, Domain, Ref, Semaphore, Store};
@@ -107,16 +107,14 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
             None => Err(Status::BadParameter),
         },
         // There is no IOMMU that could be told.
-        Hypercall::AssignPci => {
-            create::named::<Domain>(store, at.number(), Kind::Domain, Rights::NONE).and(Err(Status::BadDevice))
-        }
+        Hypercall::AssignPci => create::named::<Domain>(store, at.number(), Rights::NONE).and(Err(Status::BadDevice)),
     };
     Outcome::Return(done.err().unwrap_or(Status::Success))
 }
 
 /// Delegates the typed items of the caller's message page from the domain `source` into `window` of `destination`.
 fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<(), Status> {
-    let domain = |selector| create::named::<Domain>(store, selector, Kind::Domain, Rights::NONE);
+    let domain = |selector| create::named::<Domain>(store, selector, Rights::NONE);
     let source = domain(request.selector.number())?;
     let destination = domain(frame.rdx.get())?;
     let window = Crd::from_word(frame.rsi.get());
@@ -127,7 +125,7 @@ fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame
 fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<Outcome, Status> {
     let flags = RevokeFlags::from_bits_retain(request.flags);
     let owner = match flags.contains(RevokeFlags::REMOTE) {
-        true => create::named::<Domain>(store, frame.rdx.get(), Kind::Domain, Rights::NONE)?,
+        true => create::named::<Domain>(store, frame.rdx.get(), Rights::NONE)?,
         false => caller.identity().domain,
     };
     let range = Crd::from_word(frame.rsi.get());
@@ -137,7 +135,7 @@ fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) 
         return Ok(again(frame));
     }
     // Told when what was revoked is given back; without the right for that, nobody is.
-    let notified = create::named::<Semaphore>(store, request.selector.number(), Kind::Semaphore, SemaphoreRights::UP);
+    let notified = create::named::<Semaphore>(store, request.selector.number(), SemaphoreRights::UP);
     if let Some(semaphore) = notified.ok().filter(|_| request.selector.number() != 0) {
         if reclaim::hurry() {
             return Ok(again(frame));
@@ -149,7 +147,7 @@ fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) 
 
 /// Moves quota (RDX pages) to the domain in RSI, or reads limit and usage.
 fn control_domain(store: &Store<'_>, request: Request, frame: &Frame) -> Result<(), Status> {
-    let domain = |selector| create::named::<Domain>(store, selector, Kind::Domain, Rights::NONE);
+    let domain = |selector| create::named::<Domain>(store, selector, Rights::NONE);
     let quota = &store.get(domain(request.selector.number())?).quota;
     if DomainControl::from_flags(request.flags & 2) == Some(DomainControl::ReadQuota) {
         frame.rsi.set(quota.limit().into());

@@ -8,7 +8,7 @@
 //! Source: interface §5 ("assign_gsi", "sm_ctrl"), §7 and §8; `docs/src/decisions/0008-vectors.md`.
 use crate::create::{named, publish_new};
 use crate::domain::TABLES;
-use crate::lifetime::{self, Ended};
+use crate::lifetime::{self, Counted};
 use crate::log::warning;
 use crate::tables::HARDWARE;
 use crate::{cores, scheduler, semaphore};
@@ -18,7 +18,6 @@ use abi::rights::SemaphoreRights;
 use abi::{Request, Rights, Selector, Status, VirtAddr};
 use arch::io_apic::{self, INTERRUPTS, LEVEL, LOW};
 use arch::vector::DEVICE_FIRST;
-use capability::word::Kind;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use memory::region::Region;
 use objects::frame::Frame;
@@ -50,7 +49,7 @@ pub fn claim(store: &Store<'_>, hypervisor: Ref<Domain>) -> Result<(), Status> {
         let semaphore = lifetime::add(store, hypervisor, Semaphore::interrupt(number))?;
         slot.store(semaphore.to_word(), Relaxed);
         let at = Selector::new(CPU_SLOTS as u64 + u64::from(number));
-        publish_new(store, hypervisor, at, (Kind::Semaphore, SemaphoreRights::all().into()), semaphore)?;
+        publish_new(store, hypervisor, at, SemaphoreRights::all().into(), semaphore)?;
     }
     Ok(())
 }
@@ -73,7 +72,7 @@ pub fn arrived(vector: u8) -> bool {
 pub fn assign(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<(), Status> {
     let core = u32::try_from(frame.rdx.get()).ok().and_then(cores::remote);
     let core = core.map(|(_, id)| id).filter(|&id| id <= LARGEST_ID).ok_or(Status::BadCpu)?;
-    let semaphore_at = |selector| named::<Semaphore>(store, selector, Kind::Semaphore, Rights::NONE);
+    let semaphore_at = |selector| named::<Semaphore>(store, selector, Rights::NONE);
     let interrupt = semaphore_at(request.selector.number())?;
     let number = store.get(interrupt).number().ok_or(Status::BadCapability)?;
     let target = match frame.rax.get() {
@@ -111,7 +110,7 @@ pub fn assign(store: &Store<'_>, caller: &Context, request: Request, frame: &Fra
 fn chain(store: &Store<'_>, interrupt: Ref<Semaphore>, target: Option<Ref<Semaphore>>) {
     let it = store.get(interrupt);
     if let Some(before) = it.chain(target) {
-        Ended::Semaphore(before).release(store);
+        Counted::Semaphore(before).release(store);
     }
     while let Some(waiter) = it.replay(store) {
         scheduler::resume(store, waiter, Status::Success);

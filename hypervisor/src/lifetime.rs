@@ -8,33 +8,32 @@
 use crate::{contexts, domain, pool, scheduler};
 use abi::address::PAGE_SIZE;
 use capability::word::Kind;
-use core::num::NonZeroU32;
 use memory::frames::{Order, OutOfMemory};
-use objects::{Charged, Context, Domain, Object, Portal, Ref, Scheduling, Semaphore, Store};
+use objects::{Charged, Context, Domain, Full, Object, Portal, Ref, Scheduling, Semaphore, Slot, Store};
 use percpu::Hazard;
 use sync::Count;
 
-/// An object that has ended.
+/// A reference to an object that is counted.
 #[derive(Clone, Copy)]
-pub enum Ended {
-    /// Nobody uses the domain.
+pub enum Counted {
+    /// A use of a domain.
     Domain(Ref<Domain>),
-    /// Nor is there anything left that it has paid for.
+    /// The record of a domain, for something that it has paid for.
     Record(Ref<Domain>),
-    /// It is dead, and nobody refers to it.
+    /// A context.
     Context(Ref<Context>),
-    /// It is in no queue and has no capability.
+    /// A scheduling context.
     Scheduling(Ref<Scheduling>),
-    /// Nobody refers to it.
+    /// A portal.
     Portal(Ref<Portal>),
-    /// Likewise.
+    /// A semaphore.
     Semaphore(Ref<Semaphore>),
 }
 
-/// The kind, in words of chains, of [`Ended::Record`].
+/// The kind, in words of chains, of [`Counted::Record`].
 const RECORD: u64 = 6;
 
-impl Ended {
+impl Counted {
     /// Reads a unit of an object space, or the word of a chain.
     pub fn from_word(store: &Store<'_>, word: u64) -> Option<Self> {
         fn to<T: Object>(store: &Store<'_>, word: u64) -> Option<Ref<T>> {
@@ -63,7 +62,7 @@ impl Ended {
         }
     }
 
-    /// The count that has come to 0.
+    /// Its count.
     pub fn count<'s>(self, store: &'s Store<'_>) -> &'s Count {
         match self {
             Self::Domain(it) => &store.get(it).uses,
@@ -84,7 +83,8 @@ impl Ended {
         }
     }
 
-    /// Leaves the object to [`crate::reclaim`], before this core leaves the kernel.
+    /// Leaves an object that nobody refers to, and which is in no queue, to [`crate::reclaim`], before this core leaves the
+    /// kernel.
     pub fn put_aside(self, store: &Store<'_>) {
         percpu::this().local.ended.push(self.word(), self.count(store));
         percpu::this().shared.raise(Hazard::Ended);
@@ -95,18 +95,24 @@ impl Ended {
 ///
 /// # Errors
 /// The payer's quota or the pool is exhausted.
+#[inline]
 pub fn add<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, object: T) -> Result<Ref<T>, OutOfMemory> {
+    let slot = T::slab(&mut store.get(payer).slabs.lock()).reserve(store);
+    Ok(store.write(slot.or_else(|Full| extend(store, payer))?, object))
+}
+
+/// A slot in a new page of a slab, which `payer` pays for.
+#[cold]
+fn extend<T: Charged>(store: &Store<'_>, payer: Ref<Domain>) -> Result<Slot<T>, OutOfMemory> {
     let domain = store.get(payer);
+    let page = pool::dirty(Order::PAGE, &domain.quota)?.into_number();
+    // Who makes it pay has found it in use, so the count is not 0.
+    let _ = domain.count.acquire();
     let mut slabs = domain.slabs.lock();
     let slab = T::slab(&mut slabs);
-    slab.insert(store, object).or_else(|(_, object)| {
-        let page = pool::dirty(Order::PAGE, &domain.quota)?.into_number();
-        // Who makes it pay has found it in use, so the count is not 0.
-        let _ = domain.count.acquire();
-        // SAFETY: the page was just handed out to us and is given to the slab for good.
-        unsafe { slab.grow(store, page, payer.id().get()) };
-        slab.insert(store, object).map_err(|_| OutOfMemory::Pool)
-    })
+    // SAFETY: the page was just handed out to us and is given to the slab for good.
+    unsafe { slab.grow(store, page, payer.id().get()) };
+    slab.reserve(store).map_err(|Full| OutOfMemory::Pool)
 }
 
 /// Takes an object out of the store, and gives its page back if it was the last one there. Then there is one reference less
@@ -114,7 +120,7 @@ pub fn add<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, object: T) -> Resu
 ///
 /// # Safety
 /// No reference to it is left anywhere, and no core has a borrow of it.
-pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>, held: Option<Ended>) {
+pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>, held: Option<Counted>) {
     let Some(payer) = store.payer(reference) else { return };
     let domain = store.get(payer);
     // SAFETY: the caller's promise.
@@ -122,24 +128,18 @@ pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>, held: Opt
     if let Some(page) = page {
         // SAFETY: the slab gave the page up.
         unsafe { pool::release(arch::pool::phys(page.0), &domain.quota) };
-        Ended::Record(payer).release(store);
+        Counted::Record(payer).release(store);
     }
     if let Some(held) = held {
         held.release(store);
     }
 }
 
-/// The domain with that [`Ref::id`].
-pub fn domain_named(store: &Store<'_>, owner: u32) -> Option<Ref<Domain>> {
-    // SAFETY: owners in the tree are ids of domains, which stay while they have nodes.
-    NonZeroU32::new(owner).map(|id| unsafe { store.named(id) })
-}
-
 /// The last capability to the object that `unit` of an object space stands for is gone. Whether translations have become
 /// stale by that.
 pub fn unnamed(store: &Store<'_>, unit: u64) -> bool {
-    match Ended::from_word(store, unit) {
-        Some(Ended::Context(reference)) => {
+    match Counted::from_word(store, unit) {
+        Some(Counted::Context(reference)) => {
             let identity = store.get(reference).identity();
             let shown = identity.message_at != 0 && store.get(reference).owns_page();
             if shown {
@@ -148,10 +148,10 @@ pub fn unnamed(store: &Store<'_>, unit: u64) -> bool {
             if identity.global {
                 contexts::end(store, reference, false);
             }
-            Ended::Context(reference).release(store);
+            Counted::Context(reference).release(store);
             return shown;
         }
-        Some(Ended::Scheduling(scheduling)) => scheduler::end(store, scheduling),
+        Some(Counted::Scheduling(scheduling)) => scheduler::end(store, scheduling),
         Some(other) => other.release(store),
         None => {}
     }

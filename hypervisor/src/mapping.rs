@@ -18,7 +18,6 @@ use capability::tree::{
     Effects, Error, Full, Node, NodeId, Nodes, Outcome, Piece, Space, SpaceIndex, Span, Transfer, Tree,
 };
 use capability::word::Capability;
-use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;
 use memory::format::Attributes;
 use objects::{Domain, Ref, Store};
@@ -32,17 +31,18 @@ const SLICE: u32 = 64;
 struct Stored<'s>(&'s Store<'s>);
 
 impl Stored<'_> {
+    #[inline]
     fn domain(&self, owner: u32) -> &Domain {
-        let id = NonZeroU32::new(owner).unwrap_or(NonZeroU32::MAX);
-        // SAFETY: owners in the tree are `Ref::id` of domains, hence not 0; a domain stays while it has nodes.
-        self.0.get(unsafe { self.0.named::<Domain>(id) })
+        // SAFETY: owners in the tree are `Ref::id` of domains; a domain stays while it has nodes.
+        unsafe { self.0.at(owner.into()) }
     }
 }
 
 impl Nodes for Stored<'_> {
+    #[inline]
     fn node(&self, id: NodeId) -> &Node {
         // SAFETY: names of nodes are made by `allocate` only.
-        self.0.get(unsafe { self.0.named::<Node>(id.get()) })
+        unsafe { self.0.at(id.get().get().into()) }
     }
 
     fn index(&self, space: Space) -> &SpaceIndex {
@@ -55,7 +55,8 @@ impl Nodes for Stored<'_> {
     }
 
     fn allocate(&self, owner: u32) -> Result<NodeId, Full> {
-        let payer = lifetime::domain_named(self.0, owner).ok_or(Full)?;
+        // SAFETY: as in `domain`.
+        let payer = unsafe { self.0.trusted(owner.into()) }.ok_or(Full)?;
         lifetime::add(self.0, payer, Node::default()).map(|node| NodeId::new(node.id())).map_err(|_| Full)
     }
 

@@ -7,15 +7,14 @@
 //! on with the old one's time until it replies, and then that ends ([`Context::has_moved`]).
 //! Concurrency: the old context's core, where it waits for its handler: the caller.
 //! Source: interface §5 ("ec_ctrl", operation 4).
-use crate::create::{give_memory_portal, named, publish_new, store_new};
-use crate::lifetime::Ended;
+use crate::create::{give_memory_portal, named, publish_new, store_new, undo};
+use crate::lifetime::Counted;
 use crate::{cores, mapping, scheduler, vectors};
 use abi::event::RECALL;
 use abi::operation::RevokeFlags;
 use abi::rights::{ContextRights, SchedulingRights};
 use abi::{Crd, Rights, Selector, Status};
 use capability::tree::Span;
-use capability::word::Kind;
 use objects::frame::Frame;
 use objects::{Context, Continuation, Identity, Portal, Ref, Scheduling, Store};
 
@@ -32,9 +31,9 @@ pub fn migrate(
 ) -> Result<(), Status> {
     let (core, range) = ((frame.rsi.get() & 0xFFF) as u32, Crd::from_word(frame.rdx.get()));
     let [context_at, portal_at, scheduling_at] = [0, 1, 2].map(|offset| at.number() + offset);
-    let old_ref = named::<Context>(store, context_at, Kind::Context, Rights::NONE)?;
-    let portal = named::<Portal>(store, portal_at, Kind::Portal, Rights::NONE);
-    let time = named::<Scheduling>(store, scheduling_at, Kind::Scheduling, Rights::NONE);
+    let old_ref = named::<Context>(store, context_at, Rights::NONE)?;
+    let portal = named::<Portal>(store, portal_at, Rights::NONE);
+    let time = named::<Scheduling>(store, scheduling_at, Rights::NONE);
     let (portal_ref, time) = portal.and_then(|portal| Ok((portal, store.get(time?)))).or(Err(Status::BadParameter))?;
     let portal = store.get(portal_ref);
     let old = store.get(old_ref);
@@ -47,10 +46,10 @@ pub fn migrate(
     let new = copy(store, old, core)?;
     give_memory_portal(store, store.get(new), Some(portal_ref));
     let scheduling = Scheduling::new(new, core, time.priority(), time.budget());
-    let scheduling = store_new(store, old.identity().domain, Ended::Context(new), scheduling).inspect_err(|_| {
+    let scheduling = store_new(store, old.identity().domain, Counted::Context(new), scheduling).inspect_err(|_| {
         store.get(new).give_page();
         old.take_page();
-        Ended::Context(new).release(store);
+        Counted::Context(new).release(store);
     })?;
     vectors::hand_over(old, store.get(new));
     let owner = caller.identity().domain;
@@ -58,12 +57,13 @@ pub fn migrate(
         let span = Span { base, count: 1 };
         while !mapping::revoke(store, owner, abi::Kind::Objects, span, Rights::ALL, RevokeFlags::SELF) {}
     }
-    let rights = (Kind::Scheduling, SchedulingRights::all().into());
+    let rights = SchedulingRights::all().into();
     publish_new(store, owner, Selector::new(scheduling_at), rights, scheduling).inspect_err(|_| {
         scheduler::discard(store, scheduling);
-        Ended::Context(new).release(store);
+        // It has the message page already, and shows it.
+        undo(store, new.capability(ContextRights::all().into()));
     })?;
-    publish_new(store, owner, at, (Kind::Context, ContextRights::all().into()), new)
+    publish_new(store, owner, at, ContextRights::all().into(), new)
         .inspect_err(|_| scheduler::wake(store, scheduling))?;
     let span = Span { base: context_at, count: 1 };
     let to = (old.identity().domain, old.identity().event_base + range.base());
@@ -80,7 +80,7 @@ fn copy(store: &Store<'_>, old: &Context, core: u32) -> Result<Ref<Context>, Sta
         to.set(from.get());
     }
     new.set_continuation(Continuation::Run);
-    let new = store_new(store, domain, Ended::Domain(domain), new)?;
+    let new = store_new(store, domain, Counted::Domain(domain), new)?;
     old.give_page();
     Ok(new)
 }

@@ -8,7 +8,7 @@
 //! a grace period passes himself, so that two can wait for each other. Work that is long stops for whatever is to run
 //! meanwhile, and goes on with the next timer tick.
 //! Source: P. McKenney, J. Slingwine, "Read-copy update" (1998); interface §8; `docs/src/decisions/0019-lifetimes.md`.
-use crate::lifetime::{self, Ended};
+use crate::lifetime::{self, Counted};
 use crate::tables::HARDWARE;
 use crate::{contexts, cores, mapping, pool, scheduler, switch, views};
 use abi::Status;
@@ -44,8 +44,8 @@ pub fn collect(store: &Store<'_>, idle: bool) {
     let local = &percpu::this().local;
     let all = local.tidy.take() || idle || cores::running().len() == 1;
     let next = |chain: &sync::Chain| {
-        let word = chain.pop(|word| Ended::from_word(store, word).map(|ended| ended.count(store)))?;
-        Ended::from_word(store, word)
+        let word = chain.pop(|word| Counted::from_word(store, word).map(|ended| ended.count(store)))?;
+        Counted::from_word(store, word)
     };
     loop {
         while let Some(ended) = next(&local.ended) {
@@ -65,7 +65,7 @@ pub fn collect(store: &Store<'_>, idle: bool) {
         let mut progress = false;
         for ended in (0..many).map_while(|_| next(&local.unseen)) {
             let done = finish(store, ended);
-            progress |= done || matches!(ended, Ended::Domain(_));
+            progress |= done || matches!(ended, Counted::Domain(_));
             if !done {
                 local.ended.push(ended.word(), ended.count(store));
             }
@@ -109,31 +109,31 @@ fn forget_space() {
 }
 
 /// What can be done while others may still look at the object. False if there is more to do.
-fn prepare(store: &Store<'_>, ended: Ended) -> bool {
+fn prepare(store: &Store<'_>, ended: Counted) -> bool {
     match ended {
-        Ended::Semaphore(semaphore) => (0..SLICE).any(|_| match Semaphore::close(store, semaphore) {
+        Counted::Semaphore(semaphore) => (0..SLICE).any(|_| match Semaphore::close(store, semaphore) {
             Some(waiter) => {
                 scheduler::resume(store, waiter, Status::BadCapability);
                 false
             }
             None => true,
         }),
-        Ended::Domain(domain) => mapping::clear(store, domain),
+        Counted::Domain(domain) => mapping::clear(store, domain),
         _ => true,
     }
 }
 
 /// Gives the object back, which nobody can see. False if there is more to do, or its name is still in a queue.
-fn finish(store: &Store<'_>, ended: Ended) -> bool {
+fn finish(store: &Store<'_>, ended: Counted) -> bool {
     match ended {
-        Ended::Domain(domain) => {
+        Counted::Domain(domain) => {
             // Who had found it before may have given it something since.
             if !mapping::clear(store, domain) || !release_tables(store.get(domain)) {
                 return false;
             }
-            Ended::Record(domain).release(store);
+            Counted::Record(domain).release(store);
         }
-        Ended::Record(reference) => {
+        Counted::Record(reference) => {
             let domain = store.get(reference);
             let Some(donor) = domain.donor else { return true };
             let quota = &store.get(donor).quota;
@@ -143,9 +143,9 @@ fn finish(store: &Store<'_>, ended: Ended) -> bool {
             }
             quota::give_all(&domain.quota, quota);
             // SAFETY: a grace period has passed since the last reference went.
-            unsafe { lifetime::remove(store, reference, Some(Ended::Record(donor))) };
+            unsafe { lifetime::remove(store, reference, Some(Counted::Record(donor))) };
         }
-        Ended::Context(reference) => {
+        Counted::Context(reference) => {
             let (context, domain) = (store.get(reference), store.get(reference).identity().domain);
             if context.inbox.is_pending() {
                 return false;
@@ -162,25 +162,25 @@ fn finish(store: &Store<'_>, ended: Ended) -> bool {
                 unsafe { pool::release(abi::PhysAddr::truncate(vectors), &store.get(domain).quota) };
             }
             // SAFETY: as for domains.
-            unsafe { lifetime::remove(store, reference, Some(Ended::Domain(domain))) };
+            unsafe { lifetime::remove(store, reference, Some(Counted::Domain(domain))) };
         }
-        Ended::Scheduling(reference) => {
+        Counted::Scheduling(reference) => {
             let scheduling = store.get(reference);
             if scheduling.inbox.is_pending() {
                 return false;
             }
             // SAFETY: as for domains.
-            unsafe { lifetime::remove(store, reference, Some(Ended::Context(scheduling.context))) };
+            unsafe { lifetime::remove(store, reference, Some(Counted::Context(scheduling.context))) };
         }
-        Ended::Portal(reference) => {
+        Counted::Portal(reference) => {
             let context = store.get(reference).context;
             // SAFETY: as for domains.
-            unsafe { lifetime::remove(store, reference, Some(Ended::Context(context))) };
+            unsafe { lifetime::remove(store, reference, Some(Counted::Context(context))) };
         }
-        Ended::Semaphore(reference) => {
+        Counted::Semaphore(reference) => {
             let chained = store.get(reference).chained();
             // SAFETY: as for domains.
-            unsafe { lifetime::remove(store, reference, chained.map(Ended::Semaphore)) };
+            unsafe { lifetime::remove(store, reference, chained.map(Counted::Semaphore)) };
         }
     }
     true

@@ -11,7 +11,7 @@
 //! Source: interface §5 ("call") and §8.
 use crate::call::{self, Delivery};
 use crate::contexts::{self, CALL, DONE};
-use crate::lifetime::{self, Ended};
+use crate::lifetime::{self, Counted};
 use crate::scheduler;
 use abi::Status;
 use objects::frame::{Frame, Register};
@@ -72,7 +72,7 @@ pub fn call(
         return Err(Status::Aborted); // It is about to end.
     }
     if !portal.count.acquire() {
-        Ended::Context(caller_ref).release(store);
+        Counted::Context(caller_ref).release(store);
         return Err(Status::BadCapability);
     }
     call.portal.set(portal_ref.to_word());
@@ -153,7 +153,7 @@ pub fn complete(store: &Store<'_>, proxy: Ref<Context>, failed: Option<Status>) 
     call_of(store.get(proxy).frame()).status.set(failed.map_or(0, |status| status.number().into()));
     if let Some(caller) = rest(store, proxy) {
         contexts::post(store, caller, DONE);
-        Ended::Context(caller).release(store);
+        Counted::Context(caller).release(store);
     }
 }
 
@@ -178,7 +178,7 @@ fn release_portal(store: &Store<'_>, proxy: &Context) {
     let word = call_of(proxy.frame()).portal;
     if let Some(portal) = store.reference(word.get()) {
         word.set(0);
-        Ended::Portal(portal).release(store);
+        Counted::Portal(portal).release(store);
     }
 }
 
@@ -190,7 +190,7 @@ pub fn abandon(store: &Store<'_>, proxy: Ref<Context>) {
         _ => {}
     }
     if let Some(caller) = rest(store, proxy) {
-        Ended::Context(caller).release(store);
+        Counted::Context(caller).release(store);
     }
 }
 

@@ -18,7 +18,6 @@ use abi::rights::{ContextRights, DomainRights, MemoryRights, SchedulingRights, S
 use abi::{PhysAddr, Rights, Selector, Status, VirtAddr};
 use arch::window::View;
 use capability::tree::Span;
-use capability::word::Kind;
 use core::sync::atomic::{AtomicU64, Ordering};
 use firmware::elf::{Image, Segment};
 use memory::format::Attributes;
@@ -105,12 +104,12 @@ fn make(store: &Store<'_>, facts: &Facts<'_>, file: PhysAddr, image: &Image<'_>)
         // It stands for something even when no capability to it is left.
         let _ = store.get(semaphore).references.acquire();
         KEYS[key as usize].store(semaphore.to_word(), Ordering::Relaxed);
-        publish_new(store, domain, selector, (Kind::Semaphore, SemaphoreRights::all().into()), semaphore)?;
+        publish_new(store, domain, selector, SemaphoreRights::all().into(), semaphore)?;
     }
-    let rights = (Kind::Scheduling, SchedulingRights::all().into());
+    let rights = SchedulingRights::all().into();
     publish_new(store, domain, Selector::ROOT_SCHEDULING, rights, scheduling)?;
-    publish_new(store, domain, Selector::ROOT_CONTEXT, (Kind::Context, ContextRights::all().into()), context)?;
-    publish_new(store, domain, Selector::ROOT_DOMAIN, (Kind::Domain, DomainRights::all().into()), domain)?;
+    publish_new(store, domain, Selector::ROOT_CONTEXT, ContextRights::all().into(), context)?;
+    publish_new(store, domain, Selector::ROOT_DOMAIN, DomainRights::all().into(), domain)?;
     Ok(scheduling)
 }
 
@@ -133,7 +132,7 @@ static KEYS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 /// # Errors
 /// [`Status::BadCapability`] if not.
 pub fn require(store: &Store<'_>, key: Key, selector: u64) -> Result<(), Status> {
-    let semaphore = named::<Semaphore>(store, selector, Kind::Semaphore, Rights::NONE)?;
+    let semaphore = named::<Semaphore>(store, selector, Rights::NONE)?;
     let known = KEYS[key as usize].load(Ordering::Relaxed);
     if semaphore.to_word() == known { Ok(()) } else { Err(Status::BadCapability) }
 }
@@ -167,7 +166,8 @@ fn new_domain(
             let mut slab = Slab::new();
             // SAFETY: the page was just handed out to us and is given to the slab for good.
             unsafe { slab.grow(store, page, 0) };
-            slab.insert(store, domain).map_err(|_| OutOfMemory::Pool)
+            let slot = slab.reserve(store).map_err(|_| OutOfMemory::Pool)?;
+            Ok(store.write(slot, domain))
         }
     }
 }

@@ -9,13 +9,12 @@
 //! Source: interface §5 ("create_sc", "sm_ctrl", "ec_ctrl") and §8; lecture E:789-863.
 use crate::call::{self, Delivery, LONGEST};
 use crate::create::publish_new;
-use crate::lifetime::Ended;
+use crate::lifetime::Counted;
 use crate::{clock, contexts, cores, lifetime, reclaim, remote, switch};
 use abi::event::RECALL;
 use abi::rights::SchedulingRights;
 use abi::{Selector, Status};
 use arch::{apic, cpu};
-use capability::word::Kind;
 use core::sync::atomic::Ordering::Relaxed;
 use objects::{Context, Continuation, Domain, Identity, Place, Ref, Scheduling, Semaphore, Store, Take};
 use percpu::Hazard;
@@ -146,7 +145,7 @@ fn attend(store: &Store<'_>, scheduling: Ref<Scheduling>) {
     // Whoever wakes it may have asked for that already, and say so only after this.
     target.set_place(Place::Nowhere);
     account(store, KILLED, target.times[0].get());
-    Ended::Scheduling(scheduling).put_aside(store);
+    Counted::Scheduling(scheduling).put_aside(store);
 }
 
 /// Takes a scheduling context out of whatever queue of this core it is in. One that is away stays so.
@@ -208,7 +207,7 @@ pub fn claim(store: &Store<'_>, hypervisor: Ref<Domain>) -> Result<(), Status> {
     let nobody = lifetime::add(store, hypervisor, nobody)?;
     for (id, core) in (0..).zip(cores::running()) {
         let idle = lifetime::add(store, hypervisor, Scheduling::new(nobody, id, 0, default_budget()))?;
-        let rights = (Kind::Scheduling, SchedulingRights::all().into());
+        let rights = SchedulingRights::all().into();
         publish_new(store, hypervisor, Selector::new(id.into()), rights, idle)?;
         core.idle.store(idle.to_word(), Relaxed);
     }

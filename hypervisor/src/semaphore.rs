@@ -11,7 +11,6 @@ use crate::scheduler;
 use abi::operation::SemaphoreFlags;
 use abi::rights::SemaphoreRights;
 use abi::{Request, Status};
-use capability::word::Kind;
 use objects::frame::Frame;
 use objects::{Context, Ref, Semaphore, Store, Take};
 
@@ -20,7 +19,7 @@ pub fn control(store: &Store<'_>, (context, _): (Ref<Context>, &Context), reques
     let flags = SemaphoreFlags::from_bits_retain(request.flags);
     let downs = flags.contains(SemaphoreFlags::DOWN);
     let needed = if downs { SemaphoreRights::DOWN } else { SemaphoreRights::UP };
-    let semaphore = match named::<Semaphore>(store, request.selector.number(), Kind::Semaphore, needed) {
+    let semaphore = match named::<Semaphore>(store, request.selector.number(), needed) {
         Ok(semaphore) => semaphore,
         Err(status) => return Outcome::Return(status),
     };

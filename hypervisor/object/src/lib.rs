@@ -2,7 +2,7 @@
 //!
 //! Purpose: protection domains, contexts, portals and the rest live in pages of the kernel's pool and name each other by
 //! small typed references. This crate turns references into `&T`, so that the crates with the algorithms forbid unsafe.
-//! Invariants: 1. a page holds objects of one type, its header says of which. 2. A [`Ref`] is made by [`Slab::insert`]
+//! Invariants: 1. a page holds objects of one type, its header says of which. 2. A [`Ref`] is made by [`Store::write`]
 //! only, or read back from a word that one was written to. 3. A slot is reused only after [`Slab::remove`], whose caller
 //! promises that a grace period has passed. 4. Objects are `Sync`: their fields are atomics, cells behind locks, or
 //! never change, so `&T` is all that anybody needs.
@@ -27,10 +27,10 @@ mod store;
 pub use context::{Context, Continuation, Identity, Page};
 pub use domain::Domain;
 pub use portal::Portal;
-pub use reference::{Object, Ref};
+pub use reference::{Object, Ref, kind_of};
 pub use scheduling::{Place, Scheduling};
 pub use semaphore::{Semaphore, Take};
-pub use slab::{Full, Slab};
+pub use slab::{Full, Slab, Slot};
 pub use slabs::{Charged, Slabs};
 pub use store::Store;
 

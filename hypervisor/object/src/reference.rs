@@ -5,22 +5,25 @@
 //! descriptors, so 0 is free to mean "none".
 //! Concurrency: plain values.
 //! Source: `docs/src/decisions/0003-objects-and-sync.md`.
+use abi::Rights;
+use capability::word::{Capability, Kind};
 use core::fmt;
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
 
-/// The numbers of the object types, each of one type only.
+/// The numbers of the object types, each of one type only: those of capabilities, and nodes.
 pub mod kind {
+    use capability::word::Kind;
     /// Protection domain.
-    pub const DOMAIN: u32 = 1;
+    pub const DOMAIN: u32 = Kind::Domain as u32;
     /// Execution context.
-    pub const CONTEXT: u32 = 2;
+    pub const CONTEXT: u32 = Kind::Context as u32;
     /// Scheduling context.
-    pub const SCHEDULING: u32 = 3;
+    pub const SCHEDULING: u32 = Kind::Scheduling as u32;
     /// Portal.
-    pub const PORTAL: u32 = 4;
+    pub const PORTAL: u32 = Kind::Portal as u32;
     /// Semaphore.
-    pub const SEMAPHORE: u32 = 5;
+    pub const SEMAPHORE: u32 = Kind::Semaphore as u32;
     /// Node of the mapping tree.
     pub const NODE: u32 = 6;
 }
@@ -32,6 +35,17 @@ pub mod kind {
 pub unsafe trait Object: Sync + Sized {
     /// Number of the type, not 0.
     const KIND: u32;
+}
+
+/// The kind of capabilities to objects of type `T`, which is one that has capabilities.
+#[must_use]
+pub const fn kind_of<T: Object>() -> Kind {
+    const {
+        match Kind::from_number(T::KIND as u64) {
+            Some(kind) => kind,
+            None => panic!("there are no capabilities to objects of this type"),
+        }
+    }
 }
 
 /// A reference to an object of type `T`.
@@ -56,6 +70,14 @@ impl<T> Ref<T> {
     #[must_use]
     pub const fn to_word(self) -> u64 {
         self.0.get() as u64
+    }
+}
+
+impl<T: Object> Ref<T> {
+    /// The capability to the object with these rights.
+    #[must_use]
+    pub const fn capability(self, rights: Rights) -> Capability {
+        Capability::new(kind_of::<T>(), rights, self.to_word())
     }
 }
 

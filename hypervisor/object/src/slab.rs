@@ -18,6 +18,17 @@ use sync::atomic::Ordering::Relaxed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+/// A place for an object of type `T`, which [`Store::write`] makes one. One that is dropped is lost.
+#[derive(Debug)]
+#[must_use = "a slot that is dropped is lost"]
+pub struct Slot<T>(NonZeroU32, PhantomData<fn() -> T>);
+
+impl<T> Slot<T> {
+    pub(crate) const fn into_reference(self) -> Ref<T> {
+        Ref::new(self.0)
+    }
+}
+
 /// Pages of objects of type `T`.
 #[derive(Debug)]
 pub struct Slab<T> {
@@ -44,26 +55,30 @@ impl<T: Object> Slab<T> {
         Self { first: 0, object: PhantomData }
     }
 
-    /// Stores `object`.
+    /// Takes a free slot.
     ///
     /// # Errors
-    /// [`Full`] with the object, if there is no free slot: give the slab a page and try again.
-    pub fn insert(&mut self, store: &Store<'_>, object: T) -> Result<Ref<T>, (Full, T)> {
-        let Some((header, slot)) = store
-            .header(self.first as usize)
-            .filter(|_| self.first != 0)
-            .and_then(|header| Some((header, NonZeroU32::new(header.first.load(Relaxed))?)))
-        else {
-            return Err((Full, object));
-        };
-        let next = store.link(slot.get() as usize).map_or(0, |link| link.load(Relaxed));
-        header.first.store(next, Relaxed);
+    /// [`Full`]: give the slab a page and try again.
+    #[inline]
+    pub fn reserve(&mut self, store: &Store<'_>) -> Result<Slot<T>, Full> {
+        if self.first == 0 {
+            return Err(Full);
+        }
+        let header = store.header(self.first as usize);
+        let mut slot = header.first.load(Relaxed);
+        if slot == 0 {
+            // None was freed, so one is there that was never used.
+            slot = header.fresh.load(Relaxed);
+            header.fresh.store(slot + Self::SLOT as u32, Relaxed);
+        } else {
+            header.first.store(store.link(slot as usize).load(Relaxed), Relaxed);
+        }
         let free = header.free.load(Relaxed) - 1;
         header.free.store(free, Relaxed);
         if free == 0 {
             self.unlink(store, self.first);
         }
-        Ok(store.write(slot, object))
+        NonZeroU32::new(slot).map(|slot| Slot(slot, PhantomData)).ok_or(Full)
     }
 
     /// Takes a page, which `payer` (a domain's [`Ref::id`], or 0) has paid for, into the slab. It is the slab's until
@@ -73,19 +88,12 @@ impl<T: Object> Slab<T> {
     /// The page belongs to the caller and to the store's memory, and nothing in it is in use.
     pub unsafe fn grow(&mut self, store: &Store<'_>, page: FrameNumber, payer: u32) {
         let start = page.0 * (PAGE / GRANULE) as u32;
-        let Some(header) = store.header(start as usize) else { return };
+        let header = store.header(start as usize);
         header.kind.store(T::KIND, Relaxed);
         header.payer.store(payer, Relaxed);
         header.free.store(Self::PER_PAGE as u32, Relaxed);
-        let mut next = 0;
-        for slot in (0..Self::PER_PAGE).rev() {
-            let granule = start + 1 + (slot * Self::SLOT) as u32;
-            if let Some(link) = store.link(granule as usize) {
-                link.store(next, Relaxed);
-            }
-            next = granule;
-        }
-        header.first.store(next, Relaxed);
+        header.first.store(0, Relaxed);
+        header.fresh.store(start + 1, Relaxed);
         self.link(store, start);
     }
 
@@ -98,8 +106,8 @@ impl<T: Object> Slab<T> {
     pub unsafe fn remove(&mut self, store: &Store<'_>, reference: Ref<T>) -> Option<FrameNumber> {
         store.drop_in_place(reference);
         let granule = reference.granule() as u32;
-        let header = store.header(granule as usize)?;
-        store.link(granule as usize)?.store(header.first.load(Relaxed), Relaxed);
+        let header = store.header(granule as usize);
+        store.link(granule as usize).store(header.first.load(Relaxed), Relaxed);
         header.first.store(granule, Relaxed);
         let free = header.free.load(Relaxed) + 1;
         header.free.store(free, Relaxed);
@@ -118,25 +126,25 @@ impl<T: Object> Slab<T> {
 
     /// Puts the page at granule `start` at the head of the list.
     fn link(&mut self, store: &Store<'_>, start: u32) {
-        let Some(header) = store.header(start as usize) else { return };
+        let header = store.header(start as usize);
         header.previous.store(0, Relaxed);
         header.next.store(self.first, Relaxed);
-        if let Some(next) = store.header(self.first as usize).filter(|_| self.first != 0) {
-            next.previous.store(start, Relaxed);
+        if self.first != 0 {
+            store.header(self.first as usize).previous.store(start, Relaxed);
         }
         self.first = start;
     }
 
     /// Takes the page at granule `start` out of the list.
     fn unlink(&mut self, store: &Store<'_>, start: u32) {
-        let Some(header) = store.header(start as usize) else { return };
+        let header = store.header(start as usize);
         let (previous, next) = (header.previous.load(Relaxed), header.next.load(Relaxed));
-        match store.header(previous as usize).filter(|_| previous != 0) {
-            Some(neighbour) => neighbour.next.store(next, Relaxed),
-            None => self.first = next,
+        match previous {
+            0 => self.first = next,
+            _ => store.header(previous as usize).next.store(next, Relaxed),
         }
-        if let Some(neighbour) = store.header(next as usize).filter(|_| next != 0) {
-            neighbour.previous.store(previous, Relaxed);
+        if next != 0 {
+            store.header(next as usize).previous.store(previous, Relaxed);
         }
     }
 }

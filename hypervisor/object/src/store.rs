@@ -9,6 +9,7 @@
 use crate::GRANULE;
 use crate::domain::Domain;
 use crate::reference::{Object, Ref};
+use crate::slab::Slot;
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
 use core::ptr::NonNull;
@@ -26,8 +27,10 @@ pub(crate) struct Header {
     pub kind: AtomicU32,
     /// Number of free slots.
     pub free: AtomicU32,
-    /// Granule of the first free slot, 0 if none.
+    /// Granule of the slot that was freed last, 0 if none.
     pub first: AtomicU32,
+    /// Granule of the first slot that was never used.
+    pub fresh: AtomicU32,
     /// Granules of the neighbours in the slab's list of pages with free slots, 0 if none.
     pub previous: AtomicU32,
     /// See `previous`.
@@ -40,6 +43,7 @@ const _: () = assert!(size_of::<Header>() == GRANULE);
 
 /// Permission to look at the objects of a pool.
 pub struct Store<'m> {
+    #[cfg(not(target_os = "none"))]
     base: NonNull<u8>,
     pages: usize,
     memory: PhantomData<&'m ()>,
@@ -52,25 +56,40 @@ impl<'m> Store<'m> {
     ///
     /// # Safety
     /// The memory is readable, writable and aligned to 4096 for `'m`; all accesses to its pages of objects go through
-    /// stores over this same memory; what is not a page of objects is not touched by any.
+    /// stores over this same memory; what is not a page of objects is not touched by any. On the machine there is one
+    /// such memory, at [`memory::layout::POOL_BASE`].
     #[must_use]
     pub const unsafe fn new(base: NonNull<u8>, pages: usize) -> Self {
-        Self { base, pages, memory: PhantomData, core: PhantomData }
+        #[cfg(target_os = "none")]
+        let _ = base;
+        Self {
+            #[cfg(not(target_os = "none"))]
+            base,
+            pages,
+            memory: PhantomData,
+            core: PhantomData,
+        }
     }
 
-    fn granule(&self, granule: usize) -> Option<NonNull<u8>> {
-        // SAFETY: inside the memory (checked), whose size fits `isize` because it exists.
-        (granule < self.pages * GRANULES).then(|| unsafe { self.base.add(granule * GRANULE) })
+    /// Where the granule is, which lies in the memory. On the machine that is known but for the number.
+    #[inline]
+    fn place(&self, granule: usize) -> NonNull<u8> {
+        #[cfg(target_os = "none")]
+        let base = core::ptr::with_exposed_provenance_mut::<u8>(memory::layout::POOL_BASE as usize);
+        #[cfg(not(target_os = "none"))]
+        let base = self.base.as_ptr();
+        // SAFETY: inside the memory, whose size fits `isize` because it exists; it does not start at address 0.
+        unsafe { NonNull::new_unchecked(base.add(granule * GRANULE)) }
     }
 
     /// The object that `reference` names.
     #[must_use]
     pub fn get<T: Object>(&self, reference: Ref<T>) -> &T {
         debug_assert!(self.kind_of(reference.granule()) == Some(T::KIND), "a stale reference");
-        // SAFETY: references come from `Slab::insert` on this memory (the crate's invariant 2), which wrote a `T` there;
+        // SAFETY: references come from `write` to this memory (the crate's invariant 2), which wrote a `T` there;
         // it stays one until `Slab::remove`, which happens only when no reference is left. `T` is `Sync`, and a shared
         // borrow is all that is given out.
-        unsafe { self.base.add(reference.granule() * GRANULE).cast().as_ref() }
+        unsafe { self.place(reference.granule()).cast().as_ref() }
     }
 
     /// The reference that a field holds as a word; `None` for 0, and for what is not an object of this type.
@@ -101,7 +120,7 @@ impl<'m> Store<'m> {
     pub unsafe fn at<T: Object>(&self, word: u64) -> &T {
         debug_assert!(self.kind_of(word as usize) == Some(T::KIND), "a stale reference");
         // SAFETY: as for [`Self::get`], with the caller's promise.
-        unsafe { self.base.add(word as usize * GRANULE).cast().as_ref() }
+        unsafe { self.place(word as usize).cast().as_ref() }
     }
 
     /// The reference that a queue names.
@@ -116,41 +135,41 @@ impl<'m> Store<'m> {
     /// The domain that pays for the page of an object.
     #[must_use]
     pub fn payer<T: Object>(&self, reference: Ref<T>) -> Option<Ref<Domain>> {
-        NonZeroU32::new(self.header(reference.granule())?.payer.load(Ordering::Relaxed)).map(Ref::new)
+        NonZeroU32::new(self.header(reference.granule()).payer.load(Ordering::Relaxed)).map(Ref::new)
     }
 
     fn kind_of(&self, granule: usize) -> Option<u32> {
-        Some(self.header(granule)?.kind.load(Ordering::Relaxed))
+        (granule < self.pages * GRANULES).then(|| self.header(granule).kind.load(Ordering::Relaxed))
     }
 
-    /// Header of the page of objects that holds `granule`.
-    pub(crate) fn header(&self, granule: usize) -> Option<&Header> {
-        let page = self.granule(granule / GRANULES * GRANULES)?;
+    /// Header of the page of objects that holds `granule`, which a reference or a slab names.
+    #[inline]
+    pub(crate) fn header(&self, granule: usize) -> &Header {
         // SAFETY: references lie in pages of objects, which start with a header; it consists of atomics.
-        Some(unsafe { page.cast().as_ref() })
+        unsafe { self.place(granule & !(GRANULES - 1)).cast().as_ref() }
     }
 
     /// The word that links free slots, at the start of the free slot `granule`.
-    pub(crate) fn link(&self, granule: usize) -> Option<&AtomicU32> {
-        let slot = self.granule(granule)?;
+    #[inline]
+    pub(crate) fn link(&self, granule: usize) -> &AtomicU32 {
         // SAFETY: a free slot belongs to its slab, which asks; it holds nothing but this atomic.
-        Some(unsafe { slot.cast().as_ref() })
+        unsafe { self.place(granule).cast().as_ref() }
     }
 
-    /// Writes `object` into the free slot `granule`.
-    pub(crate) fn write<T: Object>(&self, granule: NonZeroU32, object: T) -> Ref<T> {
+    /// Writes `object` into a slot that a slab gave away.
+    #[inline]
+    pub fn write<T: Object>(&self, slot: Slot<T>, object: T) -> Ref<T> {
         const { assert!(align_of::<T>() <= GRANULE) };
-        // SAFETY: the slab just took the slot from its free list, where `grow` put slots of pages inside the memory only:
+        let reference = slot.into_reference();
+        // SAFETY: the slot was taken from the free ones of its slab, where `grow` put slots of pages inside the memory only:
         // nobody else uses it; it is large and aligned enough.
-        unsafe { self.base.add(granule.get() as usize * GRANULE).cast().write(object) };
-        Ref::new(granule)
+        unsafe { self.place(reference.granule()).cast().write(object) };
+        reference
     }
 
     /// Ends the object in slot `reference`.
     pub(crate) fn drop_in_place<T: Object>(&self, reference: Ref<T>) {
-        if let Some(slot) = self.granule(reference.granule()) {
-            // SAFETY: the caller of `Slab::remove` promises that no reference is left.
-            unsafe { slot.cast::<T>().drop_in_place() }
-        }
+        // SAFETY: the caller of `Slab::remove` promises that no reference is left.
+        unsafe { self.place(reference.granule()).cast::<T>().drop_in_place() }
     }
 }

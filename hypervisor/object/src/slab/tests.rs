@@ -43,13 +43,12 @@ fn thing(value: u64) -> Thing {
 }
 
 fn insert(slab: &mut Slab<Thing>, store: &Store<'_>, free: &mut Vec<u32>, value: u64) -> Option<Ref<Thing>> {
-    let (Full, object) = match slab.insert(store, thing(value)) {
-        Ok(reference) => return Some(reference),
-        Err(full) => full,
-    };
-    // SAFETY: the page comes from the list of free ones.
-    unsafe { slab.grow(store, FrameNumber(free.pop()?), 0) };
-    slab.insert(store, object).ok()
+    let slot = slab.reserve(store).or_else(|full| {
+        // SAFETY: the page comes from the list of free ones.
+        unsafe { slab.grow(store, FrameNumber(free.pop().ok_or(full)?), 0) };
+        slab.reserve(store)
+    });
+    Some(store.write(slot.ok()?, thing(value)))
 }
 
 #[test]
@@ -112,7 +111,7 @@ fn ended_objects_are_dropped() {
     let mut slab = Slab::<Noisy>::new();
     // SAFETY: page 1 is free.
     unsafe { slab.grow(&store, FrameNumber(1), 0) };
-    let reference = slab.insert(&store, Noisy(1)).map_err(|(full, _)| full);
+    let reference = slab.reserve(&store).map(|slot| store.write(slot, Noisy(1)));
     assert!(reference.is_ok());
     if let Ok(reference) = reference {
         // SAFETY: the only reference.
