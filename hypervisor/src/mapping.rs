@@ -18,14 +18,20 @@ use capability::tree::{
     Effects, Error, Full, Node, NodeId, Nodes, Outcome, Piece, Space, SpaceIndex, Span, Transfer, Tree,
 };
 use capability::word::Capability;
+use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;
 use memory::format::Attributes;
-use objects::{Domain, Ref, Store};
+use objects::{Domain, GRANULE, Ref, Store};
 use sync::Spin;
 
 static TREE: Spin<()> = Spin::new(());
 /// Steps of the tree's work before the kernel looks whether something else has to run.
 const SLICE: u32 = 64;
+
+/// Word of the reference to a node. Names are shorter: they count granules.
+fn word(id: NodeId) -> u64 {
+    u64::from(id.get().get()) * GRANULE as u64
+}
 
 /// The tree's nodes and indices, in the store.
 struct Stored<'s>(&'s Store<'s>);
@@ -42,7 +48,7 @@ impl Nodes for Stored<'_> {
     #[inline]
     fn node(&self, id: NodeId) -> &Node {
         // SAFETY: names of nodes are made by `allocate` only.
-        unsafe { self.0.at(id.get().get().into()) }
+        unsafe { self.0.at(word(id)) }
     }
 
     fn index(&self, space: Space) -> &SpaceIndex {
@@ -57,12 +63,13 @@ impl Nodes for Stored<'_> {
     fn allocate(&self, owner: u32) -> Result<NodeId, Full> {
         // SAFETY: as in `domain`.
         let payer = unsafe { self.0.trusted(owner.into()) }.ok_or(Full)?;
-        lifetime::add(self.0, payer, Node::default()).map(|node| NodeId::new(node.id())).map_err(|_| Full)
+        let node = lifetime::add(self.0, payer, Node::default()).map_err(|_| Full)?;
+        NonZeroU32::new((node.to_word() / GRANULE as u64) as u32).map(NodeId::new).ok_or(Full)
     }
 
     fn release(&self, _owner: u32, id: NodeId) {
         // SAFETY: the tree names a node only while it is allocated, and nobody looks at nodes without its lock.
-        unsafe { lifetime::remove(self.0, self.0.named::<Node>(id.get()), None) };
+        unsafe { self.0.trusted::<Node>(word(id)).into_iter().for_each(|node| lifetime::remove(self.0, node, None)) };
     }
 
     fn recharge(&self, _from: u32, _to: u32) -> Result<(), Full> {

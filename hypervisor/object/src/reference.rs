@@ -1,8 +1,8 @@
 //! References to objects.
 //!
 //! Purpose: 32 bits that say where an object is, and at compile time of which type it is.
-//! Invariants: never 0; the number of granules from the start of the pool. The first page of the pool holds frame
-//! descriptors, so 0 is free to mean "none".
+//! Invariants: never 0; the number of bytes from the start of the pool, a multiple of [`GRANULE`](crate::GRANULE), so that
+//! an address is one addition. The first page of the pool holds frame descriptors, so 0 is free to mean "none".
 //! Concurrency: plain values.
 //! Source: `docs/src/decisions/0003-objects-and-sync.md`.
 use abi::Rights;
@@ -52,11 +52,11 @@ pub const fn kind_of<T: Object>() -> Kind {
 pub struct Ref<T>(NonZeroU32, PhantomData<fn() -> T>);
 
 impl<T> Ref<T> {
-    pub(crate) const fn new(granule: NonZeroU32) -> Self {
-        Self(granule, PhantomData)
+    pub(crate) const fn new(offset: NonZeroU32) -> Self {
+        Self(offset, PhantomData)
     }
 
-    pub(crate) const fn granule(self) -> usize {
+    pub(crate) const fn offset(self) -> usize {
         self.0.get() as usize
     }
 

@@ -32,7 +32,7 @@ impl<T> Slot<T> {
 /// Pages of objects of type `T`.
 #[derive(Debug)]
 pub struct Slab<T> {
-    /// Granule of the first page with a free slot, 0 if none.
+    /// Offset of the first page with a free slot, 0 if none.
     first: u32,
     object: PhantomData<fn() -> T>,
 }
@@ -44,9 +44,9 @@ impl<T: Object> Default for Slab<T> {
 }
 
 impl<T: Object> Slab<T> {
-    const SLOT: usize = size_of::<T>().div_ceil(GRANULE);
+    const SLOT: usize = size_of::<T>().next_multiple_of(GRANULE);
     /// Objects in a page.
-    pub const PER_PAGE: usize = (PAGE / GRANULE - 1) / Self::SLOT;
+    pub const PER_PAGE: usize = (PAGE - GRANULE) / Self::SLOT;
 
     /// A slab without pages.
     #[must_use]
@@ -87,13 +87,13 @@ impl<T: Object> Slab<T> {
     /// # Safety
     /// The page belongs to the caller and to the store's memory, and nothing in it is in use.
     pub unsafe fn grow(&mut self, store: &Store<'_>, page: FrameNumber, payer: u32) {
-        let start = page.0 * (PAGE / GRANULE) as u32;
+        let start = page.0 * PAGE as u32;
         let header = store.header(start as usize);
         header.kind.store(T::KIND, Relaxed);
         header.payer.store(payer, Relaxed);
         header.free.store(Self::PER_PAGE as u32, Relaxed);
         header.first.store(0, Relaxed);
-        header.fresh.store(start + 1, Relaxed);
+        header.fresh.store(start + GRANULE as u32, Relaxed);
         self.link(store, start);
     }
 
@@ -105,26 +105,25 @@ impl<T: Object> Slab<T> {
     /// has passed since the last reference went.
     pub unsafe fn remove(&mut self, store: &Store<'_>, reference: Ref<T>) -> Option<FrameNumber> {
         store.drop_in_place(reference);
-        let granule = reference.granule() as u32;
-        let header = store.header(granule as usize);
-        store.link(granule as usize).store(header.first.load(Relaxed), Relaxed);
-        header.first.store(granule, Relaxed);
+        let offset = reference.offset() as u32;
+        let header = store.header(offset as usize);
+        store.link(offset as usize).store(header.first.load(Relaxed), Relaxed);
+        header.first.store(offset, Relaxed);
         let free = header.free.load(Relaxed) + 1;
         header.free.store(free, Relaxed);
-        let per_page = (PAGE / GRANULE) as u32;
-        let start = granule / per_page * per_page;
+        let start = offset & !(PAGE as u32 - 1);
         if free == 1 {
             self.link(store, start);
         }
         if free as usize == Self::PER_PAGE {
             self.unlink(store, start);
             header.kind.store(0, Relaxed);
-            return Some(FrameNumber(start / per_page));
+            return Some(FrameNumber(start / PAGE as u32));
         }
         None
     }
 
-    /// Puts the page at granule `start` at the head of the list.
+    /// Puts the page at `start` at the head of the list.
     fn link(&mut self, store: &Store<'_>, start: u32) {
         let header = store.header(start as usize);
         header.previous.store(0, Relaxed);
@@ -135,7 +134,7 @@ impl<T: Object> Slab<T> {
         self.first = start;
     }
 
-    /// Takes the page at granule `start` out of the list.
+    /// Takes the page at `start` out of the list.
     fn unlink(&mut self, store: &Store<'_>, start: u32) {
         let header = store.header(start as usize);
         let (previous, next) = (header.previous.load(Relaxed), header.next.load(Relaxed));

@@ -17,8 +17,6 @@ use sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes of a page of objects.
 pub(crate) const PAGE: usize = 4096;
-/// Granules of a page.
-const GRANULES: usize = PAGE / GRANULE;
 
 /// The start of a page of objects.
 #[repr(C, align(64))]
@@ -27,11 +25,11 @@ pub(crate) struct Header {
     pub kind: AtomicU32,
     /// Number of free slots.
     pub free: AtomicU32,
-    /// Granule of the slot that was freed last, 0 if none.
+    /// Offset of the slot that was freed last, 0 if none.
     pub first: AtomicU32,
-    /// Granule of the first slot that was never used.
+    /// Offset of the first slot that was never used.
     pub fresh: AtomicU32,
-    /// Granules of the neighbours in the slab's list of pages with free slots, 0 if none.
+    /// Offsets of the neighbours in the slab's list of pages with free slots, 0 if none.
     pub previous: AtomicU32,
     /// See `previous`.
     pub next: AtomicU32,
@@ -71,32 +69,32 @@ impl<'m> Store<'m> {
         }
     }
 
-    /// Where the granule is, which lies in the memory. On the machine that is known but for the number.
+    /// What is so far from the start of the memory, and in it. On the machine the start is known.
     #[inline]
-    fn place(&self, granule: usize) -> NonNull<u8> {
+    fn place(&self, offset: usize) -> NonNull<u8> {
         #[cfg(target_os = "none")]
         let base = core::ptr::with_exposed_provenance_mut::<u8>(memory::layout::POOL_BASE as usize);
         #[cfg(not(target_os = "none"))]
         let base = self.base.as_ptr();
         // SAFETY: inside the memory, whose size fits `isize` because it exists; it does not start at address 0.
-        unsafe { NonNull::new_unchecked(base.add(granule * GRANULE)) }
+        unsafe { NonNull::new_unchecked(base.add(offset)) }
     }
 
     /// The object that `reference` names.
     #[must_use]
     pub fn get<T: Object>(&self, reference: Ref<T>) -> &T {
-        debug_assert!(self.kind_of(reference.granule()) == Some(T::KIND), "a stale reference");
+        debug_assert!(self.kind_of(reference.offset()) == Some(T::KIND), "a stale reference");
         // SAFETY: references come from `write` to this memory (the crate's invariant 2), which wrote a `T` there;
         // it stays one until `Slab::remove`, which happens only when no reference is left. `T` is `Sync`, and a shared
         // borrow is all that is given out.
-        unsafe { self.place(reference.granule()).cast().as_ref() }
+        unsafe { self.place(reference.offset()).cast().as_ref() }
     }
 
     /// The reference that a field holds as a word; `None` for 0, and for what is not an object of this type.
     #[must_use]
     pub fn reference<T: Object>(&self, word: u64) -> Option<Ref<T>> {
-        let granule = NonZeroU32::new(u32::try_from(word).ok()?)?;
-        (self.kind_of(granule.get() as usize) == Some(T::KIND)).then_some(Ref::new(granule))
+        let offset = NonZeroU32::new(u32::try_from(word).ok()?)?;
+        (self.kind_of(offset.get() as usize) == Some(T::KIND)).then_some(Ref::new(offset))
     }
 
     /// The reference that a field holds as a word, without looking at the object; `None` for 0.
@@ -135,25 +133,25 @@ impl<'m> Store<'m> {
     /// The domain that pays for the page of an object.
     #[must_use]
     pub fn payer<T: Object>(&self, reference: Ref<T>) -> Option<Ref<Domain>> {
-        NonZeroU32::new(self.header(reference.granule()).payer.load(Ordering::Relaxed)).map(Ref::new)
+        NonZeroU32::new(self.header(reference.offset()).payer.load(Ordering::Relaxed)).map(Ref::new)
     }
 
-    fn kind_of(&self, granule: usize) -> Option<u32> {
-        (granule < self.pages * GRANULES).then(|| self.header(granule).kind.load(Ordering::Relaxed))
+    fn kind_of(&self, offset: usize) -> Option<u32> {
+        (offset < self.pages * PAGE).then(|| self.header(offset).kind.load(Ordering::Relaxed))
     }
 
-    /// Header of the page of objects that holds `granule`, which a reference or a slab names.
+    /// Header of the page of objects that holds `offset`, which a reference or a slab names.
     #[inline]
-    pub(crate) fn header(&self, granule: usize) -> &Header {
+    pub(crate) fn header(&self, offset: usize) -> &Header {
         // SAFETY: references lie in pages of objects, which start with a header; it consists of atomics.
-        unsafe { self.place(granule & !(GRANULES - 1)).cast().as_ref() }
+        unsafe { self.place(offset & !(PAGE - 1)).cast().as_ref() }
     }
 
-    /// The word that links free slots, at the start of the free slot `granule`.
+    /// The word that links free slots, at the start of the free slot at `offset`.
     #[inline]
-    pub(crate) fn link(&self, granule: usize) -> &AtomicU32 {
+    pub(crate) fn link(&self, offset: usize) -> &AtomicU32 {
         // SAFETY: a free slot belongs to its slab, which asks; it holds nothing but this atomic.
-        unsafe { self.place(granule).cast().as_ref() }
+        unsafe { self.place(offset).cast().as_ref() }
     }
 
     /// Writes `object` into a slot that a slab gave away.
@@ -163,13 +161,13 @@ impl<'m> Store<'m> {
         let reference = slot.into_reference();
         // SAFETY: the slot was taken from the free ones of its slab, where `grow` put slots of pages inside the memory only:
         // nobody else uses it; it is large and aligned enough.
-        unsafe { self.place(reference.granule()).cast().write(object) };
+        unsafe { self.place(reference.offset()).cast().write(object) };
         reference
     }
 
     /// Ends the object in slot `reference`.
     pub(crate) fn drop_in_place<T: Object>(&self, reference: Ref<T>) {
         // SAFETY: the caller of `Slab::remove` promises that no reference is left.
-        unsafe { self.place(reference.granule()).cast::<T>().drop_in_place() }
+        unsafe { self.place(reference.offset()).cast::<T>().drop_in_place() }
     }
 }

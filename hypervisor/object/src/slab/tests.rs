@@ -74,7 +74,8 @@ fn objects_keep_their_value_and_pages_come_back() {
         for &(reference, value) in &live {
             assert_eq!(store.get(reference).value.load(Relaxed), value);
         }
-        let pages: std::collections::BTreeSet<_> = live.iter().map(|(reference, _)| reference.granule() / 64).collect();
+        let pages: std::collections::BTreeSet<_> =
+            live.iter().map(|(reference, _)| reference.offset() / PAGE).collect();
         assert_eq!(pages.len() + free.len(), 5, "a page without objects goes back at once");
     }
 }
