@@ -152,6 +152,16 @@ pub fn unnamed(store: &Store<'_>, unit: u64) -> bool {
             return shown;
         }
         Some(Counted::Scheduling(scheduling)) => scheduler::end(store, scheduling),
+        Some(Counted::Portal(reference)) => {
+            let portal = store.get(reference);
+            portal.revoked.set(1);
+            if portal.count.release() {
+                Counted::Portal(reference).put_aside(store);
+            } else {
+                // A proxy keeps it: two servers that wait for each other across cores would never end otherwise.
+                contexts::post(store, portal.context, 0);
+            }
+        }
         Some(other) => other.release(store),
         None => {}
     }

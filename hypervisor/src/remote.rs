@@ -142,6 +142,7 @@ pub fn perform(store: &Store<'_>, proxy_ref: Ref<Context>) -> Delivery {
         },
         Continuation::Dead => Status::Timeout,
         _ if call.blocking.get() == 0 => Status::Timeout,
+        _ if portal.revoked.get() != 0 => Status::BadCapability,
         _ => return Delivery::Busy(portal.context),
     };
     complete(store, proxy_ref, Some(failed));

@@ -2,7 +2,7 @@
 //!
 //! Purpose: the context that serves, its entry point, and what it is told.
 //! Invariants: context, entry point and transfer descriptor never change.
-//! Concurrency: the identity is one atomic word.
+//! Concurrency: the identity is one atomic word, and so is whether it was revoked.
 //! Source: interface §5 ("create_pt", "pt_ctrl").
 use crate::context::Context;
 use crate::frame::Register;
@@ -23,6 +23,8 @@ pub struct Portal {
     pub count: Count,
     /// What the serving context gets in its first register.
     pub identity: Register,
+    /// Not 0 once its last capability is gone: who still waits to call it waits no longer.
+    pub revoked: Register,
 }
 
 // SAFETY: the numbers of object types stand in `reference::kind`, each once.
@@ -34,6 +36,7 @@ impl Portal {
     /// A portal to `context`, with identity 0. `None` if `entry` is not in the user range.
     #[must_use]
     pub fn new(context: Ref<Context>, entry: VirtAddr, transfer: Mtd) -> Option<Self> {
-        entry.is_user().then_some(Self { context, entry, transfer, count: Count::new(), identity: Register::default() })
+        let (count, identity, revoked) = (Count::new(), Register::default(), Register::default());
+        entry.is_user().then_some(Self { context, entry, transfer, count, identity, revoked })
     }
 }

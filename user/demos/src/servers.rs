@@ -23,7 +23,7 @@ pub const EVENTS: u64 = 0x1000;
 /// First message page.
 pub const PAGES: u64 = 0x4000_0000;
 /// Threads and servers.
-const COUNT: usize = 24;
+const COUNT: usize = 32;
 
 #[repr(align(4096))]
 struct Stacks([[AtomicU64; 1024]; COUNT]);

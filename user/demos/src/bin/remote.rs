@@ -1,5 +1,6 @@
 //! Calls to servers of another core: idle, busy, dead, revoked while it serves; callers that go while they wait; a caller
-//! of high priority behind one of low; a server that makes its caller wait for a semaphore.
+//! of high priority behind one of low; a server that makes its caller wait for a semaphore; two servers that wait for each
+//! other.
 //!
 //! Written straight against the interface. Ends with success if every check holds. Concurrency: threads and servers on two
 //! cores share atomics.
@@ -39,6 +40,9 @@ static WAITED: AtomicU64 = AtomicU64::new(0);
 static HOGS: AtomicU64 = AtomicU64::new(0);
 static HURRIED: AtomicU64 = AtomicU64::new(0);
 static WORK: AtomicU64 = AtomicU64::new(0);
+/// Portals of two servers that call each other, and the message page of the first.
+static CROSSED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+static CROSSING: AtomicU64 = AtomicU64::new(0);
 
 global_asm!(
     "add_entry:", "add qword ptr [rdi + 32], 1", "mov edi, 1", "syscall",
@@ -47,7 +51,8 @@ global_asm!(
     "work_entry:", "call {work}", "mov edi, 1", "syscall",
     // Replies with the semaphore 0x52 the first times, plainly then.
     "hold_entry:", "call {hold}", "mov edi, eax", "syscall",
-    slow = sym slow, work = sym work, hold = sym hold,
+    "cross_entry:", "call {cross}", "mov edi, 1", "syscall",
+    slow = sym slow, work = sym work, hold = sym hold, cross = sym cross,
 );
 
 // SAFETY: defined above; only their addresses are used.
@@ -57,6 +62,7 @@ unsafe extern "C" {
     fn slow_entry();
     fn work_entry();
     fn hold_entry();
+    fn cross_entry();
 }
 
 /// Waits until the gate opens.
@@ -75,6 +81,13 @@ extern "C" fn work() {
 
 extern "C" fn hold() -> u64 {
     if WAITED.fetch_add(1, SeqCst) < 2 { 1 | HOLD << 8 } else { 1 }
+}
+
+/// Calls the other of two servers.
+extern "C" fn cross(page: u64) {
+    let [first, second, first_page] = [0, 1, 2].map(|index: usize| CROSSED[index].load(SeqCst));
+    CROSSING.fetch_add(1, SeqCst);
+    call(if page == first_page { second } else { first });
 }
 
 /// Calls the slow server of its own core.
@@ -174,7 +187,29 @@ fn main(_: &Environment) -> ExitStatus {
     callee_goes(&mut checks, slow);
     held(&mut checks);
     inversion(&mut checks);
+    // The first ones make tables and pages of objects that stay.
+    let usages = [(); 3].map(|()| crossed(&mut checks));
+    checks.check("servers that waited for each other cost nothing", u64::from(usages[2] <= usages[1]), 1);
     checks.finish()
+}
+
+/// Two servers on two cores wait for each other's answer, and then nobody has a capability to any of it. Pages in use then.
+fn crossed(checks: &mut Checks) -> u64 {
+    let (first, first_made) = server(0, entry(cross_entry));
+    let (second, second_made) = server(1, entry(cross_entry));
+    CROSSED.iter().zip([first.other(), second.other(), first.page()]).for_each(|(to, from)| to.store(from, SeqCst));
+    CROSSING.store(0, SeqCst);
+    SLOW.store(first.other(), SeqCst);
+    let (client, client_made) = thread(0, thread_entry(remote_client), 2);
+    checks.check("two servers and a client", first_made | second_made | client_made, 0);
+    checks.check("they call each other", until(&CROSSING, 2), 2);
+    pause();
+    let both = [first, second, client].map(|it| revoke(it.context(), Rights::ALL) | revoke(it.other(), Rights::ALL));
+    let gone = both.into_iter().fold(revoke(client.events() + 0x1E, Rights::ALL), |all, one| all | one);
+    checks.check("all of them go", gone, 0);
+    pause();
+    pause();
+    usage()
 }
 
 fn idle(checks: &mut Checks) {
@@ -205,6 +240,11 @@ fn visit(checks: &mut Checks, adder: Made) -> u64 {
     pause();
     pause();
     STATUS.store(u64::MAX, SeqCst);
+    usage()
+}
+
+/// Pages of kernel memory in use.
+fn usage() -> u64 {
     let (mut status, mut usage) = (Request::new(Hypercall::ControlDomain, 2, Selector::new(SELF)).word(), 0_u64);
     // SAFETY: asks for two numbers.
     unsafe { asm!("syscall", inout("rdi") status, out("rsi") _, inout("rdx") usage, out("rcx") _, out("r11") _) };

@@ -37,6 +37,8 @@ static LAST: [AtomicU64; victim::CORES] = [const { AtomicU64::new(0) }; victim::
 /// Events of the hostile domain that were handled, and of the victim that should not have been.
 pub static HANDLED: AtomicU64 = AtomicU64::new(0);
 pub static UNEXPECTED: AtomicU64 = AtomicU64::new(0);
+/// Which pair of domains it is; in the identities of the victim's event portals, from bit 32 on.
+static LIFE: AtomicU64 = AtomicU64::new(0);
 /// Calls that the maker has served.
 pub static SERVED: AtomicU64 = AtomicU64::new(0);
 
@@ -94,7 +96,7 @@ extern "C" fn handle(identity: u64) {
         word(page, 0).store(0, SeqCst);
     };
     if identity & VICTIMS != 0 {
-        if event != u64::from(STARTUP) {
+        if event != u64::from(STARTUP) && identity >> 32 == LIFE.load(SeqCst) {
             UNEXPECTED.fetch_add(1, SeqCst);
             let at = [3usize, 14, 24, 25, 26, 27].map(|index| word(page, index).load(SeqCst));
             rt::println!("hostile: the victim's event {event} on core {core}: {at:x?}");
@@ -301,7 +303,7 @@ fn begin_victim(page: u64, cores: u64, handle: u64, thread: u64) -> u64 {
         wrong |= portal(KEPT + VICTIM + core, SELF, server_at, serve, 0, core);
         wrong |= hypercall(Hypercall::CreateSemaphore, 0, semaphore_at, [SELF, 0, 0, 0]);
         for event in (0..32).filter(|event| !matches!(event, 2 | 8 | 9 | 15 | 20..30)) {
-            let identity = core | event << 8 | VICTIMS;
+            let identity = core | event << 8 | VICTIMS | LIFE.load(SeqCst) << 32;
             wrong |= portal(VICTIM_EVENTS + 32 * core + event, SELF, HANDLERS + core, handle, thread, identity);
         }
         let events = objects(VICTIM_EVENTS + 32 * core, 5);
@@ -326,18 +328,18 @@ pub fn wake_all() {
     }
 }
 
-/// Takes both domains back, with all that was made for them. `pause` waits until hypercalls on other cores are over.
-pub fn end(pause: impl Fn()) -> u64 {
-    let mut wrong = 0;
-    for interrupt in [INTERRUPTS, INTERRUPTS + 1].map(|at| KEPT + at) {
-        // Chained to itself: to nothing.
-        wrong |= hypercall(Hypercall::AssignInterrupt, 0, interrupt, [0, 0, interrupt, 0]);
-    }
+/// Takes both domains back, with all that was made for them.
+pub fn end() -> u64 {
+    // From now on the victim's threads may fault: they lose their message pages before their cores hear that they ended.
+    LIFE.fetch_add(1, SeqCst);
     // Contexts that it has made itself, in its own space, keep a domain: they go before it, and so do those that were being
     // made while it lost the right to.
-    wrong |= strip() | destroy(KEPT, ORDER);
-    pause();
-    wrong |= strip();
+    let mut wrong = strip();
+    for interrupt in [INTERRUPTS, INTERRUPTS + 1].map(|at| KEPT + at) {
+        // Chained to itself: to nothing. It was the hostile domain's to chain until now.
+        wrong |= hypercall(Hypercall::AssignInterrupt, 0, interrupt, [0, 0, interrupt, 0]);
+    }
+    wrong |= destroy(KEPT, ORDER) | strip();
     wrong
         | destroy(HOSTILE, 0)
         | destroy(VICTIM_DOMAIN, 0)
