@@ -10,12 +10,13 @@ use crate::domain::{self, map_user};
 use crate::lifetime::{self, Counted};
 use crate::mapping::publish;
 use crate::slots::look_up;
-use crate::{clock, cores, mapping, pool, scheduler};
+use crate::{clock, cores, mapping, pool, scheduler, switch};
 use abi::address::PAGE_SIZE;
 use abi::operation::RevokeFlags;
 use abi::qpd::Qpd;
 use abi::rights::{ContextRights, DomainRights, PortalRights, SchedulingRights, SemaphoreRights};
-use abi::{Crd, Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
+use abi::{Crd, Hypercall, Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
+use arch::entry::SLOW;
 use capability::tree::Span;
 use capability::word::Capability;
 use memory::format;
@@ -24,6 +25,29 @@ use memory::quota::Quota;
 use objects::frame::Frame;
 use objects::{Charged, Context, Domain, Identity, Object, Portal, Ref, Scheduling, Semaphore, Store};
 use schedule::Budget;
+
+/// A hypercall that makes an object. A status, or [`SLOW`] if that is that memory is lacking.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn create(word: u64, frame: &Frame) -> u64 {
+    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+    let store = &unsafe { arch::pool::store() };
+    let Some((_, context)) = switch::current(store) else { return SLOW };
+    let (caller, at) = (context.identity().domain, Selector::new(word >> 8));
+    let made = match Hypercall::from_low_bits(word) {
+        _ if look_up(at) != Capability::NULL => Err(Status::BadCapability),
+        Hypercall::CreateDomain => domain(store, caller, at, frame),
+        Hypercall::CreateContext => self::context(store, caller, at, word & 1 << 4 != 0, frame),
+        Hypercall::CreateScheduling => scheduling(store, caller, at, frame),
+        Hypercall::CreatePortal => portal(store, caller, at, frame),
+        _ => semaphore(store, caller, at, frame),
+    };
+    match made {
+        Ok(()) => 0,
+        Err(Status::QuotaExhausted) => SLOW,
+        Err(status) => status.number().into(),
+    }
+}
 
 /// The object at `selector` of the current domain, if it is a `T` and the capability has these rights.
 ///
@@ -87,7 +111,7 @@ pub fn undo(store: &Store<'_>, capability: Capability) {
 ///
 /// # Errors
 /// As the interface has them.
-pub fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
+fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let donor = payer(store, frame.rsi.get(), DomainRights::CREATE_DOMAIN, 1)?;
     let rights = look_up(Selector::new(frame.rsi.get())).rights();
     let (lower, upper) = (frame.rax.get() as u32, (frame.rax.get() >> 32) as u32);
@@ -132,13 +156,7 @@ fn new_domain(store: &Store<'_>, donor: Ref<Domain>, lower: u32, upper: u32) -> 
 ///
 /// # Errors
 /// As the interface has them.
-pub fn context(
-    store: &Store<'_>,
-    caller: Ref<Domain>,
-    at: Selector,
-    global: bool,
-    frame: &Frame,
-) -> Result<(), Status> {
+fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, global: bool, frame: &Frame) -> Result<(), Status> {
     let (core, message) = (frame.rdx.get() & 0xFFF, frame.rdx.get() & !0xFFF);
     if core >= cores::running().len() as u64 {
         return Err(Status::BadCpu);
@@ -193,7 +211,8 @@ pub fn give_memory_portal(store: &Store<'_>, context: &Context, portal: Option<R
 ///
 /// # Errors
 /// As the interface has them.
-pub fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
+#[inline]
+fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_PORTAL, 2)?;
     let context = named::<Context>(store, frame.rdx.get(), ContextRights::BIND_PORTAL)?;
     if store.get(context).identity().global {
@@ -210,7 +229,8 @@ pub fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
 ///
 /// # Errors
 /// As the interface has them.
-pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
+#[inline]
+fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_SCHEDULING, 2)?;
     let context = named::<Context>(store, frame.rdx.get(), ContextRights::BIND_SCHEDULING)?;
     let identity = store.get(context).identity();
@@ -232,7 +252,8 @@ pub fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &
 ///
 /// # Errors
 /// As the interface has them.
-pub fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
+#[inline]
+fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_SEMAPHORE, 1)?;
     let semaphore = match frame.rax.get() {
         0 => lifetime::add(store, payer, Semaphore::new(frame.rdx.get()))?,

@@ -6,15 +6,14 @@
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
 use crate::call::{self, Delivery, Outcome, again};
-use crate::slots::look_up;
 use crate::{
     context_control, create, exhausted, interrupt, items, mapping, power, reclaim, scheduler, semaphore, switch,
 };
 use abi::operation::{CallFlags, DomainControl, Misc, RevokeFlags};
 use abi::rights::SemaphoreRights;
 use abi::{Crd, Hypercall, Request, Rights, Status};
+use arch::entry::SLOW;
 use capability::tree::Span;
-use capability::word::Capability;
 use memory::quota;
 use objects::frame::Frame;
 use objects::{Context, Domain, Ref, Semaphore, Store};
@@ -73,7 +72,12 @@ const fn creates(hypercall: Hypercall) -> bool {
 fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Request, frame: &Frame) -> Outcome {
     let (at, domain) = (request.selector, caller.1.identity().domain);
     let done = match request.hypercall {
-        new if creates(new) && look_up(at) != Capability::NULL => Err(Status::BadCapability),
+        // Tried from entry code already: it lacked memory.
+        Hypercall::CreateDomain
+        | Hypercall::CreateContext
+        | Hypercall::CreateScheduling
+        | Hypercall::CreatePortal
+        | Hypercall::CreateSemaphore => Err(Status::QuotaExhausted),
         Hypercall::Call => {
             let flags = CallFlags::from_bits_retain(request.flags);
             return call::call(store, caller, at, !flags.contains(CallFlags::DO_NOT_BLOCK));
@@ -83,18 +87,13 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
             context_control::reply(store, caller, request);
             return Outcome::Switched;
         }
-        Hypercall::CreateDomain => create::domain(store, domain, at, frame),
         Hypercall::Revoke => return revoke(store, caller.1, request, frame).unwrap_or_else(Outcome::Return),
         // What is about to be given back is not in use.
         Hypercall::ControlDomain if reclaim::hurry() => return again(frame),
         Hypercall::ControlDomain => control_domain(store, request, frame),
-        Hypercall::CreateContext => create::context(store, domain, at, request.flags & 1 != 0, frame),
-        Hypercall::CreateScheduling => create::scheduling(store, domain, at, frame),
-        Hypercall::CreateSemaphore => create::semaphore(store, domain, at, frame),
         Hypercall::ControlSemaphore => return semaphore::control(store, caller, request, frame),
         Hypercall::ControlContext => return context_control::context(store, caller, request, frame),
         Hypercall::ControlScheduling => context_control::scheduling(store, request, frame),
-        Hypercall::CreatePortal => create::portal(store, domain, at, frame),
         Hypercall::AssignInterrupt => interrupt::assign(store, caller.1, request, frame),
         Hypercall::ControlPortal => create::set_identity(store, at, frame.rsi.get()),
         Hypercall::Misc => match Misc::from_flags(request.flags) {
@@ -143,6 +142,24 @@ fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) 
         semaphore::up(store, semaphore);
     }
     Ok(Outcome::Return(Status::Success))
+}
+
+/// As [`revoke`], of a single capability of the caller's, if nothing else stands in the way. A status, or [`SLOW`].
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn try_revoke(word: u64, frame: &Frame) -> u64 {
+    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+    let store = unsafe { arch::pool::store() };
+    let range = Crd::from_word(frame.rsi.get());
+    let Some((_, caller)) = switch::current(&store) else { return SLOW };
+    // All rights, of one object, with the flag for its own capability, and nobody is to be told.
+    let one = (abi::Kind::Objects as u64) | u64::from(Rights::ALL.bits()) << 2;
+    let itself = word == u64::from(Hypercall::Revoke.number()) | u64::from(RevokeFlags::SELF.bits()) << 4;
+    if !itself || range.word() & 0xFFF != one || !mapping::remove(&store, caller.identity().domain, range.base()) {
+        return SLOW;
+    }
+    reclaim::collect_at_once(&store);
+    0
 }
 
 /// Moves quota (RDX pages) to the domain in RSI, or reads limit and usage.

@@ -60,10 +60,11 @@ impl Nodes for Stored<'_> {
         }
     }
 
-    fn allocate(&self, owner: u32) -> Result<NodeId, Full> {
+    #[inline]
+    fn allocate(&self, owner: u32, node: Node) -> Result<NodeId, Full> {
         // SAFETY: as in `domain`.
         let payer = unsafe { self.0.trusted(owner.into()) }.ok_or(Full)?;
-        let node = lifetime::add(self.0, payer, Node::default()).map_err(|_| Full)?;
+        let node = lifetime::add(self.0, payer, node).map_err(|_| Full)?;
         NonZeroU32::new((node.to_word() / GRANULE as u64) as u32).map(NodeId::new).ok_or(Full)
     }
 
@@ -270,10 +271,28 @@ pub fn revoke(
     outcome != Ok(Outcome::Preempted)
 }
 
+/// As [`revoke`] of all of it, for an object that `owner` alone has, at `unit` alone. False, with nothing done, if there is
+/// none.
+pub fn remove(store: &Store<'_>, owner: Ref<Domain>, unit: u64) -> bool {
+    let guard = TREE.lock();
+    let space = Space { owner: owner.id().get(), kind: Kind::Objects };
+    let Some(origin) = Tree(&Stored(store)).remove(space, unit) else { return false };
+    if let Some(slot) = slots::known(store.get(owner), Selector::new(unit)) {
+        slot.store(Capability::NULL.word(), Ordering::Release);
+    }
+    drop(guard);
+    if lifetime::unnamed(store, origin) {
+        cores::shoot_down();
+    }
+    true
+}
+
 /// Takes everything from the spaces of a domain that nobody uses. False if there is more to do.
 pub fn clear(store: &Store<'_>, owner: Ref<Domain>) -> bool {
-    let kinds = [Kind::Memory, Kind::Ports, Kind::Objects];
-    kinds.into_iter().all(|kind| revoke(store, owner, kind, Span::ALL, Rights::ALL, RevokeFlags::SELF))
+    let kinds = [Kind::Memory, Kind::Ports, Kind::Objects].into_iter().zip(&store.get(owner).spaces);
+    // Who has found it before may still give it something: that is seen when nobody can any more.
+    let mut left = kinds.filter(|(_, index)| !index.is_empty());
+    left.all(|(kind, _)| revoke(store, owner, kind, Span::ALL, Rights::ALL, RevokeFlags::SELF))
 }
 
 /// The mapping of `owner` that holds the first unit of `range`: as much of it around there as has one order.

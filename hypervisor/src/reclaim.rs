@@ -38,19 +38,37 @@ pub fn hurry() -> bool {
     is_due()
 }
 
+/// As [`collect`], before a core that is the only one leaves the kernel with nothing else to do.
+pub fn collect_at_once(store: &Store<'_>) {
+    let shared = &percpu::this().shared;
+    if cores::running().len() == 1 && shared.hazard.load(Ordering::Relaxed) == Hazard::Ended as u32 {
+        shared.take(Hazard::Ended);
+        collect(store, false);
+    }
+}
+
 /// Deals with what was put aside on this core, which has no borrow of any object. What other cores may still see is left
 /// until there is enough of it, or, after [`hurry`] or with `idle`, waited for.
 pub fn collect(store: &Store<'_>, idle: bool) {
     let local = &percpu::this().local;
-    let all = local.tidy.take() || idle || cores::running().len() == 1;
+    let alone = cores::running().len() == 1;
+    let all = local.tidy.take() || idle || alone;
     let next = |chain: &sync::Chain| {
-        let word = chain.pop(|word| Counted::from_word(store, word).map(|ended| ended.count(store)))?;
-        Counted::from_word(store, word)
+        let mut found = None;
+        chain.pop(|word| {
+            found = Counted::from_word(store, word);
+            found.map(|ended| ended.count(store))
+        });
+        found
     };
     loop {
         while let Some(ended) = next(&local.ended) {
-            let chain = if prepare(store, ended) { &local.unseen } else { &local.ended };
-            chain.push(ended.word(), ended.count(store));
+            let prepared = prepare(store, ended);
+            // If there is no other core, nobody has a borrow.
+            if !(prepared && alone && finish(store, ended)) {
+                let chain = if prepared { &local.unseen } else { &local.ended };
+                chain.push(ended.word(), ended.count(store));
+            }
             cpu::breathe();
             // For whatever is to run, and because the current context may have ended just now.
             if percpu::this().shared.pending(Hazard::Schedule) {
@@ -127,6 +145,7 @@ fn prepare(store: &Store<'_>, ended: Counted) -> bool {
 fn finish(store: &Store<'_>, ended: Counted) -> bool {
     match ended {
         Counted::Domain(domain) => {
+            forget_space();
             // Who had found it before may have given it something since.
             if !mapping::clear(store, domain) || !release_tables(store.get(domain)) {
                 return false;

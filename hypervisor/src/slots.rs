@@ -30,8 +30,27 @@ pub fn look_up(selector: Selector) -> Capability {
 ///
 /// # Errors
 /// The pool is exhausted.
+#[inline]
 pub fn slot(domain: &Domain, selector: Selector) -> Result<&'static AtomicU64, OutOfMemory> {
-    let virt = VirtAddr::new(CAPABILITIES + u64::from(selector.slot()) * 8);
+    known(domain, selector).map_or_else(|| make(domain, selector), Ok)
+}
+
+const fn address(selector: Selector) -> VirtAddr {
+    VirtAddr::new(CAPABILITIES + selector.slot() as u64 * 8)
+}
+
+/// The slot of `selector` in the domain's space, if its page is there.
+#[inline]
+pub fn known(domain: &Domain, selector: Selector) -> Option<&'static AtomicU64> {
+    let virt = address(selector);
+    let leaves = Host::target(HARDWARE.read(domain.directory, virt.index(2)))?;
+    let page = Host::target(HARDWARE.read(leaves, virt.index(1)))?;
+    Some(HARDWARE.word(page, selector.slot() as usize % PER_PAGE))
+}
+
+#[cold]
+fn make(domain: &Domain, selector: Selector) -> Result<&'static AtomicU64, OutOfMemory> {
+    let virt = address(selector);
     let leaves = below(domain, domain.directory, virt, 2)?;
     let page = below(domain, leaves, virt, 1)?;
     Ok(HARDWARE.word(page, selector.slot() as usize % PER_PAGE))

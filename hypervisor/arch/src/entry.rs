@@ -32,6 +32,8 @@ unsafe extern "C" {
     fn try_reply(frame: &Frame) -> u64;
     fn try_event(frame: &Frame) -> Start;
     fn up(word: u64) -> u64;
+    fn create(word: u64, frame: &Frame) -> u64;
+    fn try_revoke(word: u64, frame: &Frame) -> u64;
     fn try_down(word: u64) -> u64;
     fn wait(frame: &Frame);
     fn reply();
@@ -77,6 +79,8 @@ global_asm!(
     CALL = sym try_call,
     EVENT = sym try_event,
     UP = sym up,
+    CREATE = sym create,
+    REVOKE = sym try_revoke,
     DOWN = sym try_down,
     WAIT = sym wait,
     SLOW = const SLOW,

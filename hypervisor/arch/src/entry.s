@@ -176,8 +176,11 @@ way_refused:
     sysretq
 
 // An attempt to be done without blocking: the callee-saved registers stay where they are.
-.macro ATTEMPT function, slow
+.macro ATTEMPT function, slow, frame
     SAVE_VOLATILE
+    .ifnb \frame
+    mov rsi, rsp
+    .endif
     mov rsp, {STACK_TOP}
     call \function
     mov r11, [{FRAME}]
@@ -194,6 +197,10 @@ way_refused:
 .endm
 way_up:
     ATTEMPT {UP}, general
+way_create:
+    ATTEMPT {CREATE}, general, frame
+way_revoke:
+    ATTEMPT {REVOKE}, general, frame
 way_down:
     ATTEMPT {DOWN}, 1f
 1:  SAVE_OTHERS r11
@@ -276,6 +283,10 @@ syscall_ways:
     .quad way_reply
     .elseif (way & 15) == 8 && way >= 0x30
     .quad way_refused
+    .elseif (way & 15) >= 2 && (way & 15) <= 6
+    .quad way_create
+    .elseif (way & 15) == 7
+    .quad way_revoke
     .elseif way == 0x0C
     .quad way_up
     .elseif way == 0x1C

@@ -198,6 +198,16 @@ impl Node {
         self.source.set(self.origin() << SHIFT | u64::from(number(parent)));
     }
 
+    /// Whether the node, which is `id`, is the unit `unit` of a tree that has nothing else.
+    pub(super) fn is_alone(&self, id: NodeId, unit: u64) -> bool {
+        let place = self.place.get() & (!0 << SHIFT | MARKS);
+        place == unit << SHIFT
+            && self.count.get() == 1
+            && self.parent().is_none()
+            && self.next.get() == Some(id)
+            && self.first.get().is_none()
+    }
+
     pub(super) fn origin(&self) -> u64 {
         self.source.get() >> SHIFT
     }
@@ -235,6 +245,18 @@ impl Node {
     pub(super) fn continues_in(&self, next: &Self) -> bool {
         let count = self.count.get() << SHIFT;
         self.source.get() + count == next.source.get() && (self.place.get() & !BIT) + count == next.place.get() & !BIT
+    }
+
+    /// A node with this run, without relatives and neighbours.
+    #[inline]
+    pub(super) fn new(space: Space, run: &Run) -> Self {
+        Self {
+            place: Word((run.place | BIT).into()),
+            count: Word(run.count.into()),
+            source: Word(run.source.into()),
+            space: Number((space.owner << 2 | space.kind as u32).into()),
+            ..Self::default()
+        }
     }
 
     /// Sets everything but the links.

@@ -49,6 +49,21 @@ impl<N: Nodes> Tree<'_, N> {
         })
     }
 
+    /// Removes the root at `unit` if it is that unit only and nobody else has anything of its tree; its origin. It is what a
+    /// revocation of all rights does, in fewer steps, but for the report.
+    #[inline]
+    pub fn remove(&self, space: Space, unit: u64) -> Option<u64> {
+        let index = self.0.index(space);
+        let id = self.floor(index, unit).0?;
+        if !self.at(id).is_alone(id, unit) {
+            return None;
+        }
+        let origin = self.at(id).origin();
+        self.leave(index, id);
+        self.0.release(space.owner, id);
+        Some(origin)
+    }
+
     /// Takes all rights from the units of `range` only: what descends from them stays, as children of their parents.
     /// Nodes from which nothing descends lose `rights`.
     ///
