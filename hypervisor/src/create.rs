@@ -35,7 +35,7 @@ extern "C" fn create(word: u64, frame: &Frame) -> u64 {
     let Some((_, context)) = switch::current(store) else { return SLOW };
     let (caller, at) = (context.identity().domain, Selector::new(word >> 8));
     let made = match Hypercall::from_low_bits(word) {
-        _ if look_up(at) != Capability::NULL => Err(Status::BadCapability),
+        _ if arch::capability::load(at.number()) != Capability::NULL.word() => BAD,
         Hypercall::CreateDomain => domain(store, caller, at, frame),
         Hypercall::CreateContext => self::context(store, caller, at, word & 1 << 4 != 0, frame),
         Hypercall::CreateScheduling => scheduling(store, caller, at, frame),
@@ -55,19 +55,22 @@ extern "C" fn create(word: u64, frame: &Frame) -> u64 {
 /// [`Status::BadCapability`] if not.
 #[inline]
 pub fn named<T: Object>(store: &Store<'_>, selector: u64, needed: impl Into<Rights>) -> Result<Ref<T>, Status> {
-    let word = look_up(Selector::new(selector)).object(objects::kind_of::<T>(), needed.into());
-    // SAFETY: a capability of a kind is made from a reference to an object of that type, and keeps it.
-    unsafe { store.trusted(word.ok_or(Status::BadCapability)?) }.ok_or(Status::BadCapability)
+    find(store, selector, needed).ok_or(Status::BadCapability)
 }
 
-/// The domain at `selector`, which pays for a new object: it must have `reserve` pages left.
-///
-/// # Errors
-/// [`Status::BadCapability`], [`Status::QuotaExhausted`].
-fn payer(store: &Store<'_>, selector: u64, needed: DomainRights, reserve: u32) -> Result<Ref<Domain>, Status> {
-    let payer = named::<Domain>(store, selector, needed)?;
-    if store.get(payer).quota.has(reserve) { Ok(payer) } else { Err(Status::QuotaExhausted) }
+/// As [`named`], where it has to be quick.
+#[inline]
+fn find<T: Object>(store: &Store<'_>, selector: u64, needed: impl Into<Rights>) -> Option<Ref<T>> {
+    let word =
+        Capability::from_word(arch::capability::load(selector)).object(objects::kind_of::<T>(), needed.into())?;
+    // SAFETY: a capability of a kind is made from a reference to an object of that type, and keeps it.
+    Some(unsafe { store.certain(word) })
 }
+
+/// What a hypercall that makes an object answers if a capability does not do,
+const BAD: Result<(), Status> = Err(Status::BadCapability);
+/// or if the domain that is to pay has too few pages left.
+const FULL: Result<(), Status> = Err(Status::QuotaExhausted);
 
 /// Stores a new object, which gets a reference to what it `holds`, for `payer`.
 ///
@@ -89,6 +92,7 @@ pub fn store_new<T: Charged>(
 ///
 /// # Errors
 /// As [`publish`].
+#[inline]
 pub fn publish_new<T: Object>(
     store: &Store<'_>,
     caller: Ref<Domain>,
@@ -101,6 +105,7 @@ pub fn publish_new<T: Object>(
 }
 
 /// Ends a new object, which nobody else knows.
+#[cold]
 pub fn undo(store: &Store<'_>, capability: Capability) {
     if lifetime::unnamed(store, capability.origin()) {
         cores::shoot_down();
@@ -112,7 +117,10 @@ pub fn undo(store: &Store<'_>, capability: Capability) {
 /// # Errors
 /// As the interface has them.
 fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
-    let donor = payer(store, frame.rsi.get(), DomainRights::CREATE_DOMAIN, 1)?;
+    let Some(donor) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_DOMAIN) else { return BAD };
+    if !store.get(donor).quota.has(1) {
+        return FULL;
+    }
     let rights = look_up(Selector::new(frame.rsi.get())).rights();
     let (lower, upper) = (frame.rax.get() as u32, (frame.rax.get() >> 32) as u32);
     if lower > upper {
@@ -164,11 +172,14 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, global: bool, f
     if message == 0 {
         return Err(Status::BadFeature); // Virtual CPUs come later.
     }
-    let domain = payer(store, frame.rsi.get(), DomainRights::CREATE_CONTEXT, 7)?;
+    let Some(domain) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_CONTEXT) else { return BAD };
+    let owner = store.get(domain);
+    if !owner.quota.has(7) {
+        return FULL;
+    }
     if message >= USER_LIMIT {
         return Err(Status::BadParameter);
     }
-    let owner = store.get(domain);
     let page = pool::page(&owner.quota)?;
     // SAFETY: nobody else knows it.
     let undo = || unsafe { pool::release(page, &owner.quota) };
@@ -213,15 +224,24 @@ pub fn give_memory_portal(store: &Store<'_>, context: &Context, portal: Option<R
 /// As the interface has them.
 #[inline]
 fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
-    let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_PORTAL, 2)?;
-    let context = named::<Context>(store, frame.rdx.get(), ContextRights::BIND_PORTAL)?;
+    let Some(payer) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_PORTAL) else { return BAD };
+    if !store.get(payer).quota.has(2) {
+        return FULL;
+    }
+    let Some(context) = find::<Context>(store, frame.rdx.get(), ContextRights::BIND_PORTAL) else { return BAD };
     if store.get(context).identity().global {
-        return Err(Status::BadCapability);
+        return BAD;
     }
     let entry = VirtAddr::new(frame.r8.get());
     let portal = Portal::new(context, entry, Mtd::from_bits_retain(frame.rax.get()));
-    let portal = portal.filter(|_| entry.get() < USER_LIMIT).ok_or(Status::BadParameter)?;
-    let portal = store_new(store, payer, Counted::Context(context), portal)?;
+    let Some(portal) = portal.filter(|_| entry.get() < USER_LIMIT) else { return Err(Status::BadParameter) };
+    if !store.get(context).count.acquire() {
+        return BAD;
+    }
+    let Some(portal) = lifetime::place(store, payer, portal) else {
+        Counted::Context(context).release(store);
+        return FULL;
+    };
     publish_new(store, caller, at, PortalRights::all().into(), portal)
 }
 
@@ -231,16 +251,25 @@ fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
 /// As the interface has them.
 #[inline]
 fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
-    let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_SCHEDULING, 2)?;
-    let context = named::<Context>(store, frame.rdx.get(), ContextRights::BIND_SCHEDULING)?;
+    let Some(payer) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_SCHEDULING) else { return BAD };
+    if !store.get(payer).quota.has(2) {
+        return FULL;
+    }
+    let Some(context) = find::<Context>(store, frame.rdx.get(), ContextRights::BIND_SCHEDULING) else { return BAD };
     let identity = store.get(context).identity();
     if !identity.global {
-        return Err(Status::BadCapability);
+        return BAD;
     }
-    let parameters = Qpd::from_word(frame.rax.get()).ok_or(Status::BadParameter)?;
+    let Some(parameters) = Qpd::from_word(frame.rax.get()) else { return Err(Status::BadParameter) };
     let budget = Budget::new(parameters.quantum(), clock::khz());
     let scheduling = Scheduling::new(context, identity.core, parameters.priority(), budget);
-    let scheduling = store_new(store, payer, Counted::Context(context), scheduling)?;
+    if !store.get(context).count.acquire() {
+        return BAD;
+    }
+    let Some(scheduling) = lifetime::place(store, payer, scheduling) else {
+        Counted::Context(context).release(store);
+        return FULL;
+    };
     publish_new(store, caller, at, SchedulingRights::all().into(), scheduling)
         .inspect_err(|_| scheduler::discard(store, scheduling))?;
     scheduler::wake(store, scheduling);
@@ -254,18 +283,32 @@ fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
 /// As the interface has them.
 #[inline]
 fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
-    let payer = payer(store, frame.rsi.get(), DomainRights::CREATE_SEMAPHORE, 1)?;
-    let semaphore = match frame.rax.get() {
-        0 => lifetime::add(store, payer, Semaphore::new(frame.rdx.get()))?,
-        selector => {
-            let chained = named::<Semaphore>(store, selector, Rights::NONE)?;
-            if !store.get(chained).is_plain() {
-                return Err(Status::BadCapability);
-            }
-            store_new(store, payer, Counted::Semaphore(chained), Semaphore::signal(frame.rdx.get(), chained))?
-        }
-    };
+    let Some(payer) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_SEMAPHORE) else { return BAD };
+    if !store.get(payer).quota.has(1) {
+        return FULL;
+    }
+    if frame.rax.get() != 0 {
+        return signal(store, (caller, payer), at, frame);
+    }
+    let new = lifetime::place(store, payer, Semaphore::new(frame.rdx.get()));
+    let Some(semaphore) = new else { return FULL };
     publish_new(store, caller, at, SemaphoreRights::all().into(), semaphore)
+}
+
+/// As [`semaphore`], with a signal; `payer` pays.
+fn signal(
+    store: &Store<'_>,
+    (caller, payer): (Ref<Domain>, Ref<Domain>),
+    at: Selector,
+    frame: &Frame,
+) -> Result<(), Status> {
+    let chained = named::<Semaphore>(store, frame.rax.get(), Rights::NONE)?;
+    if !store.get(chained).is_plain() {
+        return BAD;
+    }
+    let signal = Semaphore::signal(frame.rdx.get(), chained);
+    let signal = store_new(store, payer, Counted::Semaphore(chained), signal)?;
+    publish_new(store, caller, at, SemaphoreRights::all().into(), signal)
 }
 
 /// Sets the identity of the portal at `selector`.

@@ -9,7 +9,7 @@ use crate::{contexts, domain, pool, scheduler};
 use abi::address::PAGE_SIZE;
 use capability::word::Kind;
 use memory::frames::{Order, OutOfMemory};
-use objects::{Charged, Context, Domain, Full, Object, Portal, Ref, Scheduling, Semaphore, Slot, Store};
+use objects::{Charged, Context, Domain, Object, Portal, Ref, Scheduling, Semaphore, Slot, Store};
 use percpu::Hazard;
 use sync::Count;
 
@@ -95,24 +95,35 @@ impl Counted {
 ///
 /// # Errors
 /// The payer's quota or the pool is exhausted.
-#[inline]
 pub fn add<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, object: T) -> Result<Ref<T>, OutOfMemory> {
+    place(store, payer, object).ok_or(OutOfMemory::Quota)
+}
+
+/// As [`add`], where it has to be quick.
+#[inline(always)]
+pub fn place<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, object: T) -> Option<Ref<T>> {
+    Some(store.write(slot(store, payer)?, object))
+}
+
+/// A slot that `payer` pays for.
+#[inline(always)]
+pub fn slot<T: Charged>(store: &Store<'_>, payer: Ref<Domain>) -> Option<Slot<T>> {
     let slot = T::slab(&mut store.get(payer).slabs.lock()).reserve(store);
-    Ok(store.write(slot.or_else(|Full| extend(store, payer))?, object))
+    slot.or_else(|| extend(store, payer))
 }
 
 /// A slot in a new page of a slab, which `payer` pays for.
 #[cold]
-fn extend<T: Charged>(store: &Store<'_>, payer: Ref<Domain>) -> Result<Slot<T>, OutOfMemory> {
+fn extend<T: Charged>(store: &Store<'_>, payer: Ref<Domain>) -> Option<Slot<T>> {
     let domain = store.get(payer);
-    let page = pool::dirty(Order::PAGE, &domain.quota)?.into_number();
+    let page = pool::dirty(Order::PAGE, &domain.quota).ok()?.into_number();
     // Who makes it pay has found it in use, so the count is not 0.
     let _ = domain.count.acquire();
     let mut slabs = domain.slabs.lock();
     let slab = T::slab(&mut slabs);
     // SAFETY: the page was just handed out to us and is given to the slab for good.
     unsafe { slab.grow(store, page, payer.id().get()) };
-    slab.reserve(store).map_err(|Full| OutOfMemory::Pool)
+    slab.reserve(store)
 }
 
 /// Takes an object out of the store, and gives its page back if it was the last one there. Then there is one reference less

@@ -60,12 +60,12 @@ impl Nodes for Stored<'_> {
         }
     }
 
-    #[inline]
-    fn allocate(&self, owner: u32, node: Node) -> Result<NodeId, Full> {
+    #[inline(always)]
+    fn allocate(&self, owner: u32) -> Option<NodeId> {
         // SAFETY: as in `domain`.
-        let payer = unsafe { self.0.trusted(owner.into()) }.ok_or(Full)?;
-        let node = lifetime::add(self.0, payer, node).map_err(|_| Full)?;
-        NonZeroU32::new((node.to_word() / GRANULE as u64) as u32).map(NodeId::new).ok_or(Full)
+        let payer = unsafe { self.0.certain(owner.into()) };
+        let node = self.0.adopt::<Node>(lifetime::slot(self.0, payer)?);
+        NonZeroU32::new((node.to_word() / GRANULE as u64) as u32).map(NodeId::new)
     }
 
     fn release(&self, _owner: u32, id: NodeId) {
@@ -189,6 +189,7 @@ pub fn enter(store: &Store<'_>, piece: &Piece) -> Result<(), Status> {
 }
 
 /// As [`enter`], with the tree's lock held.
+#[inline(always)]
 fn insert(store: &Store<'_>, piece: &Piece) -> Result<(), Status> {
     let entered = Tree(&Stored(store)).insert_root(piece);
     entered.map_err(|error| if error == Error::Occupied { Status::BadCapability } else { Status::QuotaExhausted })
@@ -198,17 +199,19 @@ fn insert(store: &Store<'_>, piece: &Piece) -> Result<(), Status> {
 ///
 /// # Errors
 /// As [`enter`].
+#[inline(always)]
 pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: Capability) -> Result<(), Status> {
-    let slot = slots::slot(store.get(owner), at).map_err(|_| Status::QuotaExhausted)?;
     let span = Span { base: u64::from(at.slot()), count: 1 };
-    let guard = TREE.lock();
-    let entered = insert(store, &piece(owner, Kind::Objects, span, capability.origin(), capability.rights()));
-    if entered.is_ok() {
-        // Under the lock, so that a revocation that comes at once finds it.
-        slot.store(capability.word(), Ordering::Release);
+    // Until the slot is filled, so that a revocation that comes at once finds it.
+    let _tree = TREE.lock();
+    insert(store, &piece(owner, Kind::Objects, span, capability.origin(), capability.rights()))?;
+    if slots::fill_shown(owner, at, capability) {
+        return Ok(());
     }
-    drop(guard);
-    entered
+    slots::slot(store.get(owner), at).map(|slot| slot.store(capability.word(), Ordering::Release)).map_err(|_| {
+        let _ = Tree(&Stored(store)).remove(Space { owner: owner.id().get(), kind: Kind::Objects }, span.base);
+        Status::QuotaExhausted
+    })
 }
 
 /// Delegates `rights` to `range` of a space of `from` to the space of `to`, from `base` on.
@@ -277,7 +280,9 @@ pub fn remove(store: &Store<'_>, owner: Ref<Domain>, unit: u64) -> bool {
     let guard = TREE.lock();
     let space = Space { owner: owner.id().get(), kind: Kind::Objects };
     let Some(origin) = Tree(&Stored(store)).remove(space, unit) else { return false };
-    if let Some(slot) = slots::known(store.get(owner), Selector::new(unit)) {
+    if !slots::fill_shown(owner, Selector::new(unit), Capability::NULL)
+        && let Some(slot) = slots::known(store.get(owner), Selector::new(unit))
+    {
         slot.store(Capability::NULL.word(), Ordering::Release);
     }
     drop(guard);

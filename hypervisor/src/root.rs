@@ -166,7 +166,7 @@ fn new_domain(
             let mut slab = Slab::new();
             // SAFETY: the page was just handed out to us and is given to the slab for good.
             unsafe { slab.grow(store, page, 0) };
-            let slot = slab.reserve(store).map_err(|_| OutOfMemory::Pool)?;
+            let slot = slab.reserve(store).ok_or(OutOfMemory::Pool)?;
             Ok(store.write(slot, domain))
         }
     }

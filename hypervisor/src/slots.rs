@@ -15,8 +15,9 @@ use memory::format::{Attributes, Entry, Format, Host};
 use memory::frames::OutOfMemory;
 use memory::layout::CAPABILITIES;
 use memory::mmu::Mmu;
-use objects::Domain;
+use objects::{Domain, Ref};
 
+const RW: Attributes = Attributes::READ.union(Attributes::WRITE);
 /// Slots in a page.
 const PER_PAGE: usize = 512;
 
@@ -24,6 +25,12 @@ const PER_PAGE: usize = 512;
 #[inline]
 pub fn look_up(selector: Selector) -> Capability {
     Capability::from_word(arch::capability::load(u64::from(selector.slot())))
+}
+
+/// Fills the slot of `selector`, if the core shows the space of `owner`, and the slot has a page.
+#[inline]
+pub fn fill_shown(owner: Ref<Domain>, selector: Selector, capability: Capability) -> bool {
+    percpu::this().local.space.get() == owner.to_word() && arch::capability::store(selector.number(), capability.word())
 }
 
 /// The slot of `selector` in the domain's space; its page and table are made if missing.
@@ -67,7 +74,7 @@ fn below(domain: &Domain, table: PhysAddr, virt: VirtAddr, level: u32) -> Result
                 return Ok(next);
             }
             let next = pool::page(&domain.quota)?;
-            let entry = if level == 1 { Host::leaf(next, 1, Attributes::READ) } else { Host::table(next) };
+            let entry = if level == 1 { Host::leaf(next, 1, RW) } else { Host::table(next) };
             HARDWARE.write(table, virt.index(level), entry);
             Ok(next)
         }

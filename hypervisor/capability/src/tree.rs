@@ -189,11 +189,8 @@ pub trait Nodes {
     fn node(&self, id: NodeId) -> &Node;
     /// The index of a space that has nodes or gets some.
     fn index(&self, space: Space) -> &SpaceIndex;
-    /// Makes `node` one that `owner` pays for.
-    ///
-    /// # Errors
-    /// [`Full`] if `owner` cannot pay.
-    fn allocate(&self, owner: u32, node: Node) -> Result<NodeId, Full>;
+    /// A node that `owner` pays for, with any contents; `None` if `owner` cannot pay.
+    fn allocate(&self, owner: u32) -> Option<NodeId>;
     /// Takes back a node that `owner` pays for; nothing refers to it any more.
     fn release(&self, owner: u32, id: NodeId);
     /// Makes `to` pay for a node that `from` paid for.

@@ -27,10 +27,10 @@ mod store;
 pub use context::{Context, Continuation, Identity, Page};
 pub use domain::Domain;
 pub use portal::Portal;
-pub use reference::{Object, Ref, kind_of};
+pub use reference::{Object, Plain, Ref, kind_of};
 pub use scheduling::{Place, Scheduling};
 pub use semaphore::{Semaphore, Take};
-pub use slab::{Full, Slab, Slot};
+pub use slab::{Slab, Slot};
 pub use slabs::{Charged, Slabs};
 pub use store::Store;
 

@@ -37,6 +37,12 @@ pub unsafe trait Object: Sync + Sized {
     const KIND: u32;
 }
 
+/// An object for which any bytes are a value.
+///
+/// # Safety
+/// It consists of integers, or atomics of them.
+pub unsafe trait Plain: Object {}
+
 /// The kind of capabilities to objects of type `T`, which is one that has capabilities.
 #[must_use]
 pub const fn kind_of<T: Object>() -> Kind {

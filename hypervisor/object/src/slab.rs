@@ -14,10 +14,6 @@ use core::num::NonZeroU32;
 use memory::frames::FrameNumber;
 use sync::atomic::Ordering::Relaxed;
 
-/// No free slot: the slab needs a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
-
 /// A place for an object of type `T`, which [`Store::write`] makes one. One that is dropped is lost.
 #[derive(Debug)]
 #[must_use = "a slot that is dropped is lost"]
@@ -55,14 +51,11 @@ impl<T: Object> Slab<T> {
         Self { first: 0, object: PhantomData }
     }
 
-    /// Takes a free slot.
-    ///
-    /// # Errors
-    /// [`Full`]: give the slab a page and try again.
+    /// Takes a free slot; with none there, give the slab a page and try again.
     #[inline]
-    pub fn reserve(&mut self, store: &Store<'_>) -> Result<Slot<T>, Full> {
+    pub fn reserve(&mut self, store: &Store<'_>) -> Option<Slot<T>> {
         if self.first == 0 {
-            return Err(Full);
+            return None;
         }
         let header = store.header(self.first as usize);
         let mut slot = header.first.load(Relaxed);
@@ -78,7 +71,7 @@ impl<T: Object> Slab<T> {
         if free == 0 {
             self.unlink(store, self.first);
         }
-        NonZeroU32::new(slot).map(|slot| Slot(slot, PhantomData)).ok_or(Full)
+        NonZeroU32::new(slot).map(|slot| Slot(slot, PhantomData))
     }
 
     /// Takes a page, which `payer` (a domain's [`Ref::id`], or 0) has paid for, into the slab. It is the slab's until

@@ -8,7 +8,7 @@
 //! Source: `docs/src/decisions/0003-objects-and-sync.md`.
 use crate::GRANULE;
 use crate::domain::Domain;
-use crate::reference::{Object, Ref};
+use crate::reference::{Object, Plain, Ref};
 use crate::slab::Slot;
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
@@ -109,6 +109,18 @@ impl<'m> Store<'m> {
         Some(Ref::new(id))
     }
 
+    /// As [`Self::trusted`] of a word that is not 0.
+    ///
+    /// # Safety
+    /// `word` is [`Ref::to_word`] of an object of type `T` that still exists.
+    #[inline]
+    #[must_use]
+    pub unsafe fn certain<T: Object>(&self, word: u64) -> Ref<T> {
+        debug_assert!(self.kind_of(word as usize) == Some(T::KIND), "a stale reference");
+        // SAFETY: words of references are not 0.
+        Ref::new(unsafe { NonZeroU32::new_unchecked(word as u32) })
+    }
+
     /// The object whose reference is `word`.
     ///
     /// # Safety
@@ -163,6 +175,12 @@ impl<'m> Store<'m> {
         // nobody else uses it; it is large and aligned enough.
         unsafe { self.place(reference.offset()).cast().write(object) };
         reference
+    }
+
+    /// Takes what is in a slot that a slab gave away for an object.
+    #[inline]
+    pub fn adopt<T: Plain>(&self, slot: Slot<T>) -> Ref<T> {
+        slot.into_reference()
     }
 
     /// Ends the object in slot `reference`.

@@ -4,8 +4,8 @@
 //! Invariants: 3 and 4 of `tree.rs`.
 //! Concurrency: the tree's lock.
 //! Source: lecture C:241-300.
-use super::node::{Node, NodeId, Run};
-use super::{Full, Nodes, Piece, Tree};
+use super::node::{NodeId, Run};
+use super::{Nodes, Piece, Tree};
 
 impl<N: Nodes> Tree<'_, N> {
     pub(super) fn first_child(&self, id: NodeId) -> Option<NodeId> {
@@ -68,9 +68,12 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// A new node, which the owner of the piece's space pays for, without relatives, not in its space.
-    #[inline]
-    pub(super) fn create(&self, piece: &Piece, run: &Run) -> Result<NodeId, Full> {
-        self.0.allocate(piece.space.owner, Node::new(piece.space, run))
+    #[inline(always)]
+    pub(super) fn create(&self, piece: &Piece, run: &Run) -> Option<NodeId> {
+        let id = self.0.allocate(piece.space.owner)?;
+        self.at(id).fill(piece.space, run);
+        self.at(id).first.set(None);
+        Some(id)
     }
 
     /// Removes a node without children, and frees it.

@@ -43,8 +43,18 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// The last node that starts at `unit` or before, and the next one.
+    #[inline(always)]
     pub(super) fn floor(&self, index: &SpaceIndex, unit: u64) -> Gap {
-        let Some(mut near) = index.finger.get() else { return (None, None) };
+        let Some(near) = index.finger.get() else { return (None, None) };
+        let after = self.at(near).after.get();
+        if self.at(near).base() <= unit && after.is_none_or(|after| self.at(after).base() > unit) {
+            return (Some(near), after);
+        }
+        self.search(index, near, unit)
+    }
+
+    /// As [`Self::floor`], from `near` on.
+    fn search(&self, index: &SpaceIndex, mut near: NodeId, unit: u64) -> Gap {
         for _ in 0..2 {
             if self.at(near).base() > unit {
                 break;
@@ -94,7 +104,13 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// Enters `id` into its space, between neighbours.
-    pub(super) fn enter(&self, index: &SpaceIndex, id: NodeId, (below, above): Gap) {
+    pub(super) fn enter(&self, index: &SpaceIndex, id: NodeId, gap: Gap) {
+        self.enter_here(index, id, gap);
+    }
+
+    /// As [`Self::enter`], where it has to be quick.
+    #[inline(always)]
+    pub(super) fn enter_here(&self, index: &SpaceIndex, id: NodeId, (below, above): Gap) {
         let (node, base, name) = (self.at(id), self.at(id).base(), id.get().get());
         node.before.set(below);
         node.after.set(above);
@@ -143,7 +159,7 @@ impl<N: Nodes> Tree<'_, N> {
             self.at(above).before.set(below);
         }
         if index.finger.get() == Some(id) {
-            index.finger.set(below.or(above));
+            index.finger.set(above.or(below));
         }
         let Some(fork) = node.leaf_up.get() else { return index.root.set(0) };
         let freed = self.at(fork);

@@ -247,18 +247,6 @@ impl Node {
         self.source.get() + count == next.source.get() && (self.place.get() & !BIT) + count == next.place.get() & !BIT
     }
 
-    /// A node with this run, without relatives and neighbours.
-    #[inline]
-    pub(super) fn new(space: Space, run: &Run) -> Self {
-        Self {
-            place: Word((run.place | BIT).into()),
-            count: Word(run.count.into()),
-            source: Word(run.source.into()),
-            space: Number((space.owner << 2 | space.kind as u32).into()),
-            ..Self::default()
-        }
-    }
-
     /// Sets everything but the links.
     pub(super) fn fill(&self, space: Space, run: &Run) {
         self.place.set(run.place | BIT);

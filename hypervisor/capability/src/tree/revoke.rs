@@ -51,7 +51,7 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// Removes the root at `unit` if it is that unit only and nobody else has anything of its tree; its origin. It is what a
     /// revocation of all rights does, in fewer steps, but for the report.
-    #[inline]
+    #[inline(always)]
     pub fn remove(&self, space: Space, unit: u64) -> Option<u64> {
         let index = self.0.index(space);
         let id = self.floor(index, unit).0?;

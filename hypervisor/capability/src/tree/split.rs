@@ -8,7 +8,7 @@
 //! otherwise: who finds a marked node finishes that first.
 //! Concurrency: the tree's lock; preemptible after each child.
 //! Source: issue of the exact range, design plan §3.
-use super::node::{Node, NodeId};
+use super::node::NodeId;
 use super::steps::{Steps, Stop};
 use super::{Attributes, Effects, Full, Nodes, Piece, Tree};
 
@@ -45,9 +45,12 @@ impl<N: Nodes> Tree<'_, N> {
     /// Marks `id` as being divided at `cut`; the twin.
     fn begin(&self, id: NodeId, cut: u64) -> Result<NodeId, Full> {
         let node = self.at(id);
-        let twin = Node::new(node.space(), &node.run().after(cut - node.origin()));
-        twin.mark(Attributes::TWIN);
-        let twin = self.0.allocate(node.space().owner, twin)?;
+        let twin = self.0.allocate(node.space().owner).ok_or(Full)?;
+        let other = self.at(twin);
+        other.fill(node.space(), &node.run().after(cut - node.origin()));
+        other.mark(Attributes::TWIN);
+        other.first.set(None);
+        other.before.set(None);
         self.link(twin, node.next.get());
         node.mark(Attributes::DIVIDED);
         Ok(twin)

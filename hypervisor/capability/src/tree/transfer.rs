@@ -9,7 +9,7 @@
 use super::index::{Gap, SpaceIndex};
 use super::node::{NodeId, Run};
 use super::steps::{Steps, Stop};
-use super::{Attributes, Effects, Error, MAX_DEPTH, Nodes, Outcome, Piece, Space, Span, Tree, UNITS};
+use super::{Attributes, Effects, Error, Full, MAX_DEPTH, Nodes, Outcome, Piece, Space, Span, Tree, UNITS};
 use abi::Rights;
 
 /// What goes where.
@@ -42,12 +42,13 @@ impl<N: Nodes> Tree<'_, N> {
     ///
     /// # Errors
     /// [`Error::Occupied`] if any of its units is taken, [`Error::Full`].
+    #[inline(always)]
     pub fn insert_root(&self, piece: &Piece) -> Result<(), Error> {
         let index = self.0.index(piece.space);
         let gap = self.gap(index, piece.span).ok_or(Error::Occupied)?;
-        let id = self.create(piece, &Run::new(piece, None))?;
+        let id = self.create(piece, &Run::new(piece, None)).ok_or(Error::Full)?;
         self.link(id, None);
-        self.enter(index, id, gap);
+        self.enter_here(index, id, gap);
         Ok(())
     }
 
@@ -105,6 +106,7 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// The neighbours of `span` in a space, if all its units are free.
+    #[inline(always)]
     fn gap(&self, index: &SpaceIndex, span: Span) -> Option<Gap> {
         let (below, above) = self.floor(index, span.base);
         let free = span.end() <= UNITS
@@ -135,7 +137,7 @@ impl<N: Nodes> Tree<'_, N> {
             self.resize(id, &start.with_count(old.count + run.count));
             self.coalesce(id, &mut None);
         } else {
-            let id = self.create(piece, &run)?;
+            let id = self.create(piece, &run).ok_or(Full)?;
             if let Err(full) = steps.effects.mapped(piece) {
                 self.0.release(piece.space.owner, id);
                 return Err(full.into());

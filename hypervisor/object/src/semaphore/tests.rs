@@ -20,7 +20,7 @@ struct World<'m> {
 }
 
 fn insert<T: Object>(slab: &mut Slab<T>, store: &Store<'_>, object: T) -> Ref<T> {
-    let Ok(slot) = slab.reserve(store) else { panic!("the test needs more pages") };
+    let Some(slot) = slab.reserve(store) else { panic!("the test needs more pages") };
     store.write(slot, object)
 }
 

@@ -215,22 +215,15 @@ impl Nodes for World {
         &self.indexes[space.owner as usize * 4 + space.kind as usize]
     }
 
-    fn allocate(&self, owner: u32, node: Node) -> Result<NodeId, Full> {
+    fn allocate(&self, owner: u32) -> Option<NodeId> {
         let mut used = self.used.borrow_mut();
         let used = used.entry(owner).or_default();
         if *used >= self.limit.get() {
-            return Err(Full);
+            return None;
         }
-        let id = self.free.borrow_mut().pop().ok_or(Full)?;
+        let id = self.free.borrow_mut().pop()?;
         *used += 1;
-        let place = self.node(node_id(id));
-        place.fill(node.space(), &node.run());
-        for link in [&place.next, &place.previous, &place.first, &place.up, &place.leaf_up, &place.before, &place.after]
-        {
-            link.set(None);
-        }
-        place.child.iter().for_each(|child| child.set(0));
-        Ok(node_id(id))
+        Some(node_id(id))
     }
 
     fn release(&self, owner: u32, id: NodeId) {
