@@ -69,6 +69,12 @@ pub fn tick() {
     }
 }
 
+/// Whether there is one core only.
+#[inline]
+pub fn is_alone() -> bool {
+    COUNT.load(Ordering::Relaxed) == 1
+}
+
 fn running_slot(id: u32) -> Option<&'static RunningCore> {
     RUNNING.get().and_then(|all| all.get(id as usize))
 }

@@ -155,10 +155,11 @@ extern "C" fn try_revoke(word: u64, frame: &Frame) -> u64 {
     // All rights, of one object, with the flag for its own capability, and nobody is to be told.
     let one = (abi::Kind::Objects as u64) | u64::from(Rights::ALL.bits()) << 2;
     let itself = word == u64::from(Hypercall::Revoke.number()) | u64::from(RevokeFlags::SELF.bits()) << 4;
-    if !itself || range.word() & 0xFFF != one || !mapping::remove(&store, caller.identity().domain, range.base()) {
+    if !itself || range.word() & 0xFFF != one {
         return SLOW;
     }
-    reclaim::collect_at_once(&store);
+    let Some(unit) = mapping::remove(&store, caller.identity().domain, range.base()) else { return SLOW };
+    reclaim::unnamed(&store, unit);
     0
 }
 

@@ -68,6 +68,7 @@ impl Nodes for Stored<'_> {
         NonZeroU32::new((node.to_word() / GRANULE as u64) as u32).map(NodeId::new)
     }
 
+    #[inline(always)]
     fn release(&self, _owner: u32, id: NodeId) {
         // SAFETY: the tree names a node only while it is allocated, and nobody looks at nodes without its lock.
         unsafe { self.0.trusted::<Node>(word(id)).into_iter().for_each(|node| lifetime::remove(self.0, node, None)) };
@@ -274,22 +275,19 @@ pub fn revoke(
     outcome != Ok(Outcome::Preempted)
 }
 
-/// As [`revoke`] of all of it, for an object that `owner` alone has, at `unit` alone. False, with nothing done, if there is
-/// none.
-pub fn remove(store: &Store<'_>, owner: Ref<Domain>, unit: u64) -> bool {
-    let guard = TREE.lock();
+/// As [`revoke`] of all of it, for an object that `owner` alone has, at `unit` alone; the object's [`lifetime::unnamed`] is
+/// left to the caller, who is told its name there. `None`, with nothing done, if there is none.
+#[inline(always)]
+pub fn remove(store: &Store<'_>, owner: Ref<Domain>, unit: u64) -> Option<u64> {
+    let _tree = TREE.lock();
     let space = Space { owner: owner.id().get(), kind: Kind::Objects };
-    let Some(origin) = Tree(&Stored(store)).remove(space, unit) else { return false };
+    let origin = Tree(&Stored(store)).remove(space, unit)?;
     if !slots::fill_shown(owner, Selector::new(unit), Capability::NULL)
         && let Some(slot) = slots::known(store.get(owner), Selector::new(unit))
     {
         slot.store(Capability::NULL.word(), Ordering::Release);
     }
-    drop(guard);
-    if lifetime::unnamed(store, origin) {
-        cores::shoot_down();
-    }
-    true
+    Some(origin)
 }
 
 /// Takes everything from the spaces of a domain that nobody uses. False if there is more to do.

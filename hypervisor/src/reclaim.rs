@@ -16,7 +16,7 @@ use arch::cpu;
 use core::sync::atomic::Ordering;
 use memory::format::Host;
 use memory::{quota, table};
-use objects::{Domain, Semaphore, Store};
+use objects::{Domain, Portal, Ref, Semaphore, Store};
 use percpu::Hazard;
 
 /// Objects that are put aside before a core asks the others whether they are done with them.
@@ -38,20 +38,61 @@ pub fn hurry() -> bool {
     is_due()
 }
 
-/// As [`collect`], before a core that is the only one leaves the kernel with nothing else to do.
-pub fn collect_at_once(store: &Store<'_>) {
+/// As [`lifetime::unnamed`], before this core, which has no borrow of any object, leaves the kernel. If there is no other,
+/// what ends is given back now.
+#[inline(always)]
+pub fn unnamed(store: &Store<'_>, unit: u64) {
+    match Counted::from_word(store, unit) {
+        Some(Counted::Portal(portal)) if cores::is_alone() => {
+            if store.get(portal).count.release() {
+                free_portal(store, portal);
+            }
+        }
+        Some(Counted::Semaphore(semaphore)) if cores::is_alone() && store.get(semaphore).is_plain() => {
+            let counted = Counted::Semaphore(semaphore);
+            if counted.count(store).release() {
+                match prepare(store, counted) {
+                    true => free_semaphore(store, semaphore),
+                    false => counted.put_aside(store),
+                }
+            }
+        }
+        _ => end(store, unit),
+    }
+}
+
+fn end(store: &Store<'_>, unit: u64) {
+    if lifetime::unnamed(store, unit) {
+        cores::shoot_down();
+    }
     let shared = &percpu::this().shared;
-    if cores::running().len() == 1 && shared.hazard.load(Ordering::Relaxed) == Hazard::Ended as u32 {
+    if cores::is_alone() && shared.hazard.load(Ordering::Relaxed) == Hazard::Ended as u32 {
         shared.take(Hazard::Ended);
         collect(store, false);
     }
+}
+
+/// Gives a portal back, which nobody can see.
+#[inline]
+fn free_portal(store: &Store<'_>, portal: Ref<Portal>) {
+    let context = store.get(portal).context;
+    // SAFETY: a grace period has passed since the last reference went.
+    unsafe { lifetime::remove(store, portal, Some(Counted::Context(context))) };
+}
+
+/// Gives a semaphore back, which nobody can see.
+#[inline]
+fn free_semaphore(store: &Store<'_>, semaphore: Ref<Semaphore>) {
+    let chained = store.get(semaphore).chained();
+    // SAFETY: a grace period has passed since the last reference went.
+    unsafe { lifetime::remove(store, semaphore, chained.map(Counted::Semaphore)) };
 }
 
 /// Deals with what was put aside on this core, which has no borrow of any object. What other cores may still see is left
 /// until there is enough of it, or, after [`hurry`] or with `idle`, waited for.
 pub fn collect(store: &Store<'_>, idle: bool) {
     let local = &percpu::this().local;
-    let alone = cores::running().len() == 1;
+    let alone = cores::is_alone();
     let all = local.tidy.take() || idle || alone;
     let next = |chain: &sync::Chain| {
         let mut found = None;
@@ -127,6 +168,7 @@ fn forget_space() {
 }
 
 /// What can be done while others may still look at the object. False if there is more to do.
+#[inline]
 fn prepare(store: &Store<'_>, ended: Counted) -> bool {
     match ended {
         Counted::Semaphore(semaphore) => (0..SLICE).any(|_| match Semaphore::close(store, semaphore) {
@@ -191,16 +233,8 @@ fn finish(store: &Store<'_>, ended: Counted) -> bool {
             // SAFETY: as for domains.
             unsafe { lifetime::remove(store, reference, Some(Counted::Context(scheduling.context))) };
         }
-        Counted::Portal(reference) => {
-            let context = store.get(reference).context;
-            // SAFETY: as for domains.
-            unsafe { lifetime::remove(store, reference, Some(Counted::Context(context))) };
-        }
-        Counted::Semaphore(reference) => {
-            let chained = store.get(reference).chained();
-            // SAFETY: as for domains.
-            unsafe { lifetime::remove(store, reference, chained.map(Counted::Semaphore)) };
-        }
+        Counted::Portal(portal) => free_portal(store, portal),
+        Counted::Semaphore(semaphore) => free_semaphore(store, semaphore),
     }
     true
 }
