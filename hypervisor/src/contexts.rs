@@ -111,6 +111,10 @@ pub fn bury(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<
 /// Ends a context of this core, and tells whom it served: a caller goes on with status "aborted", a context whose fault it
 /// handled ends too.
 pub fn kill(store: &Store<'_>, context: Ref<Context>) {
+    // Nobody depends on a server that waits for a call.
+    if store.get(context).is(Continuation::AwaitCall) {
+        return store.get(context).set_continuation(Continuation::Dead);
+    }
     let mut at = Some(context);
     while let Some(reference) = at {
         if reference.to_word() == ROOT.load(Ordering::Relaxed) {

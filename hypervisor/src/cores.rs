@@ -259,7 +259,9 @@ fn flush_own() {
 /// Makes all cores forget the translations of user memory, and waits until they have.
 pub fn shoot_down() {
     flush_own();
-    ask_others(Hazard::Flush, flush_if_asked);
+    if !is_alone() {
+        ask_others(Hazard::Flush, flush_if_asked);
+    }
 }
 
 /// Held while others are asked: for a flush, for anything else.

@@ -124,6 +124,15 @@ impl<F: Format> Table<F> {
         {
             return Err(MapError::Misaligned);
         }
+        // The most frequent case, without parts of ranges.
+        if mapping.size == 1 << PAGE_BITS {
+            let (virt, table) = (mapping.virt, self.descend(mmu, mapping.virt, 1, frame)?);
+            if F::decode(mmu.read(table, virt.index(1)), 1) != Entry::Absent {
+                return Err(MapError::Occupied(virt));
+            }
+            mmu.write(table, virt.index(1), F::leaf(mapping.phys, 1, mapping.attributes));
+            return Ok(());
+        }
         self.fill(mmu, F::LEVELS, mapping, frame)
     }
 
@@ -133,7 +142,20 @@ impl<F: Format> Table<F> {
     /// # Errors
     /// [`MapError::NoTable`] if `frame` fails; the leaf in question is unmapped in full then.
     pub fn unmap(&self, mmu: &impl Mmu, virt: VirtAddr, size: u64, frame: Source<'_>) -> Result<()> {
-        self.clear(mmu, F::LEVELS, virt, size, frame)
+        if size != 1 << PAGE_BITS {
+            return self.clear(mmu, F::LEVELS, virt, size, frame);
+        }
+        // As above.
+        let mut table = self.root;
+        for level in (2..=F::LEVELS).rev() {
+            match F::decode(mmu.read(table, virt.index(level)), level) {
+                Entry::Absent => return Ok(()),
+                Entry::Table(next) => table = next,
+                Entry::Leaf(..) => return Self::new(table).clear(mmu, level, virt, size, frame),
+            }
+        }
+        mmu.write(table, virt.index(1), 0);
+        Ok(())
     }
 
     /// Clears the part of `size` bytes at `virt` that lies under this table, one of `level`.
