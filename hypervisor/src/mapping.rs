@@ -71,7 +71,7 @@ impl Nodes for Stored<'_> {
     #[inline(always)]
     fn release(&self, _owner: u32, id: NodeId) {
         // SAFETY: the tree names a node only while it is allocated, and nobody looks at nodes without its lock.
-        unsafe { self.0.trusted::<Node>(word(id)).into_iter().for_each(|node| lifetime::remove(self.0, node, None)) };
+        unsafe { lifetime::remove(self.0, self.0.certain::<Node>(word(id)), None) };
     }
 
     fn recharge(&self, _from: u32, _to: u32) -> Result<(), Full> {
