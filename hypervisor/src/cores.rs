@@ -253,7 +253,7 @@ pub fn flush_if_asked() {
 
 fn flush_own() {
     // SAFETY: the root that is loaded already; translations of user memory are not global.
-    unsafe { cpu::load_root(cpu::root()) };
+    unsafe { cpu::load_root(cpu::root().get()) };
 }
 
 /// Makes all cores forget the translations of user memory, and waits until they have.

@@ -39,6 +39,14 @@ pub fn allows(domain: &Domain, address: u64, rights: Attributes) -> bool {
     virt.is_user() && space::allows(&HARDWARE, &domain.master(), virt, rights)
 }
 
+/// Whether the domain certainly has nothing at `address`, with as little effort as that takes. Without the lock, see
+/// [`allows`].
+#[inline]
+pub fn lacks(domain: &Domain, address: u64) -> bool {
+    let virt = VirtAddr::new(address);
+    !virt.is_user() || space::lacks(&HARDWARE, domain.master(), virt)
+}
+
 /// Tries to resolve a page fault of ring 3 at `address` that needed `rights`: true if the access may be retried.
 pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool {
     let virt = VirtAddr::new(address);

@@ -128,7 +128,7 @@ fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, info
     // The boot information's view lives in the boot tables' window, so it is shown again in the core's own.
     // SAFETY: the tables map all that the boot tables map above the user range, stack and core-local page included.
     unsafe {
-        cpu::load_root(core.root);
+        cpu::load_root(core.root.get());
         window::install(arch::pool::virt(core.window).unwrap_or(0), tables::WINDOW_PAGES);
     }
     percpu::this().local.root.set(core.root.get());

@@ -206,7 +206,7 @@ pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: 
     // Until the slot is filled, so that a revocation that comes at once finds it.
     let _tree = TREE.lock();
     insert(store, &piece(owner, Kind::Objects, span, capability.origin(), capability.rights()))?;
-    if slots::fill_shown(owner, at, capability) {
+    if slots::fill_shown(store, owner, at, capability) {
         return Ok(());
     }
     slots::slot(store.get(owner), at).map(|slot| slot.store(capability.word(), Ordering::Release)).map_err(|_| {
@@ -282,7 +282,7 @@ pub fn remove(store: &Store<'_>, owner: Ref<Domain>, unit: u64) -> Option<u64> {
     let _tree = TREE.lock();
     let space = Space { owner: owner.id().get(), kind: Kind::Objects };
     let origin = Tree(&Stored(store)).remove(space, unit)?;
-    if !slots::fill_shown(owner, Selector::new(unit), Capability::NULL)
+    if !slots::fill_shown(store, owner, Selector::new(unit), Capability::NULL)
         && let Some(slot) = slots::known(store.get(owner), Selector::new(unit))
     {
         slot.store(Capability::NULL.word(), Ordering::Release);

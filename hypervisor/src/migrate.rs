@@ -76,7 +76,7 @@ pub fn migrate(
 fn copy(store: &Store<'_>, old: &Context, core: u32) -> Result<Ref<Context>, Status> {
     let domain = old.identity().domain;
     let new = Context::new(Identity { core, ..*old.identity() }, 0);
-    for (to, from) in new.frame().registers().into_iter().zip(old.frame().registers()) {
+    for (to, from) in new.frame().words().iter().zip(old.frame().words()) {
         to.set(from.get());
     }
     new.set_continuation(Continuation::Run);

@@ -158,12 +158,11 @@ fn forget_space() {
     let local = &percpu::this().local;
     // SAFETY: in the kernel, interrupts off; a context lives while it is current.
     let store = unsafe { arch::pool::store() };
-    let used = switch::current(&store).map_or(0, |(_, context)| context.identity().domain.to_word());
-    if local.space.get() != used {
-        local.space.set(0);
+    let used = switch::current(&store).map_or(local.root.get(), |(_, context)| context.root.get());
+    if cpu::root().get() != used {
         local.plain.set(0);
         // SAFETY: the core's own tables, which map the kernel as all do.
-        unsafe { cpu::load_root(abi::PhysAddr::truncate(local.root.get())) };
+        unsafe { cpu::load_root(local.root.get()) };
     }
 }
 

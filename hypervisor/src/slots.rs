@@ -7,7 +7,7 @@
 //! Source: lecture D:338, D:356; design plan §3; `docs/src/decisions/0002-table-pages.md`.
 use crate::domain::TABLES;
 use crate::tables::HARDWARE;
-use crate::{pool, views};
+use crate::{pool, switch, views};
 use abi::{PhysAddr, Selector, VirtAddr};
 use capability::word::Capability;
 use core::sync::atomic::AtomicU64;
@@ -15,7 +15,7 @@ use memory::format::{Attributes, Entry, Format, Host};
 use memory::frames::OutOfMemory;
 use memory::layout::CAPABILITIES;
 use memory::mmu::Mmu;
-use objects::{Domain, Ref};
+use objects::{Domain, Ref, Store};
 
 const RW: Attributes = Attributes::READ.union(Attributes::WRITE);
 /// Slots in a page.
@@ -27,10 +27,12 @@ pub fn look_up(selector: Selector) -> Capability {
     Capability::from_word(arch::capability::load(u64::from(selector.slot())))
 }
 
-/// Fills the slot of `selector`, if the core shows the space of `owner`, and the slot has a page.
+/// Fills the slot of `selector`, if the core shows the space of `owner` because it runs one of its contexts, and the slot
+/// has a page.
 #[inline]
-pub fn fill_shown(owner: Ref<Domain>, selector: Selector, capability: Capability) -> bool {
-    percpu::this().local.space.get() == owner.to_word() && arch::capability::store(selector.number(), capability.word())
+pub fn fill_shown(store: &Store<'_>, owner: Ref<Domain>, selector: Selector, capability: Capability) -> bool {
+    switch::current(store).is_some_and(|(_, context)| context.identity().domain == owner)
+        && arch::capability::store(selector.number(), capability.word())
 }
 
 /// The slot of `selector` in the domain's space; its page and table are made if missing.

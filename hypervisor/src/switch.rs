@@ -5,9 +5,7 @@
 //! Concurrency: the calling core; contexts belong to cores.
 //! Source: design plan §3 (execution); `docs/src/decisions/0007-register-frame.md`.
 use crate::{vectors, views};
-use abi::PhysAddr;
-use core::sync::atomic::Ordering::Relaxed;
-use objects::{Context, Domain, Ref, Store};
+use objects::{Context, NO_ROOT, Ref, Store};
 
 /// The context that runs on this core, and its reference.
 pub fn current<'s>(store: &'s Store<'_>) -> Option<(Ref<Context>, &'s Context)> {
@@ -16,15 +14,32 @@ pub fn current<'s>(store: &'s Store<'_>) -> Option<(Ref<Context>, &'s Context)> 
     Some((context, store.get(context)))
 }
 
-/// Whether switching to `next` is nothing but [`to_plain`]: its domain's tables are loaded, and nobody's vector registers
-/// are in the way.
-#[inline]
-pub fn is_plain(next: &Context) -> bool {
-    percpu::this().local.plain.get() == next.identity().domain.to_word()
+/// What switching to a context takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// [`to_plain`]: its domain's tables are loaded, and nobody's vector registers are in the way.
+    Loaded,
+    /// [`to_known`]: its domain has these tables here, and nobody's vector registers are in the way.
+    Known(u64),
+    /// [`to`].
+    Unknown,
 }
 
-/// Makes `next`, which is this context, the one that leaves the kernel; see [`is_plain`].
-#[inline]
+/// What switching to `next` takes.
+#[inline(always)]
+pub fn tables(next: &Context) -> Tables {
+    let (loaded, root) = (percpu::this().local.plain.get(), next.root.get());
+    if loaded == root {
+        Tables::Loaded
+    } else if loaded == 0 || root == NO_ROOT {
+        Tables::Unknown
+    } else {
+        Tables::Known(root)
+    }
+}
+
+/// Makes `next`, which is this context, the one that leaves the kernel.
+#[inline(always)]
 pub fn to_plain(next: Ref<Context>, context: &Context) {
     percpu::this().local.current.set(next.to_word());
     // SAFETY: the frame is the current context's from here on; it stays while the context does, which is at least as
@@ -32,36 +47,41 @@ pub fn to_plain(next: Ref<Context>, context: &Context) {
     unsafe { arch::descriptors::set_frame(context.frame()) };
 }
 
+/// As [`to_plain`], and loads its domain's tables.
+#[inline(always)]
+pub fn to_known(next: Ref<Context>, context: &Context, root: u64) {
+    load(root);
+    percpu::this().local.plain.set(root);
+    to_plain(next, context);
+}
+
 /// Makes `next` the context that leaves the kernel. False if there is no memory for its domain's tables on this core.
-#[inline]
 pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
-    let local = &percpu::this().local;
-    let context = store.get(next);
-    let domain_ref = context.identity().domain;
-    let domain = store.get(domain_ref);
-    if local.space.get() != domain_ref.to_word() {
-        let known = domain.views[local.id.get() as usize & 511].load(Relaxed);
-        if known != 0 {
-            // SAFETY: a domain's view of this core shares all kernel entries of the core.
-            unsafe { arch::cpu::load_root(PhysAddr::truncate(known)) };
-        } else if !load(domain) {
-            return false;
-        }
-        local.space.set(domain_ref.to_word());
+    let (local, context) = (&percpu::this().local, store.get(next));
+    if tables(context) == Tables::Loaded {
+        to_plain(next, context);
+        return true;
     }
-    local.plain.set(domain_ref.to_word());
+    let mut root = context.root.get();
+    if root == NO_ROOT {
+        let Ok(view) = views::view(store.get(context.identity().domain)) else { return false };
+        root = view.root().get();
+        context.root.set(root);
+    }
+    if arch::cpu::root().get() != root {
+        load(root);
+    }
     if local.vectors.get() != 0 {
         vectors::switch(context);
-        local.plain.set(if local.vectors.get() == 0 { domain_ref.to_word() } else { 0 });
     }
+    local.plain.set(if local.vectors.get() == 0 { root } else { 0 });
     to_plain(next, context);
     true
 }
 
-#[cold]
-fn load(domain: &Domain) -> bool {
-    let Ok(view) = views::view(domain) else { return false };
+/// Loads a domain's tables.
+#[inline(always)]
+fn load(root: u64) {
     // SAFETY: a domain's view of this core shares all kernel entries of the core.
-    unsafe { arch::cpu::load_root(view.root()) };
-    true
+    unsafe { arch::cpu::load_root(root) };
 }

@@ -67,14 +67,16 @@ extern "C" fn trap_kernel(frame: &Frame) {
 
 /// A fault of the load of a capability: brings in the domain's table, or makes the load yield null.
 fn capability_fault(frame: &Frame) -> bool {
-    let Some(exit) = arch::capability::null_exit(frame.rip.get()) else { return false };
+    if !arch::capability::is_access(frame.rip.get()) {
+        return false;
+    }
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
     let address = arch::cpu::fault_address();
     let synced =
         switch::current(&store).is_some_and(|(_, context)| slots::sync(store.get(context.identity().domain), address));
     if !synced {
-        frame.rip.set(exit);
+        arch::capability::end_with_null(frame);
     }
     true
 }

@@ -28,13 +28,13 @@ pub fn halt() -> ! {
     }
 }
 
-/// Loads the address space whose top-level table is at `root`; drops all translations that are not global.
+/// Loads the address space whose top-level table is at physical address `root`; drops all translations that are not global.
 ///
 /// # Safety
 /// `root` names a table that maps the running code, its stack and the core-local page as they are mapped now.
-pub unsafe fn load_root(root: PhysAddr) {
+pub unsafe fn load_root(root: u64) {
     // SAFETY: the caller vouches for the table.
-    unsafe { asm!("mov cr3, {}", in(reg) root.get(), options(nostack)) }
+    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack)) }
 }
 
 /// Physical address of the current top-level table.

@@ -1,9 +1,10 @@
 //! Entry and exit: from ring 3, from interrupts, and back.
 //!
-//! Purpose: the assembly in `entry.s`, its constants, and the five functions that the kernel binary supplies:
+//! Purpose: the assembly in `entry.s`, its constants, its exits, and the functions that the kernel binary supplies:
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
-//! interrupt stack), `hypercall` (SYSCALL), `try_call`, `try_reply`, `up`, `try_down`, `wait` and `try_event` (what is over in a
-//! few steps, or left to others), `reply` (a plain reply) and `hazards` (before any exit while the hazard word is not 0).
+//! interrupt stack), `hypercall` (SYSCALL), `up`, `try_down` and `wait` (what is over in a few steps, or left to others),
+//! `try_call`, `try_reply`, `try_event` and `try_fault` (which end in one of this module's exits) and `hazards` (before any exit
+//! while the hazard word is not 0).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
 //! 2. Every exit to ring 3 tests the hazard word with interrupts off,
 //! but for the return from an interrupt stack, which goes on where it interrupted. 3. An attempt never blocks or
@@ -15,7 +16,8 @@
 //! Source: AMD64 manual volume 2, §6.1 and §8.9; interface §1; `docs/src/decisions/0007-register-frame.md`.
 use core::arch::global_asm;
 use core::mem::offset_of;
-use memory::layout::{CORE_LOCAL, STACK_TOP};
+use memory::layout::{CAPABILITIES, CORE_LOCAL, STACK_TOP};
+use objects::Context;
 use objects::frame::{self, Frame};
 use percpu::CoreLocal;
 use x86::msr;
@@ -28,29 +30,37 @@ unsafe extern "C" {
     fn trap_user(frame: &Frame) -> *const Frame;
     fn trap_kernel(frame: &Frame);
     fn hypercall(frame: &Frame);
-    fn try_call(word: u64, frame: &Frame) -> Start;
-    fn try_reply(frame: &Frame) -> u64;
-    fn try_event(frame: &Frame) -> Start;
+    fn try_call(word: u64, frame: &Frame) -> !;
+    fn try_reply(frame: &Frame) -> !;
+    fn try_event(word: u64, frame: &Frame, address: u64, vector: u64) -> !;
+    fn try_fault(word: u64, frame: &Frame, address: u64, vector: u64) -> !;
     fn up(word: u64) -> u64;
     fn create(word: u64, frame: &Frame) -> u64;
     fn try_revoke(word: u64, frame: &Frame) -> u64;
     fn try_down(word: u64) -> u64;
     fn wait(frame: &Frame);
-    fn reply();
     fn hazards(frame: &Frame) -> *const Frame;
 }
 
 /// What an attempt answers that leaves everything to `hypercall`, having changed nothing.
 pub const SLOW: u64 = 16;
 
-/// Where a callee starts: its instruction pointer, all ones if the call is left to `hypercall`, and its first register.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct Start {
-    /// Instruction pointer.
-    pub entry: u64,
-    /// The portal's identity.
-    pub identity: u64,
+/// Exceptions that the kernel never resolves itself: #DE, #BP, #OF, #BR, #UD, #AC, #XM, #MF.
+const PLAIN: u32 = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 16 | 1 << 17 | 1 << 19;
+
+macro_rules! exits {
+    ($($(#[$about:meta])* $name:ident($($value:ident: $type:ty = $register:tt),*);)*) => { $(
+        $(#[$about])*
+        ///
+        /// # Safety
+        /// The frame is that of the current context, and whatever a caller of [`leave`] promises holds for it. An attempt
+        /// calls this last: its own frame on the stack is forgotten.
+        #[inline(always)]
+        pub unsafe fn $name($($value: $type),*) -> ! {
+            // SAFETY: the label takes these registers; the caller promises the rest.
+            unsafe { core::arch::asm!(concat!("jmp ", stringify!($name)), $(in($register) $value,)* options(noreturn)) }
+        }
+    )* };
 }
 
 /// Address in the core-local page as the sign-extended 32-bit displacement that assembly needs.
@@ -75,9 +85,12 @@ global_asm!(
     TRAP_KERNEL = sym trap_kernel,
     HYPERCALL = sym hypercall,
     REPLY = sym try_reply,
-    REPLY_GENERAL = sym reply,
     CALL = sym try_call,
     EVENT = sym try_event,
+    FAULT = sym try_fault,
+    PLAIN = const PLAIN,
+    EVENT_BASE = const Context::EVENT_BASE,
+    CAPABILITIES = const CAPABILITIES as i32,
     UP = sym up,
     CREATE = sym create,
     REVOKE = sym try_revoke,
@@ -128,4 +141,19 @@ pub fn enable_syscall() {
 pub unsafe fn leave(frame: *const Frame) -> ! {
     // SAFETY: the caller's promise is what `resume` needs.
     unsafe { resume(frame) }
+}
+
+exits! {
+    /// Leaves a call to `hypercall`.
+    call_general(frame: *const Frame = "rdi");
+    /// Leaves an exception to `trap_user`.
+    event_general(frame: *const Frame = "rdi");
+    /// Runs a context of the domain whose context has run, from `entry` on with `identity` in its first register.
+    start(frame: *const Frame = "rsi", entry: u64 = "rcx", identity: u64 = "rdi");
+    /// As [`start`], of another domain.
+    start_elsewhere(frame: *const Frame = "rsi", entry: u64 = "rcx", identity: u64 = "rdi");
+    /// Runs a caller, with the registers in its frame, that has its reply.
+    return_to_caller(frame: *const Frame = "rsi");
+    /// Runs a context, with the registers in its frame, whose exception was handled.
+    return_from_event(frame: *const Frame = "rsi");
 }

@@ -34,6 +34,14 @@
     .endr
 .endm
 
+// The word at the selector in RDI, 0 where there is none; see capability.rs. Not before RSP is the kernel's.
+.macro LOAD_CAPABILITY name
+    and edi, 0x3FFFFFF
+    .global \name
+\name:
+    mov rdi, [rdi * 8 + {CAPABILITIES}]
+.endm
+
 .section .text.entry, "ax"
 
 // 256 stubs of 16 bytes: a dummy error code where the processor pushes none, the vector, on.
@@ -49,6 +57,10 @@ trap_stubs:
     push vector
     .if (vector == 1) || (vector == 2) || (vector == 8) || (vector == 18)
     jmp trap_apart
+    .elseif vector == 14
+    jmp trap_fault
+    .elseif (vector < 32) && ((({PLAIN} >> vector) & 1) == 1)
+    jmp trap_event
     .else
     jmp trap
     .endif
@@ -59,28 +71,44 @@ trap_stubs:
 .balign 16
 trap:
     PUSH_REGISTERS
-    mov rdi, rsp
     test byte ptr [rsp + {CS}], 3
     jz trap_nested
+    mov rdi, rsp
 trap_from_user:
     mov rsp, {STACK_TOP}
     push 2                                          // direction and alignment-check flags off, like all others
     popfq
-    cmp qword ptr [rdi + {VECTOR}], 32
-    jae 1f
-    call {EVENT}                                    // RAX and RDX as for a call
-    mov r11, [{FRAME}]
-    cmp rax, -1
-    je 2f
-    xor esi, esi
-    xor r8d, r8d
-    xor r9d, r9d
-    xor r10d, r10d
-    jmp start
-2:  mov rdi, r11
-1:  call {TRAP_USER}
+.global event_general, call_general
+event_general:
+    mov rsp, {STACK_TOP}
+    call {TRAP_USER}
     mov rdi, rax
     jmp resume
+
+// An attempt at what most often leads to a portal: its capability, the frame, the address of the fault, the vector.
+.macro ATTEMPT_EVENT function, load, fault
+    PUSH_REGISTERS
+    test byte ptr [rsp + {CS}], 3
+    jz trap_nested
+    mov rsi, rsp
+    .ifnb \fault
+    mov rdx, cr2
+    .else
+    xor edx, edx
+    .endif
+    mov rsp, {STACK_TOP} - 8
+    push 2
+    popfq
+    mov rcx, [rsi + {VECTOR}]
+    mov rdi, [rsi + {EVENT_BASE}]
+    add rdi, rcx
+    LOAD_CAPABILITY \load
+    jmp \function
+.endm
+trap_event:
+    ATTEMPT_EVENT {EVENT}, event_load
+trap_fault:
+    ATTEMPT_EVENT {FAULT}, fault_load, fault
 
 // On an interrupt stack, whatever ran before: report and return, or do not return.
 trap_apart:
@@ -96,8 +124,9 @@ trap_apart:
     rep movsq
     mov rdi, [{FRAME}]
     jmp trap_from_user
-1:  mov rdi, rsp
+1:
 trap_nested:
+    mov rdi, rsp
     mov rbx, rsp
     and rsp, -16
     push 2
@@ -160,8 +189,9 @@ way_general:
     mov rsp, {STACK_TOP}
 general:
     SAVE_OTHERS r11
-general_saved:
     mov rdi, r11
+call_general:
+    mov rsp, {STACK_TOP}
     call {HYPERCALL}
     mov rdi, [{FRAME}]
     jmp resume
@@ -214,63 +244,67 @@ attempted:
     mov rdi, r11
     jmp resume
 
-// A call: RAX is where the callee starts (-1: left to the general way; bit 63: in another domain), RDX its portal's
-// identity.
+// A call, and how attempts end that do not return (see entry.rs).
 way_call:
     SAVE_VOLATILE
     SAVE_OTHERS rsp
     mov rsi, rsp
-    mov rsp, {STACK_TOP}
-    call {CALL}
-    mov r11, [{FRAME}]
-    xor esi, esi                                    // nothing of the kernel's
-start:
-    test rax, rax
-    js 3f
-1:  cmp dword ptr [{HAZARD}], 0
-    jne 2f
-    mov rcx, rax
-    mov rdi, rdx
-    mov rsp, [r11 + {RSP}]
-    mov r11d, 0x200
-    sysretq
-3:  cmp rax, -1
-    je general_saved
-    btr rax, 63                                     // another domain: nothing of this one is left in registers
-    .irp register, ebx, ebp, esi, r8d, r9d, r10d, r12d, r13d, r14d, r15d
+    mov rsp, {STACK_TOP} - 8
+    shr rdi, 8
+    LOAD_CAPABILITY call_load
+    jmp {CALL}
+
+// RSI: the frame of the context to run from RCX on with RDI in its first register; nothing of the kernel's in others.
+.global start, start_elsewhere
+start_elsewhere:                                    // in another domain: nor of the last one's
+    .irp register, ebx, ebp, r12d, r13d, r14d, r15d
         xor \register, \register
     .endr
-    jmp 1b
-2:  mov [r11 + {RIP}], rax
-    mov [r11 + AT_rdi], rdx
-    mov qword ptr [r11 + {VECTOR}], {SYSCALL}
-    mov rdi, r11
+start:
+    cmp dword ptr [{HAZARD}], 0
+    jne 1f
+    mov rsp, [rsi + {RSP}]
+    .irp register, eax, edx, esi, r8d, r9d, r10d
+        xor \register, \register
+    .endr
+    mov r11d, 0x200
+    sysretq
+1:  mov [rsi + {RIP}], rcx
+    mov [rsi + AT_rdi], rdi
+    mov qword ptr [rsi + {VECTOR}], {SYSCALL}
+    mov rdi, rsi
     jmp resume
 
-// A serving context that replies keeps only its stack pointer. RAX: its caller's frame; 0: left to the general way; 1: its
-// caller has faulted.
+// A serving context that replies keeps only its stack pointer.
 way_reply:
     cmp rdi, 1                                      // no semaphore
     jne way_general
     mov rdi, rsp
-    mov rsp, {STACK_TOP}
-    call {REPLY}
-    test rax, rax
-    jns 1f                                          // no address in the pool
+    mov rsp, {STACK_TOP} - 8
+    jmp {REPLY}
+
+// RSI: the frame of a caller that has its reply.
+.global return_to_caller
+return_to_caller:
     cmp dword ptr [{HAZARD}], 0
-    jne 2f
-    LOAD rax, r15, r14, r13, r12, r10, r9, r8, rdi, rsi, rbp, rbx, rdx
-    mov rcx, [rax + {RIP}]
-    mov rsp, [rax + {RSP}]
-    LOAD rax, rax
+    jne 1f
+    mov rcx, [rsi + {RIP}]
+    mov rsp, [rsi + {RSP}]
+    LOAD rsi, r15, r14, r13, r12, r10, r9, r8, rdi, rbp, rbx, rdx, rax, rsi
     mov r11d, 0x200
     sysretq
-2:  mov rdi, rax
+1:  mov rdi, rsi
     jmp resume
-1:  jnz 3f
-    call {REPLY_GENERAL}
-3:  mov rdi, [{FRAME}]
-    jmp resume
+
+// RSI: the frame of a context whose exception was handled.
+.global return_from_event
+return_from_event:
+    cmp dword ptr [{HAZARD}], 0
+    jne 1b
+    mov rsp, rsi
+    POP_REGISTERS
+    add rsp, 16                                     // vector, error code
+    iretq
 
 .section .rodata.entry, "a"
 .balign 8

@@ -11,18 +11,18 @@ use abi::arch_state::{ArchState, FPU_OFFSET, STATE_OFFSET};
 use abi::utcb::Header;
 use core::mem::offset_of;
 use objects::Page;
-use objects::frame::{Frame, Register};
+use objects::frame::Frame;
 use sync::atomic::Ordering::Relaxed;
 
-/// A register: its word in the page, and where the frame has it.
-type Slot = (usize, fn(&Frame) -> &Register);
+/// A register: its word in the page, and its word in the frame.
+type Slot = (usize, usize);
 
 macro_rules! slot {
     ($field:ident) => {
-        (word(offset_of!(ArchState, $field)), |frame| &frame.$field)
+        (word(offset_of!(ArchState, $field)), offset_of!(Frame, $field) / 8)
     };
     ($field:ident, $index:literal) => {
-        (word(offset_of!(ArchState, r8_r15)) + $index, |frame| &frame.$field)
+        (word(offset_of!(ArchState, r8_r15)) + $index, offset_of!(Frame, $field) / 8)
     };
 }
 
@@ -56,17 +56,11 @@ fn general(mtd: Mtd, mut each: impl FnMut(&Slot)) {
     if !mtd.intersects(Mtd::ACDB.union(Mtd::BSD).union(Mtd::RSP).union(Mtd::R8_R15)) {
         return;
     }
-    if mtd.intersects(Mtd::ACDB) {
-        ACDB.iter().for_each(&mut each);
-    }
-    if mtd.intersects(Mtd::BSD) {
-        BSD.iter().for_each(&mut each);
-    }
-    if mtd.intersects(Mtd::RSP) {
-        RSP.iter().for_each(&mut each);
-    }
-    if mtd.intersects(Mtd::R8_R15) {
-        R8_R15.iter().for_each(&mut each);
+    let groups: [(Mtd, &[Slot]); 4] = [(Mtd::ACDB, &ACDB), (Mtd::BSD, &BSD), (Mtd::RSP, &RSP), (Mtd::R8_R15, &R8_R15)];
+    for (_, slots) in groups.iter().filter(|(group, _)| mtd.intersects(*group)) {
+        for slot in *slots {
+            each(slot);
+        }
     }
 }
 
@@ -76,11 +70,11 @@ const FLAGS_CLEARED: u64 = 1 << 20 | 1 << 19 | 1 << 17 | 1 << 16 | 3 << 12;
 const FLAGS_SET: u64 = 1 << 9 | 1 << 1;
 
 /// Writes the groups of `mtd` into `page`, with `qualification` (error code and address) as the reason.
-#[inline]
+#[inline(always)]
 pub fn save(frame: &Frame, mtd: Mtd, qualification: [u64; 2], page: &Page) {
     page[0].store(Header::STATE.word(), Relaxed);
     page[MTD].store(mtd.bits(), Relaxed);
-    general(mtd, |(word, register)| page[*word].store(register(frame).get(), Relaxed));
+    general(mtd, |&(word, register)| page[word].store(frame.words()[register].get(), Relaxed));
     if mtd.intersects(Mtd::RIP_LEN) {
         page[RIP].store(frame.rip.get(), Relaxed);
     }
@@ -102,11 +96,11 @@ pub fn descriptor(page: &Page) -> Mtd {
 
 /// Changes the registers whose groups the page's own descriptor names. The context goes on with exactly these registers:
 /// not as after SYSCALL, which changes some. Returns the descriptor; vector registers are left to [`restore_vectors`].
-#[inline]
+#[inline(always)]
 pub fn restore(page: &Page, frame: &Frame) -> Mtd {
     frame.vector.set(0);
     let mtd = descriptor(page);
-    general(mtd, |(word, register)| register(frame).set(page[*word].load(Relaxed)));
+    general(mtd, |&(word, register)| frame.words()[register].set(page[word].load(Relaxed)));
     if mtd.intersects(Mtd::RIP_LEN) {
         frame.rip.set(page[RIP].load(Relaxed).min(USER_END));
     }
@@ -171,19 +165,19 @@ mod tests {
     fn table() -> Vec<(Mtd, Slot)> {
         let of = |group: Mtd, slots: &[Slot]| slots.iter().map(|slot| (group, *slot)).collect::<Vec<_>>();
         let mut all = [of(Mtd::ACDB, &ACDB), of(Mtd::BSD, &BSD), of(Mtd::RSP, &RSP), of(Mtd::R8_R15, &R8_R15)].concat();
-        all.push((Mtd::RIP_LEN, (RIP, |frame| &frame.rip)));
-        all.push((Mtd::RFLAGS, (RFLAGS, |frame| &frame.rflags)));
+        all.push((Mtd::RIP_LEN, (RIP, offset_of!(Frame, rip) / 8)));
+        all.push((Mtd::RFLAGS, (RFLAGS, offset_of!(Frame, rflags) / 8)));
         all
     }
 
     fn values(frame: &Frame) -> Vec<u64> {
-        table().iter().map(|(_, (_, register))| register(frame).get()).collect()
+        table().into_iter().map(|(_, (_, register))| frame.words()[register].get()).collect()
     }
 
     fn numbered() -> Frame {
         let frame = Frame::user(0x1234, 0x5678);
-        for (index, (_, (_, register))) in table().iter().take(16).enumerate() {
-            register(&frame).set(0xA000 + index as u64);
+        for (index, (_, (_, register))) in table().into_iter().take(16).enumerate() {
+            frame.words()[register].set(0xA000 + index as u64);
         }
         frame
     }
@@ -199,7 +193,7 @@ mod tests {
             expected[MTD] = mtd.bits();
             for (group, (word, register)) in table() {
                 if mtd.contains(group) {
-                    expected[word] = register(&frame).get();
+                    expected[word] = frame.words()[register].get();
                 }
             }
             if mtd.contains(Mtd::QUAL) {
@@ -221,7 +215,7 @@ mod tests {
             let untouched = numbered();
             let mtd = Mtd::from_bits_retain(u64::from(bits));
             for (group, (_, register)) in table().into_iter().take(16) {
-                prop_assert!(mtd.contains(group) || register(&frame).get() == register(&untouched).get());
+                prop_assert!(mtd.contains(group) || frame.words()[register].get() == untouched.words()[register].get());
             }
         }
     }

@@ -46,6 +46,20 @@ pub fn forget(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr, size: u64) {
     }
 }
 
+/// Whether `table` certainly translates `virt` to nothing; it may also do so if not.
+#[inline]
+pub fn lacks(mmu: &impl Mmu, mut table: Table<Host>, virt: VirtAddr) -> bool {
+    for level in (1..=Host::LEVELS).rev() {
+        let entry = mmu.read(table.root(), virt.index(level));
+        match Host::target(entry) {
+            None => return true,
+            Some(_) if Host::is_large(entry) => return false,
+            Some(next) => table = Table::new(next),
+        }
+    }
+    false
+}
+
 /// Whether `table` allows ring 3 an access with `needed` rights at `virt`: then a fault was spurious.
 pub fn allows(mmu: &impl Mmu, table: &Table<Host>, virt: VirtAddr, needed: Attributes) -> bool {
     let needed = needed | Attributes::READ | Attributes::USER;

@@ -12,6 +12,7 @@ use crate::domain::Domain;
 use crate::frame::{Frame, Register, SYSCALL};
 use crate::reference::{Object, Ref, kind};
 use abi::event::STARTUP;
+use core::mem::offset_of;
 use schedule::{InboxLinks, WaitLinks};
 use sync::Count;
 use sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -109,6 +110,9 @@ const KIND: u32 = 0xFF;
 /// Bit of the continuation word: the context is to be recalled before it goes on in ring 3.
 const RECALLED: u32 = 1 << 8;
 
+/// No address of tables.
+pub const NO_ROOT: u64 = 1;
+
 /// A message page as the kernel sees it.
 pub type Page = [AtomicU64; 512];
 
@@ -138,6 +142,8 @@ pub struct Context {
     frame: Frame,
     identity: Identity,
     continuation: AtomicU32,
+    /// Physical address of the tables that its domain has on its core, [`NO_ROOT`] before it is first switched to.
+    pub root: Register,
     /// Word of the reference to the context that it serves, 0 for none.
     pub caller: Register,
     /// Word of the reference to the context that serves it, 0 for none.
@@ -174,6 +180,9 @@ unsafe impl Object for Context {
 }
 
 impl Context {
+    /// Offset of the first selector of its event portals, for entry code.
+    pub const EVENT_BASE: usize = offset_of!(Self, identity) + offset_of!(Identity, event_base);
+
     /// A context with this stack pointer. A local one waits for a call, a global one starts with the startup event.
     #[must_use]
     pub fn new(identity: Identity, stack: u64) -> Self {
@@ -184,6 +193,7 @@ impl Context {
             frame,
             identity,
             continuation: AtomicU32::new(continuation as u32),
+            root: Register::new(NO_ROOT),
             caller: Register::default(),
             partner: Register::default(),
             scheduling: AtomicU64::new(0),
@@ -210,7 +220,7 @@ impl Context {
     #[inline]
     #[must_use]
     pub unsafe fn of_frame(frame: &Frame) -> &Self {
-        const { assert!(core::mem::offset_of!(Self, frame) == 0) };
+        const { assert!(offset_of!(Self, frame) == 0) };
         // SAFETY: the caller's promise; the frame is the first field. Contexts lie in the pool, whose addresses are exposed.
         unsafe { &*core::ptr::with_exposed_provenance(core::ptr::from_ref(frame).addr()) }
     }
@@ -316,6 +326,13 @@ impl Context {
     #[must_use]
     pub fn qualification(&self) -> [u64; 2] {
         [&self.qualification[0], &self.qualification[1]].map(|word| word.load(Relaxed))
+    }
+
+    /// Sets which event it took last, and the address of that. Its error code stays another's: it has been told.
+    #[inline]
+    pub fn note_event(&self, event: u64, address: u64) {
+        self.event.store(event, Relaxed);
+        self.qualification[1].store(address, Relaxed);
     }
 
     /// Sets both.

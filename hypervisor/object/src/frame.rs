@@ -104,15 +104,13 @@ impl Frame {
         }
     }
 
-    /// All of them.
+    /// All of them, in the order of the fields.
+    #[inline]
     #[must_use]
-    pub const fn registers(&self) -> [&Register; 22] {
-        let Self { r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax, .. } = self;
-        let Self { vector, error, rip, cs, rflags, rsp, ss, .. } = self;
-        [
-            r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax, vector, error, rip, cs, rflags,
-            rsp, ss,
-        ]
+    pub const fn words(&self) -> &[Register; 22] {
+        const { assert!(size_of::<Self>() == size_of::<[Register; 22]>()) };
+        // SAFETY: the structure is laid out as in C, and consists of that many registers.
+        unsafe { &*core::ptr::from_ref(self).cast() }
     }
 
     /// Whether the trap came from ring 3.

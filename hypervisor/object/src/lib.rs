@@ -24,7 +24,7 @@ mod slab;
 mod slabs;
 mod store;
 
-pub use context::{Context, Continuation, Identity, Page};
+pub use context::{Context, Continuation, Identity, NO_ROOT, Page};
 pub use domain::Domain;
 pub use portal::Portal;
 pub use reference::{Object, Plain, Ref, kind_of};

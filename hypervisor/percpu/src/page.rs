@@ -47,8 +47,6 @@ pub struct Local {
     pub apic_id: Cell<u32>,
     /// Reference (see the context's store) to the current context, 0 if none.
     pub current: Cell<u64>,
-    /// Reference to the domain whose address space is loaded, 0 for none.
-    pub space: Cell<u64>,
     /// Physical address of the area whose contents are in the vector registers, 0 if nobody's are.
     pub vectors: Cell<u64>,
     window: Cell<Window>,
@@ -56,7 +54,8 @@ pub struct Local {
     pub root: Cell<u64>,
     /// Reference to the scheduling context on whose time the core runs, 0 if it idles.
     pub scheduling: Cell<u64>,
-    /// The domain of `space` while nothing but the frame changes when a context of it is switched to, otherwise 0.
+    /// Physical address of the tables that are loaded, of a domain, while nothing but the frame changes when a context that
+    /// runs on them is switched to; otherwise 0.
     pub plain: Cell<u64>,
     /// Reference to the context of `scheduling` while nothing is parked, otherwise all ones; 0 before a context runs only.
     pub payer: Cell<u64>,
