@@ -8,10 +8,9 @@
 //! Source: interface §5 ("call", "reply") and §6; lecture E:560-623.
 use crate::items::{self, Windows};
 use crate::slots::look_up;
-use crate::{contexts, exhausted, remote, scheduler, switch, vectors};
+use crate::{contexts, exhausted, remote, scheduler, slots, switch, vcpu, vectors};
 use abi::address::{PAGE_BITS, USER_END};
 use abi::crd::MAX_ORDER;
-use abi::event::RECALL;
 use abi::rights::{MemoryRights, PortalRights};
 use abi::{Crd, Mtd, Rights, Selector, Status};
 use capability::word::Kind;
@@ -194,7 +193,9 @@ fn answer(store: &Store<'_>, callee: &Context, caller_ref: Ref<Context>, semapho
     match caller.continuation() {
         Continuation::AwaitHandler if caller.has_moved() => contexts::kill(store, caller_ref),
         Continuation::AwaitHandler => {
-            if state::restore(from, caller.frame()).contains(Mtd::FPU) && !vectors::change(store, caller, from) {
+            let guest = caller.identity().guest;
+            let mtd = if guest { vcpu::restore(caller, from) } else { state::restore(from, caller.frame()) };
+            if mtd.contains(Mtd::FPU) && !vectors::change(store, caller, from) {
                 return contexts::die(store, caller_ref, vectors::NO_MEMORY);
             }
             // What the handler delegates lands where the fault was, within a window that holds all of memory there.
@@ -266,10 +267,15 @@ pub enum Delivery {
 /// and address.
 pub fn deliver(store: &Store<'_>, faulter_ref: Ref<Context>, event: u64, qualification: [u64; 2]) -> Delivery {
     let faulter = store.get(faulter_ref);
-    let frame = faulter.frame();
-    frame.rip.set(frame.rip.get().min(USER_END));
-    let selector = Selector::new(faulter.identity().event_base + event);
-    let word = look_up(selector).object(Kind::Portal, Rights::NONE);
+    let (frame, identity) = (faulter.frame(), faulter.identity());
+    let selector = Selector::new(identity.event_base + event);
+    let capability = if identity.guest {
+        slots::find(store.get(identity.domain), selector)
+    } else {
+        frame.rip.set(frame.rip.get().min(USER_END));
+        look_up(selector)
+    };
+    let word = capability.object(Kind::Portal, Rights::NONE);
     // SAFETY: as in `call`.
     let Some(portal) = word.and_then(|word| unsafe { store.trusted::<Portal>(word) }) else { return Delivery::Refused };
     let portal = store.get(portal);
@@ -286,12 +292,16 @@ pub fn deliver(store: &Store<'_>, faulter_ref: Ref<Context>, event: u64, qualifi
                 frame.rflags.set(USER_FLAGS);
             }
             let message = handler.identity().message;
-            state::save(frame, portal.transfer, qualification, message);
+            if identity.guest {
+                vcpu::save(faulter, portal.transfer, event, message);
+            } else {
+                state::save(frame, portal.transfer, qualification, message);
+            }
             if portal.transfer.contains(Mtd::FPU) {
                 vectors::show(store, faulter, message);
             }
             faulter.set_event(event, qualification);
-            if event == u64::from(RECALL) {
+            if event == identity.recall() {
                 faulter.take_recall();
             }
             faulter.proceed(Continuation::AwaitHandler);

@@ -8,7 +8,8 @@
 //! Source: interface §5 ("ec_ctrl", "sc_ctrl").
 use crate::call::{self, Outcome};
 use crate::create::named;
-use crate::{clock, contexts, migrate, msr, scheduler, switch};
+use crate::{clock, contexts, migrate, msr, scheduler, switch, vcpu, vectors};
+use abi::event::VCPU_RECALL;
 use abi::operation::{ContextControl, SchedulingControl};
 use abi::rights::{ContextRights, SchedulingRights};
 use abi::{Mtd, Request, Rights, Status};
@@ -41,13 +42,16 @@ pub fn context(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Req
         Some(ContextControl::Time) => {
             target(Rights::NONE).map(|it| show_time(store.get(it).time.get(), &frame.rsi, &frame.rdx))
         }
-        // Of virtual CPUs only.
-        Some(ContextControl::GetState | ContextControl::SetState) => {
-            target(ContextRights::CONTROL.into()).and_then(|target| match store.get(target).identity().core {
-                core if scheduler::is_own(core) => Err(Status::BadCapability),
-                _ => Err(Status::BadCpu),
-            })
-        }
+        Some(control @ (ContextControl::GetState | ContextControl::SetState)) => target(ContextRights::CONTROL.into())
+            .and_then(|target| match store.get(target).identity() {
+                identity if !scheduler::is_own(identity.core) => Err(Status::BadCpu),
+                identity if !identity.guest => Err(Status::BadCapability),
+                _ if control == ContextControl::GetState => {
+                    get_state(store, target, caller.1, Mtd::from_bits_retain(frame.rsi.get()));
+                    Ok(())
+                }
+                _ => set_state(store, target, caller.1, frame.rsi.get() == 1),
+            }),
         Some(ContextControl::AccessMsr) => msr::access(store, selector, caller.1.identity().message),
         Some(ContextControl::Migrate) => migrate::migrate(store, caller, request.selector, frame),
         None => Err(Status::BadParameter),
@@ -71,8 +75,36 @@ fn recall(store: &Store<'_>, caller: &Context, target_ref: Ref<Context>, show: b
     }
     let inside = target.continuation() == Continuation::AwaitHandler && EXCEPTIONS >> (target.event() & 63) & 1 != 0;
     let groups = Mtd::ACDB | Mtd::BSD | Mtd::R8_R15 | Mtd::RSP | Mtd::RIP_LEN | Mtd::RFLAGS | Mtd::QUAL;
-    state::save(target.frame(), groups, [inside.into(), 0], caller.identity().message);
+    let message = caller.identity().message;
+    match target.identity().guest {
+        true => vcpu::save(target, groups, VCPU_RECALL.into(), message),
+        false => state::save(target.frame(), groups, [inside.into(), 0], message),
+    }
     if runs() { Err(Status::Timeout) } else { Ok(()) }
+}
+
+/// Shows the state of a virtual CPU of this core in the caller's message page; it is recalled.
+fn get_state(store: &Store<'_>, target_ref: Ref<Context>, caller: &Context, groups: Mtd) {
+    let target = store.get(target_ref);
+    contexts::post(store, target_ref, contexts::RECALL);
+    vcpu::save(target, groups, VCPU_RECALL.into(), caller.identity().message);
+    if groups.contains(Mtd::FPU) {
+        vectors::show(store, target, caller.identity().message);
+    }
+}
+
+/// Changes the state of a virtual CPU of this core to what the caller's message page says; a recall is left pending if
+/// `recalled`.
+///
+/// # Errors
+/// [`Status::QuotaExhausted`]: there is no memory for its vector registers.
+fn set_state(store: &Store<'_>, target: Ref<Context>, caller: &Context, recalled: bool) -> Result<(), Status> {
+    let (target, message) = (store.get(target), caller.identity().message);
+    if !recalled {
+        target.take_recall();
+    }
+    let done = !vcpu::restore(target, message).contains(Mtd::FPU) || vectors::change(store, target, message);
+    if done { Ok(()) } else { Err(Status::QuotaExhausted) }
 }
 
 /// Lets a context of this core and domain, whose owner has left `expected` in its message page, run on the caller's time
@@ -87,7 +119,8 @@ fn donate(store: &Store<'_>, caller: &Context, target_ref: Ref<Context>, frame: 
     }
     let runs = store.get(target_ref).is(Continuation::Run);
     let expected = target.message[STORAGE].load(Relaxed) == frame.rsi.get();
-    if !runs || target.domain != caller.identity().domain || !expected || !switch::to(store, target_ref) {
+    if !runs || target.guest || target.domain != caller.identity().domain || !expected || !switch::to(store, target_ref)
+    {
         return Err(Status::BadParameter);
     }
     frame.rdi.set(u64::from(Status::Success.number()));

@@ -9,7 +9,7 @@
 use crate::log::{debug, error, info, warning};
 use crate::stop::give_up;
 use crate::tables::{CoreTables, MachineTables, WINDOW_PAGES, core_pages};
-use crate::{clock, pool, scheduler, vectors, views};
+use crate::{clock, pool, scheduler, vcpu, vectors, views};
 use abi::PhysAddr;
 use arch::application::Trampoline;
 use arch::features::Features;
@@ -84,6 +84,7 @@ fn settle(features: &Features) {
     apic::enable();
     entry::enable_syscall();
     vectors::start_core();
+    vcpu::start_core();
     let local = &percpu::this().local;
     local.apic_id.set(apic::id());
     if features.tsc_aux {
@@ -100,6 +101,7 @@ pub fn start_boot_core(features: &Features, listed: &[Core]) -> Option<()> {
     let slots = arch::pool::place(frame, listed.len(), |_| RunningCore::default())?;
     RUNNING.call_once(|| slots);
     vectors::start(features)?;
+    vcpu::start(features)?;
     settle(features);
     let [_, _, page] = arch::boot::boot_core_pages();
     announce(0, listed.first()?, page.get().wrapping_add(memory::layout::IMAGE_OFFSET));

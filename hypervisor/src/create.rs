@@ -10,14 +10,14 @@ use crate::domain::{self, map_user};
 use crate::lifetime::{self, Counted};
 use crate::mapping::publish;
 use crate::slots::look_up;
-use crate::{clock, cores, mapping, pool, scheduler, switch};
+use crate::{clock, cores, mapping, pool, scheduler, switch, vcpu};
 use abi::address::PAGE_SIZE;
 use abi::operation::RevokeFlags;
 use abi::qpd::Qpd;
 use abi::rights::{ContextRights, DomainRights, PortalRights, SchedulingRights, SemaphoreRights};
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
 use arch::entry::SLOW;
-use capability::tree::Span;
+use capability::tree::{Attributes as Manner, Span};
 use capability::word::Capability;
 use memory::format;
 use memory::frames::OutOfMemory;
@@ -133,7 +133,7 @@ fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
         return Ok(());
     }
     let span = Span { base: range.aligned_base(), count: range.count() };
-    let given = mapping::delegate(store, (caller, range.kind()), span, (domain, 0), range.rights());
+    let given = mapping::delegate(store, (caller, range.kind()), span, (domain, 0), (range.rights(), Manner::NONE));
     // What cannot be had with all that was asked for is not there at all.
     given.inspect_err(|_| {
         let (span, all) = (Span { base: u64::from(at.slot()), count: 1 }, Rights::ALL);
@@ -169,8 +169,9 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, global: bool, f
     if core >= cores::running().len() as u64 {
         return Err(Status::BadCpu);
     }
-    if message == 0 {
-        return Err(Status::BadFeature); // Virtual CPUs come later.
+    let guest = message == 0;
+    if guest && !vcpu::offered() {
+        return Err(Status::BadFeature);
     }
     let Some(domain) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_CONTEXT) else { return BAD };
     let owner = store.get(domain);
@@ -180,17 +181,19 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, global: bool, f
     if message >= USER_LIMIT {
         return Err(Status::BadParameter);
     }
-    let page = pool::page(&owner.quota)?;
+    let page = if guest { vcpu::pages(owner)? } else { pool::page(&owner.quota)? };
     // SAFETY: nobody else knows it.
     let undo = || unsafe { pool::release(page, &owner.quota) };
     let rights = format::Attributes::READ | format::Attributes::WRITE;
-    map_user(owner, message, page, PAGE_SIZE, rights).map_err(|error| {
-        undo();
-        match error {
-            memory::table::MapError::NoTable(_) => Status::QuotaExhausted,
-            _ => Status::BadParameter,
-        }
-    })?;
+    if !guest {
+        map_user(owner, message, page, PAGE_SIZE, rights).map_err(|error| {
+            undo();
+            match error {
+                memory::table::MapError::NoTable(_) => Status::QuotaExhausted,
+                _ => Status::BadParameter,
+            }
+        })?;
+    }
     let identity = Identity {
         domain,
         message: arch::pool::words(page).ok_or(Status::BadParameter)?,
@@ -199,11 +202,14 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, global: bool, f
         event_base: frame.r8.get() & 0xFFFF_FFFF,
         global,
         proxy: false,
+        guest,
     };
     let context = Context::new(identity, frame.rax.get());
     let context = store_new(store, domain, Counted::Domain(domain), context).inspect_err(|_| {
-        domain::unmap_user(owner, message, PAGE_SIZE);
-        cores::shoot_down();
+        if !guest {
+            domain::unmap_user(owner, message, PAGE_SIZE);
+            cores::shoot_down();
+        }
         undo();
     })?;
     let portal = named::<Portal>(store, at.number() + 1, Rights::NONE);
@@ -229,7 +235,8 @@ fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
         return FULL;
     }
     let Some(context) = find::<Context>(store, frame.rdx.get(), ContextRights::BIND_PORTAL) else { return BAD };
-    if store.get(context).identity().global {
+    let identity = store.get(context).identity();
+    if identity.global || identity.guest {
         return BAD;
     }
     let entry = VirtAddr::new(frame.r8.get());

@@ -64,27 +64,22 @@ pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool 
 
 /// Tries to resolve a #GP of ring 3: true if the core showed a stale port bitmap and the access may be retried.
 pub fn resolve_protection(domain: &Domain) -> bool {
-    let (Some(bitmap), Ok(view)) = (domain.ports(), views::view(domain)) else { return false };
-    tables::show_ports(&view, bitmap).unwrap_or(false)
+    let (bitmap, Ok(view)) = (domain.ports[0].load(Ordering::Acquire), views::view(domain)) else { return false };
+    bitmap != 0 && tables::show_ports(&view, PhysAddr::truncate(bitmap)).unwrap_or(false)
 }
 
-/// Allows or denies ports. What a core has to do to notice is left to [`resolve_protection`], or to a shootdown.
+/// Allows or denies ports, to the domain's threads or its guests. What a core has to do to notice is left to
+/// [`resolve_protection`], or to a shootdown.
 ///
 /// # Errors
 /// The pool is exhausted.
-pub fn set_ports(domain: &Domain, span: Span, allow: bool) -> Result<(), OutOfMemory> {
+pub fn set_ports(domain: &Domain, span: Span, allow: bool, guests: bool) -> Result<(), OutOfMemory> {
     let _tables = TABLES.lock();
-    let bitmap = match domain.ports() {
-        Some(bitmap) => bitmap,
-        None => {
-            let frame = pool::charged(Order::covering(8192).unwrap_or(Order::MAX), &domain.quota)?;
-            // SAFETY: the frame was just handed out to us.
-            unsafe { arch::pool::fill(frame.number().0, frame.order().index() as u32, u64::MAX) };
-            let bitmap = pool::address(frame);
-            domain.set_ports(bitmap);
-            bitmap
-        }
-    };
+    let place = &domain.ports[usize::from(guests)];
+    if place.load(Ordering::Acquire) == 0 {
+        place.store(closed_ports(guests, &domain.quota)?.get(), Ordering::Release);
+    }
+    let bitmap = PhysAddr::truncate(place.load(Ordering::Acquire));
     for (word, mask) in port::words(span.base, span.count) {
         let page = arch::pool::words(bitmap.offset(word as u64 / 512 * 4096));
         if let Some(word) = page.and_then(|page| page.get(word % 512)) {
@@ -96,6 +91,18 @@ pub fn set_ports(domain: &Domain, span: Span, allow: bool) -> Result<(), OutOfMe
         }
     }
     Ok(())
+}
+
+/// A bitmap that allows no port, to threads or to guests.
+///
+/// # Errors
+/// The pool is exhausted.
+pub fn closed_ports(guests: bool, quota: &Quota) -> Result<PhysAddr, OutOfMemory> {
+    let bytes = if guests { 3 * 4096 } else { 2 * 4096 };
+    let frame = pool::charged(Order::covering(bytes).unwrap_or(Order::MAX), quota)?;
+    // SAFETY: the frame was just handed out to us.
+    unsafe { arch::pool::fill(frame.number().0, frame.order().index() as u32, u64::MAX) };
+    Ok(pool::address(frame))
 }
 
 /// Whoever adds to or takes from the tables of a domain, on whatever core.
@@ -124,4 +131,33 @@ pub fn unmap_user(domain: &Domain, virt: u64, size: u64) {
     for view in views.map(|view| view.load(Ordering::Acquire)).filter(|&view| view != 0) {
         space::forget(&HARDWARE, &Table::<Host>::new(PhysAddr::truncate(view)), VirtAddr::new(virt), size);
     }
+}
+
+/// The top level of the table of the memory that the domain's guests see, made if missing; [`TABLES`] is held.
+fn nested(domain: &Domain) -> Result<Table<Host>, OutOfMemory> {
+    if domain.nested.load(Ordering::Relaxed) == 0 {
+        domain.nested.store(pool::page(&domain.quota)?.get(), Ordering::Release);
+    }
+    Ok(Table::new(PhysAddr::truncate(domain.nested.load(Ordering::Relaxed))))
+}
+
+/// As [`map_user`], in the table of the domain's guests, which is made even if there is nothing to map.
+///
+/// # Errors
+/// As for [`map_user`].
+pub fn map_guest(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: Attributes) -> Result<(), Error> {
+    let attributes = rights | Attributes::READ | Attributes::USER;
+    let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
+    let _tables = TABLES.lock();
+    nested(domain)?.map(&HARDWARE, mapping, &mut || pool::page(&domain.quota))
+}
+
+/// As [`unmap_user`], in the table of the domain's guests, which forget it when they are next entered.
+pub fn unmap_guest(domain: &Domain, virt: u64, size: u64) {
+    let _tables = TABLES.lock();
+    let mut page = || pool::page(&domain.quota);
+    if nested(domain).is_ok_and(|table| table.unmap(&HARDWARE, VirtAddr::new(virt), size, &mut page).is_err()) {
+        warning!("no kernel memory to divide a large page of a guest at {virt:#x}");
+    }
+    domain.lost.fetch_add(1, Ordering::Release);
 }

@@ -8,7 +8,7 @@
 //! Source: design plan §6; `docs/src/decisions/0020-short-ways.md`.
 use crate::call::{self, Outcome};
 use crate::switch::{self, Tables};
-use crate::{domain, semaphore, trap};
+use crate::{domain, semaphore, trap, vcpu};
 use abi::address::USER_END;
 use abi::rights::{PortalRights, SemaphoreRights};
 use abi::{Mtd, Request, Rights, Status};
@@ -213,7 +213,11 @@ fn handled(callee: &Context) -> ! {
         reply()
     }
     // Done again by the general way, if it comes to that.
-    state::restore(from, caller.frame());
+    if caller.identity().guest {
+        vcpu::restore(caller, from);
+    } else {
+        state::restore(from, caller.frame());
+    }
     match switch::tables(caller) {
         Tables::Loaded => switch::to_plain(caller_ref, caller),
         Tables::Known(root) => switch::to_known(caller_ref, caller, root),

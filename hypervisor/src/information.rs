@@ -6,9 +6,9 @@
 //! Source: interface §7 ("HIP").
 use crate::log::warning;
 use crate::machine::Machine;
-use crate::{clock, cores};
+use crate::{clock, cores, vcpu};
 use abi::hip::{CPU_SLOTS, MAX_MEMORY_DESCRIPTORS};
-use abi::hip::{CpuDescriptor, CpuFlags, Features as Offers, HipError, HipWriter, MemoryDescriptor, MemoryKind};
+use abi::hip::{CpuDescriptor, CpuFlags, HipError, HipWriter, MemoryDescriptor, MemoryKind};
 use arch::features::Features;
 use firmware::boot_info::BootInfo;
 use memory::plan::Plan;
@@ -37,8 +37,8 @@ pub fn write(facts: &Facts<'_>, area: &mut [u8]) {
 }
 
 fn try_write(facts: &Facts<'_>, area: &mut [u8]) -> Result<(), HipError> {
-    // Neither virtual CPUs nor an IOMMU are served yet, whatever the processor has.
-    let mut page = HipWriter::new(area, Offers::empty(), clock::khz())?;
+    // An IOMMU is not served yet, whatever the processor has.
+    let mut page = HipWriter::new(area, vcpu::features(), clock::khz())?;
     let outcome = fill(facts, &mut page);
     page.finish();
     outcome

@@ -9,7 +9,7 @@ use crate::{mapping, root};
 use abi::item::{ItemFlags, ItemKind};
 use abi::utcb::{self, Header};
 use abi::{Crd, Kind, Status, TypedItem};
-use capability::tree::Span;
+use capability::tree::{Attributes as Manner, Span};
 use capability::window::{Range, overlap, place};
 use core::sync::atomic::Ordering::Relaxed;
 use objects::{Domain, Identity, Page, Ref, Store};
@@ -99,6 +99,7 @@ fn delegate_one(
         Some(hypervisor) if root::is_root(sender) => hypervisor,
         _ => sender,
     };
-    mapping::delegate(store, (from, kind), Span::from(source), (receiver, target.base), rights)?;
+    let manner = if item.flags().contains(ItemFlags::GUEST) { Manner::GUEST } else { Manner::NONE };
+    mapping::delegate(store, (from, kind), Span::from(source), (receiver, target.base), (rights, manner))?;
     Ok(Crd::new(kind, rights, target.order, target.base).unwrap_or(Crd::NULL))
 }

@@ -43,9 +43,11 @@ mod semaphore;
 mod settings;
 mod slots;
 mod stop;
+mod svm;
 mod switch;
 mod tables;
 mod trap;
+mod vcpu;
 mod vectors;
 mod views;
 

@@ -6,7 +6,7 @@
 //! Concurrency: one lock for the whole tree; cores are made to forget translations after it is released, all of them
 //! (the precise protocol replaces this).
 //! Source: interface §3 and §5; lecture C:241-372; `docs/src/decisions/0003-objects-and-sync.md`.
-use crate::domain::{map_user, set_ports, unmap_user};
+use crate::domain::{map_guest, map_user, set_ports, unmap_guest, unmap_user};
 use crate::tables::HARDWARE;
 use crate::{cores, lifetime, slots};
 use abi::address::{PAGE_BITS, PAGE_SIZE, USER_END};
@@ -15,7 +15,8 @@ use abi::operation::RevokeFlags;
 use abi::rights::MemoryRights;
 use abi::{Crd, Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
 use capability::tree::{
-    Effects, Error, Full, Node, NodeId, Nodes, Outcome, Piece, Space, SpaceIndex, Span, Transfer, Tree,
+    Attributes as Manner, Effects, Error, Full, Node, NodeId, Nodes, Outcome, Piece, Space, SpaceIndex, Span, Transfer,
+    Tree,
 };
 use capability::word::Capability;
 use core::num::NonZeroU32;
@@ -123,7 +124,12 @@ impl Effects for Machine<'_> {
             Kind::Memory => {
                 let (virt, phys, size) = shown(piece);
                 let master = domain.master();
-                map_user(domain, virt, phys, size, attributes(piece.rights)).map_err(|_| {
+                let mut mapped = map_user(domain, virt, phys, size, attributes(piece.rights));
+                if piece.attributes.has(Manner::GUEST) && mapped.is_ok() {
+                    mapped = map_guest(domain, virt, phys, size, attributes(piece.rights))
+                        .inspect_err(|_| unmap_guest(domain, virt, size));
+                }
+                mapped.map_err(|_| {
                     // Nothing stays behind of it; a page that was there already (a message page) does.
                     let entered = |offset: &u64| {
                         let shown = master.lookup(&HARDWARE, VirtAddr::new(virt + offset));
@@ -135,7 +141,13 @@ impl Effects for Machine<'_> {
                     Full
                 })
             }
-            Kind::Ports => set_ports(domain, piece.span, true).map_err(|_| Full),
+            Kind::Ports => {
+                let guests = piece.attributes.has(Manner::GUEST).then(|| set_ports(domain, piece.span, true, true));
+                guests.unwrap_or(Ok(())).and_then(|()| set_ports(domain, piece.span, true, false)).map_err(|_| {
+                    let _ = guests.map(|_| set_ports(domain, piece.span, false, true));
+                    Full
+                })
+            }
             _ => self.fill(piece, piece.rights).inspect_err(|_| {
                 // What was filled before is emptied; it fails where it failed.
                 let _ = self.fill(piece, Rights::NONE);
@@ -153,15 +165,29 @@ impl Effects for Machine<'_> {
         match piece.space.kind {
             Kind::Memory => {
                 let (virt, phys, size) = shown(piece);
+                let guest = piece.attributes.has(Manner::GUEST);
                 unmap_user(domain, virt, size);
-                if !left.is_none() && map_user(domain, virt, phys, size, attributes(left)).is_err() {
+                let mut shown = Ok(());
+                if !left.is_none() {
+                    shown = map_user(domain, virt, phys, size, attributes(left));
+                }
+                if guest {
+                    unmap_guest(domain, virt, size);
+                }
+                if guest && !left.is_none() {
+                    shown = shown.and(map_guest(domain, virt, phys, size, attributes(left)));
+                }
+                if shown.is_err() {
                     crate::log::warning!("no kernel memory to show what is left of a mapping at {virt:#x}");
                 }
                 self.stale = true;
             }
             Kind::Ports if left.is_none() => {
                 // There is a bitmap: the ports were allowed in it.
-                let _ = set_ports(domain, piece.span, false);
+                let _ = set_ports(domain, piece.span, false, false);
+                if piece.attributes.has(Manner::GUEST) {
+                    let _ = set_ports(domain, piece.span, false, true);
+                }
                 self.stale = true;
             }
             // The slots are there, so that nothing can be missing.
@@ -177,7 +203,7 @@ impl Effects for Machine<'_> {
 /// `span` of a space of `owner`, from `origin` on, without attributes.
 pub fn piece(owner: Ref<Domain>, kind: Kind, span: Span, origin: u64, rights: Rights) -> Piece {
     let space = Space { owner: owner.id().get(), kind };
-    Piece { space, span, origin, rights, attributes: capability::tree::Attributes::NONE }
+    Piece { space, span, origin, rights, attributes: Manner::NONE }
 }
 
 /// Enters something that comes from nowhere: a resource of the machine.
@@ -225,10 +251,10 @@ pub fn delegate(
     (from, kind): (Ref<Domain>, Kind),
     range: Span,
     (to, base): (Ref<Domain>, u64),
-    rights: Rights,
+    (rights, attributes): (Rights, Manner),
 ) -> Result<(), Status> {
     let (stored, from, to) = (Stored(store), Space { owner: from.id().get(), kind }, to.id().get());
-    let transfer = Transfer { from, range, to, base, rights, attributes: capability::tree::Attributes::NONE };
+    let transfer = Transfer { from, range, to, base, rights, attributes };
     loop {
         let mut machine = Machine { stored: &stored, stale: false, steps: 0 };
         let guard = TREE.lock();

@@ -14,7 +14,7 @@ use abi::event::RECALL;
 use abi::operation::RevokeFlags;
 use abi::rights::{ContextRights, SchedulingRights};
 use abi::{Crd, Rights, Selector, Status};
-use capability::tree::Span;
+use capability::tree::{Attributes as Manner, Span};
 use objects::frame::Frame;
 use objects::{Context, Continuation, Identity, Portal, Ref, Scheduling, Store};
 
@@ -67,7 +67,7 @@ pub fn migrate(
         .inspect_err(|_| scheduler::wake(store, scheduling))?;
     let span = Span { base: context_at, count: 1 };
     let to = (old.identity().domain, old.identity().event_base + range.base());
-    let delegated = mapping::delegate(store, (owner, abi::Kind::Objects), span, to, range.rights());
+    let delegated = mapping::delegate(store, (owner, abi::Kind::Objects), span, to, (range.rights(), Manner::NONE));
     scheduler::wake(store, scheduling);
     delegated
 }

@@ -248,19 +248,22 @@ fn release_tables(domain: &Domain) -> bool {
         left = left.saturating_sub(1);
         left != 0
     };
+    let nested = domain.nested.load(Ordering::Relaxed);
     // What has paid for nothing has no tables.
     let done = domain.quota.usage() == 0
         || table::release::<Host>(&HARDWARE, domain.directory, 4, 0..256, 1, &mut free)
-            && table::release::<Host>(&HARDWARE, domain.directory, 2, 256..512, 0, &mut free);
+            && table::release::<Host>(&HARDWARE, domain.directory, 2, 256..512, 0, &mut free)
+            && (nested == 0
+                || table::release::<Host>(&HARDWARE, abi::PhysAddr::truncate(nested), 4, 0..512, 1, &mut free));
     if done {
         let views = domain.views.iter().take(cores::running().len());
         for view in views.map(|view| view.swap(0, Ordering::Relaxed)).filter(|&view| view != 0) {
             views::release(abi::PhysAddr::truncate(view));
         }
-        if let Some(bitmap) = domain.ports() {
-            domain.set_ports(abi::PhysAddr::truncate(0));
-            // SAFETY: no view shows it any more.
-            unsafe { pool::release(bitmap, &domain.quota) };
+        let blocks = domain.ports.iter().chain([&domain.nested]).map(|place| place.swap(0, Ordering::Relaxed));
+        for block in blocks.filter(|&block| block != 0) {
+            // SAFETY: no view shows it any more, nor does a guest use it; the nested table is empty.
+            unsafe { pool::release(abi::PhysAddr::truncate(block), &domain.quota) };
         }
     }
     done

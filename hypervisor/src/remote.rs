@@ -90,7 +90,7 @@ pub fn call(
 /// A proxy of `caller` on `core`, which the caller's domain pays for.
 fn create(store: &Store<'_>, caller: &Context, core: u32) -> Option<Ref<Context>> {
     let domain = caller.identity().domain;
-    let identity = Identity { core, message_at: 0, global: true, proxy: true, ..*caller.identity() };
+    let identity = Identity { core, message_at: 0, global: true, proxy: true, guest: false, ..*caller.identity() };
     let proxy = Context::new(identity, 0);
     proxy.set_continuation(Continuation::Idle);
     let proxy = lifetime::add(store, domain, proxy).ok()?;

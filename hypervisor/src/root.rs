@@ -17,7 +17,7 @@ use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
 use abi::rights::{ContextRights, DomainRights, MemoryRights, SchedulingRights, SemaphoreRights};
 use abi::{PhysAddr, Rights, Selector, Status, VirtAddr};
 use arch::window::View;
-use capability::tree::Span;
+use capability::tree::{Attributes as Manner, Span};
 use core::sync::atomic::{AtomicU64, Ordering};
 use firmware::elf::{Image, Segment};
 use memory::format::Attributes;
@@ -87,7 +87,8 @@ fn make(store: &Store<'_>, facts: &Facts<'_>, file: PhysAddr, image: &Image<'_>)
 
     let core = percpu::this().local.id.get();
     let message = arch::pool::words(utcb).ok_or(OutOfMemory::Pool)?;
-    let identity = Identity { domain, message, message_at: 0, core, event_base: 0, global: true, proxy: false };
+    let identity =
+        Identity { domain, message, message_at: 0, core, event_base: 0, global: true, proxy: false, guest: false };
     let _ = store.get(domain).uses.acquire();
     let context = Context::new(identity, HIP_ADDRESS);
     context.frame().rip.set(image.entry);
@@ -235,5 +236,5 @@ fn give_segment(
         (span, first) = (Span::between(span.base + 1, span.end()), first + 1);
     }
     let range = Span { base: first, count: span.count };
-    mapping::delegate(store, (hypervisor, abi::Kind::Memory), range, (domain, span.base), rights.into())
+    mapping::delegate(store, (hypervisor, abi::Kind::Memory), range, (domain, span.base), (rights.into(), Manner::NONE))
 }

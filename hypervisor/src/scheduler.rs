@@ -11,7 +11,6 @@ use crate::call::{self, Delivery, LONGEST};
 use crate::create::publish_new;
 use crate::lifetime::Counted;
 use crate::{clock, contexts, cores, lifetime, reclaim, remote, switch};
-use abi::event::RECALL;
 use abi::rights::SchedulingRights;
 use abi::{Selector, Status};
 use arch::{apic, cpu};
@@ -200,8 +199,16 @@ pub fn account(store: &Store<'_>, which: usize, ticks: u64) {
 /// Its quota is exhausted.
 pub fn claim(store: &Store<'_>, hypervisor: Ref<Domain>) -> Result<(), Status> {
     let message = store.get(hypervisor).views;
-    let identity =
-        Identity { domain: hypervisor, message, message_at: 0, core: 0, event_base: 0, global: true, proxy: true };
+    let identity = Identity {
+        domain: hypervisor,
+        message,
+        message_at: 0,
+        core: 0,
+        event_base: 0,
+        global: true,
+        proxy: true,
+        guest: false,
+    };
     let nobody = Context::new(identity, 0);
     nobody.set_continuation(Continuation::Dead);
     let nobody = lifetime::add(store, hypervisor, nobody)?;
@@ -355,7 +362,7 @@ fn run(store: &Store<'_>, context: Ref<Context>) -> Run {
                 contexts::bury(store, next, format_args!("no kernel memory for its domain's tables on this core"));
                 Delivery::Busy(context)
             }
-            Continuation::Run => take(store, next, u64::from(RECALL), [0, 0]),
+            Continuation::Run => take(store, next, at.identity().recall(), [0, 0]),
             Continuation::Event => take(store, next, at.event(), at.qualification()),
             Continuation::CallPortal => remote::perform(store, next),
             Continuation::ReplyAgain => match call::reply_again(store, next) {

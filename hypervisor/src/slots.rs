@@ -31,8 +31,16 @@ pub fn look_up(selector: Selector) -> Capability {
 /// has a page.
 #[inline]
 pub fn fill_shown(store: &Store<'_>, owner: Ref<Domain>, selector: Selector, capability: Capability) -> bool {
-    switch::current(store).is_some_and(|(_, context)| context.identity().domain == owner)
+    switch::current(store).is_some_and(|(_, context)| context.identity().domain == owner && !context.identity().guest)
         && arch::capability::store(selector.number(), capability.word())
+}
+
+/// The capability at `selector` of a domain whose tables need not be loaded.
+pub fn find(domain: &Domain, selector: Selector) -> Capability {
+    let virt = VirtAddr::new(CAPABILITIES + u64::from(selector.slot()) * 8);
+    let below = |table, level| Host::target(HARDWARE.read(table, virt.index(level)));
+    let page = below(domain.directory, 2).and_then(|leaves| below(leaves, 1));
+    Capability::from_word(page.map_or(0, |page| HARDWARE.read(page, selector.slot() as usize)))
 }
 
 /// The slot of `selector` in the domain's space; its page and table are made if missing.

@@ -63,7 +63,10 @@ pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
         return true;
     }
     let mut root = context.root.get();
-    if root == NO_ROOT {
+    if context.identity().guest {
+        // It runs on whatever tables are loaded, and sees none of them.
+        root = arch::cpu::root().get();
+    } else if root == NO_ROOT {
         let Ok(view) = views::view(store.get(context.identity().domain)) else { return false };
         root = view.root().get();
         context.root.set(root);

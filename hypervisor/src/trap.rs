@@ -43,7 +43,7 @@ extern "C" fn trap_user(frame: &Frame) -> *const Frame {
 }
 
 /// The frame of the context that is current now.
-fn current_frame(entered: &Frame) -> *const Frame {
+pub fn current_frame(entered: &Frame) -> *const Frame {
     // SAFETY: in the kernel, interrupts off; the frame outlives the store, as its context does while it is current.
     let store = unsafe { arch::pool::store() };
     switch::current(&store).map_or(core::ptr::from_ref(entered), |(_, context)| context.frame())

@@ -60,6 +60,12 @@ pub fn start(features: &Features) -> Option<()> {
     Some(())
 }
 
+/// Components that XCR0 allows; 0 without XSAVE.
+#[inline]
+pub fn components() -> u64 {
+    SETUP.get().map_or(0, |setup| setup.limits.components)
+}
+
 /// Makes the calling core's registers, and what the firmware has left there, nobody's.
 pub fn start_core() {
     let (local, Some(setup)) = (&percpu::this().local, SETUP.get()) else { return };
@@ -137,6 +143,14 @@ pub fn claim(store: &Store<'_>, context: &Context) -> bool {
     }
     set_available(local, true);
     true
+}
+
+/// Makes the registers those of `context`, which is about to run without #NM; as [`claim`].
+#[inline]
+#[must_use]
+pub fn ready(store: &Store<'_>, context: &Context) -> bool {
+    let (local, area) = (&percpu::this().local, context.vectors.load(Relaxed));
+    area != 0 && local.vectors.get() == area && local.vectors_available.get() || claim(store, context)
 }
 
 /// The area of `context`, which gets one if it has none. `None` without memory.

@@ -3,8 +3,8 @@
 //! Purpose: the assembly in `entry.s`, its constants, its exits, and the functions that the kernel binary supplies:
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
 //! interrupt stack), `hypercall` (SYSCALL), `up`, `try_down` and `wait` (what is over in a few steps, or left to others),
-//! `try_call`, `try_reply`, `try_event` and `try_fault` (which end in one of this module's exits) and `hazards` (before any exit
-//! while the hazard word is not 0).
+//! `try_call`, `try_reply`, `try_event` and `try_fault` (which end in one of this module's exits), `hazards` (before any exit
+//! while the hazard word is not 0), `guest_enter` and `guest_exited` (before and after a virtual CPU runs).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
 //! 2. Every exit to ring 3 tests the hazard word with interrupts off,
 //! but for the return from an interrupt stack, which goes on where it interrupted. 3. An attempt never blocks or
@@ -40,6 +40,8 @@ unsafe extern "C" {
     fn try_down(word: u64) -> u64;
     fn wait(frame: &Frame);
     fn hazards(frame: &Frame) -> *const Frame;
+    fn guest_enter(frame: &Frame) -> GuestEntry;
+    fn guest_exited(frame: &Frame) -> *const Frame;
 }
 
 /// What an attempt answers that leaves everything to `hypercall`, having changed nothing.
@@ -61,6 +63,16 @@ macro_rules! exits {
             unsafe { core::arch::asm!(concat!("jmp ", stringify!($name)), $(in($register) $value,)* options(noreturn)) }
         }
     )* };
+}
+
+/// How a virtual CPU is entered.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct GuestEntry {
+    /// Physical address of its control block, 0 if something else is to run.
+    pub block: u64,
+    /// Address of the code that enters it.
+    pub code: u64,
 }
 
 /// Address in the core-local page as the sign-extended 32-bit displacement that assembly needs.
@@ -99,6 +111,9 @@ global_asm!(
     SLOW = const SLOW,
     BAD_PARAMETER = const abi::Status::BadParameter as u8,
     HAZARDS = sym hazards,
+    HOST_STATE = const local(CoreLocal::HOST_STATE),
+    GUEST_ENTER = sym guest_enter,
+    GUEST_EXITED = sym guest_exited,
 );
 
 /// Address of the entry stub of `vector`.

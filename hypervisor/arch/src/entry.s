@@ -146,6 +146,7 @@ resume:
     mov rsp, rdi
     cmp qword ptr [rsp + {VECTOR}], {SYSCALL}
     je leave_by_sysret
+    ja guest
     POP_REGISTERS
     add rsp, 16                                     // vector, error code
     iretq
@@ -161,6 +162,36 @@ leave_by_sysret:
     mov r11d, 0x200
     mov rsp, [rsp + {RSP} - {VECTOR}]
     sysretq
+
+// RDI: the frame of a virtual CPU, which is current. The call says where its control block is (RAX, a physical address, 0
+// for none) and how it is entered.
+guest:
+    mov rsp, {STACK_TOP}
+    call {GUEST_ENTER}
+    mov rdi, [{FRAME}]
+    test rax, rax
+    jz resume
+    jmp rdx
+
+// What the processor does not switch: general registers, and what VMLOAD and VMSAVE do. The stack is empty.
+.global svm_enter
+svm_enter:
+    clgi                                            // from here on interrupts, NMI included, wait for the guest, or STGI
+    sti
+    vmload rax
+    LOAD rdi, r15, r14, r13, r12, r11, r10, r9, r8, rsi, rbp, rbx, rdx, rcx, rdi
+    vmrun rax
+    vmsave rax
+    mov rax, [{FRAME}]
+    STORE rax, r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx
+    mov rax, [{HOST_STATE}]
+    vmload rax
+    cli
+    stgi
+    mov rdi, [{FRAME}]
+    call {GUEST_EXITED}
+    mov rdi, rax
+    jmp resume
 
 // SYSCALL: RCX is the return address, R11 the flags, RSP the user's. RCX and R11 are free by the interface's convention.
 .balign 16

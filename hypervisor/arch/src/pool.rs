@@ -66,6 +66,13 @@ pub fn phys_of(words: &'static [AtomicU64; 512]) -> PhysAddr {
     PhysAddr::truncate(START.load(Ordering::Relaxed).wrapping_add(offset))
 }
 
+/// The page after `words`, which is not the last one of a block of several.
+#[inline]
+#[must_use]
+pub fn page_after(words: &'static [AtomicU64; 512]) -> &'static [AtomicU64; 512] {
+    self::words(phys_of(words).offset(PAGE_SIZE)).unwrap_or(words)
+}
+
 /// Copies `count` words, at most those of a page, from word `start` of a page to the same place of another.
 ///
 /// The pages are shared with ring 3, which may change them meanwhile.

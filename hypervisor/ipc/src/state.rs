@@ -64,6 +64,18 @@ fn general(mtd: Mtd, mut each: impl FnMut(&Slot)) {
     }
 }
 
+/// Writes the general registers of the groups in `mtd` into `page`.
+#[inline(always)]
+pub fn save_general(frame: &Frame, mtd: Mtd, page: &Page) {
+    general(mtd, |&(word, register)| page[word].store(frame.words()[register].get(), Relaxed));
+}
+
+/// Changes the general registers of the groups in `mtd` to what `page` says.
+#[inline(always)]
+pub fn restore_general(page: &Page, frame: &Frame, mtd: Mtd) {
+    general(mtd, |&(word, register)| frame.words()[register].set(page[word].load(Relaxed)));
+}
+
 /// Flags that a handler cannot set: VIP, VIF, VM, RF, IOPL.
 const FLAGS_CLEARED: u64 = 1 << 20 | 1 << 19 | 1 << 17 | 1 << 16 | 3 << 12;
 /// Flags that stay set: IF, and the bit that is always 1.
@@ -74,7 +86,7 @@ const FLAGS_SET: u64 = 1 << 9 | 1 << 1;
 pub fn save(frame: &Frame, mtd: Mtd, qualification: [u64; 2], page: &Page) {
     page[0].store(Header::STATE.word(), Relaxed);
     page[MTD].store(mtd.bits(), Relaxed);
-    general(mtd, |&(word, register)| page[word].store(frame.words()[register].get(), Relaxed));
+    save_general(frame, mtd, page);
     if mtd.intersects(Mtd::RIP_LEN) {
         page[RIP].store(frame.rip.get(), Relaxed);
     }
@@ -100,7 +112,7 @@ pub fn descriptor(page: &Page) -> Mtd {
 pub fn restore(page: &Page, frame: &Frame) -> Mtd {
     frame.vector.set(0);
     let mtd = descriptor(page);
-    general(mtd, |&(word, register)| frame.words()[register].set(page[word].load(Relaxed)));
+    restore_general(page, frame, mtd);
     if mtd.intersects(Mtd::RIP_LEN) {
         frame.rip.set(page[RIP].load(Relaxed).min(USER_END));
     }

@@ -1,4 +1,4 @@
-//! Execution contexts: threads, and later virtual CPUs.
+//! Execution contexts: threads and virtual CPUs.
 //!
 //! Purpose: a context's registers, whose it is, and what it waits for.
 //! Invariants: the frame's segments are those of ring 3 and its instruction pointer is at most the end of the user
@@ -9,9 +9,9 @@
 //! in `requests`, and put it into the inbox of its core.
 //! Source: interface §4, §5 and §7; `docs/src/decisions/0007-register-frame.md`.
 use crate::domain::Domain;
-use crate::frame::{Frame, Register, SYSCALL};
+use crate::frame::{Frame, GUEST, Register, SYSCALL};
 use crate::reference::{Object, Ref, kind};
-use abi::event::STARTUP;
+use abi::event::{RECALL, STARTUP, VCPU_RECALL, VCPU_STARTUP};
 use core::mem::offset_of;
 use schedule::{InboxLinks, WaitLinks};
 use sync::Count;
@@ -121,7 +121,8 @@ pub type Page = [AtomicU64; 512];
 pub struct Identity {
     /// The domain it belongs to.
     pub domain: Ref<Domain>,
-    /// The page through which it passes messages. Its owner writes it at any time.
+    /// The page through which it passes messages. Its owner writes it at any time. Of a virtual CPU the first of its two
+    /// pages, which the processor knows.
     pub message: &'static Page,
     /// Where its domain sees that page if the kernel has mapped it there, 0 otherwise.
     pub message_at: u64,
@@ -133,6 +134,16 @@ pub struct Identity {
     pub global: bool,
     /// Whether it is a proxy: it has no code, and the message page of the context that it calls for.
     pub proxy: bool,
+    /// Whether it is a virtual CPU.
+    pub guest: bool,
+}
+
+impl Identity {
+    /// The event that it takes when it is recalled.
+    #[must_use]
+    pub fn recall(&self) -> u64 {
+        u64::from(if self.guest { VCPU_RECALL } else { RECALL })
+    }
 }
 
 /// An execution context.
@@ -187,7 +198,8 @@ impl Context {
     #[must_use]
     pub fn new(identity: Identity, stack: u64) -> Self {
         let frame = Frame::user(0, stack);
-        frame.vector.set(SYSCALL);
+        let (vector, event) = if identity.guest { (GUEST, VCPU_STARTUP) } else { (SYSCALL, STARTUP) };
+        frame.vector.set(vector);
         let continuation = if identity.global { Continuation::Event } else { Continuation::AwaitCall };
         Self {
             frame,
@@ -200,7 +212,7 @@ impl Context {
             semaphore: Register::default(),
             wait: WaitLinks::default(),
             vectors: AtomicU64::new(0),
-            event: AtomicU64::new(u64::from(STARTUP)),
+            event: AtomicU64::new(u64::from(event)),
             qualification: Default::default(),
             proxy: Register::default(),
             memory_portal: Register::default(),

@@ -13,7 +13,7 @@ use capability::tree::SpaceIndex;
 use memory::format::Host;
 use memory::quota::Quota;
 use memory::table::Table;
-use sync::atomic::{AtomicU64, Ordering};
+use sync::atomic::AtomicU64;
 use sync::{Count, Spin};
 
 /// A protection domain.
@@ -35,7 +35,13 @@ pub struct Domain {
     pub uses: Count,
     /// Use, and pages of its slabs, and domains that have their quota from it.
     pub count: Count,
-    ports: AtomicU64,
+    /// Physical addresses of its port bitmaps: of its threads (two pages), of its guests (three pages); 0 before it has a
+    /// port for them.
+    pub ports: [AtomicU64; 2],
+    /// Physical address of the table of the memory that its guests see, 0 before there is one.
+    pub nested: AtomicU64,
+    /// How often something was taken from `nested`.
+    pub lost: AtomicU64,
 }
 
 // SAFETY: the numbers of object types stand in `reference::kind`, each once.
@@ -56,7 +62,9 @@ impl Domain {
             slabs: Spin::new(Slabs::default()),
             uses: Count::new(),
             count: Count::new(),
-            ports: AtomicU64::new(0),
+            ports: Default::default(),
+            nested: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
         }
     }
 
@@ -64,17 +72,5 @@ impl Domain {
     #[must_use]
     pub const fn master(&self) -> Table<Host> {
         Table::new(self.directory)
-    }
-
-    /// The first of the two pages of its port bitmap, if it ever owned a port.
-    #[must_use]
-    pub fn ports(&self) -> Option<PhysAddr> {
-        let start = self.ports.load(Ordering::Acquire);
-        (start != 0).then(|| PhysAddr::truncate(start))
-    }
-
-    /// Gives it a port bitmap.
-    pub fn set_ports(&self, bitmap: PhysAddr) {
-        self.ports.store(bitmap.get(), Ordering::Release);
     }
 }

@@ -12,6 +12,8 @@ use sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Value of [`Frame::vector`] after SYSCALL.
 pub const SYSCALL: u64 = 256;
+/// Value of [`Frame::vector`] of a virtual CPU, always.
+pub const GUEST: u64 = 512;
 /// Code segment that IRETQ loads for ring 3.
 pub const USER_CODE: u64 = 0x1B;
 /// Stack segment of ring 3.

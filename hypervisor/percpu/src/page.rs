@@ -8,6 +8,7 @@
 use crate::task_state::{GDT_ENTRIES, TaskState};
 use core::cell::Cell;
 use core::mem::{offset_of, size_of};
+use guest::tags::Tags;
 use memory::layout;
 use schedule::{Inbox, Reader, ReadyQueue};
 use sync::Chain;
@@ -83,6 +84,10 @@ pub struct Local {
     pub ended: Chain,
     /// Those that are prepared, and wait until no core can have a borrow of them.
     pub unseen: Chain,
+    /// Physical address of what virtual CPUs leave of the host's state while they run, 0 if there are none.
+    pub host_state: Cell<u64>,
+    /// The tags of their translations.
+    pub tags: Tags,
     /// All of them are to be given back now.
     pub tidy: Cell<bool>,
 }
@@ -169,6 +174,8 @@ impl CoreLocal {
     pub const FRAME: usize = offset_of!(Self, local) + offset_of!(Local, frame);
     /// Offset of the hazard word, for exit paths.
     pub const HAZARD: usize = offset_of!(Self, shared) + offset_of!(Shared, hazard);
+    /// Offset of the address of the host's state.
+    pub const HOST_STATE: usize = offset_of!(Self, local) + offset_of!(Local, host_state);
     /// Offset of the global descriptor table.
     pub const GDT: usize = offset_of!(Self, gdt);
     /// Offset of the task state.

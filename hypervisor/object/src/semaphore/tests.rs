@@ -42,6 +42,7 @@ impl<'m> World<'m> {
             event_base: 0,
             global: true,
             proxy: false,
+            guest: false,
         };
         let contexts = [0, 1].map(|_| insert(&mut contexts, &store, Context::new(identity, 0)));
         Self { store, semaphores, contexts }

@@ -4,10 +4,10 @@
 
 use core::sync::atomic::Ordering::SeqCst;
 
-use abi::Hypercall::{ControlContext, ControlScheduling, ControlSemaphore};
+use abi::Hypercall::{ControlContext, ControlScheduling, ControlSemaphore, CreateContext};
 use abi::Status::{BadCapability, BadCpu, BadParameter, Success, Timeout};
-use abi::TypedItem;
 use abi::item::ItemFlags;
+use abi::{Mtd, TypedItem};
 use conformance::Report;
 use conformance::sys::{
     EMPTY, ROOT, ROOT_EC, ROOT_SC, Registers, delegate, down, hypercall, message, objects, own, time_stamp,
@@ -26,6 +26,7 @@ fn main(environment: &Environment) -> ExitStatus {
     report.group("migration", migration);
     report.group("times", times);
     report.group("registers", registers);
+    report.group("virtual CPUs", virtual_cpus);
     report.group("free numbers", free);
     report.finish()
 }
@@ -198,6 +199,29 @@ fn registers(t: &mut Report, _: &mut World) {
     for (operation, form) in [(6, "get-state"), (7, "set-state")] {
         t.status(ControlContext, form, BadCapability, "of a thread", control(operation, ROOT_EC, 0));
         t.status(ControlContext, form, BadCapability, "of nothing", control(operation, EMPTY, 0));
+    }
+}
+
+/// State of virtual CPUs that have not run.
+fn virtual_cpus(t: &mut Report, world: &mut World) {
+    if !t.machine.virtual_cpus {
+        return;
+    }
+    let at = world.block();
+    for core in 0..t.machine.cores.min(2) as u64 {
+        let created = hypercall(CreateContext, 1, at + 2 * core, [ROOT, core, 0, 0]);
+        t.status(CreateContext, "virtual", Success, "on each core", created);
+    }
+    own(4).store(Mtd::RIP_LEN.bits(), SeqCst);
+    own(6).store(0x1234, SeqCst);
+    t.status(ControlContext, "set-state", Success, "one group", control(7, at, 0));
+    own(6).store(0, SeqCst);
+    t.status(ControlContext, "get-state", Success, "the same", control(6, at, Mtd::RIP_LEN.bits()));
+    t.equal("instruction pointer", own(6).load(SeqCst), 0x1234);
+    for (operation, form) in [(6, "get-state"), (7, "set-state")] {
+        if t.machine.cores > 1 {
+            t.status(ControlContext, form, BadCpu, "of another core", control(operation, at + 2, 0));
+        }
     }
 }
 
