@@ -13,7 +13,7 @@ use crate::frame::{Frame, GUEST, Register, SYSCALL};
 use crate::reference::{Object, Ref, kind};
 use abi::event::{RECALL, STARTUP, VCPU_RECALL, VCPU_STARTUP};
 use core::mem::offset_of;
-use schedule::{InboxLinks, WaitLinks};
+use schedule::{InboxLinks, Lent, Requests, WaitLinks};
 use sync::Count;
 use sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -159,7 +159,7 @@ pub struct Context {
     pub caller: Register,
     /// Word of the reference to the context that serves it, 0 for none.
     pub partner: Register,
-    scheduling: AtomicU64,
+    scheduling: Lent,
     /// Word of the reference to the semaphore that it waits for.
     pub semaphore: Register,
     /// Its place among those who wait for the semaphore.
@@ -175,7 +175,7 @@ pub struct Context {
     pub memory_portal: Register,
     /// TSC ticks that it has run for; changed on its core.
     pub time: Register,
-    requests: AtomicU32,
+    requests: Requests,
     owns_page: AtomicBool,
     /// Its place in the inbox of its core.
     pub inbox: InboxLinks,
@@ -208,7 +208,7 @@ impl Context {
             root: Register::new(NO_ROOT),
             caller: Register::default(),
             partner: Register::default(),
-            scheduling: AtomicU64::new(0),
+            scheduling: Lent::default(),
             semaphore: Register::default(),
             wait: WaitLinks::default(),
             vectors: AtomicU64::new(0),
@@ -217,7 +217,7 @@ impl Context {
             proxy: Register::default(),
             memory_portal: Register::default(),
             time: Register::default(),
-            requests: AtomicU32::new(0),
+            requests: Requests::default(),
             owns_page: AtomicBool::new(!identity.proxy),
             inbox: InboxLinks::default(),
             timeout: TimeoutLinks::default(),
@@ -298,34 +298,34 @@ impl Context {
 
     /// Adds to what its core is to do with it: bits that the kernel defines.
     pub fn request(&self, bits: u32) {
-        self.requests.fetch_or(bits, Release);
+        self.requests.add(bits);
     }
 
     /// Takes what its core is to do with it.
     pub fn take_requests(&self) -> u32 {
-        self.requests.swap(0, Acquire)
+        self.requests.take()
     }
 
     /// Word of the reference to the scheduling context that waits with it, 0 for none.
     #[must_use]
     pub fn scheduling(&self) -> u64 {
-        self.scheduling.load(Relaxed)
+        self.scheduling.get()
     }
 
     /// Sets which scheduling context waits with it.
     pub fn set_scheduling(&self, scheduling: u64) {
-        self.scheduling.store(scheduling, Relaxed);
+        self.scheduling.set(scheduling);
     }
 
     /// Takes the scheduling context that waits with it: a word as [`Self::scheduling`], which is 0 from now on. Of several
     /// cores that try one gets it.
     pub fn take_scheduling(&self) -> u64 {
-        self.scheduling.swap(0, AcqRel)
+        self.scheduling.take()
     }
 
     /// As [`Self::take_scheduling`], if it is `expected`.
     pub fn take_scheduling_if(&self, expected: u64) -> bool {
-        self.scheduling.compare_exchange(expected, 0, AcqRel, Acquire).is_ok()
+        self.scheduling.take_if(expected)
     }
 
     /// The event that it takes next or took last.

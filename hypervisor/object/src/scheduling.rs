@@ -9,11 +9,11 @@
 use crate::context::Context;
 use crate::frame::Register;
 use crate::reference::{Object, Ref, kind};
-use schedule::{Budget, InboxLinks, ReadyLinks};
+use schedule::{Budget, InboxLinks, ReadyLinks, Requests};
 use sync::Count;
 
 use sync::atomic::AtomicU32;
-use sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use sync::atomic::Ordering::Relaxed;
 
 /// Where a scheduling context is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct Scheduling {
     pub times: [Register; 4],
     priority: Register,
     place: AtomicU32,
-    requests: AtomicU32,
+    requests: Requests,
     /// Word of the reference to the context that it waits with, if it does; 0 for none.
     pub with: Register,
     quantum: Register,
@@ -75,7 +75,7 @@ impl Scheduling {
             times: Default::default(),
             priority: Register::new(priority.into()),
             place: AtomicU32::new(Place::Away as u32),
-            requests: AtomicU32::new(0),
+            requests: Requests::default(),
             with: Register::default(),
             quantum: Register::new(budget.quantum),
             left: Register::new(budget.left),
@@ -120,11 +120,11 @@ impl Scheduling {
 
     /// Adds to what its core is to do with it: bits that the kernel defines.
     pub fn request(&self, bits: u32) {
-        self.requests.fetch_or(bits, Release);
+        self.requests.add(bits);
     }
 
     /// Takes what its core is to do with it.
     pub fn take_requests(&self) -> u32 {
-        self.requests.swap(0, Acquire)
+        self.requests.take()
     }
 }

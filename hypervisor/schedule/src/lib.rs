@@ -14,9 +14,11 @@ mod budget;
 mod counter;
 mod inbox;
 mod ready;
+mod requests;
 
 pub use budget::{Budget, Place};
 pub use counter::{Counter, Down, SignalLinks, WaitLinks};
 pub use inbox::{Inbox, InboxLinks, Pushed, Reader};
 pub use ready::{PRIORITIES, ReadyLinks, ReadyQueue};
+pub use requests::{Lent, Requests};
 pub use sync::{Elements, Id};

@@ -113,3 +113,49 @@ mod tests {
         assert_eq!(last, 1);
     }
 }
+
+/// Two cores, in all interleavings; the model counts the outcomes that it has met.
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    /// An object, and a field that whoever ends it writes last.
+    struct Object {
+        count: Count,
+        field: UnsafeCell<u32>,
+    }
+
+    #[test]
+    fn an_object_that_is_called_while_its_last_name_goes_ends_once_and_after_its_last_use() {
+        let met = std::sync::Arc::new(Mutex::new(BTreeSet::new()));
+        let outcomes = met.clone();
+        loom::model(move || {
+            let object = Arc::new(Object { count: Count::new(), field: UnsafeCell::new(0) });
+            // One core calls through it, another takes its capability away; whoever is last ends it.
+            let release = |object: &Object| {
+                object.field.with(|_| ());
+                let last = object.count.release();
+                if last {
+                    object.field.with_mut(|_| ());
+                }
+                last
+            };
+            let other = object.clone();
+            let caller = thread::spawn(move || other.count.acquire().then(|| release(&other)));
+            let outcome = match (release(&object), caller.join().expect("the thread ends")) {
+                (true, None) => "came too late",
+                (true, Some(false)) => "used before",
+                (false, Some(true)) => "used after",
+                other => panic!("{other:?}"),
+            };
+            met.lock().expect("not poisoned").insert(outcome);
+        });
+        let expected = ["came too late", "used before", "used after"];
+        assert_eq!(*outcomes.lock().expect("not poisoned"), expected.into_iter().collect());
+    }
+}
