@@ -56,10 +56,14 @@ pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool 
     let master = domain.master();
     // Against a revocation that takes the entry from the master and from all views.
     let _tables = TABLES.lock();
-    let synced = views::view(domain).and_then(|view| space::sync(&HARDWARE, &master, &view, virt, &mut pool::table));
-    let known = synced.inspect_err(|error| warning!("no table for a page fault at {virt}: {error:?}"));
-    // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7).
-    known == Ok(true) && space::allows(&HARDWARE, &master, virt, rights)
+    // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7). Without one nothing is
+    // brought in: what is in a view goes with what is mapped there.
+    if !space::allows(&HARDWARE, &master, virt, rights) {
+        return false;
+    }
+    let synced =
+        views::view(domain).and_then(|view| space::sync(&HARDWARE, &master, &view, virt, &mut tables::of(view.root())));
+    synced.inspect_err(|error| warning!("no table for a page fault at {virt}: {error:?}")) == Ok(true)
 }
 
 /// Tries to resolve a #GP of ring 3: true if the core showed a stale port bitmap and the access may be retried.
@@ -108,6 +112,11 @@ pub fn closed_ports(guests: bool, quota: &Quota) -> Result<PhysAddr, OutOfMemory
 /// Whoever adds to or takes from the tables of a domain, on whatever core.
 pub static TABLES: Spin<()> = Spin::new(());
 
+/// Where the tables of a domain come from.
+fn table_of(domain: &Domain) -> impl FnMut(PhysAddr, usize) -> Result<PhysAddr, OutOfMemory> {
+    |table, index| pool::table_of(domain.directory, &domain.quota, table, index)
+}
+
 /// Maps `size` bytes at `virt` of the domain's master table to `phys`; the domain pays for tables.
 ///
 /// # Errors
@@ -116,15 +125,14 @@ pub fn map_user(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: A
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
     let _tables = TABLES.lock();
-    domain.master().map(&HARDWARE, mapping, &mut || pool::page(&domain.quota))
+    domain.master().map(&HARDWARE, mapping, &mut table_of(domain))
 }
 
 /// Unmaps `size` bytes at `virt` from the domain's master and from what its cores have copied of it. What the processors
 /// remember is left to a shootdown.
 pub fn unmap_user(domain: &Domain, virt: u64, size: u64) {
     let _tables = TABLES.lock();
-    let mut page = || pool::page(&domain.quota);
-    if domain.master().unmap(&HARDWARE, VirtAddr::new(virt), size, &mut page).is_err() {
+    if domain.master().unmap(&HARDWARE, VirtAddr::new(virt), size, &mut table_of(domain)).is_err() {
         warning!("no kernel memory to divide a large page at {virt:#x}");
     }
     let views = domain.views.iter().take(cores::running().len());
@@ -149,13 +157,13 @@ pub fn map_guest(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: 
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
     let _tables = TABLES.lock();
-    nested(domain)?.map(&HARDWARE, mapping, &mut || pool::page(&domain.quota))
+    nested(domain)?.map(&HARDWARE, mapping, &mut table_of(domain))
 }
 
 /// As [`unmap_user`], in the table of the domain's guests, which forget it when they are next entered.
 pub fn unmap_guest(domain: &Domain, virt: u64, size: u64) {
     let _tables = TABLES.lock();
-    let mut page = || pool::page(&domain.quota);
+    let mut page = table_of(domain);
     if nested(domain).is_ok_and(|table| table.unmap(&HARDWARE, VirtAddr::new(virt), size, &mut page).is_err()) {
         warning!("no kernel memory to divide a large page of a guest at {virt:#x}");
     }

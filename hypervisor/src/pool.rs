@@ -7,6 +7,7 @@
 //! Source: design plan §3 (memory of the kernel); `docs/src/decisions/0001-kernel-pool.md`.
 use crate::log::{info, warning};
 use crate::stop::give_up;
+use crate::tables::HARDWARE;
 use abi::PhysAddr;
 use abi::address::{LARGE_PAGE_SIZE, PAGE_SIZE};
 use arch::boot::BootTable;
@@ -14,8 +15,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use firmware::boot_info::{AVAILABLE, BootInfo};
 use firmware::options::Options;
 use memory::format::{Attributes, Format, Host};
-use memory::frames::{Clean, Descriptor, Dirty, Frame, FrameNumber, Frames, Order, OutOfMemory};
+use memory::frames::{Clean, Defect, Descriptor, Dirty, Frame, FrameNumber, Frames, Order, OutOfMemory};
 use memory::layout;
+use memory::mmu::Mmu;
 use memory::plan::{self, Entry, Plan};
 use memory::quota::Quota;
 use memory::region::Region;
@@ -28,6 +30,8 @@ static POISON: AtomicBool = AtomicBool::new(false);
 const POISON_PATTERN: u64 = 0xDEAD_DEAD_DEAD_DEA0;
 /// Reserved ranges besides the modules: image, boot information, first page, room for video memory and ROMs.
 const FIXED: usize = 4;
+/// Entries of a table.
+const ENTRIES_OF_TABLE: u32 = 512;
 /// Modules that are kept out of the pool; the boot loader may have loaded more, which is refused.
 const MODULES: usize = 60;
 
@@ -112,9 +116,16 @@ pub fn zeroed(order: Order) -> Result<Frame<Clean>, OutOfMemory> {
 /// # Errors
 /// The account or the pool is exhausted.
 pub fn charged(order: Order, quota: &Quota) -> Result<Frame<Clean>, OutOfMemory> {
-    Ok(dirty(order, quota)?.cleared_by(|number, order| {
-        // SAFETY: the frame was just handed out to us.
-        unsafe { arch::pool::fill(number.0, order.index() as u32, 0) };
+    let frames = FRAMES.get().ok_or(OutOfMemory::Pool)?;
+    let frame = match order {
+        Order::PAGE => frames.lock().allocate_page(quota)?,
+        order => Err(frames.lock().allocate(order, quota)?),
+    };
+    Ok(frame.unwrap_or_else(|dirty| {
+        dirty.cleared_by(|number, order| {
+            // SAFETY: the frame was just handed out to us.
+            unsafe { arch::pool::fill(number.0, order.index() as u32, 0) };
+        })
     }))
 }
 
@@ -132,19 +143,80 @@ pub fn dirty(order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
 /// # Safety
 /// Nothing refers to the block any more: no table entry, no object, no processor.
 pub unsafe fn release(start: PhysAddr, quota: &Quota) {
+    give_back(start, |frames, frame| frames.free(frame, quota));
+}
+
+/// As [`release`], of a frame that consists of zeros.
+///
+/// # Safety
+/// As for [`release`].
+pub unsafe fn release_clean(start: PhysAddr, quota: &Quota) {
+    if !POISON.load(Ordering::Relaxed) {
+        return give_back(start, |frames, frame| frames.free_clean(frame.cleared_by(|_, _| ()), quota));
+    }
+    let words = arch::pool::words(start);
+    if words.is_none_or(|words| words.iter().any(|word| word.load(Ordering::Relaxed) != 0)) {
+        warning!("memory pool: a table at {start} is not empty");
+    }
+    // SAFETY: the caller's promise.
+    unsafe { release(start, quota) };
+}
+
+#[inline]
+fn give_back(start: PhysAddr, by: impl FnOnce(&mut Frames<'_>, Frame<Dirty>) -> Result<(), Defect>) {
     let Some(frames) = FRAMES.get() else { return };
-    let number = FrameNumber(arch::pool::number(start).unwrap_or(u32::MAX));
-    let frame = frames.lock().reclaim(number);
-    let freed = frame.and_then(|frame| {
-        if POISON.load(Ordering::Relaxed) {
-            // SAFETY: the frame was allocated, and its owner is done with it.
-            unsafe { arch::pool::fill(number.0, frame.order().index() as u32, POISON_PATTERN) };
-        }
-        frames.lock().free(frame, quota)
-    });
-    if let Err(defect) = freed {
+    let number = number(start);
+    if POISON.load(Ordering::Relaxed)
+        && let Ok(frame) = frames.lock().reclaim(number)
+    {
+        // SAFETY: the frame was allocated, and its owner is done with it.
+        unsafe { arch::pool::fill(number.0, frame.order().index() as u32, POISON_PATTERN) };
+    }
+    let mut frames = frames.lock();
+    if let Err(defect) = frames.reclaim(number).and_then(|frame| by(&mut frames, frame)) {
+        drop(frames);
         warning!("memory pool: {defect:?} at {start}");
     }
+}
+
+fn number(start: PhysAddr) -> FrameNumber {
+    FrameNumber(arch::pool::number(start).unwrap_or(u32::MAX))
+}
+
+/// A zeroed frame for a table or the like, charged to `quota`, that belongs to the top-level table `root`. Entry `index` of
+/// `table` is to refer to it, and is cleared by [`release_tables`].
+///
+/// # Errors
+/// As for [`charged`].
+pub fn table_of(root: PhysAddr, quota: &Quota, table: PhysAddr, index: usize) -> Result<PhysAddr, OutOfMemory> {
+    let frame = charged(Order::PAGE, quota)?.into_number();
+    if let Some(frames) = FRAMES.get() {
+        frames.lock().note(number(root), frame, number(table).0 * ENTRIES_OF_TABLE + index as u32);
+    }
+    Ok(arch::pool::phys(frame.0))
+}
+
+/// Gives back what belongs to `root`, the youngest first, at most `count`; `cleared` is told which entry referred to each.
+/// Whether that was all.
+///
+/// # Safety
+/// As for [`release`]; but for what refers to others of these, they are empty.
+pub unsafe fn release_tables(
+    root: PhysAddr,
+    quota: &Quota,
+    count: usize,
+    mut cleared: impl FnMut(PhysAddr, usize),
+) -> bool {
+    let next = || FRAMES.get().and_then(|frames| frames.lock().denote(number(root)));
+    for _ in 0..count {
+        let Some((frame, entry)) = next() else { return true };
+        let (table, index) = (arch::pool::phys(entry / ENTRIES_OF_TABLE), (entry % ENTRIES_OF_TABLE) as usize);
+        HARDWARE.write(table, index, 0);
+        cleared(table, index);
+        // SAFETY: the caller's promise.
+        unsafe { release_clean(arch::pool::phys(frame.0), quota) };
+    }
+    false
 }
 
 /// Frames that are free.

@@ -9,13 +9,11 @@
 //! meanwhile, and goes on with the next timer tick.
 //! Source: P. McKenney, J. Slingwine, "Read-copy update" (1998); interface §8; `docs/src/decisions/0019-lifetimes.md`.
 use crate::lifetime::{self, Counted};
-use crate::tables::HARDWARE;
 use crate::{contexts, cores, mapping, pool, scheduler, switch, views};
 use abi::Status;
 use arch::cpu;
 use core::sync::atomic::Ordering;
-use memory::format::Host;
-use memory::{quota, table};
+use memory::quota;
 use objects::{Domain, Portal, Ref, Semaphore, Store};
 use percpu::Hazard;
 
@@ -23,6 +21,9 @@ use percpu::Hazard;
 const BATCH: u32 = 64;
 /// Waiters of a semaphore, or tables of a domain, that are dealt with before looking whether something else has to run.
 const SLICE: usize = 64;
+
+/// First entry of a domain's directory that is one of capabilities.
+const CAPABILITIES_FROM: usize = 256;
 
 /// Whether there is anything to give back on this core.
 pub fn is_due() -> bool {
@@ -199,7 +200,7 @@ fn finish(store: &Store<'_>, ended: Counted) -> bool {
             let quota = &store.get(donor).quota;
             for page in [domain.directory, arch::pool::phys_of(domain.views)] {
                 // SAFETY: tables that nobody uses, empty, and no core has a view of them.
-                unsafe { pool::release(page, quota) };
+                unsafe { pool::release_clean(page, quota) };
             }
             quota::give_all(&domain.quota, quota);
             // SAFETY: a grace period has passed since the last reference went.
@@ -241,25 +242,16 @@ fn finish(store: &Store<'_>, ended: Counted) -> bool {
 /// Gives back the tables of a domain that nobody uses, all but the two pages that its donor paid for. False if there are
 /// more.
 fn release_tables(domain: &Domain) -> bool {
-    let mut left = SLICE;
-    let mut free = |page| {
-        // SAFETY: a table or page of capabilities of the domain, which no core has loaded; its entry was just cleared.
-        unsafe { pool::release(page, &domain.quota) };
-        left = left.saturating_sub(1);
-        left != 0
-    };
-    let nested = domain.nested.load(Ordering::Relaxed);
-    // What has paid for nothing has no tables.
-    let done = domain.quota.usage() == 0
-        || table::release::<Host>(&HARDWARE, domain.directory, 4, 0..256, 1, &mut free)
-            && table::release::<Host>(&HARDWARE, domain.directory, 2, 256..512, 0, &mut free)
-            && (nested == 0
-                || table::release::<Host>(&HARDWARE, abi::PhysAddr::truncate(nested), 4, 0..512, 1, &mut free));
-    if done {
-        let views = domain.views.iter().take(cores::running().len());
-        for view in views.map(|view| view.swap(0, Ordering::Relaxed)).filter(|&view| view != 0) {
-            views::release(abi::PhysAddr::truncate(view));
+    let forget = |table, index| {
+        if table == domain.directory && index >= CAPABILITIES_FROM {
+            views::forget_capabilities(domain, index);
         }
+    };
+    // SAFETY: tables and pages of capabilities of the domain, which no core has loaded; nothing is mapped in them, and there
+    // are no capabilities.
+    let done = unsafe { pool::release_tables(domain.directory, &domain.quota, SLICE, forget) };
+    if done {
+        views::release(domain);
         let blocks = domain.ports.iter().chain([&domain.nested]).map(|place| place.swap(0, Ordering::Relaxed));
         for block in blocks.filter(|&block| block != 0) {
             // SAFETY: no view shows it any more, nor does a guest use it; the nested table is empty.

@@ -83,7 +83,7 @@ fn below(domain: &Domain, table: PhysAddr, virt: VirtAddr, level: u32) -> Result
             if let Some(next) = Host::target(HARDWARE.read(table, virt.index(level))) {
                 return Ok(next);
             }
-            let next = pool::page(&domain.quota)?;
+            let next = pool::table_of(domain.directory, &domain.quota, table, virt.index(level))?;
             let entry = if level == 1 { Host::leaf(next, 1, RW) } else { Host::table(next) };
             HARDWARE.write(table, virt.index(level), entry);
             Ok(next)
@@ -101,5 +101,5 @@ pub fn sync(domain: &Domain, address: u64) -> bool {
     }
     let Ok(local) = views::view(domain) else { return false };
     // The directory of GiB 511 exists in every view: it holds the I/O bitmap and the window.
-    local.put(&HARDWARE, virt, 2, entry, &mut || Err(OutOfMemory::Pool)).unwrap_or(false)
+    local.put(&HARDWARE, virt, 2, entry, &mut |_, _| Err(OutOfMemory::Pool)).unwrap_or(false)
 }

@@ -12,7 +12,7 @@ use abi::{PhysAddr, VirtAddr};
 use arch::boot::{self, Section};
 use arch::pool::Hardware;
 use memory::format::{Attributes, Format, Host};
-use memory::frames::Order;
+use memory::frames::{Order, OutOfMemory};
 use memory::layout;
 use memory::mmu::Mmu;
 use memory::table::{MapError, Mapping, Table};
@@ -59,13 +59,18 @@ pub const HARDWARE: Hardware = unsafe { Hardware::new() };
 
 const RW: Attributes = Attributes::READ.union(Attributes::WRITE).union(Attributes::GLOBAL);
 /// Leaf tables of the temporal window: 8 of 2 MiB.
-const WINDOW_TABLES: u64 = layout::WINDOW_SIZE >> 21;
+pub const WINDOW_TABLES: u64 = layout::WINDOW_SIZE >> 21;
 
 /// Pages that the temporal window of a core can show.
 pub const WINDOW_PAGES: u32 = (layout::WINDOW_SIZE / PAGE_SIZE) as u32;
 
 fn map(table: &Table<Host>, virt: u64, phys: PhysAddr, size: u64, attributes: Attributes) -> Result<(), Error> {
-    table.map(&HARDWARE, Mapping { virt: VirtAddr::new(virt), phys, size, attributes }, &mut pool::table)
+    table.map(&HARDWARE, Mapping { virt: VirtAddr::new(virt), phys, size, attributes }, &mut of(table.root()))
+}
+
+/// Where the tables below a top-level table of the kernel's come from.
+pub fn of(root: PhysAddr) -> impl FnMut(PhysAddr, usize) -> Result<PhysAddr, OutOfMemory> {
+    move |table, index| pool::table_of(root, pool::kernel().ok_or(OutOfMemory::Pool)?, table, index)
 }
 
 fn frame(order: Order) -> Result<PhysAddr, Error> {
@@ -85,7 +90,7 @@ impl MachineTables {
             map(&table, start.get(), boot::image_phys(start), end.get() - start.get(), attributes)?;
         }
         map(&table, layout::POOL_BASE, pool.0, pool.1, RW)?;
-        let template = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut pool::table)?;
+        let template = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut of(table.root()))?;
         let ones = pool::zeroed(Order::PAGE)?;
         // SAFETY: the frame was just handed out to us.
         unsafe { arch::pool::fill(ones.number().0, 0, u64::MAX) };
@@ -98,7 +103,7 @@ impl MachineTables {
     /// The pool is exhausted.
     pub fn core(&self, pages: CorePages) -> Result<CoreTables, Error> {
         let table = Table::<Host>::new(frame(Order::PAGE)?);
-        let directory_510 = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut pool::table)?;
+        let directory_510 = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut of(table.root()))?;
         for index in 0..VirtAddr::new(layout::CORE_LOCAL).index(2) {
             HARDWARE.write(directory_510, index, HARDWARE.read(self.template, index));
         }
@@ -124,7 +129,7 @@ impl MachineTables {
     /// The pool is exhausted.
     pub fn space(&self, core: &CoreTables) -> Result<Table<Host>, Error> {
         let table = Table::<Host>::new(frame(Order::PAGE)?);
-        let pointers = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 3, &mut pool::table)?;
+        let pointers = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 3, &mut of(table.root()))?;
         HARDWARE.write(pointers, VirtAddr::new(layout::GIB_510).index(3), Host::table(core.directory_510));
         self.fill_511(&table, core)?;
         Ok(table)
@@ -135,7 +140,7 @@ impl MachineTables {
         for page in 0..3 {
             map(table, layout::IO_BITMAP + page * PAGE_SIZE, self.ones, PAGE_SIZE, Attributes::READ)?;
         }
-        let directory = table.descend(&HARDWARE, VirtAddr::new(layout::WINDOW), 2, &mut pool::table)?;
+        let directory = table.descend(&HARDWARE, VirtAddr::new(layout::WINDOW), 2, &mut of(table.root()))?;
         for (index, leaf) in (0..WINDOW_TABLES).zip(VirtAddr::new(layout::WINDOW).index(2)..) {
             HARDWARE.write(directory, leaf, Host::table(core.window.offset(index * PAGE_SIZE)));
         }
@@ -152,7 +157,7 @@ pub fn show_ports(space: &Table<Host>, bitmap: PhysAddr) -> Result<bool, Error> 
     let mut changed = false;
     for page in [0, PAGE_SIZE] {
         let (virt, entry) = (layout::IO_BITMAP + page, Host::leaf(bitmap.offset(page), 1, Attributes::READ));
-        if space.put(&HARDWARE, VirtAddr::new(virt), 1, entry, &mut pool::table)? {
+        if space.put(&HARDWARE, VirtAddr::new(virt), 1, entry, &mut of(space.root()))? {
             arch::cpu::flush_page(virt);
             changed = true;
         }

@@ -4,14 +4,15 @@
 //! Invariants: a view shares the core's own kernel tables, and maps user memory and capabilities of its domain only.
 //! Concurrency: a core makes and changes its own views only.
 //! Source: lecture D:295; design plan §3; `docs/src/decisions/0002-table-pages.md`.
-use crate::pool;
-use crate::tables::{CoreTables, Error, HARDWARE, MachineTables};
+use crate::tables::{CoreTables, Error, HARDWARE, MachineTables, WINDOW_TABLES};
+use crate::{cores, pool};
 use abi::{PhysAddr, VirtAddr};
 use core::sync::atomic::Ordering;
 use memory::format::Host;
 use memory::frames::OutOfMemory;
-use memory::layout::{GIB_511, IO_BITMAP};
-use memory::table::{self, Table};
+use memory::layout::{GIB_510, GIB_511, IO_BITMAP, WINDOW};
+use memory::mmu::Mmu;
+use memory::table::Table;
 use objects::Domain;
 use sync::Once;
 
@@ -27,22 +28,44 @@ pub fn start_core(tables: &CoreTables) {
     percpu::this().local.tables.set([tables.directory_510.get(), tables.window.get()]);
 }
 
-/// Gives back the tables of a view that no core has loaded.
-pub fn release(view: PhysAddr) {
+/// Gives back the views of a domain, which no core has loaded, and which show nothing of it.
+pub fn release(domain: &Domain) {
     let Some(quota) = pool::kernel() else { return };
-    let mut free = |table| {
-        // SAFETY: a table of this view only; its entry was just cleared, and no core has the view loaded.
-        unsafe { pool::release(table, quota) };
-        true
-    };
-    // Leaf tables belong to the domain.
-    table::release::<Host>(&HARDWARE, view, 4, 0..256, 2, &mut free);
-    let space = Table::<Host>::new(view);
-    let own = |virt, level| space.descend(&HARDWARE, VirtAddr::new(virt), level, &mut || Err(OutOfMemory::Pool)).ok();
-    let tables = [own(IO_BITMAP, 1), own(GIB_511, 2), own(GIB_511, 3), Some(view)];
-    for table in tables.into_iter().flatten() {
-        free(table);
+    for view in all(domain) {
+        let space = Table::<Host>::new(view);
+        // What refers to anything but tables of the view's.
+        for (virt, level, count) in [(GIB_510, 3, 1), (WINDOW, 2, WINDOW_TABLES as usize), (IO_BITMAP, 1, 3)] {
+            let virt = VirtAddr::new(virt);
+            if let Ok(table) = space.descend(&HARDWARE, virt, level, &mut none) {
+                (virt.index(level)..).take(count).for_each(|index| HARDWARE.write(table, index, 0));
+            }
+        }
+        // SAFETY: tables of this view only, which are empty now.
+        unsafe {
+            pool::release_tables(view, quota, usize::MAX, |_, _| ());
+            pool::release_clean(view, quota);
+        }
     }
+    domain.views.iter().take(cores::running().len()).for_each(|view| view.store(0, Ordering::Relaxed));
+}
+
+/// Takes entry `index` of the directory of capabilities from the views of a domain.
+pub fn forget_capabilities(domain: &Domain, index: usize) {
+    for view in all(domain) {
+        let directory = Table::<Host>::new(view).descend(&HARDWARE, VirtAddr::new(GIB_511), 2, &mut none);
+        directory.into_iter().for_each(|directory| HARDWARE.write(directory, index, 0));
+    }
+}
+
+/// Where no tables come from.
+fn none(_: PhysAddr, _: usize) -> Result<PhysAddr, OutOfMemory> {
+    Err(OutOfMemory::Pool)
+}
+
+/// The views that a domain has.
+fn all(domain: &Domain) -> impl Iterator<Item = PhysAddr> {
+    let views = domain.views.iter().take(cores::running().len()).map(|view| view.load(Ordering::Acquire));
+    views.filter(|&view| view != 0).map(PhysAddr::truncate)
 }
 
 /// The calling core's view of `domain`, made if this is the first use.

@@ -215,12 +215,6 @@ impl Mmu for Hardware {
         self.word(table, index).load(Ordering::Acquire)
     }
     #[inline]
-    fn read_eight(&self, table: PhysAddr, first: usize) -> u64 {
-        let words = place_of(table, first & !7).cast::<[AtomicU64; 8]>();
-        // SAFETY: as for one entry; eight from a multiple of 8 on lie in the same page.
-        unsafe { &*words }.iter().fold(0, |bits, word| bits | word.load(Ordering::Acquire))
-    }
-    #[inline]
     fn write(&self, table: PhysAddr, index: usize, value: u64) {
         self.word(table, index).store(value, Ordering::Release);
     }

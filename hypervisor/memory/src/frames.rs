@@ -12,7 +12,8 @@
 //! 2. A block lies at a multiple of its size.
 //! 3. A block is in the free list of its order if and only if it is free.
 //! 4. No two free buddies: blocks are joined as soon as they can be, so once
-//!    everything is freed the allocator is as it was at the start.
+//!    everything is freed the allocator is as it was at the start, but for a few
+//!    single frames that are kept apart (`shelf.rs`).
 //!
 //! Concurrency: none in here. The kernel keeps one [`Frames`] in a
 //! `sync::Spin`. Every operation is bounded by the number of orders.
@@ -26,12 +27,15 @@
 mod check;
 mod descriptor;
 mod frame;
+mod ring;
+mod shelf;
 
 pub use descriptor::Descriptor;
 pub use frame::{Clean, Dirty, Frame, FrameNumber, Order};
 
 use crate::quota::Quota;
 use descriptor::{Kind, Link};
+use shelf::{Contents, Shelf};
 
 /// Why there is no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,7 @@ pub enum Defect {
 pub struct Frames<'pool> {
     descriptors: &'pool mut [Descriptor],
     lists: [Link; Order::COUNT],
+    shelves: [Shelf; 2],
     free: u32,
 }
 
@@ -80,7 +85,8 @@ impl<'pool> Frames<'pool> {
         if reserved >= count {
             return None;
         }
-        let mut frames = Self { descriptors, lists: [Link::NONE; Order::COUNT], free: 0 };
+        let shelves = [Shelf::EMPTY, Shelf::EMPTY];
+        let mut frames = Self { descriptors, lists: [Link::NONE; Order::COUNT], shelves, free: 0 };
         // Highest block first, so that the lists hand out low frames first.
         let mut end = count;
         while end > reserved {
@@ -99,8 +105,31 @@ impl<'pool> Frames<'pool> {
     /// nothing is charged then.
     pub fn allocate(&mut self, order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
         quota.charge(order.frames()).map_err(|_| OutOfMemory::Quota)?;
-        self.take(order).map(|number| Frame::known(number, order)).ok_or_else(|| {
-            // Cannot fail: this very charge was made above.
+        let kept = if order == Order::PAGE { self.pick(Contents::Undefined) } else { None };
+        self.found(kept, order, quota)
+    }
+
+    /// As [`Self::allocate`], a single frame; `Ok` in turn if it is known that it consists of zeros.
+    ///
+    /// # Errors
+    /// As for [`Self::allocate`].
+    pub fn allocate_page(&mut self, quota: &Quota) -> Result<Result<Frame<Clean>, Frame<Dirty>>, OutOfMemory> {
+        quota.charge(1).map_err(|_| OutOfMemory::Quota)?;
+        if let Some(frame) = self.pick(Contents::Zeros) {
+            return Ok(Ok(Frame::known(FrameNumber(frame), Order::PAGE)));
+        }
+        let kept = self.pick(Contents::Undefined);
+        self.found(kept, Order::PAGE, quota).map(Err)
+    }
+
+    /// The block at `kept`, or another one; `quota` has been charged.
+    fn found(&mut self, kept: Option<u32>, order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
+        let number = kept.map(FrameNumber).or_else(|| self.take(order)).or_else(|| {
+            self.tidy();
+            self.take(order)
+        });
+        number.map(|number| Frame::known(number, order)).ok_or_else(|| {
+            // Cannot fail: the charge was made before.
             let _ = quota.refund(order.frames());
             OutOfMemory::Pool
         })
@@ -114,8 +143,24 @@ impl<'pool> Frames<'pool> {
     /// then. [`Defect::NotCharged`] if the account's usage is too low: the
     /// block is free nevertheless.
     pub fn free(&mut self, frame: Frame<Dirty>, quota: &Quota) -> Result<(), Defect> {
-        let (number, order) = (frame.number(), frame.order());
-        self.give(number, order)?;
+        self.put_back(frame.number(), frame.order(), Contents::Undefined, quota)
+    }
+
+    /// As [`Self::free`], of a frame of zeros.
+    ///
+    /// # Errors
+    /// As for [`Self::free`].
+    pub fn free_clean(&mut self, frame: Frame<Clean>, quota: &Quota) -> Result<(), Defect> {
+        self.put_back(frame.number(), frame.order(), Contents::Zeros, quota)
+    }
+
+    fn put_back(&mut self, number: FrameNumber, order: Order, contents: Contents, quota: &Quota) -> Result<(), Defect> {
+        if self.reclaim(number).ok().is_none_or(|known| known.order() != order) {
+            return Err(Defect::NotAllocated(number));
+        }
+        if order != Order::PAGE || !self.keep(number.0, contents) {
+            self.give(number.0, order);
+        }
         quota.refund(order.frames()).map_err(|_| Defect::NotCharged(number))
     }
 
@@ -151,13 +196,9 @@ impl<'pool> Frames<'pool> {
         Some(FrameNumber(head))
     }
 
-    /// Gives a block back that nobody has paid for.
-    fn give(&mut self, number: FrameNumber, order: Order) -> Result<(), Defect> {
-        match self.descriptors.get(number.0 as usize).map(|descriptor| descriptor.kind) {
-            Some(Kind::Allocated(known)) if known == order => {}
-            _ => return Err(Defect::NotAllocated(number)),
-        }
-        let (mut head, mut size) = (number.0, order);
+    /// Makes the allocated block at `head` a free one.
+    fn give(&mut self, mut head: u32, order: Order) {
+        let mut size = order;
         self.descriptors[head as usize] = Descriptor::TAIL;
         // Joins the block with its buddy as long as that is free as a whole.
         while size < Order::MAX && self.is_free(head ^ size.frames(), size) {
@@ -166,7 +207,6 @@ impl<'pool> Frames<'pool> {
             (head, size) = (head.min(buddy), Order(size.0 + 1));
         }
         self.push(head, size);
-        Ok(())
     }
 
     /// Whether a free block of exactly this order starts at `head`.

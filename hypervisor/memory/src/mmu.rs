@@ -14,10 +14,6 @@ pub trait Mmu {
     fn read(&self, table: PhysAddr, index: usize) -> u64;
     /// Replaces entry `index` (below 512) of the table at `table`.
     fn write(&self, table: PhysAddr, index: usize, entry: u64);
-    /// The bits of the eight entries from `first`, a multiple of 8, on, taken together.
-    fn read_eight(&self, table: PhysAddr, first: usize) -> u64 {
-        (first..first + 8).fold(0, |bits, index| bits | self.read(table, index))
-    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub fn sync(
     virt: VirtAddr,
     frame: Source<'_>,
 ) -> Result<bool> {
-    let none = &mut || Err(OutOfMemory::Pool);
+    let none = &mut |_, _| Err(OutOfMemory::Pool);
     let entry = master.descend(mmu, virt, DIRECTORY, none).map_or(0, |table| mmu.read(table, virt.index(DIRECTORY)));
     let present = Host::decode(entry, DIRECTORY) != Entry::Absent;
     if present {
@@ -40,7 +40,7 @@ pub fn forget(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr, size: u64) {
     const COVERED: u64 = abi::address::LARGE_PAGE_SIZE;
     let all = virt.get() & !(COVERED - 1)..virt.get().saturating_add(size);
     for at in all.step_by(COVERED as usize).map(VirtAddr::new) {
-        if let Ok(directory) = local.descend(mmu, at, DIRECTORY, &mut || Err(OutOfMemory::Pool)) {
+        if let Ok(directory) = local.descend(mmu, at, DIRECTORY, &mut |_, _| Err(OutOfMemory::Pool)) {
             mmu.write(directory, at.index(DIRECTORY), 0);
         }
     }
@@ -76,11 +76,11 @@ mod tests {
     fn map(arena: &Arena, table: &Table<Host>, virt: u64, phys: u64, attributes: Attributes) {
         let (virt, phys) = (VirtAddr::new(virt), PhysAddr::truncate(phys));
         let mapping = Mapping { virt, phys, size: 4096, attributes };
-        assert_eq!(table.map(arena, mapping, &mut || Ok(arena.table())), Ok(()));
+        assert_eq!(table.map(arena, mapping, &mut |_, _| Ok(arena.table())), Ok(()));
     }
 
     fn fault(arena: &Arena, master: &Table<Host>, local: &Table<Host>, virt: u64) -> Result<bool> {
-        sync(arena, master, local, VirtAddr::new(virt), &mut || Ok(arena.table()))
+        sync(arena, master, local, VirtAddr::new(virt), &mut |_, _| Ok(arena.table()))
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
         map(&arena, &master, 0x40_0000, 0x5000, Attributes::READ | Attributes::USER);
         assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(true));
         let virt = VirtAddr::new(0x40_0000);
-        let directory = local.descend(&arena, virt, DIRECTORY, &mut || Err(OutOfMemory::Pool));
+        let directory = local.descend(&arena, virt, DIRECTORY, &mut |_, _| Err(OutOfMemory::Pool));
         assert!(directory.is_ok());
         let Ok(directory) = directory else { return };
         let noted = arena.read(directory, virt.index(DIRECTORY)) | Host::EVIDENCE;

@@ -34,8 +34,8 @@ impl From<OutOfMemory> for MapError {
 /// What became of a change to tables.
 pub type Result<T, E = MapError> = core::result::Result<T, E>;
 
-/// Where zeroed frames for tables come from.
-pub type Source<'a> = &'a mut dyn FnMut() -> Result<PhysAddr, OutOfMemory>;
+/// Where zeroed frames for tables come from; it is told which entry of which table is to refer to them.
+pub type Source<'a> = &'a mut dyn FnMut(PhysAddr, usize) -> Result<PhysAddr, OutOfMemory>;
 
 /// A range of virtual addresses and the memory that it is to show.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +168,7 @@ impl<F: Format> Table<F> {
                 Entry::Absent => continue,
                 Entry::Table(next) => Self::new(next),
                 Entry::Leaf(base, attributes) => {
-                    let divided = (part != 1 << shift(level)).then(&mut *frame).transpose();
+                    let divided = (part != 1 << shift(level)).then(|| frame(self.root, index)).transpose();
                     let Ok(Some(next)) = divided else {
                         mmu.write(self.root, index, 0);
                         outcome = outcome.and(divided.map(drop).map_err(MapError::NoTable));
@@ -193,7 +193,7 @@ impl<F: Format> Table<F> {
             Entry::Table(next) => Ok(Self::new(next)),
             Entry::Leaf(..) => Err(MapError::Occupied(virt)),
             Entry::Absent => {
-                let next = frame()?;
+                let next = frame(self.root, virt.index(level))?;
                 mmu.write(self.root, virt.index(level), F::table(next));
                 Ok(Self::new(next))
             }
@@ -227,38 +227,6 @@ fn parts(level: u32, virt: VirtAddr, size: u64) -> impl Iterator<Item = (u64, u6
     core::iter::successors(Some((0, first)), next).take_while(|&(_, part)| part != 0)
 }
 
-/// Gives the tables below `entries` of `table`, a table of `level`, to `free`, which says whether to go on; their entries
-/// are cleared before; there are a multiple of 8. Only tables above level `keep` are given, and with 0 also the pages that leaves of level 1 show.
-/// Whether it came to the end; a repetition goes on where it stopped.
-pub fn release<F: Format>(
-    mmu: &impl Mmu,
-    table: PhysAddr,
-    level: u32,
-    entries: core::ops::Range<usize>,
-    keep: u32,
-    free: &mut impl FnMut(PhysAddr) -> bool,
-) -> bool {
-    // Most tables are almost empty: eight entries are looked at together.
-    let full = |first: &usize| mmu.read_eight(table, *first) != 0;
-    entries.step_by(8).filter(full).flat_map(|first| first..first + 8).all(|index| {
-        let below = match F::decode(mmu.read(table, index), level) {
-            Entry::Table(next) if level > keep => {
-                let deeper = level - 1 > keep || keep == 0;
-                if deeper && !release::<F>(mmu, next, level - 1, 0..512, keep, free) {
-                    return false;
-                }
-                Some(next)
-            }
-            Entry::Leaf(page, _) if level == 1 && keep == 0 => Some(page),
-            _ => None,
-        };
-        below.is_none_or(|below| {
-            mmu.write(table, index, 0);
-            free(below)
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,7 +242,7 @@ mod tests {
     }
 
     fn map(arena: &Arena, table: &Table<Host>, m: Mapping) -> Result<(), MapError> {
-        table.map(arena, m, &mut || Ok(arena.table()))
+        table.map(arena, m, &mut |_, _| Ok(arena.table()))
     }
 
     #[test]
@@ -295,7 +263,7 @@ mod tests {
         assert_eq!(map(&arena, &table, mapping(0x20_0000, 0x20_0000, 0x20_0000)), Ok(()));
         let inside = VirtAddr::new(0x20_1000);
         assert_eq!(map(&arena, &table, mapping(0x20_1000, 0, 0x1000)), Err(MapError::Occupied(inside)));
-        let outcome: Result<_, MapError> = table.descend(&arena, inside, 1, &mut || Ok(arena.table()));
+        let outcome: Result<_, MapError> = table.descend(&arena, inside, 1, &mut |_, _| Ok(arena.table()));
         assert_eq!(outcome, Err(MapError::Occupied(inside)));
     }
 
@@ -304,7 +272,7 @@ mod tests {
         let arena = Arena::default();
         let table = Table::<Host>::new(arena.table());
         assert_eq!(
-            table.map(&arena, mapping(0, 0, 0x1000), &mut || Err(OutOfMemory::Pool)),
+            table.map(&arena, mapping(0, 0, 0x1000), &mut |_, _| Err(OutOfMemory::Pool)),
             Err(OutOfMemory::Pool.into())
         );
         for bad in [mapping(1, 0, 0x1000), mapping(0, 0x10, 0x1000), mapping(0, 0, 0x123)] {
@@ -323,7 +291,7 @@ mod tests {
             let table = Table::<Host>::new(arena.table());
             prop_assert_eq!(map(&arena, &table, mapping(large << 21, large << 21, 3 << 21)), Ok(()));
             let before = |at: u64| (large << 9..(large + 3) << 9).contains(&at).then_some(at);
-            let outcome = table.unmap(&arena, VirtAddr::new(page << 12), pages << 12, &mut || Ok(arena.table()));
+            let outcome = table.unmap(&arena, VirtAddr::new(page << 12), pages << 12, &mut |_, _| Ok(arena.table()));
             prop_assert_eq!(outcome, Ok(()));
             for at in 0..4096 {
                 let found = table.lookup(&arena, VirtAddr::new(at << 12)).map(|(phys, ..)| phys.page());

@@ -32,7 +32,11 @@ impl Frames<'_> {
             self.check_list(order, blocks[order.index()])?;
         }
         let free: u32 = Order::PAGE.and_above().map(|order| blocks[order.index()] * order.frames()).sum();
-        if free == self.free { Ok(blocks) } else { Err(Broken::Count) }
+        if free + self.shelves.iter().map(|shelf| shelf.length).sum::<u32>() == self.free {
+            Ok(blocks)
+        } else {
+            Err(Broken::Count)
+        }
     }
 
     fn count(&self) -> u32 {
@@ -41,7 +45,7 @@ impl Frames<'_> {
 
     /// Rules 1, 2 and 4; returns the number of free blocks by order.
     fn check_tiling(&self) -> Result<[u32; Order::COUNT], Broken> {
-        let mut blocks = [0; Order::COUNT];
+        let (mut blocks, mut kept) = ([0; Order::COUNT], 0);
         // Reserved frames are tails as well.
         let mut head = self.descriptors.iter().take_while(|descriptor| descriptor.kind == Kind::Tail).count() as u32;
         while head < self.count() {
@@ -49,6 +53,10 @@ impl Frames<'_> {
             let order = match self.descriptors[head as usize].kind {
                 Kind::Tail => return Err(tiling),
                 Kind::Allocated(order) => order,
+                Kind::Kept => {
+                    kept += 1;
+                    Order::PAGE
+                }
                 Kind::Free(order) => {
                     blocks[order.index()] += 1;
                     if order < Order::MAX && self.is_free(head ^ order.frames(), order) {
@@ -63,6 +71,9 @@ impl Frames<'_> {
             }
             self.check_tails(head + 1, end)?;
             head = end;
+        }
+        if kept != self.shelves.iter().map(|shelf| shelf.length).sum::<u32>() {
+            return Err(Broken::Count);
         }
         Ok(blocks)
     }

@@ -16,9 +16,9 @@ use super::frame::Order;
 #[repr(C)]
 pub struct Descriptor {
     pub(super) kind: Kind,
-    /// Of a free block: the one before it in its list.
+    /// Of a free block: the one before it in its list. Of an allocated one: see `ring.rs`.
     pub(super) previous: Link,
-    /// Of a free block: the one behind it in its list.
+    /// Of a free block: the one behind it in its list, or on its shelf. Of an allocated one: see `ring.rs`.
     pub(super) next: Link,
 }
 
@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Free(Order) = 1,
     /// First frame of an allocated block.
     Allocated(Order) = 2,
+    /// A free frame on a shelf.
+    Kept = 3,
 }
 
 /// A frame's index plus one, or nothing.

@@ -29,14 +29,18 @@ fn plenty() -> Quota {
 #[derive(Clone, Debug)]
 enum Step {
     Allocate(u8),
+    AllocatePage,
     Free(usize),
+    FreeClean(usize),
     ThroughNumber(usize),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => prop_oneof![4 => 0..4u8, 1 => 0..=9u8].prop_map(Step::Allocate),
+        3 => Just(Step::AllocatePage),
         4 => any::<usize>().prop_map(Step::Free),
+        2 => any::<usize>().prop_map(Step::FreeClean),
         1 => any::<usize>().prop_map(Step::ThroughNumber),
     ]
 }
@@ -63,6 +67,8 @@ proptest! {
         let start = frames.check();
         let mut free: BTreeSet<u32> = (reserved..count).collect();
         let mut owned: Vec<Frame> = Vec::new();
+        // Freed as frames of zeros, and not allocated since.
+        let mut zeros: BTreeSet<u32> = BTreeSet::new();
         prop_assert!(start.is_ok());
         for step in steps {
             match step {
@@ -72,6 +78,7 @@ proptest! {
                         prop_assert!(frame.number().0.is_multiple_of(frame.order().frames()));
                         for number in numbers(&frame) {
                             prop_assert!(free.remove(&number), "frame {} was not free", number);
+                            zeros.remove(&number);
                         }
                         owned.push(frame);
                     }
@@ -80,10 +87,29 @@ proptest! {
                         prop_assert!(!has_block(&free, order(log2), count), "there was a block");
                     }
                 },
+                Step::AllocatePage => match frames.allocate_page(&quota) {
+                    Ok(frame) => {
+                        let (frame, known) = match frame {
+                            Ok(frame) => (frame.into_number(), true),
+                            Err(frame) => (frame.into_number(), false),
+                        };
+                        prop_assert!(free.remove(&frame.0), "it was not free");
+                        prop_assert!(zeros.remove(&frame.0) || !known, "it is not known to be zero");
+                        owned.push(frames.reclaim(frame).expect("it is allocated"));
+                    }
+                    Err(why) => prop_assert_eq!((why, free.len()), (OutOfMemory::Pool, 0)),
+                },
                 Step::Free(which) if !owned.is_empty() => {
                     let frame = owned.swap_remove(which % owned.len());
                     free.extend(numbers(&frame));
+                    zeros.retain(|zero| !numbers(&frame).contains(zero));
                     prop_assert_eq!(frames.free(frame, &quota), Ok(()));
+                }
+                Step::FreeClean(which) if !owned.is_empty() => {
+                    let frame = owned.swap_remove(which % owned.len());
+                    free.extend(numbers(&frame));
+                    zeros.extend(numbers(&frame));
+                    prop_assert_eq!(frames.free_clean(frame.cleared_by(|_, _| ()), &quota), Ok(()));
                 }
                 Step::ThroughNumber(which) if !owned.is_empty() => {
                     let frame = owned.swap_remove(which % owned.len());
@@ -101,6 +127,7 @@ proptest! {
         for frame in owned {
             prop_assert_eq!(frames.free(frame, &quota), Ok(()));
         }
+        frames.tidy();
         prop_assert_eq!(frames.check(), start);
         prop_assert_eq!(frames.free_frames(), count - reserved);
         prop_assert_eq!(quota.usage(), 0);
@@ -123,6 +150,22 @@ fn setting_up_writes_the_heads_of_the_largest_blocks_only() {
     assert_eq!(frames.check(), Ok([0, 0, 0, 0, 0, 0, 0, 1, 0, 383]));
     let written = descriptors.iter().filter(|descriptor| **descriptor != Descriptor::TAIL).count();
     assert_eq!(written, 384);
+}
+
+#[test]
+fn frames_that_belong_to_another_are_found_last_first() {
+    let mut descriptors = all_tails(16);
+    let mut frames = Frames::new(&mut descriptors, 0).expect("frames are left");
+    let quota = plenty();
+    let [root, other, a, b, c] =
+        [(); 5].map(|()| frames.allocate(Order::PAGE, &quota).expect("there are 16").into_number());
+    for (root, frame, number) in [(root, a, 7), (other, b, 0), (root, c, 5)] {
+        frames.note(root, frame, number);
+    }
+    let found = [root, root, root, other, other].map(|root| frames.denote(root));
+    assert_eq!(found, [Some((c, 5)), Some((a, 7)), None, Some((b, 0)), None]);
+    frames.note(other, a, 1);
+    assert_eq!(frames.denote(other), Some((a, 1)));
 }
 
 #[test]

@@ -1,0 +1,35 @@
+//! Purpose: which frames belong to another one: the tables below a top-level table. So they are found without looking into
+//! any.
+//!
+//! Invariants: frames are taken out in reverse order; a frame that has others is not freed. Of allocated frames the links
+//! serve for this.
+//!
+//! Concurrency: the allocator's lock.
+//!
+//! Source: none.
+
+use super::descriptor::Link;
+use super::{FrameNumber, Frames};
+
+impl Frames<'_> {
+    /// Notes that `frame` belongs to `root`, with a number of the caller's, below 2^32 - 1. Both are allocated single
+    /// frames.
+    pub fn note(&mut self, root: FrameNumber, frame: FrameNumber, number: u32) {
+        if let Some(root) = self.descriptors.get_mut(root.0 as usize) {
+            let next = core::mem::replace(&mut root.next, Link::to(frame.0));
+            if let Some(descriptor) = self.descriptors.get_mut(frame.0 as usize) {
+                (descriptor.previous, descriptor.next) = (Link::to(number), next);
+            }
+        }
+    }
+
+    /// The frame noted last for `root`, with its number; it does not belong there any more.
+    pub fn denote(&mut self, root: FrameNumber) -> Option<(FrameNumber, u32)> {
+        let frame = self.descriptors.get(root.0 as usize)?.next.index()?;
+        let descriptor = self.descriptors.get_mut(frame as usize)?;
+        let number = core::mem::replace(&mut descriptor.previous, Link::NONE).index()?;
+        let next = core::mem::replace(&mut descriptor.next, Link::NONE);
+        self.descriptors.get_mut(root.0 as usize)?.next = next;
+        Some((FrameNumber(frame), number))
+    }
+}
