@@ -1,0 +1,312 @@
+//! Device model: the real-time clock with its 128 bytes of CMOS memory, ports 0x70 and 0x71.
+//!
+//! Time is nanoseconds since the start of the machine, added to a date that the owner gives. An update never is in
+//! progress when the guest looks, so it reads consistent values at once.
+//! Invariants: no write by the guest panics.
+//! Concurrency: plain value.
+//! Source: Motorola MC146818A data sheet; day numbers by Hinnant's civil calendar.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 86_400;
+
+const REGISTER_A: u8 = 0x0A;
+const REGISTER_B: u8 = 0x0B;
+const REGISTER_C: u8 = 0x0C;
+const REGISTER_D: u8 = 0x0D;
+const CENTURY: u8 = 0x32;
+
+const SET: u8 = 1 << 7;
+const PERIODIC: u8 = 1 << 6;
+const ALARM: u8 = 1 << 5;
+const UPDATE: u8 = 1 << 4;
+const BINARY: u8 = 1 << 2;
+const HOURS_24: u8 = 1 << 1;
+/// An alarm value with these bits matches always.
+const ANY: u8 = 0xC0;
+
+/// The clock.
+#[derive(Debug)]
+pub struct Rtc {
+    index: u8,
+    memory: [u8; 128],
+    /// Seconds since 1970 at time 0 of the machine, as the guest has set it.
+    epoch: i64,
+    flags: u8,
+    /// Time of the last look at interrupts.
+    seen: u64,
+}
+
+/// A date in the civil calendar.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Date {
+    year: u64,
+    month: u64,
+    day: u64,
+    /// 1 is Sunday.
+    weekday: u64,
+    second_of_day: u64,
+}
+
+impl Rtc {
+    /// A clock that shows `seconds` after the start of 1970 at time 0.
+    #[must_use]
+    pub const fn new(seconds: u64) -> Self {
+        let mut memory = [0; 128];
+        memory[REGISTER_A as usize] = 0x26;
+        memory[REGISTER_B as usize] = HOURS_24;
+        Self { index: 0, memory, epoch: seconds as i64, flags: 0, seen: 0 }
+    }
+
+    /// Reads port 0x70 or 0x71.
+    pub fn read(&mut self, port: u16, now: u64) -> u8 {
+        if port & 1 == 0 {
+            return 0xFF;
+        }
+        self.interrupt(now);
+        let date = self.date(now);
+        match self.index {
+            0 => self.show(date.second_of_day % 60),
+            2 => self.show(date.second_of_day / 60 % 60),
+            4 => self.show_hour(date.second_of_day / 3600),
+            6 => self.show(date.weekday),
+            7 => self.show(date.day),
+            8 => self.show(date.month),
+            9 => self.show(date.year % 100),
+            CENTURY => self.show(date.year / 100),
+            REGISTER_C => core::mem::take(&mut self.flags),
+            REGISTER_D => 0x80,
+            index => self.memory.get(usize::from(index)).copied().unwrap_or(0xFF),
+        }
+    }
+
+    /// Writes port 0x70 or 0x71.
+    pub fn write(&mut self, port: u16, value: u8, now: u64) {
+        if port & 1 == 0 {
+            self.index = value & 0x7F;
+            return;
+        }
+        self.interrupt(now);
+        let index = self.index;
+        match index {
+            0 | 2 | 4 | 7 | 8 | 9 | CENTURY => self.set(index, value, now),
+            6 | REGISTER_C | REGISTER_D => {}
+            REGISTER_A => self.memory[usize::from(REGISTER_A)] = value & 0x7F,
+            _ => {
+                if let Some(slot) = self.memory.get_mut(usize::from(index)) {
+                    *slot = value;
+                }
+            }
+        }
+    }
+
+    /// Whether its interrupt line is asserted now.
+    pub fn interrupt(&mut self, now: u64) -> bool {
+        let control = self.control();
+        let (before, after) = (self.seen, now.max(self.seen));
+        self.seen = after;
+        if after / SECOND != before / SECOND {
+            self.flags |= UPDATE;
+            // More than a day ago is as good as a day ago.
+            let (first, last) = ((before / SECOND + 1).max((after / SECOND).saturating_sub(DAY)), after / SECOND);
+            if control & ALARM != 0 && self.alarm_in(first, last) {
+                self.flags |= ALARM;
+            }
+        }
+        if let Some(period) = self.period()
+            && after / period != before / period
+        {
+            self.flags |= PERIODIC;
+        }
+        let asserted = self.flags & control & (PERIODIC | ALARM | UPDATE) != 0;
+        self.flags = self.flags & !0x80 | u8::from(asserted) << 7;
+        asserted
+    }
+
+    /// When the line may be asserted next; `None` if no interrupt is enabled.
+    #[must_use]
+    pub fn deadline(&self, now: u64) -> Option<u64> {
+        let control = self.control();
+        let second = (control & (ALARM | UPDATE) != 0).then(|| (now / SECOND + 1) * SECOND);
+        let period = self.period().filter(|_| control & PERIODIC != 0).map(|period| (now / period + 1) * period);
+        second.into_iter().chain(period).min()
+    }
+
+    const fn control(&self) -> u8 {
+        self.memory[REGISTER_B as usize]
+    }
+
+    /// Nanoseconds of the periodic interrupt.
+    fn period(&self) -> Option<u64> {
+        let rate = match self.memory[REGISTER_A as usize] & 0xF {
+            0 => return None,
+            rate @ 1..=2 => rate + 7,
+            rate => rate,
+        };
+        Some(SECOND * (1 << (rate - 1)) / 32_768)
+    }
+
+    fn alarm_in(&self, first: u64, last: u64) -> bool {
+        let field = |index: usize| self.memory.get(index).copied().unwrap_or(ANY);
+        let (second, minute, hour) = (field(1), field(3), field(5));
+        (first..=last).any(|time| {
+            let of_day = self.date(time.saturating_mul(SECOND)).second_of_day;
+            let matches = |value: u8, shown: u8| value & ANY == ANY || value == shown;
+            matches(second, self.show(of_day % 60))
+                && matches(minute, self.show(of_day / 60 % 60))
+                && matches(hour, self.show_hour(of_day / 3600))
+        })
+    }
+
+    fn date(&self, now: u64) -> Date {
+        let seconds = self.epoch.saturating_add_unsigned(now / SECOND).max(0) as u64;
+        date(seconds)
+    }
+
+    fn show(&self, value: u64) -> u8 {
+        let value = (value % 100) as u8;
+        if self.control() & BINARY != 0 { value } else { value / 10 << 4 | value % 10 }
+    }
+
+    fn show_hour(&self, hour: u64) -> u8 {
+        if self.control() & HOURS_24 != 0 {
+            return self.show(hour);
+        }
+        let afternoon = if hour >= 12 { 0x80 } else { 0 };
+        self.show((hour + 11) % 12 + 1) | afternoon
+    }
+
+    fn understand(&self, value: u8) -> u64 {
+        u64::from(if self.control() & BINARY != 0 { value } else { (value >> 4) * 10 + (value & 0xF) })
+    }
+
+    /// Sets one field of the time; what makes no sense is taken modulo its range.
+    fn set(&mut self, index: u8, value: u8, now: u64) {
+        let old = self.date(now);
+        let mut new = old;
+        let (hour, rest) = (old.second_of_day / 3600, old.second_of_day % 3600);
+        let number = self.understand(value & if index == 4 { 0x7F } else { 0xFF });
+        match index {
+            0 => new.second_of_day = old.second_of_day / 60 * 60 + number % 60,
+            2 => new.second_of_day = hour * 3600 + number % 60 * 60 + rest % 60,
+            4 if self.control() & HOURS_24 != 0 => new.second_of_day = number % 24 * 3600 + rest,
+            4 => new.second_of_day = (number % 12 + if value & 0x80 != 0 { 12 } else { 0 }) * 3600 + rest,
+            7 => new.day = number.clamp(1, 31),
+            8 => new.month = number.clamp(1, 12),
+            9 => new.year = old.year / 100 * 100 + number % 100,
+            _ => new.year = number.clamp(19, 99) * 100 + old.year % 100,
+        }
+        let (old, new) = (days(old) * DAY + old.second_of_day, days(new) * DAY + new.second_of_day);
+        self.epoch = self.epoch.saturating_add(new as i64 - old as i64);
+        let _ = SET; // The clock goes on while the guest sets it: nothing is lost in that moment.
+    }
+}
+
+/// The date of a time in seconds since 1970.
+fn date(seconds: u64) -> Date {
+    // Days since 1 March of year 0; years of 400 repeat after 146097 days.
+    let day = seconds / DAY + 719_468;
+    let (era, of_era) = (day / 146_097, day % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    Date {
+        year: era * 400 + year + u64::from(month >= 10),
+        month: if month < 10 { month + 3 } else { month - 9 },
+        day: of_year - (153 * month + 2) / 5 + 1,
+        weekday: (seconds / DAY + 4) % 7 + 1,
+        second_of_day: seconds % DAY,
+    }
+}
+
+/// Days of a date since 1970; 0 for what lies before.
+fn days(date: Date) -> u64 {
+    let year = date.year - u64::from(date.month <= 2);
+    let (era, of_era) = (year / 400, year % 400);
+    let month = if date.month > 2 { date.month - 3 } else { date.month + 9 };
+    let of_year = (153 * month + 2) / 5 + date.day - 1;
+    (era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year).saturating_sub(719_468)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn get(rtc: &mut Rtc, index: u8, now: u64) -> u8 {
+        rtc.write(0x70, index, now);
+        rtc.read(0x71, now)
+    }
+
+    fn put(rtc: &mut Rtc, index: u8, value: u8, now: u64) {
+        rtc.write(0x70, index, now);
+        rtc.write(0x71, value, now);
+    }
+
+    #[test]
+    fn it_shows_the_date_in_decimal_digits_or_binary() {
+        // 2026-11-21 14:12:42, a Saturday.
+        let mut rtc = Rtc::new(1_795_270_362);
+        let shown: Vec<_> = [CENTURY, 9, 8, 7, 6, 4, 2, 0].map(|index| get(&mut rtc, index, 0)).into();
+        assert_eq!(shown, [0x20, 0x26, 0x11, 0x21, 0x07, 0x14, 0x12, 0x42]);
+        put(&mut rtc, REGISTER_B, BINARY, 0);
+        assert_eq!((get(&mut rtc, 9, 0), get(&mut rtc, 4, 0)), (26, 0x82), "2 in the afternoon");
+        assert_eq!(get(&mut rtc, 0, 18 * SECOND), 0);
+    }
+
+    #[test]
+    fn it_goes_on_from_what_the_guest_sets() {
+        let mut rtc = Rtc::new(0);
+        for (index, value) in [(CENTURY, 0x20), (9, 0x24), (8, 2), (7, 0x29), (4, 0x23), (2, 0x59), (0, 0x59)] {
+            put(&mut rtc, index, value, 0);
+        }
+        assert_eq!([9, 8, 7, 4].map(|index| get(&mut rtc, index, 0)), [0x24, 2, 0x29, 0x23]);
+        assert_eq!([9, 8, 7, 4].map(|index| get(&mut rtc, index, SECOND)), [0x24, 3, 1, 0]);
+    }
+
+    #[test]
+    fn enabled_interrupts_hold_the_line_until_they_are_read() {
+        let mut rtc = Rtc::new(0);
+        assert_eq!(rtc.deadline(0), None);
+        put(&mut rtc, REGISTER_B, HOURS_24 | UPDATE, 0);
+        assert_eq!(rtc.deadline(0), Some(SECOND));
+        assert!(!rtc.interrupt(SECOND - 1) && rtc.interrupt(SECOND));
+        assert_eq!(get(&mut rtc, REGISTER_C, SECOND) & 0x90, 0x90);
+        assert!(!rtc.interrupt(SECOND));
+        put(&mut rtc, REGISTER_B, HOURS_24 | ALARM, SECOND);
+        for (index, value) in [(1, 5), (3, 0), (5, 0xFF)] {
+            put(&mut rtc, index, value, SECOND);
+        }
+        assert!(!rtc.interrupt(4 * SECOND) && rtc.interrupt(5 * SECOND));
+        put(&mut rtc, REGISTER_B, HOURS_24 | PERIODIC, 6 * SECOND);
+        let _ = get(&mut rtc, REGISTER_C, 6 * SECOND);
+        assert!(rtc.interrupt(6 * SECOND + 1_000_000), "1024 in a second");
+    }
+
+    #[test]
+    fn memory_keeps_what_is_written() {
+        let mut rtc = Rtc::new(0);
+        put(&mut rtc, 0x0F, 0xA5, 0);
+        assert_eq!((get(&mut rtc, 0x0F, 0), get(&mut rtc, REGISTER_D, 0), rtc.read(0x70, 0)), (0xA5, 0x80, 0xFF));
+    }
+
+    proptest! {
+        #[test]
+        fn days_and_dates_are_inverse(seconds in 0..253_402_300_800_u64) {
+            let date = date(seconds);
+            prop_assert_eq!(days(date) * DAY + date.second_of_day, seconds);
+        }
+
+        #[test]
+        fn no_guest_makes_it_panic(steps in proptest::collection::vec((any::<u8>(), any::<u8>(), any::<u64>()), 0..100)) {
+            let mut rtc = Rtc::new(1 << 31);
+            let mut now = 0_u64;
+            for (index, value, step) in steps {
+                now = now.saturating_add(step >> 20);
+                put(&mut rtc, index, value, now);
+                let _ = (get(&mut rtc, index, now), rtc.interrupt(now), rtc.deadline(now));
+            }
+        }
+    }
+}
