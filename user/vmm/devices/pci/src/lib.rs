@@ -1,6 +1,6 @@
 //! Device model: the PCI host bridge: configuration space of bus 0, through ports 0xCF8 to 0xCFF and the memory window.
 //!
-//! Functions are values behind [`Function`]; those with windows of registers tell where the guest has put them.
+//! Devices are values behind [`Device`]; those with windows of registers tell where the guest has put them.
 //! Invariants: no write by the guest panics; addresses of windows are aligned to their size, a power of two.
 //! Concurrency: plain values.
 //! Source: PCI Local Bus Specification 3.0, chapter 6; PCI Express 2.0, §7.2.2 (memory-mapped configuration).
@@ -15,6 +15,8 @@ mod tests;
 pub use config::{Config, Identity, Window};
 pub use msix::{MsiX, Vector};
 
+use vm_memory::Memory;
+
 /// First of the eight ports.
 pub const PORTS: u16 = 0xCF8;
 /// Bytes of configuration space per function.
@@ -24,12 +26,64 @@ pub const DEVICES: usize = 32;
 /// Size of the memory window for one bus.
 pub const WINDOW_SIZE: u64 = CONFIG_SIZE * 8 * DEVICES as u64;
 
-/// What has a configuration space.
-pub trait Function {
+/// What a device can do to the machine while it is accessed.
+pub trait Bus {
+    /// The guest's memory.
+    fn memory(&self) -> &dyn Memory;
+    /// Sends a message-signalled interrupt.
+    fn signal(&mut self, message: Vector);
+}
+
+/// A device with one function.
+pub trait Device: Send {
     /// Its configuration space.
     fn config(&self) -> &Config;
+
     /// The same, to be written.
     fn config_mut(&mut self) -> &mut Config;
+
+    /// Reads `size` bytes (1, 2 or 4) at `offset` in window `window`.
+    fn read(&mut self, window: usize, offset: u64, size: u8) -> u32 {
+        let _ = (window, offset);
+        u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4)))
+    }
+
+    /// Writes them.
+    fn write(&mut self, window: usize, offset: u64, size: u8, value: u32, bus: &mut dyn Bus) {
+        let _ = (window, offset, size, value, bus);
+    }
+
+    /// The outside has something for the device, such as input.
+    fn poll(&mut self, bus: &mut dyn Bus) {
+        let _ = bus;
+    }
+
+    /// Whether it asserts its interrupt line.
+    fn interrupt(&mut self) -> bool {
+        false
+    }
+}
+
+/// The host bridge as a function of its bus.
+#[derive(Debug)]
+pub struct HostBridge(Config);
+
+impl Default for HostBridge {
+    fn default() -> Self {
+        let nobody = (0x1AF4, 0x1100);
+        let device = (0x8086, 0x0D57);
+        Self(Config::new(&Identity { device, subsystem: nobody, class: (6, 0, 0), revision: 0, pin: 0 }))
+    }
+}
+
+impl Device for HostBridge {
+    fn config(&self) -> &Config {
+        &self.0
+    }
+
+    fn config_mut(&mut self) -> &mut Config {
+        &mut self.0
+    }
 }
 
 /// The bridge: the address register. What it addresses belongs to the machine.

@@ -40,7 +40,7 @@ impl MsiX {
     pub fn new(config: &mut Config, count: u16, window: u8, size: u32) -> Option<Self> {
         let count = count.clamp(1, 64);
         let mut body = [0; 10];
-        let fields = [(count - 1).into(), u32::from(window), size / 2 | u32::from(window)];
+        let fields = [(count - 1).into(), u32::from(window), (size / 2) | u32::from(window)];
         body[..2].copy_from_slice(&(fields[0] as u16).to_le_bytes());
         body[2..6].copy_from_slice(&fields[1].to_le_bytes());
         body[6..].copy_from_slice(&fields[2].to_le_bytes());

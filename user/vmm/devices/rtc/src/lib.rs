@@ -166,7 +166,7 @@ impl Rtc {
 
     fn show(&self, value: u64) -> u8 {
         let value = (value % 100) as u8;
-        if self.control() & BINARY != 0 { value } else { value / 10 << 4 | value % 10 }
+        if self.control() & BINARY != 0 { value } else { ((value / 10) << 4) | (value % 10) }
     }
 
     fn show_hour(&self, hour: u64) -> u8 {

@@ -1,0 +1,123 @@
+//! One virtual processor as the machine sees it: its local APIC, what it is doing, and what it is to be told.
+//!
+//! Others send it interrupts without a lock: they set a request, then look what the processor does. The processor says
+//! what it is about to do, then looks for requests. So either sees the other.
+//! Invariants: [`Private`] is used by the processor's own thread only; its lock is never waited for.
+//! Concurrency: see above; `mode` and the requests are sequentially consistent.
+
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use vm_lapic::{Lapic, Shared};
+
+use crate::msr::Kept;
+use crate::sync::Mutex;
+
+/// What a processor does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Mode {
+    /// It runs the guest, or will without looking for requests again.
+    Running = 0,
+    /// Its exit is being handled; requests are looked for before it runs again.
+    Handling = 1,
+    /// It waits for a request.
+    Waiting = 2,
+}
+
+/// Whether it runs at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// It waits to be started.
+    Off,
+    /// It runs.
+    On,
+    /// It executed HLT.
+    Halted,
+}
+
+/// A virtual processor.
+#[derive(Debug)]
+pub struct Cpu {
+    /// What others see of its local APIC.
+    pub shared: Shared,
+    mode: AtomicU8,
+    /// The 8259A pair asks for attention.
+    external: AtomicBool,
+    /// How often it left the guest.
+    exits: AtomicU64,
+    private: Mutex<Private>,
+}
+
+/// What belongs to its own thread.
+#[derive(Debug)]
+pub struct Private {
+    /// The local APIC.
+    pub lapic: Lapic,
+    /// Registers that do nothing.
+    pub kept: Kept,
+    /// Whether it runs.
+    pub phase: Phase,
+    /// It was told to exit when the guest takes interrupts.
+    pub window: bool,
+    /// The extended control register, as the guest wrote it.
+    pub xcr0: u64,
+}
+
+impl Cpu {
+    /// Processor `number`; 0 is the boot processor.
+    #[must_use]
+    pub fn new(number: u32) -> Self {
+        let phase = if number == 0 { Phase::On } else { Phase::Off };
+        let private = Private { lapic: Lapic::new(number == 0), kept: Kept::default(), phase, window: false, xcr0: 1 };
+        Self {
+            shared: Shared::new(number),
+            mode: AtomicU8::new(Mode::Handling as u8),
+            external: AtomicBool::new(false),
+            exits: AtomicU64::new(0),
+            private: Mutex::new(private),
+        }
+    }
+
+    /// Its own part, for its own thread.
+    pub fn private(&self) -> crate::sync::Guard<'_, Private> {
+        self.private.lock()
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match self.mode.load(Ordering::SeqCst) {
+            0 => Mode::Running,
+            1 => Mode::Handling,
+            _ => Mode::Waiting,
+        }
+    }
+
+    /// Says what it is about to do.
+    pub fn set_mode(&self, mode: Mode) {
+        self.mode.store(mode as u8, Ordering::SeqCst);
+    }
+
+    /// Says whether the 8259A pair asks for attention.
+    pub fn set_external(&self, pending: bool) {
+        self.external.store(pending, Ordering::SeqCst);
+    }
+
+    /// Whether it does.
+    #[must_use]
+    pub fn external(&self) -> bool {
+        self.external.load(Ordering::SeqCst)
+    }
+
+    /// Counts an exit.
+    pub fn count_exit(&self) {
+        // One writer: its own thread.
+        self.exits.store(self.exits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// How often it left the guest.
+    #[must_use]
+    pub fn exits(&self) -> u64 {
+        self.exits.load(Ordering::Relaxed)
+    }
+}

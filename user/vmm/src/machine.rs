@@ -1,0 +1,549 @@
+//! The machine: handles the exits of its virtual processors.
+//!
+//! Each exit comes with the part of the state that its portal names, and leaves with the part that changed. Exits that
+//! concern the processor alone (CPUID, its local APIC, HLT) take no lock that others hold; devices are under one lock.
+//! Invariants: nothing that a guest does makes it panic; a guest that does what no machine knows ends with a reason.
+//! Concurrency: one thread per virtual processor, and one for time and input.
+//! Source: see the modules that decode exits, instructions and registers.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use rt::message::Words;
+use vm_lapic::{Delivery, Destination, Effect, Message};
+use vm_memory::Memory;
+use vm_power::Outcome;
+
+use crate::cpu::{Cpu, Mode, Phase, Private};
+use crate::cpuid::{self, Topology};
+use crate::devices::{Access, Devices, Event, Sink};
+use crate::exit::{Backend, Exit, PortAccess, memory_access};
+use crate::instruction::{self, Device};
+use crate::state::{INTERRUPTS_ON, State, VALID, WINDOW};
+use crate::sync::Mutex;
+use crate::{msr, start};
+
+/// Exceptions that are injected.
+const UNDEFINED: u8 = 6;
+const PROTECTION: u8 = 13;
+
+/// What the machine needs of the world it is in.
+pub trait Host: Sync {
+    /// The time-stamp counter, which the guest sees too.
+    fn now(&self) -> u64;
+    /// What the processor's CPUID says.
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> cpuid::Leaf;
+    /// Makes processor `cpu` leave the guest soon.
+    fn recall(&self, cpu: usize);
+    /// Wakes the thread of processor `cpu`, which waits.
+    fn wake(&self, cpu: usize);
+    /// Processor `cpu` has something to do when the counter reads `deadline`, even if it runs; `u64::MAX` for never.
+    fn set_timer(&self, cpu: usize, deadline: u64);
+    /// The devices have something to do then.
+    fn set_device_timer(&self, deadline: u64);
+    /// The guest printed this.
+    fn print(&self, byte: u8);
+}
+
+/// Why a machine ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// It switched itself off.
+    Off,
+    /// It asked for a reset.
+    Reset,
+    /// It ended itself with this value.
+    Exit(u32),
+    /// Its processor faulted three times over.
+    TripleFault,
+    /// The processor refused its state.
+    Invalid,
+    /// It halted with interrupts off, all processors at once.
+    Dead,
+    /// It left the guest for a reason that this machine does not know.
+    Unknown(u8),
+    /// The monitor was told to end it.
+    Stopped,
+}
+
+/// What a processor's thread does after an exit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Runs the guest.
+    Resume,
+    /// Waits to be woken, at most until the counter reads this, then calls [`Machine::resume`].
+    Wait(u64),
+    /// Nothing any more.
+    End(End),
+}
+
+/// A machine.
+pub struct Machine<M, H> {
+    memory: M,
+    host: H,
+    backend: Backend,
+    cpus: Vec<Cpu>,
+    devices: Mutex<Devices>,
+    ended: Mutex<Option<End>>,
+    has_ended: AtomicBool,
+    /// The counter when the machine started, and its ticks per millisecond.
+    start: u64,
+    khz: u64,
+    boot: start::Boot,
+}
+
+/// What a machine is made of.
+pub struct Parts<M, H> {
+    /// The guest's memory, with the guest in it.
+    pub memory: M,
+    /// The world.
+    pub host: H,
+    /// What virtualises the processor.
+    pub backend: Backend,
+    /// How many processors.
+    pub cpus: u32,
+    /// The devices.
+    pub devices: Devices,
+    /// Ticks of the time-stamp counter per millisecond.
+    pub tsc_khz: u32,
+    /// How the boot processor starts.
+    pub boot: start::Boot,
+}
+
+impl<M: Memory, H: Host> Machine<M, H> {
+    /// A machine that has not started.
+    #[must_use]
+    pub fn new(parts: Parts<M, H>) -> Self {
+        let Parts { memory, host, backend, cpus, devices, tsc_khz, boot } = parts;
+        let start = host.now();
+        Self {
+            memory,
+            host,
+            backend,
+            cpus: (0..cpus.clamp(1, 64)).map(Cpu::new).collect(),
+            devices: Mutex::new(devices),
+            ended: Mutex::new(None),
+            has_ended: AtomicBool::new(false),
+            start,
+            khz: u64::from(tsc_khz).max(1),
+            boot,
+        }
+    }
+
+    /// The world it is in.
+    pub const fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// Its processors.
+    pub fn cpus(&self) -> &[Cpu] {
+        &self.cpus
+    }
+
+    /// Why it ended; `None` as long as it runs.
+    pub fn end(&self) -> Option<End> {
+        if self.has_ended.load(Ordering::Acquire) { *self.ended.lock() } else { None }
+    }
+
+    /// Ends it; the first reason counts.
+    pub fn stop(&self, end: End) {
+        self.ended.lock().get_or_insert(end);
+        self.has_ended.store(true, Ordering::Release);
+        (0..self.cpus.len()).for_each(|cpu| self.kick(cpu));
+    }
+
+    /// Gives the guest's serial port a byte.
+    pub fn input(&self, byte: u8) {
+        let mut devices = self.devices.lock();
+        devices.uart.receive(byte);
+        devices.poll(&self.access());
+    }
+
+    /// Lets the devices do what is due; when that is again the case, or `u64::MAX`.
+    pub fn poll_devices(&self) -> u64 {
+        let mut devices = self.devices.lock();
+        let access = self.access();
+        devices.poll(&access);
+        devices.deadline(access.now).map_or(u64::MAX, |due| self.ticks(due))
+    }
+
+    /// The timer of a processor that runs may be due: makes it look.
+    pub fn expire(&self, cpu: usize) {
+        self.kick(cpu);
+    }
+
+    /// Handles an exit of processor `cpu` and says what its thread does next.
+    pub fn exit<W: Words>(&self, cpu: usize, exit: Exit, state: &mut State<'_, W>) -> Action {
+        let Some(this) = self.cpus.get(cpu) else { return Action::End(End::Stopped) };
+        this.count_exit();
+        if exit == Exit::Cpuid {
+            // Brings no interrupt and takes none.
+            self.cpuid(cpu as u32, state);
+            state.finish();
+            return Action::Resume;
+        }
+        this.set_mode(Mode::Handling);
+        let mut private = this.private();
+        match exit {
+            Exit::Cpuid => {}
+            Exit::Startup => {
+                if private.phase == Phase::On {
+                    self.boot.load(state, self.backend);
+                }
+            }
+            Exit::Recall | Exit::Window => private.window &= exit != Exit::Window,
+            Exit::Init => {}
+            Exit::Halt => {
+                state.skip(length(state, 1));
+                private.phase = Phase::Halted;
+            }
+            Exit::Port => self.port(state),
+            Exit::Msr(write) => self.msr(this, &mut private, write, state),
+            Exit::Memory => self.memory_access(this, &mut private, state),
+            Exit::Undefined => state.inject_exception(UNDEFINED, None),
+            Exit::Counter | Exit::SetXcr => state.inject_exception(PROTECTION, Some(0)),
+            Exit::Cache(bytes) => state.skip(length(state, bytes)),
+            Exit::TripleFault => self.stop(End::TripleFault),
+            Exit::Invalid => self.stop(End::Invalid),
+            Exit::Other(index) => self.stop(End::Unknown(index)),
+        }
+        self.settle(this, &mut private, exit, state)
+    }
+
+    /// Goes on with a processor that has waited.
+    pub fn resume<W: Words>(&self, cpu: usize, state: &mut State<'_, W>) -> Action {
+        let Some(this) = self.cpus.get(cpu) else { return Action::End(End::Stopped) };
+        this.set_mode(Mode::Handling);
+        self.settle(this, &mut this.private(), Exit::Recall, state)
+    }
+
+    /// Delivers what waits for a processor and says what its thread does next.
+    fn settle<W: Words>(&self, this: &Cpu, private: &mut Private, exit: Exit, state: &mut State<'_, W>) -> Action {
+        // What was being delivered when the guest was left has to be delivered again; at a recall it still waits.
+        if state.injection() & VALID != 0 {
+            state.set_injection(state.injection() & !WINDOW);
+        }
+        loop {
+            if let Some(end) = self.end() {
+                return Action::End(end);
+            }
+            match this.shared.take_start() {
+                Some(None) => {
+                    private.lapic.init(&this.shared);
+                    (private.phase, private.window) = (Phase::Off, false);
+                }
+                Some(Some(page)) if private.phase == Phase::Off => {
+                    start::load_page(state, self.backend, page);
+                    private.phase = Phase::On;
+                }
+                _ => {}
+            }
+            let now = self.host.now();
+            if private.lapic.deadline().is_some_and(|due| due <= now) {
+                private.lapic.tick(&this.shared, now);
+            }
+            let wanted = private.phase != Phase::Off && self.deliver(this, private, state);
+            if private.phase != Phase::On {
+                this.set_mode(Mode::Waiting);
+                if self.nothing_waits(this, private) {
+                    return Action::Wait(private.lapic.deadline().unwrap_or(u64::MAX));
+                }
+                this.set_mode(Mode::Handling);
+                continue;
+            }
+            if wanted || private.window || exit == Exit::Window {
+                let event = state.injection() & !WINDOW;
+                let event = if event & VALID != 0 { event } else { 0 };
+                state.set_injection(event | if wanted { WINDOW } else { 0 });
+                private.window = wanted;
+            }
+            this.set_mode(Mode::Running);
+            // What came in between did not see that it has to recall.
+            let news = !wanted && self.next(this, private).is_some() || this.shared.is_urgent();
+            if !news || state.injection() & VALID != 0 && wanted {
+                break;
+            }
+            this.set_mode(Mode::Handling);
+        }
+        if let Some(due) = private.lapic.deadline() {
+            self.host.set_timer(this.shared.id() as usize, due);
+        }
+        state.finish();
+        Action::Resume
+    }
+
+    /// Injects what is to be delivered first, if the guest takes it; whether something has to wait for that.
+    fn deliver<W: Words>(&self, this: &Cpu, private: &mut Private, state: &mut State<'_, W>) -> bool {
+        let occupied = |state: &State<'_, W>| state.injection() & VALID != 0;
+        if !occupied(state) && this.shared.take_nmi() {
+            state.inject_nmi();
+            private.phase = Phase::On;
+        }
+        let Some(next) = self.next(this, private) else { return false };
+        if private.phase == Phase::Halted && state.rflags() & INTERRUPTS_ON == 0 {
+            return false;
+        }
+        private.phase = Phase::On;
+        if occupied(state) || !state.takes_interrupts() {
+            return true;
+        }
+        let vector = match next {
+            Next::Vector(vector) => {
+                private.lapic.accept(&this.shared, vector);
+                vector
+            }
+            Next::External => {
+                let mut devices = self.devices.lock();
+                devices.acknowledge(&self.access())
+            }
+        };
+        state.inject_interrupt(vector);
+        self.next(this, private).is_some()
+    }
+
+    /// The interrupt that comes next, if there is one.
+    fn next(&self, this: &Cpu, private: &Private) -> Option<Next> {
+        if let Some(vector) = private.lapic.pending(&this.shared) {
+            return Some(Next::Vector(vector));
+        }
+        (this.external() && private.lapic.takes_external()).then_some(Next::External)
+    }
+
+    fn nothing_waits(&self, this: &Cpu, private: &Private) -> bool {
+        let interrupt = private.phase == Phase::Halted && self.next(this, private).is_some();
+        !interrupt && !this.shared.is_urgent() && !self.has_ended.load(Ordering::SeqCst)
+    }
+
+    fn cpuid<W: Words>(&self, cpu: u32, state: &mut State<'_, W>) {
+        let topology = Topology { cpu, count: self.cpus.len() as u32, osxsave: false };
+        let (leaf, subleaf) = (state.rax() as u32, state.rcx() as u32);
+        let [a, b, c, d] = cpuid::answer(|leaf, sub| self.host.cpuid(leaf, sub), leaf, subleaf, topology);
+        state.set_rax(a.into());
+        state.set_rbx(b.into());
+        state.set_rcx(c.into());
+        state.set_rdx(d.into());
+        state.skip(length(state, 2));
+    }
+
+    fn port<W: Words>(&self, state: &mut State<'_, W>) {
+        let PortAccess { port, size, read, string, next } = PortAccess::new(self.backend, state.qualification());
+        if string {
+            // Nothing that this machine has is driven like that.
+            return state.inject_exception(PROTECTION, Some(0));
+        }
+        let access = self.access();
+        if read {
+            let value = u64::from(self.devices.lock().port_read(port, size, &access));
+            let rax = match size {
+                1 => state.rax() & !0xFF | value & 0xFF,
+                2 => state.rax() & !0xFFFF | value & 0xFFFF,
+                _ => value,
+            };
+            state.set_rax(rax);
+        } else {
+            let value = state.rax() as u32;
+            let (event, due) = {
+                let mut devices = self.devices.lock();
+                let event = devices.port_write(port, size, value, &access);
+                (event, devices.deadline(access.now))
+            };
+            match event {
+                Event::None => {}
+                Event::Print(byte) => self.host.print(byte),
+                Event::End(Outcome::Off) => self.stop(End::Off),
+                Event::End(Outcome::Reset) => self.stop(End::Reset),
+                Event::End(Outcome::Exit(value)) => self.stop(End::Exit(value)),
+                Event::End(Outcome::Print(_)) => {}
+            }
+            if let Some(due) = due {
+                self.host.set_device_timer(self.ticks(due));
+            }
+        }
+        match next {
+            Some(next) => {
+                state.skip(0);
+                state.set_rip(next);
+            }
+            None => state.skip(length(state, 1)),
+        }
+    }
+
+    fn msr<W: Words>(&self, this: &Cpu, private: &mut Private, write: Option<bool>, state: &mut State<'_, W>) {
+        let number = state.rcx() as u32;
+        let write = write.unwrap_or(state.qualification()[0] & 1 != 0);
+        let apic = matches!(
+            number,
+            vm_lapic::X2APIC_FIRST..=vm_lapic::X2APIC_LAST | vm_lapic::APIC_BASE | vm_lapic::TSC_DEADLINE
+        );
+        let done = if write {
+            let value = state.rdx() << 32 | state.rax() & 0xFFFF_FFFF;
+            if apic {
+                let effect = private.lapic.write_msr(&this.shared, number, value, self.host.now());
+                effect.map(|effect| self.effect(effect)).ok()
+            } else {
+                msr::write(state, &mut private.kept, number, value)
+            }
+        } else {
+            let now = self.host.now();
+            let value = if apic {
+                private.lapic.read_msr(&this.shared, number, now).ok()
+            } else {
+                msr::read(state, &private.kept, number, now)
+            };
+            value.map(|value| {
+                state.set_rax(value & 0xFFFF_FFFF);
+                state.set_rdx(value >> 32);
+            })
+        };
+        match done {
+            Some(()) => state.skip(length(state, 2)),
+            None => state.inject_exception(PROTECTION, Some(0)),
+        }
+    }
+
+    fn effect(&self, effect: Effect) {
+        match effect {
+            // The deadline is looked at before the guest runs.
+            Effect::None | Effect::Timer => {}
+            Effect::Send(message) => self.send(message),
+            Effect::EndOfLevel(vector) => {
+                let access = self.access();
+                self.devices.lock().end_of_level(vector, &access);
+            }
+        }
+    }
+
+    fn memory_access<W: Words>(&self, this: &Cpu, private: &mut Private, state: &mut State<'_, W>) {
+        let (_, address) = memory_access(state.qualification());
+        let Some(instruction) = instruction::fetch(state, &self.memory) else {
+            return state.inject_exception(PROTECTION, Some(0));
+        };
+        let mut device = Window { machine: self, this, private, address };
+        if !instruction::emulate(state, &instruction, &self.memory, &mut device) {
+            state.inject_exception(PROTECTION, Some(0));
+        }
+    }
+
+    fn access(&self) -> Access<'_, M> {
+        Access { memory: &self.memory, sink: self, now: self.nanoseconds() }
+    }
+
+    fn nanoseconds(&self) -> u64 {
+        let ticks = self.host.now().saturating_sub(self.start);
+        (u128::from(ticks) * 1_000_000 / u128::from(self.khz)) as u64
+    }
+
+    /// The counter at a time in nanoseconds since the machine started.
+    fn ticks(&self, nanoseconds: u64) -> u64 {
+        let ticks = u128::from(nanoseconds) * u128::from(self.khz) / 1_000_000 + 1;
+        self.start.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
+    }
+
+    /// Makes a processor look for requests.
+    fn kick(&self, cpu: usize) {
+        match self.cpus.get(cpu).map(Cpu::mode) {
+            Some(Mode::Running) => self.host.recall(cpu),
+            Some(Mode::Waiting) => self.host.wake(cpu),
+            _ => {}
+        }
+    }
+}
+
+/// The interrupt that comes next.
+enum Next {
+    Vector(u8),
+    External,
+}
+
+impl<M: Memory, H: Host> Sink for Machine<M, H> {
+    fn send(&self, message: Message) {
+        let Message { delivery, vector, level, destination } = message;
+        let external = Destination::Physical(0);
+        let destination = if delivery == Delivery::External { external } else { destination };
+        for (cpu, this) in self.cpus.iter().enumerate().filter(|(_, this)| this.shared.is_addressed(destination)) {
+            match delivery {
+                Delivery::Fixed | Delivery::Lowest => {
+                    this.shared.request(vector, level);
+                }
+                Delivery::Nmi => this.shared.request_nmi(),
+                Delivery::Init => this.shared.request_init(),
+                Delivery::Startup => this.shared.request_startup(vector),
+                Delivery::External => this.set_external(true),
+            }
+            self.kick(cpu);
+            if delivery == Delivery::Lowest {
+                break;
+            }
+        }
+    }
+
+    fn external(&self, pending: bool) {
+        if let Some(this) = self.cpus.first() {
+            this.set_external(pending);
+            if pending {
+                self.kick(0);
+            }
+        }
+    }
+}
+
+/// A place in memory where a device is.
+struct Window<'a, M, H> {
+    machine: &'a Machine<M, H>,
+    this: &'a Cpu,
+    private: &'a mut Private,
+    address: u64,
+}
+
+impl<M, H> Window<'_, M, H> {
+    /// Index of the local APIC's register, if it is one.
+    fn register(&self) -> Option<u32> {
+        let offset = self.address.checked_sub(vm_lapic::BASE_ADDRESS).filter(|offset| *offset < 0x1000)?;
+        let there = self.private.lapic.enabled() && !self.private.lapic.x2apic();
+        there.then_some(offset as u32 >> 4)
+    }
+}
+
+impl<M: Memory, H: Host> Device for Window<'_, M, H> {
+    fn read(&mut self, size: u8) -> u64 {
+        match self.register() {
+            Some(index) => self.private.lapic.read(&self.this.shared, index, self.machine.host.now()).into(),
+            None => {
+                let access = self.machine.access();
+                self.machine.devices.lock().memory_read(self.address, size, &access)
+            }
+        }
+    }
+
+    fn write(&mut self, size: u8, value: u64) {
+        match self.register() {
+            Some(index) => {
+                let now = self.machine.host.now();
+                let effect = self.private.lapic.write(&self.this.shared, index, value as u32, now);
+                self.machine.effect(effect);
+            }
+            None => {
+                let access = self.machine.access();
+                self.machine.devices.lock().memory_write(self.address, size, value, &access);
+            }
+        }
+    }
+
+    fn address(&self) -> u64 {
+        self.address
+    }
+}
+
+/// Length of the instruction that exited: as the processor says, else `usual`.
+fn length<W: Words>(state: &State<'_, W>, usual: u64) -> u64 {
+    match state.instruction_length() {
+        length @ 1..=15 => length,
+        _ => usual,
+    }
+}
+
+/// A machine that lives as long as its program.
+pub fn leak<M, H>(machine: Machine<M, H>) -> &'static Machine<M, H> {
+    Box::leak(Box::new(machine))
+}
