@@ -105,6 +105,10 @@ pub enum Right {
     Interrupt(u32),
     /// `may use SERVICE`: call this service.
     Use(String),
+    /// `may read IMAGE`: see the module of this name.
+    Read(String),
+    /// `may guest SIZE`: run a guest with so much memory, in bytes.
+    Guest(u64),
 }
 
 /// What happens when a program dies.

@@ -13,7 +13,7 @@ use crate::{Config, Cores, Error, Kill, MAX_ARGUMENTS, MAX_NAME, MAX_PROGRAMS, P
 const TOP: &str = "images, program, kill";
 const LINES: &str =
     "image, arguments, cores, memory, quota, priority, may, provides, restart, must, program, images, kill";
-const RIGHTS: &str = "console, ports, interrupt, use";
+const RIGHTS: &str = "console, ports, interrupt, use, read, guest";
 const POLICIES: &str = "never, on-failure, always";
 
 type Words<'a> = core::str::SplitWhitespace<'a>;
@@ -72,6 +72,13 @@ fn finish(mut config: Config, drafts: Vec<Draft>, kills: Vec<(usize, Kill)>) -> 
     for Draft { program, line, uses, image, .. } in &drafts {
         if let Some((line, service)) = uses.iter().find(|(_, service)| !services.contains(&service)) {
             return Err(absent(*line, "service", service, "a program has to say `provides` it"));
+        }
+        for right in &program.rights {
+            if let Right::Read(image) = right
+                && !config.images.contains(image)
+            {
+                return Err(absent(*line, "image", image, "name the modules with `images`"));
+            }
         }
         if !config.images.contains(&program.image) {
             let line = image.as_ref().map_or(*line, |(line, _)| *line);
@@ -198,7 +205,7 @@ fn needs(first: &str) -> &'static str {
         "memory" => "a size, as 256K",
         "quota" => "a number of pages",
         "priority" => "a number from 1 to 127",
-        "may" => "a right: console, ports, interrupt, use",
+        "may" => "a right: console, ports, interrupt, use, read, guest",
         "restart" => "a policy: never, on-failure, always",
         "must" => "a duty: finish",
         _ => "a name",
@@ -239,6 +246,12 @@ fn right(kind: &str, words: &mut Words<'_>) -> Outcome<Right> {
             Ok(Right::Interrupt(interrupt as u32))
         }
         "use" => Ok(Right::Use(name(words.next().ok_or(Problem::Missing("may use", "a service"))?)?)),
+        "read" => Ok(Right::Read(name(words.next().ok_or(Problem::Missing("may read", "an image"))?)?)),
+        "guest" => {
+            let word = words.next().ok_or(Problem::Missing("may guest", "a size, as 256M"))?;
+            let size = size(word).filter(|size| size.is_multiple_of(2 << 20));
+            Ok(Right::Guest(size.ok_or(Problem::Number("size", word.to_owned(), "2M to 1024M, even"))?))
+        }
         _ => Err(Problem::Unknown("right", kind.to_owned(), RIGHTS)),
     }
 }

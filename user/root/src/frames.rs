@@ -62,6 +62,20 @@ impl Frames {
         Some(Pages { first, count })
     }
 
+    /// Takes `count` pages in a row, at least one, the first at a multiple of `alignment`, a power of two.
+    pub fn take_aligned(&mut self, count: u64, alignment: u64) -> Option<Pages> {
+        let (count, alignment) = (count.max(1), alignment.max(1));
+        let found = self.0.iter().enumerate().find_map(|(at, range)| {
+            let first = range.start.checked_next_multiple_of(alignment)?;
+            (first.checked_add(count)? <= range.end).then_some((at, first))
+        });
+        let (at, first) = found?;
+        let range = self.0.remove(at);
+        self.add(range.start..first);
+        self.add(first + count..range.end);
+        Some(Pages { first, count })
+    }
+
     /// Gives pages back.
     pub fn give(&mut self, pages: Pages) {
         self.add(pages.first..pages.first + pages.count);
@@ -88,6 +102,17 @@ mod tests {
         assert_eq!((taken.len(), frames.free(), frames.take(1)), (5, 0, None));
         taken.into_iter().rev().for_each(|pages| frames.give(pages));
         assert_eq!(frames.take(10).map(|pages| pages.first()), Some(10));
+    }
+
+    #[test]
+    fn aligned_pages_leave_the_rest() {
+        let mut frames = Frames::default();
+        frames.add(5..40);
+        assert_eq!(frames.take_aligned(16, 16).map(|pages| pages.first()), Some(16));
+        assert_eq!(
+            (frames.take_aligned(8, 16), frames.free(), frames.take(11).map(|pages| pages.first())),
+            (Some(Pages { first: 32, count: 8 }), 11, Some(5))
+        );
     }
 
     proptest! {

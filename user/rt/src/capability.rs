@@ -215,6 +215,22 @@ impl Context {
     }
 }
 
+impl Context {
+    /// The one that lies in `slot`.
+    #[must_use]
+    pub const fn from_slot(slot: Slot) -> Self {
+        Self(slot)
+    }
+
+    /// Makes it enter its recall portal soon.
+    ///
+    /// # Errors
+    /// [`Status::BadCapability`] if it is gone or may not be controlled.
+    pub fn recall(&self) -> Result<(), Status> {
+        syscall::recall(self.0.selector())
+    }
+}
+
 /// A scheduling context: time for a thread.
 #[derive(Debug)]
 pub struct Scheduling(pub(crate) Slot);

@@ -72,6 +72,15 @@ impl Domain {
         Ok(Context(slot))
     }
 
+    /// A virtual CPU in it: its core, and where its events start. It runs when it is given time; its first event asks for
+    /// its state.
+    ///
+    /// # Errors
+    /// What the kernel answered: [`Status::BadFeature`] if the processor cannot.
+    pub fn virtual_cpu(&self, core: u32, events: u64) -> Result<Context, Status> {
+        self.thread(core, 0, 0, events)
+    }
+
     /// Gives time to a thread made by [`Domain::thread`].
     ///
     /// # Errors

@@ -9,6 +9,12 @@ use crate::message::{Decode, Encode, Reader, Text, Words, Writer};
 pub const PAGE: u64 = 0x8_0000_0000;
 /// Where the program's heap starts.
 pub const HEAP: u64 = 0x10_0000_0000;
+/// Where the first module is that the program may read; the others follow.
+pub const FILES: u64 = 0x18_0000_0000;
+/// Most modules that a program may read.
+pub const MAX_FILES: usize = 6;
+/// Where the memory of the program's guest is.
+pub const GUEST: u64 = 0x20_0000_0000;
 /// Where the page is that those who print on the console share.
 pub const CONSOLE_LOCK: u64 = PAGE + abi::address::PAGE_SIZE;
 /// UTCBs of threads and serving contexts lie from here on.
@@ -59,6 +65,32 @@ impl FromIterator<u32> for Cores {
     }
 }
 
+/// A module that the program may read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct File {
+    /// Its name in the boot configuration; empty for none.
+    pub name: Text<32>,
+    /// Where it is.
+    pub address: u64,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl Encode for File {
+    fn encode(&self, to: &mut Writer<'_>) {
+        self.name.encode(to);
+        [self.address, self.size].encode(to);
+    }
+}
+
+impl Decode for File {
+    fn decode(from: &mut Reader<'_>) -> Option<Self> {
+        let name = Text::decode(from)?;
+        let [address, size] = Decode::decode(from)?;
+        Some(Self { name, address, size })
+    }
+}
+
 /// What a program finds when it starts.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Startup {
@@ -78,6 +110,12 @@ pub struct Startup {
     pub ports: bool,
     /// Whether the console's are among them, and the lock page is there.
     pub console: bool,
+    /// What virtualises the processor: the features of the information page.
+    pub features: u32,
+    /// Size of the guest's memory in bytes, 0 for no guest.
+    pub guest: u64,
+    /// The modules that it may read.
+    pub files: [File; MAX_FILES],
 }
 
 impl Startup {
@@ -93,6 +131,9 @@ impl Startup {
         self.cores.0.encode(&mut to);
         self.heap.encode(&mut to);
         [self.ports, self.console].encode(&mut to);
+        self.features.encode(&mut to);
+        self.guest.encode(&mut to);
+        self.files.encode(&mut to);
         to.finish().is_some()
     }
 
@@ -109,7 +150,8 @@ impl Startup {
         let cores = Cores(Decode::decode(&mut from)?);
         let heap = u64::decode(&mut from)?;
         let [ports, console] = Decode::decode(&mut from)?;
-        Some(Self { name, arguments, core, cores, tsc_khz, heap, ports, console })
+        let (features, guest, files) = (u32::decode(&mut from)?, u64::decode(&mut from)?, Decode::decode(&mut from)?);
+        Some(Self { name, arguments, core, cores, tsc_khz, heap, ports, console, features, guest, files })
     }
 }
 
@@ -145,11 +187,12 @@ mod tests {
     proptest! {
         #[test]
         fn a_program_reads_what_the_root_partition_wrote(
-            name in "[a-z]{1,32}", arguments in "\\PC{0,60}", core in 0..256_u32, tsc_khz: u32, heap: u64, [ports, console]: [bool; 2],
+            name in "[a-z]{1,32}", arguments in "\\PC{0,60}", core in 0..256_u32, tsc_khz: u32, features: u32, guest: u64, heap: u64, [ports, console]: [bool; 2],
             cores in proptest::collection::btree_set(0..256_u32, 0..20),
         ) {
             let written = Startup {
-                name: Text::new(&name), arguments: Text::new(&arguments), core, tsc_khz, heap, ports, console,
+                name: Text::new(&name), arguments: Text::new(&arguments), core, tsc_khz, heap, ports, console, features, guest,
+                files: [File { name: Text::new(&arguments), address: heap, size: guest }; MAX_FILES],
                 cores: cores.iter().copied().collect(),
             };
             let mut page = vec![0; 4096];

@@ -135,8 +135,6 @@ fn definitions() -> Sdt {
     table.append_slice(&bytes(&Name::new("_S5_".into(), &off)));
     table.append_slice(&bus());
     let line = |number: u8| Interrupt::new(true, true, false, false, number.into());
-    let serial = ResourceTemplate::new(vec![]);
-    drop(serial);
     let (io, interrupt) = (IO::new(layout::UART, layout::UART, 0, 8), line(layout::UART_INTERRUPT));
     table.append_slice(&device("COM1", "PNP0501", &ResourceTemplate::new(vec![&io, &interrupt])));
     let (io, interrupt) = (IO::new(0x70, 0x70, 0, 2), line(layout::RTC_INTERRUPT));

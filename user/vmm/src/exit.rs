@@ -119,7 +119,7 @@ impl Exit {
             Self::Startup => Mtd::empty(),
             Self::Recall | Self::Window | Self::Init => NEEDS_INJECTION,
             Self::Cpuid => Mtd::ACDB.union(Mtd::RIP_LEN),
-            Self::Cache(_) => Mtd::RIP_LEN,
+            Self::Cache(_) => Mtd::RIP_LEN.union(NEEDS_INJECTION),
             Self::Halt => Mtd::RIP_LEN.union(NEEDS_INJECTION),
             Self::Port => Mtd::ACDB.union(Mtd::RIP_LEN).union(Mtd::QUAL).union(NEEDS_INJECTION),
             Self::Msr(_) => Mtd::ACDB

@@ -18,6 +18,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod acpi;
+pub mod arguments;
 pub mod cpu;
 pub mod cpuid;
 pub mod devices;

@@ -168,7 +168,7 @@ fn tables_for_entry(memory: &impl Memory) -> Result<(), LoadError> {
     let (pointers, directories) = (PAGE_TABLES + PAGE, PAGE_TABLES + 2 * PAGE);
     put(memory, PAGE_TABLES, &(pointers | TABLE).to_le_bytes())?;
     for index in 0..4 {
-        put(memory, pointers + 8 * index, &(directories + PAGE * index | TABLE).to_le_bytes())?;
+        put(memory, pointers + 8 * index, &((directories + PAGE * index) | TABLE).to_le_bytes())?;
     }
     for index in 0..2048 {
         put(memory, directories + 8 * index, &(index << 21 | LARGE).to_le_bytes())?;
@@ -277,7 +277,8 @@ mod tests {
                 kernel[at] = byte;
             }
             kernel.truncate(length.max(0x280));
-            let _ = load(&TestMemory::new(0x20_0000), &Guest { kernel: &kernel, initial: b"x", command_line: "y", cpus: 1 });
+            static MEMORY: std::sync::LazyLock<TestMemory> = std::sync::LazyLock::new(|| TestMemory::new(0x20_0000));
+            let _ = load(&*MEMORY, &Guest { kernel: &kernel, initial: b"x", command_line: "y", cpus: 1 });
         }
     }
 }

@@ -222,7 +222,8 @@ impl<M: Memory, H: Host> Machine<M, H> {
     fn settle<W: Words>(&self, this: &Cpu, private: &mut Private, exit: Exit, state: &mut State<'_, W>) -> Action {
         // What was being delivered when the guest was left has to be delivered again; at a recall it still waits.
         if state.injection() & VALID != 0 {
-            state.set_injection(state.injection() & !WINDOW);
+            let event = if state.is_raised_again() { 0 } else { state.injection() & !WINDOW };
+            state.set_injection(event);
         }
         loop {
             if let Some(end) = self.end() {

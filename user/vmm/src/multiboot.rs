@@ -194,7 +194,8 @@ mod tests {
                 file[at] = byte;
             }
             file.truncate(length.max(0x90));
-            let _ = load(&TestMemory::new(0x20_0000), &file, &[(b"x", "y")], "z");
+            static MEMORY: std::sync::LazyLock<TestMemory> = std::sync::LazyLock::new(|| TestMemory::new(0x20_0000));
+            let _ = load(&*MEMORY, &file, &[(b"x", "y")], "z");
         }
     }
 }

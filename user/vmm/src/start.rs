@@ -79,7 +79,7 @@ impl Boot {
     }
 }
 
-const GROUPS: Mtd = WHOLE.union(Mtd::CTRL).difference(Mtd::from_bits_retain(1 << 24));
+const GROUPS: Mtd = WHOLE.union(Mtd::CTRL);
 
 /// Writes the state of a processor that starts in real mode at `page`.
 pub fn load_page<W: Words>(state: &mut State<'_, W>, backend: Backend, page: u8) {

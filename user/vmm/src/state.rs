@@ -245,7 +245,20 @@ impl<'a, W: Words> State<'a, W> {
     /// The event to be injected, or that was being delivered at the exit.
     #[must_use]
     pub fn injection(&self) -> u32 {
-        self.get(offset_of!(ArchState, inj_info)) as u32
+        let known = (self.brought() | self.reply).contains(Mtd::INJ);
+        if known { self.get(offset_of!(ArchState, inj_info)) as u32 } else { 0 }
+    }
+
+    /// Whether the instruction at the instruction pointer raises the event by itself, so that it must not be injected.
+    #[must_use]
+    pub fn is_raised_again(&self) -> bool {
+        const SOFTWARE: u32 = 4 << 8;
+        let info = self.injection();
+        match info & 0x700 {
+            SOFTWARE => true,
+            EXCEPTION => matches!(info & 0xFF, 3 | 4),
+            _ => false,
+        }
     }
 
     /// Injects; the error code stays.

@@ -20,7 +20,7 @@ use rt::capability::{Context, Scheduling, Semaphore};
 use rt::domain::Domain;
 use rt::image::Image;
 use rt::message::Text;
-use rt::startup::{CONSOLE_LOCK, Cores, DOMAIN, EVENTS, HEAP, INTERRUPTS, PAGE};
+use rt::startup::{CONSOLE_LOCK, Cores, DOMAIN, EVENTS, FILES, File, GUEST, HEAP, INTERRUPTS, MAX_FILES, PAGE};
 use rt::{Startup, item};
 
 use super::agents::{Agent, Desk};
@@ -28,6 +28,8 @@ use super::memory;
 
 /// Quantum of every thread in microseconds.
 const QUANTUM: u64 = 10_000;
+/// Bytes of the pages that a guest's memory is made of where possible.
+const LARGE_PAGE: u64 = 2 << 20;
 /// Most threads of a program.
 const THREADS: usize = 256;
 /// Milliseconds to wait until something that was destroyed is gone.
@@ -65,6 +67,10 @@ pub struct Surroundings<'a> {
     pub frames: &'a mut Frames,
     pub manager: &'static Semaphore,
     pub tsc_khz: u32,
+    /// Features of the information page.
+    pub features: u32,
+    /// The modules: name, and where the contents are in physical memory.
+    pub files: Vec<(String, &'static [u8], u64)>,
     /// First selector of the interrupts in the hypervisor's space.
     pub interrupts: u64,
     pub console_lock: &'static AtomicU64,
@@ -119,6 +125,8 @@ fn furnish(life: &mut Life, program: &Program, image: Image<'_>, around: &mut Su
         })?;
     }
     life.memory(around.frames, HEAP, program.memory, read | MemoryRights::WRITE, |_| ())?;
+    let files = files(life, program, around)?;
+    let guest = guest(life, program, around)?;
     let console = program.rights.contains(&Right::Console);
     let startup = Startup {
         name: Text::new(&program.name),
@@ -129,6 +137,9 @@ fn furnish(life: &mut Life, program: &Program, image: Image<'_>, around: &mut Su
         heap: program.memory,
         ports: console || program.rights.iter().any(|right| matches!(right, Right::Ports(..))),
         console,
+        features: around.features,
+        guest,
+        files,
     };
     let mut written = false;
     life.memory(around.frames, PAGE, PAGE_SIZE, read, |bytes| written = startup.write(bytes))?;
@@ -147,9 +158,48 @@ fn furnish(life: &mut Life, program: &Program, image: Image<'_>, around: &mut Su
     Ok(())
 }
 
+/// The modules that it may read.
+fn files(life: &Life, program: &Program, around: &Surroundings<'_>) -> Result<[File; MAX_FILES], String> {
+    let mut files = [File::default(); MAX_FILES];
+    let (mut slots, mut next) = (files.iter_mut(), FILES);
+    for right in &program.rights {
+        let Right::Read(name) = right else { continue };
+        let known = around.files.iter().find(|(known, ..)| known == name);
+        let (Some((_, contents, physical)), Some(slot)) = (known, slots.next()) else {
+            return Err(format!("there is no module `{name}`, or it may read too many"));
+        };
+        let (offset, size) = (physical % PAGE_SIZE, contents.len() as u64);
+        let count = (offset + size).div_ceil(PAGE_SIZE);
+        *slot = File { name: Text::new(name), address: next + offset, size };
+        let items = memory::items(physical / PAGE_SIZE, next / PAGE_SIZE, count, MemoryRights::READ);
+        life.give(items).map_err(|status| format!("the module `{name}` cannot be given: {status}"))?;
+        next += (count + 1) * PAGE_SIZE;
+    }
+    Ok(files)
+}
+
+/// The memory of its guest, in pages as large as possible; its size.
+fn guest(life: &mut Life, program: &Program, around: &mut Surroundings<'_>) -> Result<u64, String> {
+    let size = program.rights.iter().find_map(|right| if let Right::Guest(size) = right { Some(*size) } else { None });
+    let Some(size) = size else { return Ok(0) };
+    let count = size / PAGE_SIZE;
+    let taken = around.frames.take_aligned(count, LARGE_PAGE / PAGE_SIZE);
+    let mut pages = taken.ok_or_else(|| format!("no {} MiB of memory left for its guest", size >> 20))?;
+    memory::bytes(&mut pages).fill(0);
+    // The guest executes what it likes in its own memory; rights only shrink, so that its monitor has them too.
+    let rights = MemoryRights::READ | MemoryRights::WRITE | MemoryRights::EXECUTE;
+    let items = memory::items(pages.first(), GUEST / PAGE_SIZE, count, rights);
+    life.pages.push(pages);
+    life.give(items).map_err(|status| format!("its guest's memory cannot be given: {status}"))?;
+    Ok(size)
+}
+
 /// Ports, interrupts, and the right to make objects.
 fn rights(life: &Life, program: &Program, around: &Surroundings<'_>) -> Result<(), Status> {
-    let make = DomainRights::CREATE_CONTEXT | DomainRights::CREATE_PORTAL | DomainRights::CREATE_SEMAPHORE;
+    let mut make = DomainRights::CREATE_CONTEXT | DomainRights::CREATE_PORTAL | DomainRights::CREATE_SEMAPHORE;
+    if program.rights.iter().any(|right| matches!(right, Right::Guest(_))) {
+        make |= DomainRights::CREATE_DOMAIN | DomainRights::CREATE_SCHEDULING;
+    }
     life.domain.give_itself(Selector::new(DOMAIN), make)?;
     let mut interrupts = INTERRUPTS..;
     for right in &program.rights {
@@ -163,7 +213,7 @@ fn rights(life: &Life, program: &Program, around: &Surroundings<'_>) -> Result<(
                 let at = Selector::new(interrupts.next().unwrap_or(INTERRUPTS));
                 life.domain.give(item::window(at), &[TypedItem::delegate(range, ItemFlags::HYPERVISOR, 0)])?;
             }
-            Right::Use(_) => {}
+            Right::Use(_) | Right::Read(_) | Right::Guest(_) => {}
         }
     }
     Ok(())

@@ -80,18 +80,18 @@ pub fn take(hip: &HipReader<'static>) -> Result<Frames, Status> {
     Ok(frames)
 }
 
-/// The contents of the modules behind the root partition's own.
+/// The contents of the modules behind the root partition's own, and their physical addresses.
 ///
 /// # Errors
 /// What the kernel answered.
-pub fn modules(hip: &HipReader<'static>) -> Result<Vec<&'static [u8]>, Status> {
+pub fn modules(hip: &HipReader<'static>) -> Result<Vec<(&'static [u8], u64)>, Status> {
     let modules = hip.memory().filter(|range| range.kind == MemoryKind::MODULE).skip(1);
     modules
         .map(|module| {
             map(&(module.address / PAGE_SIZE..module.end().div_ceil(PAGE_SIZE)), MemoryRights::READ)?;
             let start = core::ptr::with_exposed_provenance((WINDOW + module.address) as usize);
             // SAFETY: mapped now, and nobody writes to the memory of a module.
-            Ok(unsafe { core::slice::from_raw_parts(start, module.size as usize) })
+            Ok((unsafe { core::slice::from_raw_parts(start, module.size as usize) }, module.address))
         })
         .collect()
 }

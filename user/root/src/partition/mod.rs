@@ -78,7 +78,7 @@ fn prepare(environment: &Environment) -> Result<Option<Manager>, Trouble> {
     if modules.is_empty() {
         return Ok(None);
     }
-    let text = core::str::from_utf8(modules.remove(0)).map_err(|_| Trouble::NotText)?;
+    let text = core::str::from_utf8(modules.remove(0).0).map_err(|_| Trouble::NotText)?;
     let config = Config::parse(text).map_err(Trouble::Configuration)?;
     // Further ones are nobody's.
     if modules.len() < config.images.len() {
@@ -92,13 +92,16 @@ fn prepare(environment: &Environment) -> Result<Option<Manager>, Trouble> {
         frames: Box::leak(Box::new(frames)),
         manager: manager::semaphore().map_err(Trouble::Memory)?,
         tsc_khz: hip.header().tsc_khz,
+        features: hip.header().features.bits(),
+        files: config.images.iter().zip(&modules).map(|(name, (bytes, at))| (name.clone(), *bytes, *at)).collect(),
         interrupts: hip.cpu_slots() as u64,
         console_lock,
         console_page,
         desks: Vec::new(),
     };
     let cores: Vec<u32> = hip.cpus().filter(|(_, cpu)| cpu.is_enabled()).map(|(core, _)| core as u32).collect();
-    Ok(Some(Manager::new(config, modules, cores, around)))
+    let images = modules.into_iter().map(|(bytes, _)| bytes).collect();
+    Ok(Some(Manager::new(config, images, cores, around)))
 }
 
 /// Why nothing can be started.

@@ -23,6 +23,13 @@ pub fn time_stamp() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
+/// What CPUID says: eax, ebx, ecx, edx.
+#[must_use]
+pub fn identification(leaf: u32, subleaf: u32) -> [u32; 4] {
+    let answer = core::arch::x86_64::__cpuid_count(leaf, subleaf);
+    [answer.eax, answer.ebx, answer.ecx, answer.edx]
+}
+
 /// Executes an undefined instruction: the kernel reports the fault and the program is over.
 pub fn undefined() -> ! {
     // SAFETY: the instruction raises an exception; control never comes back.

@@ -12,3 +12,4 @@ pub(crate) mod start;
 pub(crate) mod starter;
 pub(crate) mod syscall;
 pub mod utcb;
+pub mod windows;

@@ -100,6 +100,14 @@ pub(crate) fn yield_now() {
     unsafe { enter(&mut registers) };
 }
 
+/// Makes the context at `at` enter its recall portal.
+pub(crate) fn recall(at: Selector) -> Result<(), Status> {
+    let mut registers = request(Hypercall::ControlContext, ContextControl::Recall.flags(), at, [0; 4]);
+    // SAFETY: touches no memory; without the state asked for, the UTCB stays as it is.
+    unsafe { enter(&mut registers) };
+    status(&registers)
+}
+
 /// Has the interrupt at `at`, one of a pin, delivered to `core`; what it is chained to stays.
 pub(crate) fn assign_interrupt(at: Selector, flags: InterruptFlags, core: u32) -> Result<(), Status> {
     let mut registers = request(Hypercall::AssignInterrupt, flags.bits(), at, [0, core.into(), u64::MAX, 0]);

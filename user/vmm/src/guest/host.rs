@@ -1,0 +1,130 @@
+//! The world of the machine: time, the processor, and how virtual CPUs and timers are woken.
+//!
+//! Invariants: what the virtual CPUs consist of is known before they run.
+//! Concurrency: all threads; atomic words only.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use abi::{Selector, Status};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use rt::capability::{Context, Semaphore, Slot};
+use rt::ports::{IoPorts, PortRegisters};
+use rt::serial::{COM1, Serial};
+use rt::{arch, time};
+use vmm::cpuid::Leaf;
+use vmm::machine::Host;
+
+use super::timer::Timer;
+
+const DEBUG_PORT: u16 = 0xE9;
+const CLOCK: u16 = 0x70;
+
+/// A virtual CPU's handles.
+struct Handle {
+    /// Selector of its context.
+    context: AtomicU64,
+    wake: Semaphore,
+    timer: Timer,
+}
+
+/// The world.
+pub struct World {
+    cpus: Vec<Handle>,
+    devices: Timer,
+    ended: &'static Semaphore,
+}
+
+impl World {
+    /// One for so many virtual CPUs.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn new(cpus: u32) -> Result<Self, Status> {
+        let handle = |_| Ok(Handle { context: AtomicU64::new(0), wake: Semaphore::new(0)?, timer: Timer::new()? });
+        let ended = Box::leak(Box::new(Semaphore::new(0)?));
+        Ok(Self { cpus: (0..cpus).map(handle).collect::<Result<_, Status>>()?, devices: Timer::new()?, ended })
+    }
+
+    /// Notes the context of a virtual CPU.
+    pub fn adopt(&self, cpu: usize, context: Selector) {
+        if let Some(handle) = self.cpus.get(cpu) {
+            handle.context.store(context.number(), Ordering::Release);
+        }
+    }
+
+    /// Waits until virtual CPU `cpu` is woken, at most until the counter reads `deadline`.
+    pub fn wait(&self, cpu: usize, deadline: u64) {
+        if let Some(handle) = self.cpus.get(cpu) {
+            let _ = match deadline {
+                u64::MAX => handle.wake.down(),
+                deadline => handle.wake.down_until(deadline),
+            };
+        }
+    }
+
+    /// The timer of a virtual CPU.
+    pub fn timer(&self, cpu: usize) -> Option<&Timer> {
+        self.cpus.get(cpu).map(|handle| &handle.timer)
+    }
+
+    /// The devices' timer.
+    pub const fn devices(&self) -> &Timer {
+        &self.devices
+    }
+
+    /// Is upped when the machine has ended.
+    pub const fn ended(&self) -> &'static Semaphore {
+        self.ended
+    }
+}
+
+impl Host for World {
+    fn now(&self) -> u64 {
+        time::now()
+    }
+
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
+        arch::cpu::identification(leaf, subleaf)
+    }
+
+    fn recall(&self, cpu: usize) {
+        let context = self.cpus.get(cpu).map_or(0, |handle| handle.context.load(Ordering::Acquire));
+        if context != 0 {
+            // A virtual CPU that is gone needs no recall.
+            let _ = Context::from_slot(Slot::fixed(Selector::new(context))).recall();
+        }
+    }
+
+    fn wake(&self, cpu: usize) {
+        if let Some(handle) = self.cpus.get(cpu) {
+            let _ = handle.wake.up();
+        }
+    }
+
+    fn set_timer(&self, cpu: usize, deadline: u64) {
+        if let Some(handle) = self.cpus.get(cpu) {
+            handle.timer.set(deadline);
+        }
+    }
+
+    fn set_device_timer(&self, deadline: u64) {
+        self.devices.set(deadline);
+    }
+
+    fn print(&self, byte: u8) {
+        if let Some(ports) = IoPorts::acquired() {
+            ports.port8(DEBUG_PORT).write(byte);
+            // A device that is stuck loses the byte.
+            let _ = Serial(PortRegisters::new(ports, COM1)).send(byte);
+        }
+    }
+}
+
+/// Seconds since 1970 by the machine's clock; 0 if the program may not read it.
+pub fn date() -> u64 {
+    let readable = rt::parent::startup().is_some_and(|startup| startup.arguments.contains("clock"));
+    let Some(ports) = IoPorts::acquired().filter(|_| readable) else { return 1_767_225_600 };
+    ports.port8(CLOCK).write(0);
+    0
+}

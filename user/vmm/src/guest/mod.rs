@@ -1,0 +1,151 @@
+//! What runs: the machine, a thread of control per virtual CPU, and the threads for time and input.
+//!
+//! Concurrency: exits of a virtual CPU are handled on its core by a context of its own, on the virtual CPU's time. Each core
+//! has a thread of higher priority for timers; the first core has one for the devices' time, and one for input.
+
+mod host;
+mod input;
+mod timer;
+mod vcpu;
+
+use abi::Status;
+use abi::hip::Features;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use rt::arch::windows::{GuestMemory, file};
+use rt::capability::Semaphore;
+use rt::{ExitStatus, Startup, println, thread};
+use vm_memory::Memory;
+use vmm::arguments::Arguments;
+use vmm::devices::Devices;
+use vmm::exit::Backend;
+use vmm::machine::{End, Machine, Parts, leak};
+use vmm::start::Boot;
+use vmm::{linux, multiboot};
+
+use host::World;
+
+rt::program!(main);
+
+/// The machine of this program.
+pub type Ours = Machine<Ram, World>;
+
+/// The guest's memory.
+pub struct Ram(GuestMemory);
+
+impl Memory for Ram {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read(&self, address: u64, to: &mut [u8]) -> bool {
+        self.0.read(address, to)
+    }
+
+    fn write(&self, address: u64, from: &[u8]) -> bool {
+        self.0.write(address, from)
+    }
+}
+
+fn main(startup: &Startup) -> ExitStatus {
+    match run(startup) {
+        Ok(end) => verdict(end),
+        Err(why) => {
+            println!("{}: {why}", startup.name);
+            ExitStatus::FAILURE
+        }
+    }
+}
+
+/// Says how the guest ended.
+fn verdict(end: End) -> ExitStatus {
+    match end {
+        End::Off => {
+            println!("vmm: the guest has switched itself off");
+            ExitStatus::SUCCESS
+        }
+        End::Exit(value) => {
+            println!("vmm: the guest ends with value {value}");
+            ExitStatus::new(value as u8)
+        }
+        End::Reset => {
+            println!("vmm: the guest asks for a reset");
+            ExitStatus::FAILURE
+        }
+        other => {
+            println!("vmm: the guest is ended: {other:?}");
+            ExitStatus::FAILURE
+        }
+    }
+}
+
+fn run(startup: &Startup) -> Result<End, String> {
+    let arguments = Arguments::parse(&startup.arguments).map_err(|word| format!("`{word}` is not understood"))?;
+    let features = Features::from_bits_retain(startup.features);
+    let backend = if features.contains(Features::SVM) {
+        Backend::Svm
+    } else if features.contains(Features::VMX) {
+        Backend::Vmx
+    } else {
+        return Err("this machine has no virtual CPUs".into());
+    };
+    let memory = Ram(GuestMemory::granted().ok_or("the boot configuration gives it no memory for a guest")?);
+    let boot = load(&memory, &arguments, startup.tsc_khz)?;
+    let kernel = |status: Status| format!("the kernel refuses: {status}");
+    let cores: Vec<u32> = startup.cores.iter().collect();
+    let core = |cpu: u32| cores.get(cpu as usize % cores.len().max(1)).copied().unwrap_or(startup.core);
+
+    let world = World::new(arguments.cpus).map_err(kernel)?;
+    let machine: &'static Ours = leak(Machine::new(Parts {
+        memory,
+        host: world,
+        backend,
+        cpus: arguments.cpus,
+        devices: Devices::new(host::date(), Vec::new()),
+        tsc_khz: startup.tsc_khz,
+        boot,
+    }));
+    let domain = vcpu::domain(startup.guest).map_err(kernel)?;
+    for cpu in 0..arguments.cpus {
+        timer::start_for_cpu(machine, cpu as usize, core(cpu)).map_err(kernel)?;
+    }
+    timer::start_for_devices(machine, startup.core).map_err(kernel)?;
+    input::start(machine, startup.core);
+    let ended: &'static Semaphore = machine.host().ended();
+    for cpu in 0..arguments.cpus {
+        vcpu::start(machine, domain, backend, cpu, core(cpu)).map_err(kernel)?;
+    }
+    loop {
+        let _ = ended.down();
+        if let Some(end) = machine.end() {
+            let exits: Vec<u64> = machine.cpus().iter().map(vmm::cpu::Cpu::exits).collect();
+            println!("vmm: exits {exits:?} on cores {:?}", (0..arguments.cpus).map(core).collect::<Vec<_>>());
+            let _ = thread::core();
+            return Ok(end);
+        }
+    }
+}
+
+/// Loads what the arguments name.
+fn load(memory: &Ram, arguments: &Arguments<'_>, tsc_khz: u32) -> Result<Boot, String> {
+    let module = |name: &str| file(name).ok_or_else(|| format!("there is no module `{name}` that it may read"));
+    let loaded = if let Some(name) = arguments.kernel {
+        let initial = arguments.initial.map_or(Ok(&[][..]), module)?;
+        let command_line = format!("{} {}", arguments.command_line, hints(tsc_khz));
+        let guest = linux::Guest { kernel: module(name)?, initial, command_line: &command_line, cpus: arguments.cpus };
+        linux::load(memory, &guest)
+    } else if let Some(name) = arguments.multiboot {
+        let modules: Result<Vec<_>, String> =
+            arguments.modules.iter().map(|name| module(name).map(|bytes| (bytes, *name))).collect();
+        multiboot::load(memory, module(name)?, &modules?, arguments.command_line)
+    } else {
+        return Err("its arguments name neither `kernel=` nor `multiboot=`".into());
+    };
+    loaded.map_err(|error| format!("{error}"))
+}
+
+/// What Linux need not measure.
+fn hints(tsc_khz: u32) -> String {
+    format!("tsc_early_khz={tsc_khz} lpj={} tsc=reliable no_timer_check", u64::from(tsc_khz) * 1000 / 250)
+}
