@@ -12,7 +12,7 @@ use crate::toolchain::TARGET;
 use crate::{process, workspace};
 
 /// The packages with programs for ring 3.
-const PROGRAMS: [&str; 5] = ["root", "services", "bench", "demos", "conformance"];
+const PROGRAMS: [&str; 6] = ["root", "services", "vmm", "bench", "demos", "conformance"];
 
 /// What a build gave.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! The lock that devices are under: the runtime's on Vela, the standard library's in tests.
 //!
+//! Invariants: the value is reachable through the guard only.
 //! Concurrency: any thread; not fair.
 
 #[cfg(target_os = "none")]

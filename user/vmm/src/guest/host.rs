@@ -18,7 +18,6 @@ use vmm::machine::Host;
 use super::timer::Timer;
 
 const DEBUG_PORT: u16 = 0xE9;
-const CLOCK: u16 = 0x70;
 
 /// A virtual CPU's handles.
 struct Handle {
@@ -119,12 +118,4 @@ impl Host for World {
             let _ = Serial(PortRegisters::new(ports, COM1)).send(byte);
         }
     }
-}
-
-/// Seconds since 1970 by the machine's clock; 0 if the program may not read it.
-pub fn date() -> u64 {
-    let readable = rt::parent::startup().is_some_and(|startup| startup.arguments.contains("clock"));
-    let Some(ports) = IoPorts::acquired().filter(|_| readable) else { return 1_767_225_600 };
-    ports.port8(CLOCK).write(0);
-    0
 }
