@@ -166,6 +166,9 @@ enum {
     VELA_ITEM_TRANSLATE = 0x0,
     VELA_ITEM_DELEGATE = 0x1,
     VELA_ITEM_TRANSLATE_OR_DELEGATE = 0x2,
+    VELA_ITEM_LAST = 0x4,
+    VELA_ITEM_COPY = 0x8,
+    VELA_ITEM_GRANT = 0x10,
     VELA_ITEM_DEVICE = 0x100,
     VELA_ITEM_GUEST = 0x200,
     VELA_ITEM_WRITE_COMBINING = 0x400,
@@ -252,6 +255,7 @@ enum {
 #define VELA_FEATURE_IOMMU UINT64_C(0x1)
 #define VELA_FEATURE_VMX UINT64_C(0x2)
 #define VELA_FEATURE_SVM UINT64_C(0x4)
+#define VELA_FEATURE_ITEM_FORMS UINT64_C(0x8)
 #define VELA_CPU_ENABLED UINT64_C(0x1)
 
 /* A segment register */
@@ -468,8 +472,7 @@ static inline uint64_t vela_crd_base(uint64_t crd) { return crd >> 12; }
 /* Second word of a typed item; the hotspot is a page number, port or selector. */
 static inline uint64_t vela_item_control(uint64_t kind, uint64_t flags, uint64_t hotspot)
 {
-    return (kind & 3) | (flags & (VELA_ITEM_DEVICE | VELA_ITEM_GUEST | VELA_ITEM_WRITE_COMBINING | VELA_ITEM_HYPERVISOR))
-           | hotspot << 12;
+    return (kind & 3) | (flags & 0xf1c) | hotspot << 12;
 }
 
 /* First word of a message: counts of words and items. */

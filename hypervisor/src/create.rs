@@ -12,12 +12,13 @@ use crate::mapping::publish;
 use crate::slots::look_up;
 use crate::{clock, cores, mapping, pool, scheduler, switch, vcpu};
 use abi::address::PAGE_SIZE;
+use abi::item::ItemFlags;
 use abi::operation::RevokeFlags;
 use abi::qpd::Qpd;
 use abi::rights::{ContextRights, DomainRights, PortalRights, SchedulingRights, SemaphoreRights};
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
 use arch::entry::SLOW;
-use capability::tree::{Attributes as Manner, Span};
+use capability::tree::Span;
 use capability::word::Capability;
 use memory::format;
 use memory::frames::OutOfMemory;
@@ -133,7 +134,8 @@ fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
         return Ok(());
     }
     let span = Span { base: range.aligned_base(), count: range.count() };
-    let given = mapping::delegate(store, (caller, range.kind()), span, (domain, 0), (range.rights(), Manner::NONE));
+    let given =
+        mapping::delegate(store, (caller, range.kind()), span, (domain, 0), (range.rights(), ItemFlags::empty()));
     // What cannot be had with all that was asked for is not there at all.
     given.inspect_err(|_| {
         let (span, all) = (Span { base: u64::from(at.slot()), count: 1 }, Rights::ALL);

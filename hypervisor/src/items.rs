@@ -9,7 +9,7 @@ use crate::{mapping, root};
 use abi::item::{ItemFlags, ItemKind};
 use abi::utcb::{self, Header};
 use abi::{Crd, Kind, Status, TypedItem};
-use capability::tree::{Attributes as Manner, Span};
+use capability::tree::Span;
 use capability::window::{Range, overlap, place};
 use core::sync::atomic::Ordering::Relaxed;
 use objects::{Domain, Identity, Page, Ref, Store};
@@ -95,11 +95,11 @@ fn delegate_one(
     };
     let Some((source, target)) = placed else { return Ok(Crd::NULL) };
     let hypervisor = root::hypervisor(store).filter(|_| item.flags().contains(ItemFlags::HYPERVISOR));
-    let from = match hypervisor {
-        Some(hypervisor) if root::is_root(sender) => hypervisor,
-        _ => sender,
+    let (from, flags) = match hypervisor {
+        // What is the hypervisor's stays so.
+        Some(hypervisor) if root::is_root(sender) => (hypervisor, item.flags().difference(ItemFlags::GRANT)),
+        _ => (sender, item.flags()),
     };
-    let manner = if item.flags().contains(ItemFlags::GUEST) { Manner::GUEST } else { Manner::NONE };
-    mapping::delegate(store, (from, kind), Span::from(source), (receiver, target.base), (rights, manner))?;
+    mapping::delegate(store, (from, kind), Span::from(source), (receiver, target.base), (rights, flags))?;
     Ok(Crd::new(kind, rights, target.order, target.base).unwrap_or(Crd::NULL))
 }

@@ -11,6 +11,7 @@ use crate::tables::HARDWARE;
 use crate::{cores, lifetime, slots};
 use abi::address::{PAGE_BITS, PAGE_SIZE, USER_END};
 use abi::crd::MAX_ORDER;
+use abi::item::ItemFlags;
 use abi::operation::RevokeFlags;
 use abi::rights::MemoryRights;
 use abi::{Crd, Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
@@ -241,7 +242,7 @@ pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: 
     })
 }
 
-/// Delegates `rights` to `range` of a space of `from` to the space of `to`, from `base` on.
+/// Delegates `rights` to `range` of a space of `from` to the space of `to`, from `base` on, as the flags of the item say.
 ///
 /// # Errors
 /// [`Status::QuotaExhausted`] if it could be done in part only, [`Status::BadParameter`] if source and destination
@@ -251,14 +252,20 @@ pub fn delegate(
     (from, kind): (Ref<Domain>, Kind),
     range: Span,
     (to, base): (Ref<Domain>, u64),
-    (rights, attributes): (Rights, Manner),
+    (rights, flags): (Rights, ItemFlags),
 ) -> Result<(), Status> {
     let (stored, from, to) = (Stored(store), Space { owner: from.id().get(), kind }, to.id().get());
+    let manner = |flag, manner| if flags.contains(flag) { manner } else { Manner::NONE };
+    let attributes = manner(ItemFlags::GUEST, Manner::GUEST).or(manner(ItemFlags::LAST, Manner::LAST));
     let transfer = Transfer { from, range, to, base, rights, attributes };
     loop {
         let mut machine = Machine { stored: &stored, stale: false, steps: 0 };
         let guard = TREE.lock();
-        let outcome = Tree(&stored).delegate(&transfer, &mut machine);
+        let outcome = match flags {
+            _ if flags.contains(ItemFlags::GRANT) => Tree(&stored).grant(&transfer, &mut machine),
+            _ if flags.contains(ItemFlags::COPY) => Tree(&stored).copy(&transfer, &mut machine),
+            _ => Tree(&stored).delegate(&transfer, &mut machine),
+        };
         drop(guard);
         if machine.stale {
             cores::shoot_down();

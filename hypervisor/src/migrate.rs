@@ -11,10 +11,11 @@ use crate::create::{give_memory_portal, named, publish_new, store_new, undo};
 use crate::lifetime::Counted;
 use crate::{cores, mapping, scheduler, vectors};
 use abi::event::RECALL;
+use abi::item::ItemFlags;
 use abi::operation::RevokeFlags;
 use abi::rights::{ContextRights, SchedulingRights};
 use abi::{Crd, Rights, Selector, Status};
-use capability::tree::{Attributes as Manner, Span};
+use capability::tree::Span;
 use objects::frame::Frame;
 use objects::{Context, Continuation, Identity, Portal, Ref, Scheduling, Store};
 
@@ -67,7 +68,8 @@ pub fn migrate(
         .inspect_err(|_| scheduler::wake(store, scheduling))?;
     let span = Span { base: context_at, count: 1 };
     let to = (old.identity().domain, old.identity().event_base + range.base());
-    let delegated = mapping::delegate(store, (owner, abi::Kind::Objects), span, to, (range.rights(), Manner::NONE));
+    let delegated =
+        mapping::delegate(store, (owner, abi::Kind::Objects), span, to, (range.rights(), ItemFlags::empty()));
     scheduler::wake(store, scheduling);
     delegated
 }

@@ -14,10 +14,11 @@ use crate::tables::HARDWARE;
 use crate::{contexts, cores, interrupt, lifetime, mapping, pool, power, scheduler};
 use abi::address::{PAGE_BITS, PAGE_SIZE, PHYS_BITS};
 use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
+use abi::item::ItemFlags;
 use abi::rights::{ContextRights, DomainRights, MemoryRights, SchedulingRights, SemaphoreRights};
 use abi::{PhysAddr, Rights, Selector, Status, VirtAddr};
 use arch::window::View;
-use capability::tree::{Attributes as Manner, Span};
+use capability::tree::Span;
 use core::sync::atomic::{AtomicU64, Ordering};
 use firmware::elf::{Image, Segment};
 use memory::format::Attributes;
@@ -236,5 +237,11 @@ fn give_segment(
         (span, first) = (Span::between(span.base + 1, span.end()), first + 1);
     }
     let range = Span { base: first, count: span.count };
-    mapping::delegate(store, (hypervisor, abi::Kind::Memory), range, (domain, span.base), (rights.into(), Manner::NONE))
+    mapping::delegate(
+        store,
+        (hypervisor, abi::Kind::Memory),
+        range,
+        (domain, span.base),
+        (rights.into(), ItemFlags::empty()),
+    )
 }

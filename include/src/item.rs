@@ -1,8 +1,8 @@
 //! Typed items: what a message or a delegation carries besides words.
 //!
-//! An item is two words: a range descriptor, and a word of kind, flags and hotspot. Second word: bits 1:0 kind, 7:2 unused
-//! (room for extensions), 8 to 11 flags, 63:12 hotspot (page number or selector). Items fill the UTCB from its end
-//! downwards ([`crate::utcb::item_offset`]).
+//! An item is two words: a range descriptor, and a word of kind, flags and hotspot. Second word: bits 1:0 kind, 2 to 4
+//! flags that only Vela has ([`crate::hip::Features::ITEM_FORMS`]), 7:5 unused, 8 to 11 flags, 63:12 hotspot (page number
+//! or selector). Items fill the UTCB from its end downwards ([`crate::utcb::item_offset`]).
 //! Invariants: every pair of words decodes and encodes to itself.
 //! Concurrency: plain values.
 //! Source: classic interface, "Typed item".
@@ -29,6 +29,14 @@ bitflags! {
     /// Flags of a delegation, at their bits of the second word.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct ItemFlags: u64 {
+        /// Extension: the receiver must not hand the range on, except by a grant.
+        const LAST = 1 << 2;
+        /// Extension: the receiver's mapping is a sibling of the sender's. Who gave to the sender can take it back, the
+        /// sender cannot. What comes from nobody cannot be copied: nothing arrives.
+        const COPY = 1 << 3;
+        /// Extension: the sender's mapping becomes the receiver's, with what was delegated from it. With [`ItemFlags::COPY`]
+        /// it is a grant.
+        const GRANT = 1 << 4;
         /// Enter the memory also into the table that the domain's devices use.
         const DEVICE = 1 << 8;
         /// Enter the memory or the ports also into the guest's table.
@@ -137,7 +145,7 @@ mod tests {
             let item = TypedItem::from_words(range, control);
             prop_assert_eq!(item.words(), [range, control]);
             let rebuilt = TypedItem::new(item.range, item.kind(), item.flags(), item.hotspot());
-            prop_assert_eq!(rebuilt.words(), [range, control & !0xFC]);
+            prop_assert_eq!(rebuilt.words(), [range, control & !0xE0]);
         }
     }
 }

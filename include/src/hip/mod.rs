@@ -61,6 +61,8 @@ bitflags! {
         const VMX = 1 << 1;
         /// Virtual CPUs on AMD processors.
         const SVM = 1 << 2;
+        /// Extension: typed items can say grant, copy, and last ([`crate::item::ItemFlags`]).
+        const ITEM_FORMS = 1 << 3;
     }
 }
 

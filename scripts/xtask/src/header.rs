@@ -53,8 +53,7 @@ static inline uint64_t vela_crd_base(uint64_t crd) { return crd >> 12; }
 /* Second word of a typed item; the hotspot is a page number, port or selector. */
 static inline uint64_t vela_item_control(uint64_t kind, uint64_t flags, uint64_t hotspot)
 {
-    return (kind & 3) | (flags & (VELA_ITEM_DEVICE | VELA_ITEM_GUEST | VELA_ITEM_WRITE_COMBINING | VELA_ITEM_HYPERVISOR))
-           | hotspot << 12;
+    return (kind & 3) | (flags & 0xf1c) | hotspot << 12;
 }
 
 /* First word of a message: counts of words and items. */
@@ -211,7 +210,7 @@ mod tests {
 #include \"vela.h\"
 VELA_ASSERT(VELA_PD_CTRL == 15 && VELA_PD_OOM == 9 && VELA_UTCB_WORDS == 508);
 VELA_ASSERT(VELA_HIP_ADDRESS == 0x7fffbfffc000 && VELA_UTCB_ADDRESS == 0x7fffbfffb000);
-VELA_ASSERT(VELA_MTD_FPU == UINT64_C(1) << 31 && VELA_ITEM_HYPERVISOR == 0x800);
+VELA_ASSERT(VELA_MTD_FPU == UINT64_C(1) << 31 && VELA_ITEM_HYPERVISOR == 0x800 && VELA_ITEM_GRANT == 0x10);
 int main(void) {
     static struct vela_utcb utcb;
     struct vela_registers r = {0, 0, 0, 0, 0};

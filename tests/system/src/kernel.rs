@@ -31,6 +31,8 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
     ("interrupts", Platform::Qemu, 2, "interrupts: 132 of 132 checks hold"),
     ("interrupts", Platform::Qemu, 4, "interrupts: 192 of 192 checks hold"),
     ("interrupts", Platform::Bochs, 2, "interrupts: 78 of 78 checks hold"),
+    ("items", Platform::Qemu, 1, "items: 42 of 42 checks hold"),
+    ("items", Platform::Bochs, 2, "items: 42 of 42 checks hold"),
     ("lifetimes", Platform::Qemu, 1, "lifetimes: 31 of 31 checks hold"),
     ("lifetimes", Platform::Qemu, 4, "lifetimes: 31 of 31 checks hold"),
     ("lifetimes", Platform::Bochs, 2, "lifetimes: 31 of 31 checks hold"),

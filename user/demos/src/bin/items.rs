@@ -1,0 +1,126 @@
+//! Typed items that say grant, copy, and last: who can take back what, and who can hand it on.
+//!
+//! Written straight against the interface. Ends with success if every check holds. Concurrency: one thread.
+#![no_std]
+#![no_main]
+
+use core::sync::atomic::Ordering::SeqCst;
+
+use abi::hip::{Features, ROOT_UTCB_ADDRESS};
+use abi::item::ItemFlags;
+use abi::rights::MemoryRights;
+use abi::{Crd, Hypercall, Rights, Selector, TypedItem};
+use demos::raw::{Checks, answer, hypercall, up, word, word32};
+use rt::{Environment, ExitStatus};
+
+rt::entry!(main);
+
+const SELF: u64 = 32;
+/// Semaphores, and where they are delegated to, in groups of eight.
+const FIRST: u64 = 0x80;
+/// Where pages are delegated to.
+const PLACES: u64 = 0x7_0000;
+
+#[repr(align(4096))]
+struct Page([core::sync::atomic::AtomicU32; 1024]);
+static PAGE: Page = Page([const { core::sync::atomic::AtomicU32::new(0) }; 1024]);
+
+fn object(selector: u64) -> Crd {
+    Crd::objects(Selector::new(selector), 0, Rights::ALL).unwrap_or(Crd::NULL)
+}
+
+fn page(number: u64) -> Crd {
+    Crd::memory(number, 0, MemoryRights::READ | MemoryRights::WRITE).unwrap_or(Crd::NULL)
+}
+
+/// Hands `from` on within the program's own domain, to `to`.
+fn give(from: Crd, to: Crd, flags: ItemFlags) -> u64 {
+    let [first, second] = TypedItem::delegate(from, flags, 0).words();
+    word(ROOT_UTCB_ADDRESS, 510).store(first, SeqCst);
+    word(ROOT_UTCB_ADDRESS, 511).store(second, SeqCst);
+    word(ROOT_UTCB_ADDRESS, 0).store(1 << 16, SeqCst);
+    hypercall(Hypercall::Misc, 1, SELF, [to.word(), SELF, 0, 0])
+}
+
+/// Whether the domain has anything at `range`.
+fn has(range: Crd) -> u64 {
+    let [status, found, _] = answer(Hypercall::Misc, 0, SELF, [range.word(), 0, 0, 0]);
+    u64::from(status & 0xFF == 0 && !Crd::from_word(found).is_null())
+}
+
+/// Takes back what was handed on from `range`, and `range` itself if `own`.
+fn revoke(range: Crd, own: bool) -> u64 {
+    hypercall(Hypercall::Revoke, own.into(), 0, [range.word(), 0, 0, 0])
+}
+
+fn main(environment: &Environment) -> ExitStatus {
+    demos::announce("items", "grant, copy, last");
+    let mut checks = Checks::new("items");
+    let announced = environment.hip().header().features.contains(Features::ITEM_FORMS);
+    checks.check("the extension is announced", announced.into(), 1);
+    copies(&mut checks);
+    grants(&mut checks);
+    last(&mut checks);
+    pages(&mut checks);
+    checks.finish()
+}
+
+/// A semaphore at the first of eight selectors, and those selectors.
+fn group(checks: &mut Checks, number: u64) -> [u64; 5] {
+    let at = [0, 1, 2, 3, 4].map(|offset| FIRST + 8 * number + offset);
+    checks.check("a semaphore", hypercall(Hypercall::CreateSemaphore, 0, at[0], [SELF, 0, 0, 0]), 0);
+    checks.check("delegated", give(object(at[0]), object(at[1]), ItemFlags::empty()), 0);
+    at
+}
+
+fn copies(checks: &mut Checks) {
+    let at = group(checks, 0);
+    checks.check("copied", give(object(at[1]), object(at[2]), ItemFlags::COPY), 0);
+    checks.check("the copy is there", up(at[2]), 0);
+    checks.check("who copied goes", revoke(object(at[1]), true), 0);
+    checks.check("and takes nothing along", has(object(at[1])) << 4 | has(object(at[2])), 1);
+    checks.check("the giver takes back", revoke(object(at[0]), false), 0);
+    checks.check("the copy, too", has(object(at[0])) << 4 | has(object(at[2])), 1 << 4);
+    checks.check("a copy of what comes from nobody", give(object(at[0]), object(at[3]), ItemFlags::COPY), 0);
+    checks.check("does not arrive", has(object(at[3])), 0);
+}
+
+fn grants(checks: &mut Checks) {
+    let at = group(checks, 1);
+    checks.check("delegated further", give(object(at[1]), object(at[2]), ItemFlags::empty()), 0);
+    checks.check("granted", give(object(at[1]), object(at[3]), ItemFlags::GRANT), 0);
+    checks.check("it has moved", has(object(at[1])) << 4 | up(at[3]), 0);
+    checks.check("who has it from there keeps it", up(at[2]), 0);
+    checks.check("the receiver takes back", revoke(object(at[3]), false), 0);
+    checks.check("what was handed on before", has(object(at[2])) << 4 | has(object(at[3])), 1);
+    checks.check("the giver takes back", revoke(object(at[0]), false), 0);
+    checks.check("what was granted", has(object(at[3])), 0);
+}
+
+fn last(checks: &mut Checks) {
+    let at = group(checks, 2);
+    checks.check("delegated as the last", give(object(at[0]), object(at[2]), ItemFlags::LAST), 0);
+    checks.check("it is there", up(at[2]), 0);
+    checks.check("and is delegated", give(object(at[2]), object(at[3]), ItemFlags::empty()), 0);
+    checks.check("or copied", give(object(at[2]), object(at[3]), ItemFlags::COPY), 0);
+    checks.check("which does nothing", has(object(at[3])), 0);
+    checks.check("and granted", give(object(at[2]), object(at[3]), ItemFlags::GRANT), 0);
+    checks.check("which moves it", has(object(at[2])) << 4 | has(object(at[3])), 1);
+    checks.check("it is still the last", give(object(at[3]), object(at[4]), ItemFlags::empty()), 0);
+    checks.check("to its new owner, too", has(object(at[4])), 0);
+}
+
+fn pages(checks: &mut Checks) {
+    let own = (&raw const PAGE).addr() as u64 >> 12;
+    PAGE.0[5].store(0x1234, SeqCst);
+    checks.check("a page, delegated", give(page(own), page(PLACES), ItemFlags::empty()), 0);
+    checks.check("and granted to another place", give(page(PLACES), page(PLACES + 1), ItemFlags::GRANT), 0);
+    checks.check("it is there only", has(page(PLACES)) << 4 | has(page(PLACES + 1)), 1);
+    checks.check("and shows the same", word32((PLACES + 1 << 12) + 20).load(SeqCst).into(), 0x1234);
+    checks.check("copied", give(page(PLACES + 1), page(PLACES + 2), ItemFlags::COPY), 0);
+    checks.check("the copied one goes", revoke(page(PLACES + 1), true), 0);
+    checks.check("the copy shows the same", word32((PLACES + 2 << 12) + 20).load(SeqCst).into(), 0x1234);
+    checks.check("the owner takes back", revoke(page(own), false), 0);
+    checks.check("nothing is left", has(page(PLACES + 1)) << 4 | has(page(PLACES + 2)), 0);
+    checks.check("but its own", PAGE.0[5].load(SeqCst).into(), 0x1234);
+}
