@@ -116,10 +116,10 @@ fn pages(checks: &mut Checks) {
     checks.check("a page, delegated", give(page(own), page(PLACES), ItemFlags::empty()), 0);
     checks.check("and granted to another place", give(page(PLACES), page(PLACES + 1), ItemFlags::GRANT), 0);
     checks.check("it is there only", has(page(PLACES)) << 4 | has(page(PLACES + 1)), 1);
-    checks.check("and shows the same", word32((PLACES + 1 << 12) + 20).load(SeqCst).into(), 0x1234);
+    checks.check("and shows the same", word32(((PLACES + 1) << 12) + 20).load(SeqCst).into(), 0x1234);
     checks.check("copied", give(page(PLACES + 1), page(PLACES + 2), ItemFlags::COPY), 0);
     checks.check("the copied one goes", revoke(page(PLACES + 1), true), 0);
-    checks.check("the copy shows the same", word32((PLACES + 2 << 12) + 20).load(SeqCst).into(), 0x1234);
+    checks.check("the copy shows the same", word32(((PLACES + 2) << 12) + 20).load(SeqCst).into(), 0x1234);
     checks.check("the owner takes back", revoke(page(own), false), 0);
     checks.check("nothing is left", has(page(PLACES + 1)) << 4 | has(page(PLACES + 2)), 0);
     checks.check("but its own", PAGE.0[5].load(SeqCst).into(), 0x1234);
