@@ -13,7 +13,7 @@ use xtask::image::{Image, Module};
 use xtask::machine::{Firmware, Machine, Media, Model, Platform};
 use xtask::setup::{self, Purpose};
 use xtask::test::{self, Tier};
-use xtask::{bench, header, lint, run, scenario, workspace};
+use xtask::{bench, guest, header, lint, run, scenario, workspace};
 
 /// Installs, builds, boots, tests and checks Vela.
 #[derive(Parser)]
@@ -40,7 +40,7 @@ enum Verb {
     /// Write a bootable ISO (BIOS and UEFI)
     Image {
         #[command(flatten)]
-        boot: Boot,
+        boot: Box<Boot>,
         /// Where to write it
         #[arg(long, short, default_value = "vela.iso")]
         output: PathBuf,
@@ -74,7 +74,7 @@ enum Wanted {
 /// What is booted.
 #[derive(Args)]
 struct Boot {
-    /// Boot configuration: hello, counter, idle, bench, ud2
+    /// Boot configuration: linux, hello, counter, idle, bench, ud2
     #[arg(long, default_value = scenario::SCENARIOS[0].name)]
     scenario: String,
     /// Another root program (ELF) in place of the scenario's
@@ -83,6 +83,24 @@ struct Boot {
     /// End a program of the scenario that many milliseconds after its start; may be repeated
     #[arg(long = "kill", value_name = "NAME@MS")]
     kills: Vec<String>,
+    /// Another kernel (bzImage) for the guest
+    #[arg(long, value_name = "FILE")]
+    guest_kernel: Option<PathBuf>,
+    /// Another initial file system for the guest
+    #[arg(long, value_name = "FILE")]
+    guest_initrd: Option<PathBuf>,
+    /// Another command line for the guest
+    #[arg(long, value_name = "STR", allow_hyphen_values = true)]
+    guest_cmdline: Option<String>,
+    /// Virtual CPUs of the guest, 1 to 4
+    #[arg(long, value_name = "N")]
+    guest_cpus: Option<u32>,
+    /// A Multiboot guest (ELF32) in place of Linux
+    #[arg(long, value_name = "FILE")]
+    multiboot_guest: Option<PathBuf>,
+    /// A module of the Multiboot guest; may be repeated
+    #[arg(long = "guest-module", value_name = "FILE")]
+    guest_modules: Vec<PathBuf>,
     /// A further module after the root program; may be repeated
     #[arg(long = "module", value_name = "FILE")]
     modules: Vec<PathBuf>,
@@ -159,12 +177,25 @@ impl Cli {
 }
 
 impl Boot {
-    fn image(&self, built: &Built, more: &[&str]) -> Result<PathBuf> {
+    /// What the guest is; with `script` it runs one instead of a shell.
+    fn guest(&self, script: bool) -> guest::Options {
+        guest::Options {
+            kernel: self.guest_kernel.clone(),
+            initial: self.guest_initrd.clone(),
+            command_line: self.guest_cmdline.clone(),
+            cpus: self.guest_cpus,
+            multiboot: self.multiboot_guest.clone(),
+            modules: self.guest_modules.clone(),
+            script,
+        }
+    }
+
+    fn image(&self, built: &Built, more: &[&str], script: bool) -> Result<PathBuf> {
         let scenario = scenario::find(&self.scenario)?;
         let mut modules = match &self.root {
             Some(_) if !self.kills.is_empty() => bail!("--kill is for programs of a scenario, not for --root"),
             Some(file) => vec![Module::file(file)?],
-            None => scenario.modules(built, &self.kills)?,
+            None => scenario.modules(built, &self.kills, &self.guest(script))?,
         };
         for file in &self.modules {
             modules.push(Module::file(file)?);
@@ -176,7 +207,7 @@ impl Boot {
 
     fn write(&self, output: &PathBuf) -> Result<()> {
         setup::run(Purpose::Run)?;
-        let iso = self.image(&build::all(self.selftest)?, &[])?;
+        let iso = self.image(&build::all(self.selftest)?, &[], false)?;
         std::fs::copy(&iso, output).with_context(|| format!("cannot write {}", output.display()))?;
         println!("image: {} ({} KiB)", output.display(), std::fs::metadata(output)?.len() / 1024);
         Ok(())
@@ -199,7 +230,7 @@ impl Run {
         machine.echo = true;
         machine.check()?;
         let built = build::all(self.boot.selftest)?;
-        machine.media = Media::Iso(self.boot.image(&built, &["exit=0xf4"])?);
+        machine.media = Media::Iso(self.boot.image(&built, &["exit=0xf4"], self.headless)?);
         machine.kernel = Some(built.kernel.clone());
         if self.gdb {
             println!("run: waiting for a debugger: gdb {} -ex 'target remote :1234'", built.kernel.display());

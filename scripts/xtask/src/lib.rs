@@ -12,6 +12,7 @@ pub mod bench;
 pub mod build;
 pub mod c_root;
 pub mod elf;
+pub mod guest;
 pub mod header;
 pub mod image;
 pub mod lint;

@@ -11,7 +11,7 @@ use boot_config::Config;
 
 use crate::build::Built;
 use crate::image::Module;
-use crate::workspace;
+use crate::{guest, workspace};
 
 /// Where boot configurations lie, below the workspace.
 const CONFIGURATIONS: &str = "user/root/scenarios";
@@ -33,6 +33,13 @@ pub struct Scenario {
 
 /// All scenarios; the first is the default.
 pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "linux",
+        about: "Debian's kernel in a virtual machine on two cores; a shell, or headless a script",
+        program: "root",
+        configuration: Some("linux.conf"),
+        kernel_args: &[],
+    },
     Scenario {
         name: "hello",
         about: "three programs in domains of their own call each other on two cores",
@@ -71,11 +78,12 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 impl Scenario {
-    /// The modules that the boot loader loads. `kills` are `NAME@MS`: programs that the root partition is to end.
+    /// The modules that the boot loader loads. `kills` are `NAME@MS`: programs that the root partition is to end; `guest`
+    /// changes the guest.
     ///
     /// # Errors
     /// A program is not there, or the configuration is wrong, with the kills in it.
-    pub fn modules(&self, built: &Built, kills: &[String]) -> Result<Vec<Module>> {
+    pub fn modules(&self, built: &Built, kills: &[String], guest: &guest::Options) -> Result<Vec<Module>> {
         let mut modules = vec![Module::program(&built.program(self.program)?)?];
         let Some(name) = self.configuration else {
             if kills.is_empty() {
@@ -85,13 +93,17 @@ impl Scenario {
         };
         let path = workspace::root().join(CONFIGURATIONS).join(name);
         let mut text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        text = guest.adapt(&text)?;
         for kill in kills {
             text += &kill_line(kill)?;
         }
         let config = Config::parse(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
         modules.push(Module { name: name.into(), data: text.into_bytes(), args: Vec::new() });
         for image in &config.images {
-            modules.push(Module::program(&built.program(image)?)?);
+            modules.push(match guest.module(image)? {
+                Some(module) => module,
+                None => Module::program(&built.program(image)?)?,
+            });
         }
         Ok(modules)
     }

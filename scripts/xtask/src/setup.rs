@@ -115,6 +115,19 @@ fn install(packages: &[&str]) -> Result<()> {
     apt(prefix, &args).with_context(|| format!("the installation failed; try it by hand:\n\n    {line}\n"))
 }
 
+/// Brings the lists of packages up to date.
+///
+/// # Errors
+/// Without root and sudo: the line that has to be run. Otherwise what the package manager reported.
+pub fn update() -> Result<()> {
+    let Some(prefix) = privilege() else {
+        bail!(
+            "the lists of packages are missing or old. Run this line as root, then the command again:\n\n    apt-get update\n"
+        );
+    };
+    apt(prefix, &["update", "--quiet"])
+}
+
 /// How to become root: not at all, through sudo, or impossible (`None`).
 fn privilege() -> Option<&'static [&'static str]> {
     if effective_user() == Some(0) {

@@ -10,7 +10,7 @@ use xtask::build::{self, Built};
 use xtask::image::{Image, Module};
 use xtask::machine::{Machine, Media};
 use xtask::run::Outcome;
-use xtask::scenario;
+use xtask::{guest, scenario};
 
 /// The build under test.
 pub struct Context {
@@ -69,7 +69,8 @@ impl Context {
     /// # Errors
     /// The image cannot be made.
     pub fn configured(&self, scenario: &str, name: &str, kills: &[String]) -> Result<Machine> {
-        let modules = scenario::find(scenario)?.modules(&self.built, kills)?;
+        let guest = guest::Options { script: true, ..guest::Options::default() };
+        let modules = scenario::find(scenario)?.modules(&self.built, kills, &guest)?;
         self.machine(name, &self.built.kernel, modules, &[])
     }
 

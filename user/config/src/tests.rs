@@ -54,7 +54,10 @@ fn a_configuration_means_what_it_says() {
 
 #[test]
 fn what_is_unknown_is_named_with_what_is_known() {
-    assert_eq!(with("may console", "may foo"), "line 7: unknown right `foo`; known: console, ports, interrupt, use");
+    assert_eq!(
+        with("may console", "may foo"),
+        "line 7: unknown right `foo`; known: console, ports, interrupt, use, read, guest"
+    );
     assert_eq!(
         with("restart always", "restart often"),
         "line 11: unknown policy `often`; known: never, on-failure, always"
@@ -62,6 +65,16 @@ fn what_is_unknown_is_named_with_what_is_known() {
     assert_eq!(with("must finish", "must win"), "line 20: unknown duty `win`; known: finish");
     assert_eq!(error("frob x"), "line 1: unknown line `frob`; known: images, program, kill");
     assert!(with("quota 64", "quotas 64").starts_with("line 17: unknown line `quotas`; known: image, arguments, "));
+}
+
+#[test]
+fn a_monitor_has_a_guest_and_reads_images() {
+    let text = GOOD.replace("    may use log", "    may use log\n    may guest 64M\n    may read peer");
+    let rights = Config::parse(&text).map(|config| config.program("alpha").map(|alpha| alpha.rights.clone()));
+    let expected = vec![Right::Use("log".into()), Right::Guest(64 << 20), Right::Read("peer".into())];
+    assert_eq!(rights, Ok(Some(expected)));
+    assert!(with("may use log", "may guest 5M").contains("is no size"));
+    assert!(with("may use log", "may read pear").contains("there is no image `pear`"));
 }
 
 #[test]

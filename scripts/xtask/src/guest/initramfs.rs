@@ -1,0 +1,76 @@
+//! The guest's initial file system: BusyBox, the scripts of `user/vmm/initramfs`, and the drivers for virtual devices.
+//!
+//! Invariants: made anew when the scripts or the kernel change.
+//! Concurrency: written under a name of its own, then renamed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::cpio::Archive;
+use super::debian;
+use crate::workspace;
+
+const SCRIPTS: &str = "user/vmm/initramfs";
+/// Drivers in the order in which they are loaded.
+const DRIVERS: [&str; 12] = [
+    "virtio/virtio.ko",
+    "virtio/virtio_ring.ko",
+    "virtio/virtio_pci_modern_dev.ko",
+    "virtio/virtio_pci_legacy_dev.ko",
+    "virtio/virtio_pci.ko",
+    "char/hw_random/rng-core.ko",
+    "char/hw_random/virtio-rng.ko",
+    "char/virtio_console.ko",
+    "block/virtio_blk.ko",
+    "net/core/failover.ko",
+    "net/net_failover.ko",
+    "net/virtio_net.ko",
+];
+
+/// Makes the archive; its path.
+///
+/// # Errors
+/// A package cannot be fetched or a file not read.
+pub fn build() -> Result<PathBuf> {
+    let (busybox, kernel) = (debian::busybox()?, debian::kernel()?);
+    let mut archive = Archive::default();
+    for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "root", "drivers"] {
+        archive.directory(name);
+    }
+    archive.device("dev/console", 5, 1);
+    archive.file("bin/busybox", &read(&busybox)?);
+    let mut order = String::new();
+    for driver in DRIVERS {
+        if let Some(path) = find(&kernel.modules, driver) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            archive.file(&format!("drivers/{name}"), &read(&path)?);
+            order += &format!("{name}\n");
+        }
+    }
+    archive.file("drivers/order", order.as_bytes());
+    let scripts = workspace::root().join(SCRIPTS);
+    let mut names: Vec<_> =
+        fs::read_dir(&scripts).with_context(|| format!("no {}", scripts.display()))?.flatten().collect();
+    names.sort_by_key(fs::DirEntry::file_name);
+    for entry in names {
+        archive.file(&entry.file_name().to_string_lossy(), &read(&entry.path())?);
+    }
+    let file = workspace::scratch("debian")?.join("initrd.cpio");
+    let stage = file.with_extension(format!("{}", std::process::id()));
+    fs::write(&stage, archive.finish()).with_context(|| format!("cannot write {}", stage.display()))?;
+    fs::rename(&stage, &file).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+/// A driver, in one of the directories where the kernel may have it.
+fn find(modules: &Path, driver: &str) -> Option<PathBuf> {
+    let plain = modules.join("kernel/drivers").join(driver);
+    let other = modules.join("kernel").join(driver);
+    [plain, other].into_iter().find(|path| path.is_file())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
