@@ -365,3 +365,6 @@ const fn again(event: u64) -> u64 {
     let software = kind(event) == SOFTWARE || kind(event) == EXCEPTION && matches!(event & 0xFF, 3 | 4);
     if event & VALID == 0 || software { 0 } else { event }
 }
+
+#[cfg(test)]
+mod tests;
