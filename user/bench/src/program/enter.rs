@@ -190,6 +190,7 @@ macro_rules! repeat {
 }
 
 mod destroy;
+pub mod guest;
 mod script;
 
 pub use destroy::{destroy, range, settle, usage};

@@ -15,6 +15,7 @@ mod objects;
 mod operation;
 mod resources;
 mod semaphores;
+mod vm;
 
 use bench::line::{Calibration, Groups};
 use bench::request::{MAX_LENGTH, Request};
@@ -26,11 +27,12 @@ use rt::{Environment, ExitStatus, console, println};
 rt::entry!(main);
 
 /// The operations, by groups: one file and one line here for what belongs together.
-const GROUPS: [(&str, &[operation::Operation]); 4] = [
+const GROUPS: [(&str, &[operation::Operation]); 5] = [
     ("ipc", ipc::OPERATIONS),
     ("ipc", semaphores::OPERATIONS),
     ("objects", objects::OPERATIONS),
     ("objects", cycle::OPERATIONS),
+    ("vm", vm::OPERATIONS),
 ];
 
 fn main(environment: &Environment) -> ExitStatus {

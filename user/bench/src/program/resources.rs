@@ -41,6 +41,7 @@ pub struct Resources {
     starter: Option<u64>,
     neighbour: Option<u64>,
     note: bool,
+    guests: bool,
 }
 
 impl Resources {
@@ -57,6 +58,7 @@ impl Resources {
             starter: None,
             neighbour: None,
             note: false,
+            guests: false,
         }
     }
 
@@ -106,7 +108,12 @@ impl Resources {
     pub fn offer_code(&mut self) -> u64 {
         let page = Entry::Echo.address() / abi::address::PAGE_SIZE;
         let code = Crd::memory(page, 0, MemoryRights::READ | MemoryRights::EXECUTE).unwrap_or(Crd::NULL);
-        let [range, hotspot] = TypedItem::delegate(code, ItemFlags::empty(), page).words();
+        self.offer(TypedItem::delegate(code, ItemFlags::empty(), page))
+    }
+
+    /// Puts an item into the message page; the first register of the hypercall that delegates it.
+    pub fn offer(&self, item: TypedItem) -> u64 {
+        let [range, hotspot] = item.words();
         for (index, word) in [(0, WITH_ITEM.word()), (FIRST_ITEM, range), (FIRST_ITEM + 1, hotspot)] {
             enter::write_word(self.message, index, word);
         }
@@ -120,6 +127,11 @@ impl Resources {
             self.note = true;
         }
         Ok(())
+    }
+
+    /// Whether this is asked for the first time, by operations on guests.
+    pub const fn once(&mut self) -> bool {
+        !core::mem::replace(&mut self.guests, true)
     }
 
     /// A context of `domain` on this core that serves portals.
@@ -208,7 +220,8 @@ pub fn semaphore_at(at: u64, count: u64) -> Result<(), Refusal> {
     create(Hypercall::CreateSemaphore, 0, at, [DOMAIN, count, 0, 0], "create_sm")
 }
 
-fn create(call: Hypercall, flags: u8, at: u64, arguments: [u64; 4], step: &'static str) -> Result<(), Refusal> {
+/// A hypercall that makes or changes an object.
+pub fn create(call: Hypercall, flags: u8, at: u64, arguments: [u64; 4], step: &'static str) -> Result<(), Refusal> {
     let request = Request::new(call, flags, Selector::new(at)).word();
     match enter::hypercall(request, arguments) {
         0 => Ok(()),
