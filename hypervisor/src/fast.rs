@@ -8,10 +8,10 @@
 //! Source: design plan §6; `docs/src/decisions/0020-short-ways.md`.
 use crate::call::{self, Outcome};
 use crate::switch::{self, Tables};
-use crate::{domain, semaphore, trap, vcpu};
+use crate::{domain, semaphore, slots, trap, vcpu};
 use abi::address::USER_END;
 use abi::rights::{PortalRights, SemaphoreRights};
-use abi::{Mtd, Request, Rights, Status};
+use abi::{Mtd, Request, Rights, Selector, Status};
 use arch::entry::{self, SLOW};
 use capability::word::{Capability, Kind};
 use core::num::NonZeroU32;
@@ -166,6 +166,31 @@ fn event(word: u64, frame: &Frame, address: u64, vector: u64) -> ! {
     event_general(frame, address)
 }
 
+/// An exit of a virtual CPU, the current context, with details of it. Returns if it is left to the general way.
+#[inline]
+pub fn exit(vcpu: &Context, event: u8, details: [u64; 2]) {
+    // SAFETY: as in `try_call`.
+    let store = unsafe { arch::pool::trusting_store() };
+    let identity = vcpu.identity();
+    let word = slots::find(store.get(identity.domain), Selector::new(identity.event_base + u64::from(event))).word();
+    let Some(portal) = portal(&store, word, Rights::NONE) else { return };
+    let (handler_ref, handler) = (portal.context, store.get(portal.context));
+    if !is_free(handler) || !vcpu.is(Continuation::Run) || portal.transfer.intersects(Mtd::FPU) {
+        return;
+    }
+    let (current, tables) = (percpu::this().local.current.get(), switch::tables(handler));
+    match tables {
+        Tables::Loaded => switch::to_plain(handler_ref, handler),
+        Tables::Known(root) => switch::to_known(handler_ref, handler, root),
+        Tables::Unknown => return,
+    }
+    vcpu::save(vcpu, portal.transfer, event.into(), handler.identity().message);
+    vcpu.set_event(event.into(), details);
+    begin(handler_ref, vcpu, handler, current, Continuation::AwaitHandler);
+    // SAFETY: it is current; a portal's entry point is in the user range.
+    unsafe { entry::start_elsewhere(handler.frame(), portal.entry.get(), portal.identity.get()) }
+}
+
 /// A reply without flags and semaphore by the context with this frame, of which nothing but the stack pointer is saved:
 /// what a serving context has in its registers is undefined after a reply.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
@@ -215,9 +240,12 @@ fn handled(callee: &Context) -> ! {
     // Done again by the general way, if it comes to that.
     if caller.identity().guest {
         vcpu::restore(caller, from);
-    } else {
-        state::restore(from, caller.frame());
+        switch::to_plain(caller_ref, caller);
+        finish(caller, callee);
+        // SAFETY: it is current, and its frame says that it is a virtual CPU's.
+        unsafe { entry::leave(caller.frame()) }
     }
+    state::restore(from, caller.frame());
     match switch::tables(caller) {
         Tables::Loaded => switch::to_plain(caller_ref, caller),
         Tables::Known(root) => switch::to_known(caller_ref, caller, root),

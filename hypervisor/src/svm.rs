@@ -6,8 +6,8 @@
 //! Concurrency: what is set up at boot does not change; the rest belongs to the core.
 //! Source: AMD64 manual volume 2, chapter 15; `docs/src/decisions/0023-virtual-cpus.md`.
 use crate::domain::closed_ports;
+use crate::pool;
 use crate::vcpu::Backend;
-use crate::{pool, vectors};
 use abi::address::PAGE_SIZE;
 use abi::{Mtd, PhysAddr, hip};
 use arch::entry::GuestEntry;
@@ -23,6 +23,8 @@ use objects::{Context, Domain, Page};
 pub struct Svm {
     tags: u64,
     msr_map: PhysAddr,
+    /// Components of vector state.
+    components: u64,
     /// The map without ports.
     io_map: PhysAddr,
     has_tsc_aux: bool,
@@ -49,7 +51,13 @@ impl Svm {
                 page[byte as usize / 8].fetch_and(!(3 << (byte % 8 * 8 + register % 4 * 2)), Ordering::Relaxed);
             }
         }
-        Ok(Some(Self { tags, msr_map, io_map, has_tsc_aux: features.tsc_aux }))
+        Ok(Some(Self {
+            tags,
+            components: features.vector_state.components,
+            msr_map,
+            io_map,
+            has_tsc_aux: features.tsc_aux,
+        }))
     }
 }
 
@@ -89,8 +97,8 @@ impl Backend for Svm {
         if guest.uses_breakpoints() {
             give_breakpoints(&guest);
         }
-        let (components, xcr0) = (vectors::components(), load(guest.extra, extra::XCR0));
-        if components != 0 && xcr0 != components {
+        let xcr0 = load(guest.extra, extra::XCR0);
+        if self.components != 0 && xcr0 != self.components {
             // SAFETY: there is XSAVE; the value is one that `sane_xcr0` made or the guest had; nothing is saved before
             // `exited`.
             unsafe { svm::set_xcr0(xcr0) };
@@ -100,21 +108,18 @@ impl Backend for Svm {
             // SAFETY: the register exists; `exited` sets it for ring 3 again.
             unsafe { control::set_tsc_aux(aux as u32) };
         }
-        GuestEntry { block: arch::pool::phys_of(vcpu.identity().message).get(), code: svm::entry() }
+        GuestEntry { block: load(guest.extra, extra::BLOCK), code: svm::entry() }
     }
 
     fn exited(&self, vcpu: &Context) -> (Exit, [u64; 2]) {
         let (guest, id) = (guest(vcpu), percpu::this().local.id.get());
-        let components = vectors::components();
-        if components != 0 {
+        if self.components != 0 {
             // SAFETY: there is XSAVE.
             let xcr0 = unsafe { svm::xcr0() };
-            if xcr0 != components {
-                store(guest.extra, extra::XCR0, xcr0);
+            store(guest.extra, extra::XCR0, xcr0);
+            if xcr0 != self.components {
                 // SAFETY: the value that the core had before.
-                unsafe { svm::set_xcr0(components) };
-            } else {
-                store(guest.extra, extra::XCR0, xcr0);
+                unsafe { svm::set_xcr0(self.components) };
             }
         }
         if self.has_tsc_aux && load(guest.extra, extra::TSC_AUX) != u64::from(id) {
@@ -138,6 +143,6 @@ impl Backend for Svm {
     }
 
     fn restore(&self, vcpu: &Context, page: &Page) -> Mtd {
-        guest(vcpu).restore(page, vectors::components())
+        guest(vcpu).restore(page, self.components)
     }
 }

@@ -62,11 +62,13 @@ pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
         to_plain(next, context);
         return true;
     }
-    let mut root = context.root.get();
     if context.identity().guest {
         // It runs on whatever tables are loaded, and sees none of them.
-        root = arch::cpu::root().get();
-    } else if root == NO_ROOT {
+        to_plain(next, context);
+        return true;
+    }
+    let mut root = context.root.get();
+    if root == NO_ROOT {
         let Ok(view) = views::view(store.get(context.identity().domain)) else { return false };
         root = view.root().get();
         context.root.set(root);
@@ -77,7 +79,8 @@ pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
     if local.vectors.get() != 0 {
         vectors::switch(context);
     }
-    local.plain.set(if local.vectors.get() == 0 { root } else { 0 });
+    let free = local.vectors.get() == 0 || local.guest_vectors.get();
+    local.plain.set(if free { root } else { 0 });
     to_plain(next, context);
     true
 }

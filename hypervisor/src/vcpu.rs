@@ -11,7 +11,7 @@ use crate::call::{self, Delivery};
 use crate::log::info;
 use crate::stop::give_up;
 use crate::svm::Svm;
-use crate::{contexts, domain, pool, scheduler, switch, trap, vectors};
+use crate::{contexts, domain, fast, pool, scheduler, switch, trap, vectors};
 use abi::address::PAGE_SIZE;
 use abi::{Mtd, PhysAddr, hip};
 use arch::entry::GuestEntry;
@@ -93,6 +93,7 @@ pub fn pages(domain: &Domain) -> Result<PhysAddr, OutOfMemory> {
     if let (Some(backend), Some(block), Some(extra)) =
         (backend(), arch::pool::words(pages), arch::pool::words(pages.offset(PAGE_SIZE)))
     {
+        guest::store(extra, guest::extra::BLOCK, pages.get());
         backend.initialise(block, extra, nested);
     }
     Ok(pages)
@@ -100,7 +101,8 @@ pub fn pages(domain: &Domain) -> Result<PhysAddr, OutOfMemory> {
 
 /// The second page of a virtual CPU.
 pub fn extra(vcpu: &Context) -> &'static Page {
-    arch::pool::page_after(vcpu.identity().message)
+    // SAFETY: a virtual CPU has the two pages that `pages` makes.
+    unsafe { arch::pool::page_after(vcpu.identity().message) }
 }
 
 /// Writes groups of registers of a virtual CPU into a message page, for a monitor that handles `event`.
@@ -124,7 +126,7 @@ extern "C" fn guest_enter(frame: &Frame) -> GuestEntry {
     // SAFETY: the frame is the current context's.
     let vcpu = unsafe { Context::of_frame(frame) };
     match backend() {
-        Some(backend) if vectors::ready(&store, vcpu) => backend.enter(vcpu, store.get(vcpu.identity().domain)),
+        Some(backend) if vectors::load(&store, vcpu) => backend.enter(vcpu, store.get(vcpu.identity().domain)),
         _ => {
             if let Some((current, _)) = switch::current(&store) {
                 contexts::die(&store, current, vectors::NO_MEMORY);
@@ -145,7 +147,10 @@ extern "C" fn guest_exited(frame: &Frame) -> *const Frame {
     match backend().map(|backend| backend.exited(vcpu)) {
         // From here on nothing is borrowed.
         Some((Exit::Interrupt, _)) => arch::cpu::breathe(),
-        Some((Exit::Event(event), details)) => tell(&store, event, details),
+        Some((Exit::Event(event), details)) => {
+            fast::exit(vcpu, event, details);
+            tell(&store, event, details);
+        }
         _ => return frame,
     }
     trap::current_frame(frame)
@@ -155,11 +160,7 @@ extern "C" fn guest_exited(frame: &Frame) -> *const Frame {
 fn tell(store: &Store<'_>, event: u8, details: [u64; 2]) {
     let Some((vcpu_ref, vcpu)) = switch::current(store) else { return };
     match call::deliver(store, vcpu_ref, event.into(), details) {
-        Delivery::Done(handler) => {
-            if !store.get(handler).is(Continuation::Run) || !switch::to(store, handler) {
-                scheduler::help(store, handler);
-            }
-        }
+        Delivery::Done(handler) => scheduler::help(store, handler),
         Delivery::Busy(handler) => {
             vcpu.set_event(event.into(), details);
             vcpu.proceed(Continuation::Event);

@@ -60,12 +60,6 @@ pub fn start(features: &Features) -> Option<()> {
     Some(())
 }
 
-/// Components that XCR0 allows; 0 without XSAVE.
-#[inline]
-pub fn components() -> u64 {
-    SETUP.get().map_or(0, |setup| setup.limits.components)
-}
-
 /// Makes the calling core's registers, and what the firmware has left there, nobody's.
 pub fn start_core() {
     let (local, Some(setup)) = (&percpu::this().local, SETUP.get()) else { return };
@@ -139,18 +133,25 @@ pub fn claim(store: &Store<'_>, context: &Context) -> bool {
         // SAFETY: available; areas hold what `save`, `initial_area` or `change` wrote.
         unsafe { registers::load(&setup.state, own) };
         local.vectors.set(address);
+        local.guest_vectors.set(context.identity().guest && !setup.state.leaks);
         local.plain.set(0);
     }
     set_available(local, true);
     true
 }
 
-/// Makes the registers those of `context`, which is about to run without #NM; as [`claim`].
+/// Loads the state of `vcpu`, which is about to run; as [`claim`]. CR0.TS keeps threads away from it: the guest has a CR0 of
+/// its own meanwhile.
 #[inline]
 #[must_use]
-pub fn ready(store: &Store<'_>, context: &Context) -> bool {
-    let (local, area) = (&percpu::this().local, context.vectors.load(Relaxed));
-    area != 0 && local.vectors.get() == area && local.vectors_available.get() || claim(store, context)
+pub fn load(store: &Store<'_>, vcpu: &Context) -> bool {
+    let (local, area) = (&percpu::this().local, vcpu.vectors.load(Relaxed));
+    if area == 0 || local.vectors.get() != area || local.vectors_available.get() {
+        let claimed = claim(store, vcpu);
+        set_available(local, false);
+        return claimed;
+    }
+    true
 }
 
 /// The area of `context`, which gets one if it has none. `None` without memory.

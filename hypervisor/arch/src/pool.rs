@@ -66,11 +66,16 @@ pub fn phys_of(words: &'static [AtomicU64; 512]) -> PhysAddr {
     PhysAddr::truncate(START.load(Ordering::Relaxed).wrapping_add(offset))
 }
 
-/// The page after `words`, which is not the last one of a block of several.
+/// The page after `words`.
+///
+/// # Safety
+/// They are the first page of a block of several.
 #[inline]
 #[must_use]
-pub fn page_after(words: &'static [AtomicU64; 512]) -> &'static [AtomicU64; 512] {
-    self::words(phys_of(words).offset(PAGE_SIZE)).unwrap_or(words)
+pub unsafe fn page_after(words: &'static [AtomicU64; 512]) -> &'static [AtomicU64; 512] {
+    let next = words.as_ptr().addr() + PAGE_SIZE as usize;
+    // SAFETY: the caller's promise; otherwise as in `words`.
+    unsafe { &*core::ptr::with_exposed_provenance(next) }
 }
 
 /// Copies `count` words, at most those of a page, from word `start` of a page to the same place of another.

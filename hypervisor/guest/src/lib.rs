@@ -29,6 +29,8 @@ pub mod extra {
     pub const SEEN: usize = 4;
     /// The first of four breakpoint addresses.
     pub const BREAKPOINTS: usize = 5;
+    /// Physical address of the first page.
+    pub const BLOCK: usize = 9;
 }
 
 /// Word `index`, a constant below 512, of a page.

@@ -80,6 +80,8 @@ pub struct Local {
     pub spurious: Cell<u32>,
     /// Whether ring 3 may use the vector registers: CR0.TS is clear.
     pub vectors_available: Cell<bool>,
+    /// Whether `vectors` is of a virtual CPU, and no switch has to care.
+    pub guest_vectors: Cell<bool>,
     /// Objects that this core has seen the last reference to go of, and that are not prepared to go yet.
     pub ended: Chain,
     /// Those that are prepared, and wait until no core can have a borrow of them.
