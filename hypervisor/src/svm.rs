@@ -139,7 +139,7 @@ impl Backend for Svm {
     }
 
     fn save(&self, vcpu: &Context, mtd: Mtd, event: u8, page: &Page) {
-        guest(vcpu).save(mtd, event, arch::cpu::time_stamp(), page);
+        guest(vcpu).save(mtd, event, arch::cpu::time_stamp, page);
     }
 
     fn restore(&self, vcpu: &Context, page: &Page) -> Mtd {

@@ -22,7 +22,7 @@ use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
 use memory::table::MapError;
 use objects::frame::Frame;
-use objects::{Context, Continuation, Domain, Page, Store};
+use objects::{Context, Continuation, Domain, Page};
 use sync::Once;
 
 /// A way of running virtual CPUs.
@@ -121,13 +121,13 @@ pub fn restore(vcpu: &Context, page: &Page) -> Mtd {
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn guest_enter(frame: &Frame) -> GuestEntry {
-    // SAFETY: in the kernel, interrupts off; the store is local to this function.
-    let store = unsafe { arch::pool::store() };
-    // SAFETY: the frame is the current context's.
-    let vcpu = unsafe { Context::of_frame(frame) };
+    // SAFETY: in the kernel, interrupts off; the store is local to this function. The frame is the current context's.
+    let (store, vcpu) = unsafe { (arch::pool::trusting_store(), Context::of_frame(frame)) };
     match backend() {
         Some(backend) if vectors::load(&store, vcpu) => backend.enter(vcpu, store.get(vcpu.identity().domain)),
         _ => {
+            // SAFETY: as above.
+            let store = unsafe { arch::pool::store() };
             if let Some((current, _)) = switch::current(&store) {
                 contexts::die(&store, current, vectors::NO_MEMORY);
             }
@@ -140,8 +140,6 @@ extern "C" fn guest_enter(frame: &Frame) -> GuestEntry {
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn guest_exited(frame: &Frame) -> *const Frame {
-    // SAFETY: in the kernel, interrupts off; the store is local to this function.
-    let store = unsafe { arch::pool::store() };
     // SAFETY: as in `guest_enter`.
     let vcpu = unsafe { Context::of_frame(frame) };
     match backend().map(|backend| backend.exited(vcpu)) {
@@ -149,7 +147,7 @@ extern "C" fn guest_exited(frame: &Frame) -> *const Frame {
         Some((Exit::Interrupt, _)) => arch::cpu::breathe(),
         Some((Exit::Event(event), details)) => {
             fast::exit(vcpu, event, details);
-            tell(&store, event, details);
+            tell(event, details);
         }
         _ => return frame,
     }
@@ -157,7 +155,10 @@ extern "C" fn guest_exited(frame: &Frame) -> *const Frame {
 }
 
 /// Has the current context, a virtual CPU, handled by the portal of `event`.
-fn tell(store: &Store<'_>, event: u8, details: [u64; 2]) {
+#[cold]
+fn tell(event: u8, details: [u64; 2]) {
+    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+    let store = &unsafe { arch::pool::store() };
     let Some((vcpu_ref, vcpu)) = switch::current(store) else { return };
     match call::deliver(store, vcpu_ref, event.into(), details) {
         Delivery::Done(handler) => scheduler::help(store, handler),

@@ -177,6 +177,8 @@ impl Guest<'_> {
         }
         store(self.block, INJECT, again(load(self.block, INTERRUPTED)));
         match code {
+            // First those of instructions.
+            0x65..=0xFA => Exit::Event(code as u8),
             0x60..=0x63 => Exit::Interrupt,
             0x20..=0x3F => Exit::Debug,
             0x41 | 0x51 => {
@@ -232,10 +234,10 @@ impl Guest<'_> {
         self.set(CR_DR, WRITE_CR8, wanted);
     }
 
-    /// Writes the groups of `mtd` into a message page, for a monitor that handles `event` at time `now` of the TSC. Vector
+    /// Writes the groups of `mtd` into a message page, for a monitor that handles `event`; `now` reads the TSC. Vector
     /// registers are left to others.
     #[inline]
-    pub fn save(&self, mtd: Mtd, event: u8, now: u64, page: &Page) {
+    pub fn save(&self, mtd: Mtd, event: u8, now: fn() -> u64, page: &Page) {
         let block = |index| load(self.block, index);
         store(page, 0, Header::STATE.word());
         store(page, word!(mtd), mtd.bits());
@@ -257,7 +259,8 @@ impl Guest<'_> {
         }
     }
 
-    fn save_rare(&self, mtd: Mtd, event: u8, now: u64, page: &Page) {
+    #[inline(never)]
+    fn save_rare(&self, mtd: Mtd, event: u8, now: fn() -> u64, page: &Page) {
         let block = |index| load(self.block, index);
         for (group, to, from) in PLAIN {
             if mtd.intersects(group) {
@@ -275,7 +278,7 @@ impl Guest<'_> {
             (Mtd::RFLAGS, word!(rflags), block(RFLAGS)),
             (Mtd::INJ, word!(inj_info), block(if injected { INJECT } else { INTERRUPTED })),
             (Mtd::STA, word!(intr_state), block(SHADOW) & 1),
-            (Mtd::TSC, word!(tsc_val), now),
+            (Mtd::TSC, word!(tsc_val), now()),
             (Mtd::TSC, word!(tsc_off), block(TSC_OFFSET)),
             (Mtd::EFER, word!(efer), block(EFER)),
             (Mtd::TSC_AUX, word!(tsc_aux), load(self.extra, extra::TSC_AUX)),
@@ -310,6 +313,7 @@ impl Guest<'_> {
         mtd
     }
 
+    #[inline(never)]
     fn restore_rare(&self, mtd: Mtd, page: &Page, components: u64) {
         let (of, block) = (|index| load(page, index), |index, value| store(self.block, index, value));
         for (group, from, to) in PLAIN {
@@ -362,8 +366,11 @@ impl Guest<'_> {
 /// What is injected at the next entry if an exit has interrupted the delivery of `event`. What an instruction raises it
 /// raises again.
 const fn again(event: u64) -> u64 {
+    if event & VALID == 0 {
+        return 0;
+    }
     let software = kind(event) == SOFTWARE || kind(event) == EXCEPTION && matches!(event & 0xFF, 3 | 4);
-    if event & VALID == 0 || software { 0 } else { event }
+    if software { 0 } else { event }
 }
 
 #[cfg(test)]

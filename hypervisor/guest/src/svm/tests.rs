@@ -97,7 +97,7 @@ proptest! {
         let mtd = Mtd::from_bits_retain(mtd);
         prop_assert_eq!(world.guest().restore(&new, COMPONENTS), mtd);
         let seen = page(|_| 0);
-        world.guest().save(Mtd::all(), event::VCPU_RECALL, 0, &seen);
+        world.guest().save(Mtd::all(), event::VCPU_RECALL, || 0, &seen);
         for (group, field) in groups() {
             let written = if mtd.intersects(group) { message[field] } else { before[field] };
             prop_assert_eq!(load(&seen, field), expected(field, written), "word {:#x}", field * 8);
@@ -112,7 +112,7 @@ proptest! {
         let world = World { block: page(|index| block[index]), ..World::new() };
         let (mtd, seen) = (Mtd::from_bits_retain(mtd), page(|_| 0x5555));
         let before = words(&world.block);
-        world.guest().save(mtd, code, 99, &seen);
+        world.guest().save(mtd, code, || 99, &seen);
         prop_assert_eq!(words(&world.block), before);
         let mut fields = groups();
         fields.extend([(Mtd::QUAL, word!(qual)), (Mtd::QUAL, word!(qual) + 1)]);

@@ -110,8 +110,16 @@ pub fn set_count(count: u64) {
 /// Writes the state of a guest that starts at `rip` into the message page at `page`.
 pub fn write_state(page: u64, rip: u64) {
     use abi::Mtd;
-    let groups =
-        Mtd::RIP_LEN | Mtd::RFLAGS | Mtd::CS_SS | Mtd::DS_ES | Mtd::TR | Mtd::LDTR | Mtd::CR | Mtd::EFER | Mtd::CTRL;
+    let groups = Mtd::RIP_LEN
+        | Mtd::RFLAGS
+        | Mtd::CS_SS
+        | Mtd::DS_ES
+        | Mtd::TR
+        | Mtd::LDTR
+        | Mtd::CR
+        | Mtd::EFER
+        | Mtd::CTRL
+        | Mtd::XSAVE;
     let word = |offset: usize| (STATE_OFFSET + offset) / 8;
     let data = 0xFFFF_FFFF << 32 | 0xC93 << 16;
     let (code, system) = (0xFFFF_FFFF << 32 | 0xC9B << 16, 0xFFFF << 32);
@@ -129,6 +137,8 @@ pub fn write_state(page: u64, rip: u64) {
         // CPUID; VMRUN and VMMCALL.
         (offset_of!(ArchState, ctrl), 1 << 18 | 0b11 << 32),
         (offset_of!(ArchState, efer), 1 << 12),
+        // As guests have it that use vector registers: what there is.
+        (offset_of!(ArchState, xcr0), u64::MAX),
     ];
     for (offset, value) in words {
         write_word(page, word(offset), value);
