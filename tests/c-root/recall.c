@@ -163,7 +163,7 @@ void check_migrate(void)
     for (unsigned round = 0; round < 100 && !thread.phase; round++)
         sleep_ms(1);
     expect("migrate-recall", recall(thread.ec, 0), 0);
-    for (unsigned round = 0; round < 100 && !recalled.calls; round++)
+    for (unsigned round = 0; round < 100 && recalled.seen[0] == UINT64_MAX; round++)
         sleep_ms(1);
     expect("migrate", recalled.seen[0], 0);
     thread.argument = 1;
