@@ -244,38 +244,15 @@ pub fn check_timers() {
     info!("cores: {} up, {} timers fire", running().len(), running().iter().filter(|core| ticked(core)).count());
 }
 
-/// Makes this core forget the translations of user memory, if it was asked to.
-pub fn flush_if_asked() {
-    // First the flush: whoever waits for the hazard to go relies on it.
-    if percpu::this().shared.pending(Hazard::Flush) {
-        flush_own();
-        percpu::this().shared.take(Hazard::Flush);
-    }
-}
+/// Held while others are asked.
+static ASKING: Spin<()> = Spin::new(());
 
-fn flush_own() {
-    // SAFETY: the root that is loaded already; translations of user memory are not global.
-    unsafe { cpu::load_root(cpu::root().get()) };
-}
-
-/// Makes all cores forget the translations of user memory, and waits until they have.
-pub fn shoot_down() {
-    flush_own();
-    if !is_alone() {
-        ask_others(Hazard::Flush, flush_if_asked);
-    }
-}
-
-/// Held while others are asked: for a flush, for anything else.
-static ASKING: (Spin<()>, Spin<()>) = (Spin::new(()), Spin::new(()));
-
-/// Raises a hazard on all other cores and waits until each has taken it; `meanwhile`, this core does what others may be
-/// waiting for in turn.
-pub fn ask_others(hazard: Hazard, meanwhile: impl Fn()) {
+/// Has all other cores come by a point where they have no borrow of an object, and waits until each has; `meanwhile`, this
+/// core does what others may be waiting for in turn.
+pub fn ask_others(meanwhile: impl Fn()) {
     // One at a time: what a core does for one who asks must not count as done for another who asks a moment later.
-    let asking = if hazard == Hazard::Grace { &ASKING.1 } else { &ASKING.0 };
     let _asking = loop {
-        if let Some(guard) = asking.try_lock() {
+        if let Some(guard) = ASKING.try_lock() {
             break guard;
         }
         meanwhile();
@@ -284,11 +261,11 @@ pub fn ask_others(hazard: Hazard, meanwhile: impl Fn()) {
     let own = percpu::this().local.id.get();
     let others = || (0..running().len() as u32).filter(move |&id| id != own).filter_map(remote);
     for (shared, apic_id) in others() {
-        shared.raise(hazard);
+        shared.raise(Hazard::Grace);
         apic::send_request(apic_id);
     }
     for (shared, _) in others() {
-        while shared.pending(hazard) {
+        while shared.pending(Hazard::Grace) {
             meanwhile();
             sync::relax();
         }

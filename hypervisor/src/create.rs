@@ -10,6 +10,7 @@ use crate::domain::{self, map_user};
 use crate::lifetime::{self, Counted};
 use crate::mapping::publish;
 use crate::slots::look_up;
+use crate::translations::{self, Cores};
 use crate::{clock, cores, mapping, pool, scheduler, switch, vcpu};
 use abi::address::PAGE_SIZE;
 use abi::item::ItemFlags;
@@ -108,9 +109,9 @@ pub fn publish_new<T: Object>(
 /// Ends a new object, which nobody else knows.
 #[cold]
 pub fn undo(store: &Store<'_>, capability: Capability) {
-    if lifetime::unnamed(store, capability.origin()) {
-        cores::shoot_down();
-    }
+    let mut shootdown = translations::shootdown();
+    lifetime::unnamed(store, capability.origin(), &mut shootdown);
+    shootdown.finish(&Cores);
 }
 
 /// Creates a protection domain: donor of quota in RSI, range of capabilities to delegate in RDX, limits in RAX.
@@ -209,8 +210,9 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, global: bool, f
     let context = Context::new(identity, frame.rax.get());
     let context = store_new(store, domain, Counted::Domain(domain), context).inspect_err(|_| {
         if !guest {
-            domain::unmap_user(owner, message, PAGE_SIZE);
-            cores::shoot_down();
+            let mut shootdown = translations::shootdown();
+            translations::restrict(owner, (message, PAGE_SIZE), format::Attributes::empty(), &mut shootdown);
+            shootdown.finish(&Cores);
         }
         undo();
     })?;

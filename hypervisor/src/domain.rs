@@ -7,7 +7,9 @@
 //! Source: design plan §3; interface §7; lecture D:281-311.
 use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
-use crate::{cores, pool, views};
+use crate::translations::Cores;
+use crate::{pool, views};
+use abi::counter::Counter;
 use abi::{PhysAddr, VirtAddr};
 use capability::port;
 use capability::tree::Span;
@@ -15,7 +17,8 @@ use core::sync::atomic::Ordering;
 use memory::format::{Attributes, Host};
 use memory::frames::{Order, OutOfMemory};
 use memory::quota::Quota;
-use memory::space;
+use memory::shootdown::{Machine, Pages};
+use memory::space::{self, Filled};
 use memory::table::{Mapping, Table};
 use objects::Domain;
 use sync::Spin;
@@ -54,16 +57,22 @@ pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool 
         return false;
     }
     let master = domain.master();
-    // Against a revocation that takes the entry from the master and from all views.
-    let _tables = TABLES.lock();
     // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7). Without one nothing is
-    // brought in: what is in a view goes with what is mapped there.
+    // brought in.
     if !space::allows(&HARDWARE, &master, virt, rights) {
         return false;
     }
-    let synced =
-        views::view(domain).and_then(|view| space::sync(&HARDWARE, &master, &view, virt, &mut tables::of(view.root())));
-    synced.inspect_err(|error| warning!("no table for a page fault at {virt}: {error:?}")) == Ok(true)
+    let page = percpu::this();
+    let filled = views::view(domain).and_then(|view| {
+        space::sync(&HARDWARE, &master, (&view, page.local.id.get()), virt, &mut tables::of(view.root()))
+    });
+    match filled {
+        Ok(Filled::Copied) => page.shared.count(Counter::ViewFills, 1),
+        Ok(Filled::Changed) => Cores.flush(Pages::ALL),
+        Ok(_) => {}
+        Err(error) => warning!("no table for a page fault at {virt}: {error:?}"),
+    }
+    filled.is_ok_and(|filled| filled != Filled::Absent)
 }
 
 /// Tries to resolve a #GP of ring 3: true if the core showed a stale port bitmap and the access may be retried.
@@ -113,8 +122,11 @@ pub fn closed_ports(guests: bool, quota: &Quota) -> Result<PhysAddr, OutOfMemory
 pub static TABLES: Spin<()> = Spin::new(());
 
 /// Where the tables of a domain come from.
-fn table_of(domain: &Domain) -> impl FnMut(PhysAddr, usize) -> Result<PhysAddr, OutOfMemory> {
-    |table, index| pool::table_of(domain.directory, &domain.quota, table, index)
+pub fn table_of(domain: &Domain) -> impl FnMut(PhysAddr, usize) -> Result<PhysAddr, OutOfMemory> {
+    |table, index| {
+        let made = pool::table_of(domain.directory, &domain.quota, table, index);
+        made.inspect(|&table| HARDWARE.shared(table).store(0, Ordering::Relaxed))
+    }
 }
 
 /// Maps `size` bytes at `virt` of the domain's master table to `phys`; the domain pays for tables.
@@ -126,19 +138,6 @@ pub fn map_user(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: A
     let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
     let _tables = TABLES.lock();
     domain.master().map(&HARDWARE, mapping, &mut table_of(domain))
-}
-
-/// Unmaps `size` bytes at `virt` from the domain's master and from what its cores have copied of it. What the processors
-/// remember is left to a shootdown.
-pub fn unmap_user(domain: &Domain, virt: u64, size: u64) {
-    let _tables = TABLES.lock();
-    if domain.master().unmap(&HARDWARE, VirtAddr::new(virt), size, &mut table_of(domain)).is_err() {
-        warning!("no kernel memory to divide a large page at {virt:#x}");
-    }
-    let views = domain.views.iter().take(cores::running().len());
-    for view in views.map(|view| view.load(Ordering::Acquire)).filter(|&view| view != 0) {
-        space::forget(&HARDWARE, &Table::<Host>::new(PhysAddr::truncate(view)), VirtAddr::new(virt), size);
-    }
 }
 
 /// The top level of the table of the memory that the domain's guests see, made if missing; [`TABLES`] is held.
@@ -160,11 +159,12 @@ pub fn map_guest(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: 
     nested(domain)?.map(&HARDWARE, mapping, &mut table_of(domain))
 }
 
-/// As [`unmap_user`], in the table of the domain's guests, which forget it when they are next entered.
-pub fn unmap_guest(domain: &Domain, virt: u64, size: u64) {
+/// As [`crate::translations::restrict`], in the table of the domain's guests, which forget it when they are next entered.
+pub fn restrict_guest(domain: &Domain, (virt, size): (u64, u64), left: Attributes) {
     let _tables = TABLES.lock();
-    let mut page = table_of(domain);
-    if nested(domain).is_ok_and(|table| table.unmap(&HARDWARE, VirtAddr::new(virt), size, &mut page).is_err()) {
+    let (range, mut page) = ((VirtAddr::new(virt), size), table_of(domain));
+    let mut restrict = |table: Table<Host>| table.restrict(&HARDWARE, range, left, &mut page, &mut |_| {});
+    if nested(domain).is_ok_and(|table| restrict(table).is_err()) {
         warning!("no kernel memory to divide a large page of a guest at {virt:#x}");
     }
     domain.lost.fetch_add(1, Ordering::Release);

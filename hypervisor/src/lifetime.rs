@@ -5,10 +5,12 @@
 //! once; [`crate::reclaim`] gives it back. Contexts and scheduling contexts end on their own core first, which is asked to.
 //! Concurrency: any core, with the tree's lock held or not.
 //! Source: design plan §3; interface §8; `docs/src/decisions/0019-lifetimes.md`.
-use crate::{contexts, domain, pool, scheduler};
+use crate::{contexts, pool, scheduler, translations};
 use abi::address::PAGE_SIZE;
 use capability::word::Kind;
+use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
+use memory::shootdown::Shootdown;
 use objects::{Charged, Context, Domain, Object, Portal, Ref, Scheduling, Semaphore, Slot, Store};
 use percpu::Hazard;
 use sync::Count;
@@ -147,21 +149,19 @@ pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>, held: Opt
     }
 }
 
-/// The last capability to the object that `unit` of an object space stands for is gone. Whether translations have become
-/// stale by that.
-pub fn unnamed(store: &Store<'_>, unit: u64) -> bool {
+/// The last capability to the object that `unit` of an object space stands for is gone.
+pub fn unnamed(store: &Store<'_>, unit: u64, shootdown: &mut Shootdown) {
     match Counted::from_word(store, unit) {
         Some(Counted::Context(reference)) => {
             let identity = store.get(reference).identity();
-            let shown = identity.message_at != 0 && store.get(reference).owns_page();
-            if shown {
-                domain::unmap_user(store.get(identity.domain), identity.message_at, PAGE_SIZE);
+            if identity.message_at != 0 && store.get(reference).owns_page() {
+                let range = (identity.message_at, PAGE_SIZE);
+                translations::restrict(store.get(identity.domain), range, Attributes::empty(), shootdown);
             }
             if identity.global {
                 contexts::end(store, reference, false);
             }
             Counted::Context(reference).release(store);
-            return shown;
         }
         Some(Counted::Scheduling(scheduling)) => scheduler::end(store, scheduling),
         Some(Counted::Portal(reference)) => {
@@ -177,5 +177,4 @@ pub fn unnamed(store: &Store<'_>, unit: u64) -> bool {
         Some(other) => other.release(store),
         None => {}
     }
-    false
 }

@@ -46,6 +46,7 @@ mod stop;
 mod svm;
 mod switch;
 mod tables;
+mod translations;
 mod trap;
 mod vcpu;
 mod vectors;

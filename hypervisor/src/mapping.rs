@@ -3,12 +3,13 @@
 //! Purpose: what the tree decides becomes page-table entries, bits of a port bitmap, capability slots.
 //! Invariants: a domain's tables show exactly what its tree nodes say, and the message pages of its contexts; after a
 //! revocation no core uses what was revoked.
-//! Concurrency: one lock for the whole tree; cores are made to forget translations after it is released, all of them
-//! (the precise protocol replaces this).
+//! Concurrency: one lock for the whole tree; cores are made to forget translations after it is released, once for all that
+//! an operation has taken.
 //! Source: interface §3 and §5; lecture C:241-372; `docs/src/decisions/0003-objects-and-sync.md`.
-use crate::domain::{map_guest, map_user, set_ports, unmap_guest, unmap_user};
+use crate::domain::{map_guest, map_user, restrict_guest, set_ports};
 use crate::tables::HARDWARE;
-use crate::{cores, lifetime, slots};
+use crate::translations::{self, Cores};
+use crate::{lifetime, slots};
 use abi::address::{PAGE_BITS, PAGE_SIZE, USER_END};
 use abi::crd::MAX_ORDER;
 use abi::item::ItemFlags;
@@ -23,6 +24,7 @@ use capability::word::Capability;
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;
 use memory::format::Attributes;
+use memory::shootdown::Shootdown;
 use objects::{Domain, GRANULE, Ref, Store};
 use sync::Spin;
 
@@ -84,8 +86,8 @@ impl Nodes for Stored<'_> {
 /// What the tree's decisions do to the machine.
 struct Machine<'s> {
     stored: &'s Stored<'s>,
-    /// Translations may be stale somewhere.
-    stale: bool,
+    /// What translations may be stale where.
+    shootdown: Shootdown,
     /// How often the tree has asked whether to go on.
     steps: u32,
 }
@@ -106,7 +108,11 @@ fn shown(piece: &Piece) -> (u64, PhysAddr, u64) {
     (piece.span.base << PAGE_BITS, PhysAddr::truncate(piece.origin << PAGE_BITS), piece.span.count << PAGE_BITS)
 }
 
-impl Machine<'_> {
+impl<'s> Machine<'s> {
+    fn new(stored: &'s Stored<'s>) -> Self {
+        Self { stored, shootdown: translations::shootdown(), steps: 0 }
+    }
+
     /// Writes the capabilities of a piece of an object space.
     fn fill(&self, piece: &Piece, rights: Rights) -> Result<(), Full> {
         let domain = self.stored.domain(piece.space.owner);
@@ -128,7 +134,7 @@ impl Effects for Machine<'_> {
                 let mut mapped = map_user(domain, virt, phys, size, attributes(piece.rights));
                 if piece.attributes.has(Manner::GUEST) && mapped.is_ok() {
                     mapped = map_guest(domain, virt, phys, size, attributes(piece.rights))
-                        .inspect_err(|_| unmap_guest(domain, virt, size));
+                        .inspect_err(|_| restrict_guest(domain, (virt, size), Attributes::empty()));
                 }
                 mapped.map_err(|_| {
                     // Nothing stays behind of it; a page that was there already (a message page) does.
@@ -137,8 +143,8 @@ impl Effects for Machine<'_> {
                         shown.is_some_and(|(at, ..)| at == phys.offset(*offset))
                     };
                     let pages = (0..size).step_by(PAGE_SIZE as usize).take_while(entered).count();
-                    unmap_user(domain, virt, pages as u64 * PAGE_SIZE);
-                    self.stale = true;
+                    let range = (virt, pages as u64 * PAGE_SIZE);
+                    translations::restrict(domain, range, Attributes::empty(), &mut self.shootdown);
                     Full
                 })
             }
@@ -165,38 +171,29 @@ impl Effects for Machine<'_> {
         let domain = self.stored.domain(piece.space.owner);
         match piece.space.kind {
             Kind::Memory => {
-                let (virt, phys, size) = shown(piece);
-                let guest = piece.attributes.has(Manner::GUEST);
-                unmap_user(domain, virt, size);
-                let mut shown = Ok(());
-                if !left.is_none() {
-                    shown = map_user(domain, virt, phys, size, attributes(left));
+                let (virt, _, size) = shown(piece);
+                let rights = Attributes::READ | Attributes::WRITE | Attributes::EXECUTE;
+                let left = if left.is_none() { Attributes::empty() } else { !rights | attributes(left) };
+                translations::restrict(domain, (virt, size), left, &mut self.shootdown);
+                if piece.attributes.has(Manner::GUEST) {
+                    restrict_guest(domain, (virt, size), left);
+                    self.shootdown.add_all();
                 }
-                if guest {
-                    unmap_guest(domain, virt, size);
-                }
-                if guest && !left.is_none() {
-                    shown = shown.and(map_guest(domain, virt, phys, size, attributes(left)));
-                }
-                if shown.is_err() {
-                    crate::log::warning!("no kernel memory to show what is left of a mapping at {virt:#x}");
-                }
-                self.stale = true;
             }
             Kind::Ports if left.is_none() => {
-                // There is a bitmap: the ports were allowed in it.
+                // There is a bitmap: the ports were allowed in it. Processors look at it at each access.
                 let _ = set_ports(domain, piece.span, false, false);
                 if piece.attributes.has(Manner::GUEST) {
                     let _ = set_ports(domain, piece.span, false, true);
                 }
-                self.stale = true;
             }
             // The slots are there, so that nothing can be missing.
             Kind::Objects => drop(self.fill(piece, left)),
             _ => {}
         }
         if last && piece.space.kind == Kind::Objects {
-            (0..piece.span.count).for_each(|unit| self.stale |= lifetime::unnamed(self.stored.0, piece.origin + unit));
+            let store = self.stored.0;
+            (0..piece.span.count).for_each(|unit| lifetime::unnamed(store, piece.origin + unit, &mut self.shootdown));
         }
     }
 }
@@ -259,7 +256,7 @@ pub fn delegate(
     let attributes = manner(ItemFlags::GUEST, Manner::GUEST).or(manner(ItemFlags::LAST, Manner::LAST));
     let transfer = Transfer { from, range, to, base, rights, attributes };
     loop {
-        let mut machine = Machine { stored: &stored, stale: false, steps: 0 };
+        let mut machine = Machine::new(&stored);
         let guard = TREE.lock();
         let outcome = match flags {
             _ if flags.contains(ItemFlags::GRANT) => Tree(&stored).grant(&transfer, &mut machine),
@@ -267,9 +264,7 @@ pub fn delegate(
             _ => Tree(&stored).delegate(&transfer, &mut machine),
         };
         drop(guard);
-        if machine.stale {
-            cores::shoot_down();
-        }
+        machine.shootdown.finish(&Cores);
         match outcome {
             Ok(Outcome::Preempted) => {}
             Ok(Outcome::Done) => return Ok(()),
@@ -290,7 +285,7 @@ pub fn revoke(
     flags: RevokeFlags,
 ) -> bool {
     let stored = Stored(store);
-    let mut machine = Machine { stored: &stored, stale: false, steps: 0 };
+    let mut machine = Machine::new(&stored);
     let space = Space { owner: owner.id().get(), kind };
     let guard = TREE.lock();
     let outcome = if flags.contains(RevokeFlags::KEEP) {
@@ -299,9 +294,7 @@ pub fn revoke(
         Tree(&stored).revoke(space, range, rights, flags.contains(RevokeFlags::SELF), &mut machine)
     };
     drop(guard);
-    if machine.stale {
-        cores::shoot_down();
-    }
+    machine.shootdown.finish(&Cores);
     if outcome.is_err() {
         crate::log::warning!("no kernel memory to divide a mapping that is revoked in part");
     }

@@ -70,7 +70,7 @@ pub fn start(boot: &BootInfo<'_>, information: Region, options: &Options<'_>, ph
     map_in_boot_tables(start, length);
 
     let count = (length / PAGE_SIZE) as usize;
-    let descriptors = ((count * size_of::<Descriptor>()) as u64).next_multiple_of(PAGE_SIZE);
+    let descriptors = ((count * (size_of::<Descriptor>() + size_of::<u64>())) as u64).next_multiple_of(PAGE_SIZE);
     // SAFETY: the plan found the range free, it was just mapped, and this is the only call. A descriptor of all
     // zeros says "tail of a block".
     let slots = unsafe {
@@ -194,6 +194,12 @@ pub fn table_of(root: PhysAddr, quota: &Quota, table: PhysAddr, index: usize) ->
         frames.lock().note(number(root), frame, number(table).0 * ENTRIES_OF_TABLE + index as u32);
     }
     Ok(arch::pool::phys(frame.0))
+}
+
+/// The entry that refers to `table`, if it came from [`table_of`].
+pub fn referrer(table: PhysAddr) -> Option<(PhysAddr, usize)> {
+    let entry = FRAMES.get()?.lock().noted(number(table))?;
+    Some((arch::pool::phys(entry / ENTRIES_OF_TABLE), (entry % ENTRIES_OF_TABLE) as usize))
 }
 
 /// Gives back what belongs to `root`, the youngest first, at most `count`; `cleared` is told which entry referred to each.

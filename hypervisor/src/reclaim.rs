@@ -9,7 +9,8 @@
 //! meanwhile, and goes on with the next timer tick.
 //! Source: P. McKenney, J. Slingwine, "Read-copy update" (1998); interface §8; `docs/src/decisions/0019-lifetimes.md`.
 use crate::lifetime::{self, Counted};
-use crate::{contexts, cores, mapping, pool, scheduler, switch, views};
+use crate::translations::Cores;
+use crate::{contexts, cores, mapping, pool, scheduler, switch, translations, views};
 use abi::Status;
 use arch::cpu;
 use core::sync::atomic::Ordering;
@@ -63,9 +64,9 @@ pub fn unnamed(store: &Store<'_>, unit: u64) {
 }
 
 fn end(store: &Store<'_>, unit: u64) {
-    if lifetime::unnamed(store, unit) {
-        cores::shoot_down();
-    }
+    let mut shootdown = translations::shootdown();
+    lifetime::unnamed(store, unit, &mut shootdown);
+    shootdown.finish(&Cores);
     let shared = &percpu::this().shared;
     if cores::is_alone() && shared.hazard.load(Ordering::Relaxed) == Hazard::Ended as u32 {
         shared.take(Hazard::Ended);
@@ -140,8 +141,8 @@ pub fn collect(store: &Store<'_>, idle: bool) {
 /// Waits until every other core has no borrow of an object from before.
 fn grace() {
     forget_space();
-    cores::ask_others(Hazard::Grace, || {
-        cores::flush_if_asked();
+    cores::ask_others(|| {
+        translations::serve();
         pass();
     });
 }
@@ -156,7 +157,7 @@ pub fn pass() {
 
 /// Loads the core's own tables unless those of the current context's domain are loaded, which is in use.
 fn forget_space() {
-    let local = &percpu::this().local;
+    let (local, core) = (&percpu::this().local, &percpu::this().shared.core);
     // SAFETY: in the kernel, interrupts off; a context lives while it is current.
     let store = unsafe { arch::pool::store() };
     let used = switch::current(&store).map_or(local.root.get(), |(_, context)| context.root.get());
@@ -164,6 +165,7 @@ fn forget_space() {
         local.plain.set(0);
         // SAFETY: the core's own tables, which map the kernel as all do.
         unsafe { cpu::load_root(local.root.get()) };
+        core.leave();
     }
 }
 
@@ -246,6 +248,7 @@ fn release_tables(domain: &Domain) -> bool {
         if table == domain.directory && index >= CAPABILITIES_FROM {
             views::forget_capabilities(domain, index);
         }
+        views::forget_leaves(domain, table, index);
     };
     // SAFETY: tables and pages of capabilities of the domain, which no core has loaded; nothing is mapped in them, and there
     // are no capabilities.

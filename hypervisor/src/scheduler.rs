@@ -10,7 +10,7 @@
 use crate::call::{self, Delivery, LONGEST};
 use crate::create::publish_new;
 use crate::lifetime::Counted;
-use crate::{clock, contexts, cores, lifetime, reclaim, remote, switch};
+use crate::{clock, contexts, cores, lifetime, reclaim, remote, switch, translations};
 use abi::rights::SchedulingRights;
 use abi::{Selector, Status};
 use arch::{apic, cpu};
@@ -317,7 +317,7 @@ fn choose(store: &Store<'_>) {
 /// Takes in what other cores want of this one.
 fn receive(store: &Store<'_>) {
     let (page, queues) = (percpu::this(), Queues(store));
-    cores::flush_if_asked();
+    translations::serve();
     if page.shared.pending(Hazard::Schedule) {
         page.shared.take(Hazard::Schedule);
     }

@@ -5,7 +5,7 @@
 //! Concurrency: boot core, before other cores start.
 //! Source: `docs/src/command-line.md`; lecture-independent.
 use crate::log::{debug, info, warning};
-use crate::stop;
+use crate::{stop, translations};
 use arch::features::Features;
 use arch::serial;
 use console::Level;
@@ -47,6 +47,9 @@ pub fn apply(line: &str) -> Options<'_> {
     }
     if let Some(port) = options.exit {
         stop::use_exit_port(port);
+    }
+    if options.naive_shootdown {
+        translations::be_naive();
     }
     if unknown != 0 {
         Options::parse(line, |token| warning!("command line: {token} means nothing to this kernel"));

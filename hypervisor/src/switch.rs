@@ -4,7 +4,10 @@
 //! Invariants: current context, register frame and address space change together.
 //! Concurrency: the calling core; contexts belong to cores.
 //! Source: design plan §3 (execution); `docs/src/decisions/0007-register-frame.md`.
+use crate::tables::HARDWARE;
 use crate::{vectors, views};
+use abi::PhysAddr;
+use abi::counter::Counter;
 use objects::{Context, NO_ROOT, Ref, Store};
 
 /// The context that runs on this core, and its reference.
@@ -88,6 +91,12 @@ pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
 /// Loads a domain's tables.
 #[inline(always)]
 fn load(root: u64) {
-    // SAFETY: a domain's view of this core shares all kernel entries of the core.
+    let shared = &percpu::this().shared;
+    if !shared.core.enter(&HARDWARE, PhysAddr::truncate(root)) {
+        shared.count(Counter::LazyFlushes, 1);
+    }
+    shared.count(Counter::RootLoads, 1);
+    // SAFETY: a domain's view of this core shares all kernel entries of the core. There are no tags: this forgets
+    // everything, in particular what has become stale since the domain was here last.
     unsafe { arch::cpu::load_root(root) };
 }

@@ -9,11 +9,11 @@ use crate::call::Delivery;
 use crate::domain;
 use crate::log::warning;
 use crate::report::{self, name};
-use crate::{call, contexts, cores, interrupt, reclaim, scheduler, slots, stop, switch, vectors};
+use crate::{call, contexts, cores, interrupt, reclaim, scheduler, slots, stop, switch, translations, vectors};
 use abi::VirtAddr;
+use abi::counter::Counter;
 use abi::event::Exception;
 use arch::{apic, vector};
-use core::sync::atomic::Ordering;
 use memory::format::Attributes;
 use objects::Continuation;
 use objects::frame::Frame;
@@ -85,7 +85,7 @@ fn capability_fault(frame: &Frame) -> bool {
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn hazards(frame: &Frame) -> *const Frame {
-    cores::flush_if_asked();
+    translations::serve();
     reclaim::pass();
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
@@ -173,8 +173,8 @@ fn interrupt(number: u8) {
             scheduler::tick(&unsafe { arch::pool::store() });
         }
         vector::REQUEST => {
-            page.shared.interrupts.fetch_add(1, Ordering::Relaxed);
-            cores::flush_if_asked();
+            page.shared.count(Counter::InterruptsTaken, 1);
+            translations::serve();
             // Interrupts are on in ring 3 and where nothing is borrowed only.
             reclaim::pass();
         }

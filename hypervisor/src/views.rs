@@ -12,6 +12,8 @@ use memory::format::Host;
 use memory::frames::OutOfMemory;
 use memory::layout::{GIB_510, GIB_511, IO_BITMAP, WINDOW};
 use memory::mmu::Mmu;
+use memory::shootdown::NOTE;
+use memory::space;
 use memory::table::Table;
 use objects::Domain;
 use sync::Once;
@@ -40,6 +42,7 @@ pub fn release(domain: &Domain) {
                 (virt.index(level)..).take(count).for_each(|index| HARDWARE.write(table, index, 0));
             }
         }
+        HARDWARE.write(view, NOTE, 0);
         // SAFETY: tables of this view only, which are empty now.
         unsafe {
             pool::release_tables(view, quota, usize::MAX, |_, _| ());
@@ -54,6 +57,15 @@ pub fn forget_capabilities(domain: &Domain, index: usize) {
     for view in all(domain) {
         let directory = Table::<Host>::new(view).descend(&HARDWARE, VirtAddr::new(GIB_511), 2, &mut none);
         directory.into_iter().for_each(|directory| HARDWARE.write(directory, index, 0));
+    }
+}
+
+/// If entry `index` of `table` is one of a directory of the domain's master, takes what was copied of it from the views.
+pub fn forget_leaves(domain: &Domain, table: PhysAddr, index: usize) {
+    let Some((upper, middle)) = pool::referrer(table) else { return };
+    if let Some((_, first)) = pool::referrer(upper).filter(|&(top, _)| top == domain.directory) {
+        let virt = VirtAddr::new((first << 39 | middle << 30 | index << 21) as u64);
+        all(domain).for_each(|view| _ = space::forget(&HARDWARE, &Table::new(view), virt));
     }
 }
 

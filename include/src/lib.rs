@@ -15,6 +15,7 @@
 pub mod address;
 pub mod arch_state;
 pub mod conformance;
+pub mod counter;
 pub mod crd;
 pub mod event;
 pub mod hip;

@@ -17,14 +17,18 @@ use objects::Store;
 static START: AtomicU64 = AtomicU64::new(0);
 static SIZE: AtomicU64 = AtomicU64::new(0);
 static RESERVED: AtomicU64 = AtomicU64::new(0);
+/// Where the sets of sharers are, a word for each frame.
+static SHARERS: AtomicU64 = AtomicU64::new(0);
 
-/// Tells this module where the pool is: `size` bytes at `start`, of which the first `reserved` hold descriptors.
+/// Tells this module where the pool is: `size` bytes at `start`, of which the first `reserved` hold descriptors, and behind
+/// them a word for each frame.
 ///
 /// # Safety
 /// Called once; the range is mapped at [`layout::POOL_BASE`] and used by nobody else; `reserved` is a multiple of 4096.
 pub unsafe fn install(start: PhysAddr, size: u64, reserved: u64) {
     START.store(start.get(), Ordering::Relaxed);
     RESERVED.store(reserved, Ordering::Relaxed);
+    SHARERS.store(layout::POOL_BASE + reserved - size / PAGE_SIZE * 8, Ordering::Relaxed);
     SIZE.store(size, Ordering::Release);
 }
 
@@ -205,6 +209,15 @@ impl Hardware {
         // accessed through atomics only.
         unsafe { &*place_of(page, index) }
     }
+
+    /// The cores that may use the table.
+    #[inline]
+    pub fn shared(&self, table: PhysAddr) -> &'static AtomicU64 {
+        let offset = (table.get() - START.load(Ordering::Relaxed)) / PAGE_SIZE * 8;
+        let place = (SHARERS.load(Ordering::Relaxed) + offset) as usize;
+        // SAFETY: as in `word`, the table is a frame of the pool, each of which has a word here, by the promise of `install`.
+        unsafe { &*core::ptr::with_exposed_provenance::<AtomicU64>(place) }
+    }
 }
 
 /// Where entry `index` of the table at `table` is.
@@ -222,5 +235,17 @@ impl Mmu for Hardware {
     #[inline]
     fn write(&self, table: PhysAddr, index: usize, value: u64) {
         self.word(table, index).store(value, Ordering::Release);
+    }
+    #[inline]
+    fn exchange(&self, table: PhysAddr, index: usize, value: u64) -> u64 {
+        self.word(table, index).swap(value, Ordering::AcqRel)
+    }
+    #[inline]
+    fn sharers(&self, table: PhysAddr) -> u64 {
+        self.shared(table).load(Ordering::Relaxed)
+    }
+    #[inline]
+    fn share(&self, table: PhysAddr, cores: u64) {
+        self.shared(table).fetch_or(cores, Ordering::Relaxed);
     }
 }

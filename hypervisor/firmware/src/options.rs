@@ -24,6 +24,8 @@ pub struct Options<'a> {
     pub poison: bool,
     /// `xapic`: do not use the MSR interface of the local interrupt controller.
     pub xapic: bool,
+    /// `shootdown=naive`: make cores forget translations one after the other, all that run the domain.
+    pub naive_shootdown: bool,
     /// `provoke=`: fail on purpose (only kernels built for self-tests do).
     pub provoke: Option<&'a str>,
 }
@@ -50,6 +52,7 @@ impl<'a> Options<'a> {
             ("kernel-memory", Some(size)) => self.kernel_memory = Some(bytes(size)?),
             ("cores", Some(count)) => self.cores = Some(number(count)?.try_into().ok().filter(|&count| count > 0)?),
             ("provoke", Some(name)) => self.provoke = Some(name),
+            ("shootdown", Some(protocol)) => self.naive_shootdown = (protocol == "naive").then_some(true)?,
             ("poison", None) => self.poison = true,
             ("xapic", None) => self.xapic = true,
             _ => return None,
@@ -89,7 +92,7 @@ mod tests {
 
     #[test]
     fn every_option_is_understood() {
-        let line = "log=debug console=serial,e9 serial=0x2f8 exit=244 kernel-memory=64M cores=2 poison xapic provoke=x";
+        let line = "log=debug console=serial,e9 serial=0x2f8 exit=244 kernel-memory=64M cores=2 poison xapic provoke=x shootdown=naive";
         let expected = Options {
             log: Some("debug"),
             console: Some("serial,e9"),
@@ -99,6 +102,7 @@ mod tests {
             cores: Some(2),
             poison: true,
             xapic: true,
+            naive_shootdown: true,
             provoke: Some("x"),
         };
         assert_eq!(parse(line), (expected, vec![]));
@@ -115,6 +119,7 @@ mod tests {
             "cores=0",
             "cores=+1",
             "poison=1",
+            "shootdown=wild",
             "log",
             "=",
             "kernel-memory=é",

@@ -53,6 +53,8 @@ pub trait Format {
     fn table(address: PhysAddr) -> u64;
     /// Bits that the hardware sets on its own (accessed, dirty).
     const EVIDENCE: u64;
+    /// The one of them that says that the entry was used, and may be remembered.
+    const ACCESSED: u64;
     /// What `entry` of `level` says.
     fn decode(entry: u64, level: u32) -> Entry;
 }
@@ -102,6 +104,7 @@ impl Format for Host {
     const LEVELS: u32 = 4;
     const LEAF_LEVELS: u32 = 2;
     const EVIDENCE: u64 = ACCESSED | DIRTY;
+    const ACCESSED: u64 = ACCESSED;
 
     fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
         let bits = u64::from(attributes.bits()) & SAME;

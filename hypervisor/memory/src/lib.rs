@@ -17,5 +17,6 @@ pub mod mmu;
 pub mod plan;
 pub mod quota;
 pub mod region;
+pub mod shootdown;
 pub mod space;
 pub mod table;

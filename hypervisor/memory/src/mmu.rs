@@ -14,6 +14,12 @@ pub trait Mmu {
     fn read(&self, table: PhysAddr, index: usize) -> u64;
     /// Replaces entry `index` (below 512) of the table at `table`.
     fn write(&self, table: PhysAddr, index: usize, entry: u64);
+    /// Replaces entry `index` (below 512) of the table at `table` at once: what was there, with what the hardware has noted.
+    fn exchange(&self, table: PhysAddr, index: usize, entry: u64) -> u64;
+    /// The cores that may use the table at `table`, or copies of large leaves in it.
+    fn sharers(&self, table: PhysAddr) -> u64;
+    /// Adds `cores` to them.
+    fn share(&self, table: PhysAddr, cores: u64);
 }
 
 #[cfg(test)]
@@ -25,13 +31,13 @@ pub(crate) mod arena {
 
     /// A machine whose memory is nothing but page tables; table n has the physical address n pages.
     #[derive(Default)]
-    pub struct Arena(RefCell<Vec<[u64; 512]>>);
+    pub struct Arena(RefCell<Vec<[u64; 513]>>);
 
     impl Arena {
         /// A new empty table.
         pub fn table(&self) -> PhysAddr {
             let mut tables = self.0.borrow_mut();
-            tables.push([0; 512]);
+            tables.push([0; 513]);
             PhysAddr::truncate((tables.len() as u64 - 1) << PAGE_BITS)
         }
 
@@ -47,6 +53,15 @@ pub(crate) mod arena {
         }
         fn write(&self, table: PhysAddr, index: usize, entry: u64) {
             self.0.borrow_mut()[table.page() as usize][index] = entry;
+        }
+        fn exchange(&self, table: PhysAddr, index: usize, entry: u64) -> u64 {
+            core::mem::replace(&mut self.0.borrow_mut()[table.page() as usize][index], entry)
+        }
+        fn sharers(&self, table: PhysAddr) -> u64 {
+            self.read(table, 512)
+        }
+        fn share(&self, table: PhysAddr, cores: u64) {
+            self.0.borrow_mut()[table.page() as usize][512] |= cores;
         }
     }
 }

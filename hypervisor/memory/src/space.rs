@@ -1,48 +1,113 @@
 //! A domain's user memory on one core: filled from the master table, on demand.
 //!
 //! Purpose: the tables of a (domain, core) pair are a cache of the domain's master; a page fault brings in the
-//! directory entry that it needs. The unit is the directory entry: 2 MiB, or a large leaf.
-//! Invariants: leaf tables belong to the domain and are shared by all its cores; directories and above are private.
-//! Concurrency: the caller holds the space's lock. The precise protocol with sharer sets builds on this.
-//! Source: lecture D:295, D:346-361; trap T7; design plan §3.
+//! directory entry that it needs. The unit is the directory entry: 2 MiB, or a large leaf. What is taken from the master
+//! goes from all of them at once.
+//! Invariants: leaf tables belong to the domain and are shared by all its cores; directories and above are private. A core
+//! that has an entry from the master is among the sharers: of the leaf table, or for a large leaf of the master's
+//! directory. No private entry is left that the master does not have any more.
+//! Concurrency: changes of the master hold the space's lock, filling does not: it looks again afterwards.
+//! Source: lecture D:295, D:346-361; trap T7; design plan §3; `docs/src/shootdown.md`.
 use crate::format::{Attributes, Entry, Format, Host};
 use crate::frames::OutOfMemory;
 use crate::mmu::Mmu;
-use crate::table::{Result, Source, Table};
-use abi::VirtAddr;
+use crate::shootdown::{Machine, Pages, Shootdown, bit, members};
+use crate::table::{Change, Result, Source, Table};
+use abi::{PhysAddr, VirtAddr};
+use sync::atomic::{Ordering::SeqCst, fence};
 
 /// Level whose entries are private to a core.
 const DIRECTORY: u32 = 2;
 
-/// Copies the directory entry for `virt` from `master` to `local` if they differ. Whether the master has one.
+/// What became of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// The master has nothing there.
+    Absent,
+    /// The core had what the master has already.
+    Present,
+    /// It has it now.
+    Copied,
+    /// The master changed meanwhile; the core has to forget what it remembers.
+    Changed,
+}
+
+/// Copies the directory entry for `virt` from `master` to `local`, a table of core `id`, if they differ.
 ///
 /// # Errors
 /// [`MapError::NoTable`](crate::table::MapError) if `frame`, a source of zeroed frames, fails.
 pub fn sync(
     mmu: &impl Mmu,
     master: &Table<Host>,
-    local: &Table<Host>,
+    (local, id): (&Table<Host>, u32),
     virt: VirtAddr,
     frame: Source<'_>,
-) -> Result<bool> {
-    let none = &mut |_, _| Err(OutOfMemory::Pool);
-    let entry = master.descend(mmu, virt, DIRECTORY, none).map_or(0, |table| mmu.read(table, virt.index(DIRECTORY)));
-    let present = Host::decode(entry, DIRECTORY) != Entry::Absent;
-    if present {
-        local.put(mmu, virt, DIRECTORY, entry, frame)?;
+) -> Result<Filled> {
+    let Ok(directory) = existing(mmu, master, virt) else { return Ok(Filled::Absent) };
+    let entry = mmu.read(directory, virt.index(DIRECTORY));
+    let shared = match Host::decode(entry, DIRECTORY) {
+        Entry::Absent => return Ok(Filled::Absent),
+        Entry::Table(leaves) => leaves,
+        Entry::Leaf(..) => directory,
+    };
+    mmu.share(shared, bit(id));
+    fence(SeqCst);
+    if !local.put(mmu, virt, DIRECTORY, entry, frame)? {
+        return Ok(Filled::Present);
     }
-    Ok(present)
+    if (mmu.read(directory, virt.index(DIRECTORY)) ^ entry) & !Host::EVIDENCE == 0 {
+        return Ok(Filled::Copied);
+    }
+    forget(mmu, local, virt);
+    Ok(Filled::Changed)
 }
 
-/// Removes what `local` has copied of the directory entries for `size` bytes at `virt`; a fault brings back what the
-/// master still has.
-pub fn forget(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr, size: u64) {
-    const COVERED: u64 = abi::address::LARGE_PAGE_SIZE;
-    let all = virt.get() & !(COVERED - 1)..virt.get().saturating_add(size);
-    for at in all.step_by(COVERED as usize).map(VirtAddr::new) {
-        if let Ok(directory) = local.descend(mmu, at, DIRECTORY, &mut |_, _| Err(OutOfMemory::Pool)) {
-            mmu.write(directory, at.index(DIRECTORY), 0);
-        }
+/// The directory for `virt`, if there is one.
+fn existing(mmu: &impl Mmu, table: &Table<Host>, virt: VirtAddr) -> Result<PhysAddr> {
+    table.descend(mmu, virt, DIRECTORY, &mut |_, _| Err(OutOfMemory::Pool))
+}
+
+/// Removes what `local` has copied of the directory entry for `virt`; a fault brings back what the master still has. Whether
+/// it was used since.
+pub fn forget(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr) -> bool {
+    let directory = existing(mmu, local, virt);
+    directory.is_ok_and(|directory| mmu.exchange(directory, virt.index(DIRECTORY), 0) & Host::ACCESSED != 0)
+}
+
+/// A domain, as a shootdown sees it.
+#[derive(Clone, Copy)]
+pub struct Space<'a> {
+    /// The master.
+    pub master: &'a Table<Host>,
+    /// The root of a core's view, if it has one.
+    pub view: &'a dyn Fn(u32) -> Option<PhysAddr>,
+}
+
+impl Space<'_> {
+    /// Leaves of `size` bytes at `virt`, both multiples of the page size, only the rights in `left`, and nothing at all if
+    /// that is empty, in the master and what the cores have copied. What they remember is left to `shootdown`.
+    ///
+    /// # Errors
+    /// As for [`Table::restrict`].
+    pub fn restrict(
+        &self,
+        (mmu, machine): (&impl Mmu, &impl Machine),
+        (virt, size): (VirtAddr, u64),
+        left: Attributes,
+        frame: Source<'_>,
+        shootdown: &mut Shootdown,
+    ) -> Result<()> {
+        self.master.restrict(mmu, (virt, size), left, frame, &mut |change: Change| {
+            let mut sharers = shootdown.sharers(|| mmu.sharers(change.table));
+            let mut pages = Pages::new(change.virt.get(), change.size);
+            if change.level >= DIRECTORY {
+                let copied =
+                    |id: &u32| (self.view)(*id).is_some_and(|root| forget(mmu, &Table::new(root), change.virt));
+                sharers = members(sharers, machine.cores()).filter(copied).fold(0, |set, id| set | bit(id));
+                pages = Pages::ALL;
+            }
+            shootdown.add((mmu, machine), sharers, self.view, pages);
+        })
     }
 }
 
@@ -80,7 +145,8 @@ mod tests {
     }
 
     fn fault(arena: &Arena, master: &Table<Host>, local: &Table<Host>, virt: u64) -> Result<bool> {
-        sync(arena, master, local, VirtAddr::new(virt), &mut |_, _| Ok(arena.table()))
+        let filled = sync(arena, master, (local, 0), VirtAddr::new(virt), &mut |_, _| Ok(arena.table()));
+        filled.map(|filled| filled != Filled::Absent)
     }
 
     #[test]
@@ -104,8 +170,8 @@ mod tests {
         let (master, local) = (Table::<Host>::new(arena.table()), Table::<Host>::new(arena.table()));
         map(&arena, &master, 0x40_0000, 0x5000, Attributes::READ | Attributes::USER);
         assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(true));
-        forget(&arena, &local, VirtAddr::new(0x40_0000), 0x1000);
-        forget(&arena, &local, VirtAddr::new(1 << 40), 0x1000);
+        forget(&arena, &local, VirtAddr::new(0x40_0000));
+        forget(&arena, &local, VirtAddr::new(1 << 40));
         assert_eq!(local.lookup(&arena, VirtAddr::new(0x40_0000)), None);
         assert_eq!(fault(&arena, &master, &local, 0x40_0000), Ok(true));
     }

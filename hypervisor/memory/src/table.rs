@@ -50,6 +50,19 @@ pub struct Mapping {
     pub attributes: Attributes,
 }
 
+/// What was taken from a table, that somebody may remember.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// The table.
+    pub table: PhysAddr,
+    /// Its level.
+    pub level: u32,
+    /// First address.
+    pub virt: VirtAddr,
+    /// Length in bytes.
+    pub size: u64,
+}
+
 /// A hierarchy of tables in format `F`, named by its top-level table.
 pub struct Table<F> {
     root: PhysAddr,
@@ -136,31 +149,47 @@ impl<F: Format> Table<F> {
         self.fill(mmu, F::LEVELS, mapping, frame)
     }
 
-    /// Unmaps `size` bytes at `virt`, both multiples of the page size; what is not mapped stays so. A larger leaf that is
-    /// covered in part is divided, with a table from `frame`. Tables stay.
+    /// Leaves of `size` bytes at `virt`, both multiples of the page size, only the rights in `left`; if that is empty, what is
+    /// mapped there is unmapped. What is not mapped stays so. A larger leaf that is covered in part is divided, with a table
+    /// from `frame`. Tables stay. `changed` is told of each table what in it somebody may remember.
     ///
     /// # Errors
     /// [`MapError::NoTable`] if `frame` fails; the leaf in question is unmapped in full then.
-    pub fn unmap(&self, mmu: &impl Mmu, virt: VirtAddr, size: u64, frame: Source<'_>) -> Result<()> {
-        if size != 1 << PAGE_BITS {
-            return self.clear(mmu, F::LEVELS, virt, size, frame);
+    pub fn restrict(
+        &self,
+        mmu: &impl Mmu,
+        (virt, size): (VirtAddr, u64),
+        left: Attributes,
+        frame: Source<'_>,
+        changed: &mut dyn FnMut(Change),
+    ) -> Result<()> {
+        if size == 0 {
+            return Ok(());
         }
-        // As above.
-        let mut table = self.root;
-        for level in (2..=F::LEVELS).rev() {
+        // Down to the table that holds the whole range, which is most often one of leaves.
+        let (mut table, mut level, last) = (self.root, F::LEVELS, virt.get() + size - 1);
+        while level > 1 && virt.get() >> shift(level) == last >> shift(level) {
             match F::decode(mmu.read(table, virt.index(level)), level) {
                 Entry::Absent => return Ok(()),
-                Entry::Table(next) => table = next,
-                Entry::Leaf(..) => return Self::new(table).clear(mmu, level, virt, size, frame),
+                Entry::Table(next) => (table, level) = (next, level - 1),
+                Entry::Leaf(..) => break,
             }
         }
-        mmu.write(table, virt.index(1), 0);
-        Ok(())
+        Self::new(table).take(mmu, level, (virt, size), left, frame, changed)
     }
 
-    /// Clears the part of `size` bytes at `virt` that lies under this table, one of `level`.
-    fn clear(&self, mmu: &impl Mmu, level: u32, virt: VirtAddr, size: u64, frame: Source<'_>) -> Result<()> {
+    /// [`Self::restrict`] for the part that lies under this table, one of `level`.
+    fn take(
+        &self,
+        mmu: &impl Mmu,
+        level: u32,
+        (virt, size): (VirtAddr, u64),
+        left: Attributes,
+        frame: Source<'_>,
+        changed: &mut dyn FnMut(Change),
+    ) -> Result<()> {
         let mut outcome = Ok(());
+        let mut used: Option<Change> = None;
         for (done, part) in parts(level, virt, size) {
             let at = virt.offset(done);
             let index = at.index(level);
@@ -168,22 +197,39 @@ impl<F: Format> Table<F> {
                 Entry::Absent => continue,
                 Entry::Table(next) => Self::new(next),
                 Entry::Leaf(base, attributes) => {
-                    let divided = (part != 1 << shift(level)).then(|| frame(self.root, index)).transpose();
-                    let Ok(Some(next)) = divided else {
-                        mmu.write(self.root, index, 0);
-                        outcome = outcome.and(divided.map(drop).map_err(MapError::NoTable));
-                        continue;
+                    let whole = part == 1 << shift(level);
+                    let divided = (!whole).then(|| frame(self.root, index)).transpose();
+                    let entry = match divided {
+                        Ok(Some(next)) => {
+                            for entry in 0..512 {
+                                let below = base.offset((entry as u64) << shift(level - 1));
+                                mmu.write(next, entry, F::leaf(below, level - 1, attributes));
+                            }
+                            F::table(next)
+                        }
+                        _ if whole && !left.is_empty() => F::leaf(base, level, attributes & left),
+                        _ => 0,
                     };
-                    for entry in 0..512 {
-                        let below = base.offset((entry as u64) << shift(level - 1));
-                        mmu.write(next, entry, F::leaf(below, level - 1, attributes));
+                    let old = mmu.exchange(self.root, index, entry);
+                    // Of a page nobody remembers anything who has not noted an access. Of larger leaves there are copies.
+                    if level > 1 {
+                        changed(Change { table: self.root, level, virt: at, size: part });
+                    } else if old & F::ACCESSED != 0 {
+                        let change = used.get_or_insert(Change { table: self.root, level, virt: at, size: 0 });
+                        change.size = at.get() + part - change.virt.get();
                     }
-                    mmu.write(self.root, index, F::table(next));
-                    Self::new(next)
+                    match divided {
+                        Ok(Some(next)) => Self::new(next),
+                        other => {
+                            outcome = outcome.and(other.map(drop).map_err(MapError::NoTable));
+                            continue;
+                        }
+                    }
                 }
             };
-            outcome = outcome.and(next.clear(mmu, level - 1, at, part, frame));
+            outcome = outcome.and(next.take(mmu, level - 1, (at, part), left, frame, changed));
         }
+        used.into_iter().for_each(changed);
         outcome
     }
 
@@ -291,7 +337,8 @@ mod tests {
             let table = Table::<Host>::new(arena.table());
             prop_assert_eq!(map(&arena, &table, mapping(large << 21, large << 21, 3 << 21)), Ok(()));
             let before = |at: u64| (large << 9..(large + 3) << 9).contains(&at).then_some(at);
-            let outcome = table.unmap(&arena, VirtAddr::new(page << 12), pages << 12, &mut |_, _| Ok(arena.table()));
+            let range = (VirtAddr::new(page << 12), pages << 12);
+            let outcome = table.restrict(&arena, range, Attributes::empty(), &mut |_, _| Ok(arena.table()), &mut |_| {});
             prop_assert_eq!(outcome, Ok(()));
             for at in 0..4096 {
                 let found = table.lookup(&arena, VirtAddr::new(at << 12)).map(|(phys, ..)| phys.page());

@@ -6,10 +6,12 @@
 //! Concurrency: [`Local`] by its own core, [`Shared`] by all, through atomics.
 //! Source: lecture D:335-336; AMD64 manual volume 2, §12.2.5 (64-bit TSS); `docs/src/decisions/0005-core-local-page.md`.
 use crate::task_state::{GDT_ENTRIES, TaskState};
+use abi::counter::Counter;
 use core::cell::Cell;
 use core::mem::{offset_of, size_of};
 use guest::tags::Tags;
 use memory::layout;
+use memory::shootdown::Core;
 use schedule::{Inbox, Reader, ReadyQueue};
 use sync::Chain;
 use sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -127,13 +129,22 @@ impl Local {
 pub struct Shared {
     /// The hazard word: bits of [`Hazard`].
     pub hazard: AtomicU32,
-    /// Inter-processor interrupts taken.
-    pub interrupts: AtomicU64,
+    /// What the core counts; only the core itself writes.
+    pub counters: [AtomicU64; Counter::COUNT],
+    /// What it has loaded, and is to forget.
+    pub core: Core,
     /// Scheduling contexts of this core that other cores made ready.
     pub inbox: Inbox,
 }
 
 impl Shared {
+    /// Counts what has happened on the calling core, whose page this is.
+    #[inline]
+    pub fn count(&self, counter: Counter, times: u64) {
+        let counter = &self.counters[counter as usize];
+        counter.store(counter.load(Ordering::Relaxed) + times, Ordering::Relaxed);
+    }
+
     /// Makes the core look at `hazard` before it leaves the kernel the next time.
     pub fn raise(&self, hazard: Hazard) {
         self.hazard.fetch_or(hazard as u32, Ordering::Release);
@@ -230,7 +241,12 @@ mod tests {
 
     #[test]
     fn every_raised_hazard_is_taken_exactly_once() {
-        let shared = Shared { hazard: AtomicU32::new(0), interrupts: AtomicU64::new(0), inbox: Inbox::default() };
+        let shared = Shared {
+            hazard: AtomicU32::new(0),
+            counters: Default::default(),
+            core: Core::default(),
+            inbox: Inbox::default(),
+        };
         shared.raise(Hazard::Recall);
         shared.raise(Hazard::Schedule);
         shared.raise(Hazard::Recall);

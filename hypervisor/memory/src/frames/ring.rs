@@ -23,6 +23,11 @@ impl Frames<'_> {
         }
     }
 
+    /// The number with which `frame` was noted, if it is.
+    pub fn noted(&self, frame: FrameNumber) -> Option<u32> {
+        self.descriptors.get(frame.0 as usize)?.previous.index()
+    }
+
     /// The frame noted last for `root`, with its number; it does not belong there any more.
     pub fn denote(&mut self, root: FrameNumber) -> Option<(FrameNumber, u32)> {
         let frame = self.descriptors.get(root.0 as usize)?.next.index()?;

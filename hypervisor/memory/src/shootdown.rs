@@ -1,0 +1,244 @@
+//! Making cores forget what they remember of tables that have changed.
+//!
+//! Purpose: after a change that takes something away, exactly the cores that may remember it forget it: those that share
+//! the part of the tables in question and run the domain at once, others when they switch to it.
+//! Invariants: 1. whoever uses a table has its bit in the table's set of sharers before it can walk there. 2. A change is
+//! written to the tables, then sharers are read; the roots of their views get a note, then it is read what they have loaded.
+//! 3. A core publishes the root that it loads before it looks for a note. 4. [`Acknowledged`] comes into being when no core
+//! remembers anything of what an operation took.
+//! Concurrency: between the halves of 2 and 3, and between sharing a table and looking at its master again, stands a
+//! fence; so of two cores at least one sees what the other did. Requests are counted: whoever waits waits for all that
+//! were made up to then, his own among them. Who waits serves the requests to himself, so that two can wait for each other.
+//! Source: A. Clements et al., "RadixVM" (2013), precise targets; N. Amit et al., "Don't shoot down TLB shootdowns!" (2020),
+//! send to all before waiting; E. Dijkstra, "Cooperating sequential processes" (1965), publish and look; traps T3-T5.
+use crate::mmu::Mmu;
+use abi::PhysAddr;
+use abi::address::{PAGE_BITS, PAGE_SIZE};
+use sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+    fence,
+};
+
+/// Pages that are forgotten one by one; of more than these, everything is.
+pub const SINGLE: u64 = 16;
+
+/// Pages whose translations are to be forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pages(u64);
+
+impl Pages {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// All that are not global.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// Those of `size` bytes from `start` on, both multiples of the page size.
+    #[must_use]
+    pub const fn new(start: u64, size: u64) -> Self {
+        let count = size >> PAGE_BITS;
+        if count > SINGLE { Self::ALL } else { Self(start & (PAGE_SIZE - 1).wrapping_neg() | count) }
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self.range(), other.range()) {
+            _ if self == other || other == Self::NONE => self,
+            _ if self == Self::NONE => other,
+            (Some((start, count)), Some((next, more))) if start + (count << PAGE_BITS) == next => {
+                Self::new(start, (count + more) << PAGE_BITS)
+            }
+            _ => Self::ALL,
+        }
+    }
+
+    /// First address and number of pages; `None` for all.
+    #[must_use]
+    pub fn range(self) -> Option<(u64, u64)> {
+        (self != Self::ALL).then_some((self.0 & (PAGE_SIZE - 1).wrapping_neg(), self.0 & (PAGE_SIZE - 1)))
+    }
+}
+
+/// What a core shows of itself, and is asked.
+#[derive(Debug, Default)]
+pub struct Core {
+    /// The root of the view that it has loaded, 0 for its own tables. Written by the core itself.
+    current: AtomicU64,
+    /// What it is to forget.
+    pages: AtomicU64,
+    /// Requests so far, and those that are done.
+    asked: AtomicU64,
+    done: AtomicU64,
+}
+
+/// The machine, as seen by the calling core.
+pub trait Machine {
+    /// Number of cores that run.
+    fn cores(&self) -> u32;
+    /// The calling core.
+    fn own(&self) -> u32;
+    /// What core `id`, one that runs, shows.
+    fn core(&self, id: u32) -> &Core;
+    /// Makes core `id` come to [`Core::serve`] before it leaves the kernel, and soon.
+    fn interrupt(&self, id: u32);
+    /// Makes the calling core forget `pages` of the tables it has loaded.
+    fn flush(&self, pages: Pages);
+}
+
+/// Entry of the root of a view that nobody walks to, where a note says that what the core remembers of it is stale.
+pub const NOTE: usize = 256;
+/// The note; absent to the processor.
+const STALE: u64 = 1 << 1;
+
+impl Core {
+    /// This core loads the view at `root` next. What it remembers of that is still right if the answer is yes; else it
+    /// has to forget all of it.
+    #[inline]
+    pub fn enter(&self, mmu: &impl Mmu, root: PhysAddr) -> bool {
+        self.current.store(root.get(), Relaxed);
+        fence(SeqCst);
+        let right = mmu.read(root, NOTE) == 0;
+        if !right {
+            mmu.write(root, NOTE, 0);
+        }
+        right
+    }
+
+    /// This core has loaded its own tables.
+    pub fn leave(&self) {
+        self.current.store(0, Release);
+    }
+
+    /// Asks for `pages`. Whether the core has to be interrupted: otherwise it is on its way.
+    fn ask(&self, pages: Pages) -> bool {
+        let mut known = self.pages.load(Relaxed);
+        while let Err(newer) = self.pages.compare_exchange(known, Pages(known).and(pages).0, AcqRel, Relaxed) {
+            known = newer;
+        }
+        let before = self.asked.fetch_add(1, AcqRel);
+        fence(SeqCst);
+        before == self.done.load(Acquire)
+    }
+
+    /// Does what this core, the calling one, was asked for.
+    pub fn serve(&self, machine: &impl Machine) {
+        loop {
+            let asked = self.asked.load(Acquire);
+            if asked == self.done.load(Relaxed) {
+                return;
+            }
+            machine.flush(Pages(self.pages.swap(0, AcqRel)));
+            self.done.store(asked, Release);
+            fence(SeqCst);
+        }
+    }
+}
+
+/// Number of bits in a set of cores. On a larger machine a bit stands for all cores that are equal modulo this.
+const BITS: u32 = 64;
+
+/// The set with core `id`.
+#[inline]
+#[must_use]
+pub const fn bit(id: u32) -> u64 {
+    1 << (id % BITS)
+}
+
+/// The cores, of `count`, that are in `set`.
+pub fn members(mut set: u64, count: u32) -> impl Iterator<Item = u32> {
+    let bits = core::iter::from_fn(move || {
+        let lowest = (set != 0).then(|| set.trailing_zeros());
+        set &= set.wrapping_sub(1);
+        lowest
+    });
+    bits.flat_map(move |first| (first..count).step_by(BITS as usize))
+}
+
+/// Nobody remembers what was taken.
+#[derive(Debug)]
+pub struct Acknowledged(());
+
+/// What one operation, however long, has made stale so far.
+#[derive(Debug)]
+#[must_use = "cores go on using what was taken until it is finished"]
+pub struct Shootdown {
+    targets: u64,
+    pages: Pages,
+    naive: bool,
+}
+
+impl Shootdown {
+    /// Nothing so far. A `naive` one, to compare with, asks all cores that run a domain, one after the other.
+    pub const fn new(naive: bool) -> Self {
+        Self { targets: 0, pages: Pages::NONE, naive }
+    }
+
+    /// Whom [`Self::add`] has to be told of, after tables have been changed: `sharers` reads them.
+    pub fn sharers(&self, sharers: impl FnOnce() -> u64) -> u64 {
+        fence(SeqCst);
+        if self.naive { u64::MAX } else { sharers() }
+    }
+
+    /// Notes `pages` as stale in the views, whose roots `view` knows, of the cores in `sharers`. Those that have them loaded
+    /// are to forget them; others find the note.
+    pub fn add(
+        &mut self,
+        (mmu, machine): (&impl Mmu, &impl Machine),
+        sharers: u64,
+        view: &dyn Fn(u32) -> Option<PhysAddr>,
+        pages: Pages,
+    ) {
+        let views = || members(sharers, machine.cores()).filter_map(|id| Some((id, view(id)?)));
+        let loaded = |id, root: PhysAddr| machine.core(id).current.load(Relaxed) == root.get();
+        // What this core has loaded it has loaded until the end.
+        let missed = views().filter(|&(id, root)| id != machine.own() || !loaded(id, root));
+        missed.for_each(|(_, root)| mmu.write(root, NOTE, STALE));
+        fence(SeqCst);
+        for (id, _) in views().filter(|&(id, root)| loaded(id, root)) {
+            self.targets |= bit(id);
+            self.pages = self.pages.and(pages);
+        }
+    }
+
+    /// Adds all cores, for a change to tables of which it is not known who uses them: they leave ring 3 and guests.
+    pub fn add_all(&mut self) {
+        self.targets = u64::MAX;
+    }
+
+    /// Makes all of them forget, and waits until they have. Without locks that somebody waits for with interrupts off.
+    pub fn finish(self, machine: &impl Machine) -> Acknowledged {
+        let own = machine.own();
+        let others = || members(self.targets, machine.cores()).filter(|&id| id != own);
+        let ask = |id| {
+            if machine.core(id).ask(self.pages) {
+                machine.interrupt(id);
+            }
+        };
+        let wait = |id| {
+            let core: &Core = machine.core(id);
+            let asked = core.asked.load(Relaxed);
+            while core.done.load(Acquire) < asked {
+                machine.core(own).serve(machine);
+                sync::relax();
+            }
+        };
+        if self.naive {
+            others().for_each(|id| {
+                ask(id);
+                wait(id);
+            });
+        } else {
+            others().for_each(ask);
+        }
+        if self.targets & bit(own) != 0 {
+            machine.flush(self.pages);
+        }
+        others().for_each(wait);
+        Acknowledged(())
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(any(loom, shuttle)))]
+mod tests;

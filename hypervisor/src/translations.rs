@@ -1,0 +1,96 @@
+//! What cores remember of tables: the machine below `memory::shootdown`.
+//!
+//! Purpose: interrupts, flushes, and which protocol runs.
+//! Invariants: nothing is taken from the tables of a domain but by [`restrict`].
+//! Concurrency: the calling core; requests to others as the protocol has them. [`Shootdown::finish`] is called with no lock
+//! held: a core that waits for one has interrupts off, and serves nobody.
+//! Source: `docs/src/shootdown.md`.
+use crate::cores;
+use crate::domain::{TABLES, table_of};
+use crate::log::warning;
+use crate::tables::HARDWARE;
+use abi::counter::Counter;
+use abi::{PhysAddr, VirtAddr};
+use arch::{apic, cpu};
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed},
+};
+use memory::format::Attributes;
+use memory::shootdown::{Core, Machine, Pages, Shootdown};
+use memory::space::Space;
+use objects::Domain;
+use percpu::Hazard;
+
+static NAIVE: AtomicBool = AtomicBool::new(false);
+
+/// Uses the protocol to compare with.
+pub fn be_naive() {
+    NAIVE.store(true, Relaxed);
+}
+
+/// A shootdown with nothing in it so far.
+pub fn shootdown() -> Shootdown {
+    Shootdown::new(NAIVE.load(Relaxed))
+}
+
+/// The cores that run, seen from the calling one.
+pub struct Cores;
+
+impl Machine for Cores {
+    fn cores(&self) -> u32 {
+        cores::running().len() as u32
+    }
+
+    fn own(&self) -> u32 {
+        percpu::this().local.id.get()
+    }
+
+    fn core(&self, id: u32) -> &Core {
+        &cores::remote(id).map_or(&percpu::this().shared, |(shared, _)| shared).core
+    }
+
+    fn interrupt(&self, id: u32) {
+        if let Some((shared, apic_id)) = cores::remote(id) {
+            shared.raise(Hazard::Flush);
+            apic::send_request(apic_id);
+            percpu::this().shared.count(Counter::InterruptsSent, 1);
+        }
+    }
+
+    fn flush(&self, pages: Pages) {
+        let shared = &percpu::this().shared;
+        let Some((start, count)) = pages.range() else {
+            shared.count(Counter::FullFlushes, 1);
+            shared.count(Counter::RootLoads, 1);
+            // SAFETY: the root that is loaded already; translations of user memory are not global.
+            return unsafe { cpu::load_root(cpu::root().get()) };
+        };
+        shared.count(Counter::PageFlushes, count);
+        (0..count).for_each(|page| cpu::flush_page(start + (page << abi::address::PAGE_BITS)));
+    }
+}
+
+/// Makes this core forget what it was asked to.
+#[inline]
+pub fn serve() {
+    let shared = &percpu::this().shared;
+    if shared.pending(Hazard::Flush) {
+        shared.take(Hazard::Flush);
+        shared.core.serve(&Cores);
+    }
+}
+
+/// Leaves of `size` bytes at `virt` only the rights in `left`, or nothing, in the domain's master and in what its cores have
+/// copied of it. What the processors remember is left to `shootdown`.
+pub fn restrict(domain: &Domain, (virt, size): (u64, u64), left: Attributes, shootdown: &mut Shootdown) {
+    let view = |id| {
+        let view = domain.views.get(id as usize)?.load(Acquire);
+        (view != 0).then(|| PhysAddr::truncate(view))
+    };
+    let (space, range) = (Space { master: &domain.master(), view: &view }, (VirtAddr::new(virt), size));
+    let _tables = TABLES.lock();
+    if space.restrict((&HARDWARE, &Cores), range, left, &mut table_of(domain), shootdown).is_err() {
+        warning!("no kernel memory to divide a large page at {virt:#x}");
+    }
+}

@@ -1,0 +1,30 @@
+//! What each core counts of its own work on translations.
+//!
+//! Invariants: numbers are stable; a counter never decreases.
+//! Concurrency: plain values.
+//! Source: an extension of ours, `docs/src/shootdown.md`.
+
+/// A counter of a core. All start at 0 when the core does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Counter {
+    /// Interrupts sent to make other cores forget translations.
+    InterruptsSent = 0,
+    /// Interrupts taken from other cores, for whatever reason.
+    InterruptsTaken = 1,
+    /// Times that all translations that are not global were forgotten because of a revocation.
+    FullFlushes = 2,
+    /// Translations that were forgotten one by one.
+    PageFlushes = 3,
+    /// Top-level tables loaded: switches of domain, and full flushes.
+    RootLoads = 4,
+    /// Switches to a domain from which something was taken since the core last ran it.
+    LazyFlushes = 5,
+    /// Page faults that brought an entry from a domain's tables to the core's.
+    ViewFills = 6,
+}
+
+impl Counter {
+    /// How many there are.
+    pub const COUNT: usize = 7;
+}
