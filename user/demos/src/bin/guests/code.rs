@@ -54,6 +54,9 @@ pieces! {
     window: "xor r15, r15", "cli", "vmmcall", "mov ebx, 1", "sti", "mov ebx, 2", "mov ebx, 3", "hlt";
     /// Goes round and round.
     spin: "inc rbx", "jmp guest_spin";
+    /// Loads from a page that others take away, and counts at 0x7000.
+    reader: "mov rbx, 0x20000", "guest_reader_again:", "mov rax, [rbx + 8]", "inc qword ptr [0x7000]",
+        "jmp guest_reader_again";
     /// Has a value in a vector register, before and after a halt.
     vector: "mov rax, 0x1122334455667788", "movq xmm0, rax", "hlt", "movq rbx, xmm0", "hlt";
     /// Breakpoint registers, and a trap of its own.

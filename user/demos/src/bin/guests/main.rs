@@ -222,6 +222,21 @@ fn memory(checks: &mut Checks) {
     guest(0x1_0008).store(0xF00D, SeqCst);
     play(checks, "a page that was there", scenes::memory_again, &[RECALL, NESTED, HLT]);
     checks.check("loaded again", seen(2, field!(rax)), 0xF00D);
+
+    // While the guest loads from it, on another core if there is one, or stopped at any instruction.
+    let counter = || guest(0x7000).load(SeqCst);
+    guest(0x7000).store(0, SeqCst);
+    checks.check("take it back once more", hypercall(Hypercall::Revoke, 0, 0, [page.word(), 0, 0, 0]), 0);
+    start(checks, scenes::reader);
+    let end = time_stamp() + PATIENCE;
+    while counter() < 1000 && time_stamp() < end {
+        down(DONE, time_stamp() + 1_000_000);
+    }
+    checks.check("take it from one who uses it", hypercall(Hypercall::Revoke, 0, 0, [page.word(), 0, 0, 0]), 0);
+    let after = counter();
+    over(checks, "a page that goes", &[RECALL, NESTED, NESTED]);
+    checks.check("it used it", u64::from(after >= 1000), 1);
+    checks.check("and not after that", u64::from(counter() > after + 1), 0);
 }
 
 fn interrupts(checks: &mut Checks) {

@@ -145,6 +145,14 @@ pub fn memory_again(turn: &Turn) -> bool {
     false
 }
 
+/// Gives the page once.
+pub fn reader(turn: &Turn) -> bool {
+    if turn.event == NESTED && turn.step == 1 {
+        turn.give(Crd::memory(memory_page(PAGED), 0, MemoryRights::READ).unwrap_or(Crd::NULL));
+    }
+    halts(turn, at::reader(), 2)
+}
+
 pub fn vmmcall(turn: &Turn) -> bool {
     if turn.event == VMMCALL {
         turn.skip(3);
