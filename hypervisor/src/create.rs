@@ -94,7 +94,7 @@ pub fn store_new<T: Charged>(
 ///
 /// # Errors
 /// As [`publish`].
-#[inline]
+#[inline(always)]
 pub fn publish_new<T: Object>(
     store: &Store<'_>,
     caller: Ref<Domain>,
@@ -118,6 +118,7 @@ pub fn undo(store: &Store<'_>, capability: Capability) {
 ///
 /// # Errors
 /// As the interface has them.
+#[inline(never)]
 fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let Some(donor) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_DOMAIN) else { return BAD };
     if !store.get(donor).quota.has(1) {
@@ -167,6 +168,7 @@ fn new_domain(store: &Store<'_>, donor: Ref<Domain>, lower: u32, upper: u32) -> 
 ///
 /// # Errors
 /// As the interface has them.
+#[inline(never)]
 fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, global: bool, frame: &Frame) -> Result<(), Status> {
     let (core, message) = (frame.rdx.get() & 0xFFF, frame.rdx.get() & !0xFFF);
     if core >= cores::running().len() as u64 {
@@ -232,7 +234,7 @@ pub fn give_memory_portal(store: &Store<'_>, context: &Context, portal: Option<R
 ///
 /// # Errors
 /// As the interface has them.
-#[inline]
+#[inline(never)]
 fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let Some(payer) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_PORTAL) else { return BAD };
     if !store.get(payer).quota.has(2) {
@@ -260,7 +262,7 @@ fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
 ///
 /// # Errors
 /// As the interface has them.
-#[inline]
+#[inline(never)]
 fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let Some(payer) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_SCHEDULING) else { return BAD };
     if !store.get(payer).quota.has(2) {
@@ -292,7 +294,7 @@ fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
 ///
 /// # Errors
 /// As the interface has them.
-#[inline]
+#[inline(never)]
 fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let Some(payer) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_SEMAPHORE) else { return BAD };
     if !store.get(payer).quota.has(1) {

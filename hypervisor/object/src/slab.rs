@@ -52,7 +52,7 @@ impl<T: Object> Slab<T> {
     }
 
     /// Takes a free slot; with none there, give the slab a page and try again.
-    #[inline]
+    #[inline(always)]
     pub fn reserve(&mut self, store: &Store<'_>) -> Option<Slot<T>> {
         if self.first == 0 {
             return None;

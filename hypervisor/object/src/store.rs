@@ -43,6 +43,7 @@ const _: () = assert!(size_of::<Header>() == GRANULE);
 pub struct Store<'m> {
     #[cfg(not(target_os = "none"))]
     base: NonNull<u8>,
+    #[cfg(not(target_os = "none"))]
     pages: usize,
     memory: PhantomData<&'m ()>,
     // Not to be sent to another core.
@@ -59,10 +60,11 @@ impl<'m> Store<'m> {
     #[must_use]
     pub const unsafe fn new(base: NonNull<u8>, pages: usize) -> Self {
         #[cfg(target_os = "none")]
-        let _ = base;
+        let _ = (base, pages);
         Self {
             #[cfg(not(target_os = "none"))]
             base,
+            #[cfg(not(target_os = "none"))]
             pages,
             memory: PhantomData,
             core: PhantomData,
@@ -149,7 +151,12 @@ impl<'m> Store<'m> {
     }
 
     fn kind_of(&self, offset: usize) -> Option<u32> {
-        (offset < self.pages * PAGE).then(|| self.header(offset).kind.load(Ordering::Relaxed))
+        // On the machine, where fields hold words of references only, that it may be in the memory.
+        #[cfg(target_os = "none")]
+        let size = memory::layout::POOL_LIMIT as usize;
+        #[cfg(not(target_os = "none"))]
+        let size = self.pages * PAGE;
+        (offset < size).then(|| self.header(offset).kind.load(Ordering::Relaxed))
     }
 
     /// Header of the page of objects that holds `offset`, which a reference or a slab names.
