@@ -78,6 +78,7 @@ pub fn tell(store: &Store<'_>, core: u32, id: Id) {
 }
 
 /// Makes a scheduling context that was away ready, on whatever core it belongs to.
+#[inline]
 pub fn wake(store: &Store<'_>, scheduling: Ref<Scheduling>) {
     if is_own(store.get(scheduling).core) {
         arrive(store, scheduling);
@@ -261,7 +262,14 @@ fn park(store: &Store<'_>) {
 }
 
 /// Makes everything that was put aside ready again: a context of this core can go on, and any of them may be behind it.
+#[inline]
 pub fn unpark(store: &Store<'_>) {
+    if !percpu::this().local.parked.is_empty() {
+        unpark_all(store);
+    }
+}
+
+fn unpark_all(store: &Store<'_>) {
     let (local, queues) = (&percpu::this().local, Queues(store));
     while let Some((id, priority)) = local.parked.dequeue(&queues) {
         queues.scheduling(id).set_place(Place::Ready);

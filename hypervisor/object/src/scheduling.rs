@@ -72,7 +72,7 @@ impl Scheduling {
             ready: ReadyLinks::default(),
             inbox: InboxLinks::default(),
             count: Count::new(),
-            times: Default::default(),
+            times: [const { Register::new(0) }; 4],
             priority: Register::new(priority.into()),
             place: AtomicU32::new(Place::Away as u32),
             requests: Requests::default(),

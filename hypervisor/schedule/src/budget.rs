@@ -29,8 +29,11 @@ impl Budget {
     /// as 64 bits count.
     #[must_use]
     pub fn new(microseconds: u64, khz: u32) -> Self {
-        let ticks = u128::from(microseconds) * u128::from(khz) / 1000;
-        let quantum = u64::try_from(ticks).unwrap_or(u64::MAX).max(1);
+        let ticks = match microseconds.checked_mul(khz.into()) {
+            Some(product) => product / 1000,
+            None => u64::try_from(u128::from(microseconds) * u128::from(khz) / 1000).unwrap_or(u64::MAX),
+        };
+        let quantum = ticks.max(1);
         Self { quantum, left: quantum }
     }
 

@@ -111,7 +111,8 @@ impl<N: Nodes> Tree<'_, N> {
     /// As [`Self::enter`], where it has to be quick.
     #[inline(always)]
     pub(super) fn enter_here(&self, index: &SpaceIndex, id: NodeId, (below, above): Gap) {
-        let (node, base, name) = (self.at(id), self.at(id).base(), id.get().get());
+        let (node, name) = (self.at(id), id.get().get());
+        let base = node.base();
         node.before.set(below);
         node.after.set(above);
         index.finger.set(Some(id));
