@@ -17,7 +17,7 @@ use abi::item::ItemFlags;
 use abi::operation::RevokeFlags;
 use abi::qpd::Qpd;
 use abi::rights::{ContextRights, DomainRights, PortalRights, SchedulingRights, SemaphoreRights};
-use abi::{Crd, Hypercall, Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
+use abi::{Crd, Mtd, Rights, Selector, Status, USER_LIMIT, VirtAddr};
 use arch::entry::SLOW;
 use capability::tree::Span;
 use capability::word::Capability;
@@ -28,28 +28,32 @@ use objects::frame::Frame;
 use objects::{Charged, Context, Domain, Identity, Object, Portal, Ref, Scheduling, Semaphore, Store};
 use schedule::Budget;
 
-/// A hypercall that makes an object. A status, or [`SLOW`] if that is that memory is lacking.
-// SAFETY: the name is used once, by the assembly that calls it with this signature.
-#[unsafe(no_mangle)]
-extern "C" fn create(word: u64, frame: &Frame) -> u64 {
-    // SAFETY: in the kernel, interrupts off; the store is local to this function.
-    let store = &unsafe { arch::pool::store() };
-    let Some((_, context)) = switch::current(store) else { return SLOW };
-    let (caller, at) = (context.identity().domain, Selector::new(word >> 8));
-    let made = match Hypercall::from_low_bits(word) {
-        _ if arch::capability::load(at.number()) != Capability::NULL.word() => BAD,
-        Hypercall::CreateDomain => domain(store, caller, at, frame),
-        Hypercall::CreateContext => self::context(store, caller, at, word & 1 << 4 != 0, frame),
-        Hypercall::CreateScheduling => scheduling(store, caller, at, frame),
-        Hypercall::CreatePortal => portal(store, caller, at, frame),
-        _ => semaphore(store, caller, at, frame),
-    };
-    match made {
-        Ok(()) => 0,
-        Err(Status::QuotaExhausted) => SLOW,
-        Err(status) => status.number().into(),
-    }
+/// Hypercalls that make objects: who makes what.
+macro_rules! hypercalls {
+    ($($name:ident by $make:ident),+) => { $(
+        /// A hypercall that makes an object. A status, or [`SLOW`] if that is that memory is lacking.
+        // SAFETY: the name is used once, by the assembly that calls it with this signature.
+        #[unsafe(no_mangle)]
+        extern "C" fn $name(word: u64, frame: &Frame) -> u64 {
+            // SAFETY: in the kernel, interrupts off; the store is local to this function.
+            let store = &unsafe { arch::pool::store() };
+            let Some((_, context)) = switch::current(store) else { return SLOW };
+            let (caller, at) = (context.identity().domain, Selector::new(word >> 8));
+            if arch::capability::load(at.number()) != Capability::NULL.word() {
+                return Status::BadCapability.number().into();
+            }
+            match $make(store, caller, at, frame) {
+                Ok(()) => 0,
+                Err(Status::QuotaExhausted) => SLOW,
+                Err(status) => status.number().into(),
+            }
+        }
+    )+ };
 }
+hypercalls!(
+    create_domain by domain, create_context by context, create_scheduling by scheduling, create_portal by portal,
+    create_semaphore by semaphore
+);
 
 /// The object at `selector` of the current domain, if it is a `T` and the capability has these rights.
 ///
@@ -118,7 +122,7 @@ pub fn undo(store: &Store<'_>, capability: Capability) {
 ///
 /// # Errors
 /// As the interface has them.
-#[inline(never)]
+#[inline(always)]
 fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let Some(donor) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_DOMAIN) else { return BAD };
     if !store.get(donor).quota.has(1) {
@@ -168,8 +172,9 @@ fn new_domain(store: &Store<'_>, donor: Ref<Domain>, lower: u32, upper: u32) -> 
 ///
 /// # Errors
 /// As the interface has them.
-#[inline(never)]
-fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, global: bool, frame: &Frame) -> Result<(), Status> {
+#[inline(always)]
+fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
+    let global = frame.rdi.get() & 1 << 4 != 0;
     let (core, message) = (frame.rdx.get() & 0xFFF, frame.rdx.get() & !0xFFF);
     if core >= cores::running().len() as u64 {
         return Err(Status::BadCpu);
@@ -234,7 +239,7 @@ pub fn give_memory_portal(store: &Store<'_>, context: &Context, portal: Option<R
 ///
 /// # Errors
 /// As the interface has them.
-#[inline(never)]
+#[inline(always)]
 fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let Some(payer) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_PORTAL) else { return BAD };
     if !store.get(payer).quota.has(2) {
@@ -262,7 +267,7 @@ fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
 ///
 /// # Errors
 /// As the interface has them.
-#[inline(never)]
+#[inline(always)]
 fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let Some(payer) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_SCHEDULING) else { return BAD };
     if !store.get(payer).quota.has(2) {
@@ -294,7 +299,7 @@ fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
 ///
 /// # Errors
 /// As the interface has them.
-#[inline(never)]
+#[inline(always)]
 fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -> Result<(), Status> {
     let Some(payer) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_SEMAPHORE) else { return BAD };
     if !store.get(payer).quota.has(1) {

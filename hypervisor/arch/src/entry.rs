@@ -35,7 +35,11 @@ unsafe extern "C" {
     fn try_event(word: u64, frame: &Frame, address: u64, vector: u64) -> !;
     fn try_fault(word: u64, frame: &Frame, address: u64, vector: u64) -> !;
     fn up(word: u64) -> u64;
-    fn create(word: u64, frame: &Frame) -> u64;
+    fn create_domain(word: u64, frame: &Frame) -> u64;
+    fn create_context(word: u64, frame: &Frame) -> u64;
+    fn create_scheduling(word: u64, frame: &Frame) -> u64;
+    fn create_portal(word: u64, frame: &Frame) -> u64;
+    fn create_semaphore(word: u64, frame: &Frame) -> u64;
     fn try_revoke(word: u64, frame: &Frame) -> u64;
     fn try_down(word: u64) -> u64;
     fn wait(frame: &Frame);
@@ -104,7 +108,11 @@ global_asm!(
     EVENT_BASE = const Context::EVENT_BASE,
     CAPABILITIES = const CAPABILITIES as i32,
     UP = sym up,
-    CREATE = sym create,
+    CREATE_PD = sym create_domain,
+    CREATE_EC = sym create_context,
+    CREATE_SC = sym create_scheduling,
+    CREATE_PT = sym create_portal,
+    CREATE_SM = sym create_semaphore,
     REVOKE = sym try_revoke,
     DOWN = sym try_down,
     WAIT = sym wait,

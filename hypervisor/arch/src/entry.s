@@ -258,8 +258,10 @@ way_refused:
 .endm
 way_up:
     ATTEMPT {UP}, general
-way_create:
-    ATTEMPT {CREATE}, general, frame
+way_create:                                         // number 2 to 6
+    and r11d, 15
+    mov r11, [r11 * 8 + creators - 16]
+    ATTEMPT r11, general, frame
 way_revoke:
     ATTEMPT {REVOKE}, general, frame
 way_down:
@@ -339,6 +341,8 @@ return_from_event:
 
 .section .rodata.entry, "a"
 .balign 8
+creators:
+    .quad {CREATE_PD}, {CREATE_EC}, {CREATE_SC}, {CREATE_PT}, {CREATE_SM}
 syscall_ways:
 .set way, 0
 .rept 256
