@@ -280,14 +280,14 @@ fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
     }
     let Some(parameters) = Qpd::from_word(frame.rax.get()) else { return Err(Status::BadParameter) };
     let budget = Budget::new(parameters.quantum(), clock::khz());
-    let scheduling = Scheduling::new(context, identity.core, parameters.priority(), budget);
     if !store.get(context).count.acquire() {
         return BAD;
     }
-    let Some(scheduling) = lifetime::place(store, payer, scheduling) else {
+    let Some(slot) = lifetime::slot(store, payer) else {
         Counted::Context(context).release(store);
         return FULL;
     };
+    let scheduling = store.write(slot, Scheduling::new(context, identity.core, parameters.priority(), budget));
     publish_new(store, caller, at, SchedulingRights::all().into(), scheduling)
         .inspect_err(|_| scheduler::discard(store, scheduling))?;
     scheduler::wake(store, scheduling);

@@ -133,7 +133,7 @@ fn extend<T: Charged>(store: &Store<'_>, payer: Ref<Domain>) -> Option<Slot<T>> 
 ///
 /// # Safety
 /// No reference to it is left anywhere, and no core has a borrow of it.
-#[inline]
+#[inline(always)]
 pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>, held: Option<Counted>) {
     let Some(payer) = store.payer(reference) else { return };
     let domain = store.get(payer);

@@ -53,7 +53,7 @@ pub fn unnamed(store: &Store<'_>, unit: u64) {
         Some(Counted::Semaphore(semaphore)) if cores::is_alone() && store.get(semaphore).is_plain() => {
             let counted = Counted::Semaphore(semaphore);
             if counted.count(store).release() {
-                match prepare(store, counted) {
+                match close(store, semaphore) {
                     true => free_semaphore(store, semaphore),
                     false => counted.put_aside(store),
                 }
@@ -169,17 +169,23 @@ fn forget_space() {
     }
 }
 
+/// Wakes those who wait for a semaphore. False if there are more.
+#[inline(always)]
+fn close(store: &Store<'_>, semaphore: Ref<Semaphore>) -> bool {
+    (0..SLICE).any(|_| match Semaphore::close(store, semaphore) {
+        Some(waiter) => {
+            scheduler::resume(store, waiter, Status::BadCapability);
+            false
+        }
+        None => true,
+    })
+}
+
 /// What can be done while others may still look at the object. False if there is more to do.
 #[inline]
 fn prepare(store: &Store<'_>, ended: Counted) -> bool {
     match ended {
-        Counted::Semaphore(semaphore) => (0..SLICE).any(|_| match Semaphore::close(store, semaphore) {
-            Some(waiter) => {
-                scheduler::resume(store, waiter, Status::BadCapability);
-                false
-            }
-            None => true,
-        }),
+        Counted::Semaphore(semaphore) => close(store, semaphore),
         Counted::Domain(domain) => mapping::clear(store, domain),
         _ => true,
     }

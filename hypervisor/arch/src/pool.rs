@@ -161,9 +161,8 @@ pub fn place<T: Sync>(frame: Frame<Clean>, count: usize, mut make: impl FnMut(us
 #[must_use]
 pub unsafe fn store() -> Store<'static> {
     let base = core::ptr::with_exposed_provenance_mut::<u8>(layout::POOL_BASE as usize);
-    let pages = (SIZE.load(Ordering::Relaxed) / PAGE_SIZE) as usize;
     // SAFETY: the pool is mapped for ever; pages of objects are frames that slabs own, which others do not touch.
-    unsafe { Store::new(NonNull::new_unchecked(base), pages) }
+    unsafe { Store::new(NonNull::new_unchecked(base), (layout::POOL_LIMIT / PAGE_SIZE) as usize) }
 }
 
 /// As [`store`], for steps that look up nothing but references that are known to be right: it finds no others.
