@@ -16,10 +16,25 @@ pub struct Arguments<'a> {
     pub initial: Option<&'a str>,
     /// `module=NAME`: further modules for a Multiboot guest.
     pub modules: Vec<&'a str>,
+    /// `disk=NAME`: a module as a disk that is only read; `disk=16M`: memory as a disk; again.
+    pub disks: Vec<Disk<'a>>,
+    /// `console=virtio`: what is typed goes to a virtio console, not to the serial port.
+    pub console: bool,
+    /// `rng`: a source of entropy.
+    pub rng: bool,
     /// `cpus=N`: virtual CPUs, 1 to 4.
     pub cpus: u32,
     /// The guest's command line.
     pub command_line: &'a str,
+}
+
+/// What is on a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disk<'a> {
+    /// A module.
+    Module(&'a str),
+    /// As many bytes of memory.
+    Memory(usize),
 }
 
 impl<'a> Arguments<'a> {
@@ -29,14 +44,26 @@ impl<'a> Arguments<'a> {
     /// The word that is not understood.
     pub fn parse(text: &'a str) -> Result<Self, &'a str> {
         let (ours, command_line) = text.split_once("--").map_or((text, ""), |(ours, rest)| (ours, rest.trim()));
-        let mut arguments =
-            Self { kernel: None, multiboot: None, initial: None, modules: Vec::new(), cpus: 1, command_line };
+        let mut arguments = Self {
+            kernel: None,
+            multiboot: None,
+            initial: None,
+            modules: Vec::new(),
+            disks: Vec::new(),
+            console: false,
+            rng: false,
+            cpus: 1,
+            command_line,
+        };
         for word in ours.split_whitespace() {
             match word.split_once('=') {
                 Some(("kernel", name)) => arguments.kernel = Some(name),
                 Some(("multiboot", name)) => arguments.multiboot = Some(name),
                 Some(("initrd", name)) => arguments.initial = Some(name),
                 Some(("module", name)) => arguments.modules.push(name),
+                Some(("disk", name)) => arguments.disks.push(disk(name)),
+                Some(("console", "virtio")) => arguments.console = true,
+                None if word == "rng" => arguments.rng = true,
                 Some(("cpus", count)) => {
                     arguments.cpus = count.parse().ok().filter(|count| (1..=4).contains(count)).ok_or(word)?;
                 }
@@ -44,6 +71,14 @@ impl<'a> Arguments<'a> {
             }
         }
         Ok(arguments)
+    }
+}
+
+/// A number of mebibytes, or a name.
+fn disk(text: &str) -> Disk<'_> {
+    match text.strip_suffix('M').and_then(|count| count.parse::<u16>().ok()) {
+        Some(count) => Disk::Memory(usize::from(count) << 20),
+        None => Disk::Module(text),
     }
 }
 
@@ -57,6 +92,9 @@ mod tests {
         let Ok(arguments) = arguments else { unreachable!("it is understood") };
         assert_eq!((arguments.kernel, arguments.initial, arguments.cpus), (Some("linux"), Some("files"), 2));
         assert_eq!(arguments.command_line, "console=ttyS0 quiet");
+        let disks =
+            Arguments::parse("disk=16M disk=files rng console=virtio").map(|all| (all.disks, all.rng, all.console));
+        assert_eq!(disks, Ok((alloc::vec![Disk::Memory(16 << 20), Disk::Module("files")], true, true)));
         assert_eq!(Arguments::parse("cpus=9"), Err("cpus=9"));
         assert_eq!(Arguments::parse("kernel"), Err("kernel"));
     }

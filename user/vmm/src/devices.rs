@@ -22,6 +22,8 @@ use crate::layout;
 pub trait Sink {
     /// Sends a message to processors.
     fn send(&self, message: Message);
+    /// Prints what the guest sent to a console.
+    fn print(&self, bytes: &[u8]);
     /// The 8259A pair asks the boot processor for attention, or does not any more.
     fn external(&self, pending: bool);
 }
@@ -68,6 +70,10 @@ impl<M: Memory> Bus for PciBus<'_, M> {
         if let Some(message) = Message::from_device(message.address, message.data) {
             self.sink.send(message);
         }
+    }
+
+    fn print(&mut self, bytes: &[u8]) {
+        self.sink.print(bytes);
     }
 }
 
@@ -212,6 +218,14 @@ impl Devices {
         let vector = self.pic.acknowledge();
         self.update(access);
         vector
+    }
+
+    /// Somebody types: a virtio console takes the byte if there is one and `preferred`, else the serial port.
+    pub fn input<M: Memory>(&mut self, byte: u8, preferred: bool, access: &Access<'_, M>) {
+        if !(preferred && self.functions.iter_mut().any(|function| function.input(byte))) {
+            self.uart.receive(byte);
+        }
+        self.poll(access);
     }
 
     /// The outside has something for the devices: input, or their time has come.

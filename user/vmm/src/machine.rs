@@ -153,11 +153,10 @@ impl<M: Memory, H: Host> Machine<M, H> {
         (0..self.cpus.len()).for_each(|cpu| self.kick(cpu));
     }
 
-    /// Gives the guest's serial port a byte.
-    pub fn input(&self, byte: u8) {
-        let mut devices = self.devices.lock();
-        devices.uart.receive(byte);
-        devices.poll(&self.access());
+    /// Gives a byte to the guest's console: to the virtio one if `preferred`, else to the serial port.
+    pub fn input(&self, byte: u8, preferred: bool) {
+        let access = self.access();
+        self.devices.lock().input(byte, preferred, &access);
     }
 
     /// Lets the devices do what is due; when that is again the case, or `u64::MAX`.
@@ -477,6 +476,10 @@ impl<M: Memory, H: Host> Sink for Machine<M, H> {
                 break;
             }
         }
+    }
+
+    fn print(&self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.host.print(*byte));
     }
 
     fn external(&self, pending: bool) {

@@ -325,7 +325,7 @@ mod tests {
         let mut state = State::new(&mut words);
         let cs = Segment { selector: 0x10, attributes: 0xA9B, limit: u32::MAX, base: 0x1234 };
         let all = ArchState { cs, rip: 5, inj_info: VALID | 3, inj_error: 9, rflags: 2, ..ArchState::default() };
-        state.load(&all, Mtd::CS_SS);
+        state.load(&all, Mtd::CS_SS | Mtd::INJ);
         assert_eq!((state.segment(1), state.rip(), state.injection()), (cs, 5, VALID | 3));
         assert!(!state.takes_interrupts());
     }

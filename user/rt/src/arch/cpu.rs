@@ -30,6 +30,20 @@ pub fn identification(leaf: u32, subleaf: u32) -> [u32; 4] {
     [answer.eax, answer.ebx, answer.ecx, answer.edx]
 }
 
+/// A random number of the processor's; `None` if it makes none, or has none now.
+#[must_use]
+pub fn random() -> Option<u64> {
+    const RDRAND: u32 = 1 << 30;
+    let [_, _, features, _] = identification(1, 0);
+    if features & RDRAND == 0 {
+        return None;
+    }
+    let (number, there): (u64, u8);
+    // SAFETY: the instruction exists; it changes a register and the flags.
+    unsafe { asm!("rdrand {}", "setc {}", out(reg) number, out(reg_byte) there, options(nomem, nostack)) };
+    (there != 0).then_some(number)
+}
+
 /// Executes an undefined instruction: the kernel reports the fault and the program is over.
 pub fn undefined() -> ! {
     // SAFETY: the instruction raises an exception; control never comes back.

@@ -19,6 +19,22 @@ use super::timer::Timer;
 
 const DEBUG_PORT: u16 = 0xE9;
 
+/// Numbers for the guest: the processor's, or without those a mix of the times at which they are asked for.
+#[derive(Default)]
+pub struct Random(u64);
+
+impl vm_rng::Source for Random {
+    fn next(&mut self) -> u64 {
+        // Steps and shifts of the generator xorshift64*, stirred by the time.
+        let mut mixed = self.0 ^ time::now() | 1;
+        mixed ^= mixed >> 12;
+        mixed ^= mixed << 25;
+        mixed ^= mixed >> 27;
+        self.0 = mixed.wrapping_mul(0x2545_F491_4F6C_DD1D);
+        arch::cpu::random().unwrap_or(0) ^ self.0
+    }
+}
+
 /// A virtual CPU's handles.
 struct Handle {
     /// Selector of its context.

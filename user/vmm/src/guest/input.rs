@@ -27,8 +27,8 @@ const FIFOS: u8 = 1;
 /// Milliseconds after which the port is looked at anyway.
 const PATIENCE: u64 = 1000;
 
-/// Starts the thread, if the program may take the serial port's interrupt.
-pub fn start(machine: &'static Ours, core: u32) {
+/// Starts the thread, if the program may take the serial port's interrupt. With `preferred` a virtio console gets it.
+pub fn start(machine: &'static Ours, core: u32, preferred: bool) {
     let Some(ports) = IoPorts::acquired() else { return };
     let Ok(interrupt) = Interrupt::new(0, core, InterruptFlags::empty()) else { return };
     let port = PortRegisters::new(ports, COM1);
@@ -38,7 +38,7 @@ pub fn start(machine: &'static Ours, core: u32) {
         port.write(ENABLE, RECEIVED);
         loop {
             while port.read(LINE_STATUS) & READY != 0 {
-                machine.input(port.read(DATA));
+                machine.input(port.read(DATA), preferred);
             }
             let _ = interrupt.wait_until(time::after(PATIENCE));
         }

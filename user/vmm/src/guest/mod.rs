@@ -10,19 +10,22 @@ mod vcpu;
 
 use abi::Status;
 use abi::hip::Features;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use rt::arch::windows::{GuestMemory, file};
 use rt::capability::Semaphore;
 use rt::{ExitStatus, Startup, println};
 use vm_memory::Memory;
-use vmm::arguments::Arguments;
+use vm_virtio::Pci;
+use vmm::arguments::{Arguments, Disk};
 use vmm::devices::Devices;
 use vmm::exit::Backend;
 use vmm::machine::{End, Machine, Parts, leak};
 use vmm::start::Boot;
-use vmm::{linux, multiboot};
+use vmm::{layout, linux, multiboot};
 
 use host::World;
 
@@ -105,7 +108,7 @@ fn run(startup: &Startup) -> Result<End, String> {
         host: world,
         backend,
         cpus: arguments.cpus,
-        devices: Devices::new(START, Vec::new()),
+        devices: Devices::new(START, functions(&arguments)?),
         tsc_khz: startup.tsc_khz,
         boot,
     }));
@@ -114,7 +117,7 @@ fn run(startup: &Startup) -> Result<End, String> {
         timer::start_for_cpu(machine, cpu as usize, core(cpu)).map_err(kernel)?;
     }
     timer::start_for_devices(machine, startup.core).map_err(kernel)?;
-    input::start(machine, startup.core);
+    input::start(machine, startup.core, arguments.console);
     let ended: &'static Semaphore = machine.host().ended();
     for cpu in 0..arguments.cpus {
         vcpu::start(machine, domain, backend, cpu, core(cpu)).map_err(kernel)?;
@@ -127,6 +130,35 @@ fn run(startup: &Startup) -> Result<End, String> {
             return Ok(end);
         }
     }
+}
+
+/// The devices on the PCI bus, each with a place for its ports and its messages.
+fn functions(arguments: &Arguments<'_>) -> Result<Vec<Box<dyn vm_pci::Device>>, String> {
+    let mut all: Vec<Box<dyn vm_pci::Device>> = Vec::new();
+    let place = |index: usize| {
+        let index = index as u32;
+        (layout::PCI_PORTS + 0x100 * index as u16, layout::PCI_WINDOW as u32 + 0x1000 * index)
+    };
+    for disk in &arguments.disks {
+        let disk = match *disk {
+            Disk::Module(name) => {
+                let bytes = file(name).ok_or_else(|| format!("there is no module `{name}` that it may read"))?;
+                vm_block::Disk::Image(bytes)
+            }
+            Disk::Memory(size) => vm_block::Disk::Memory(vec![0; size].into_boxed_slice()),
+        };
+        let (ports, table) = place(all.len());
+        all.push(Pci::boxed(vm_block::Block::new(disk), ports, table));
+    }
+    if arguments.rng {
+        let (ports, table) = place(all.len());
+        all.push(Pci::boxed(vm_rng::Entropy(host::Random::default()), ports, table));
+    }
+    if arguments.console {
+        let (ports, table) = place(all.len());
+        all.push(Pci::boxed(vm_console::Console::default(), ports, table));
+    }
+    Ok(all)
 }
 
 /// Loads what the arguments name.

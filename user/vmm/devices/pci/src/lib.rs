@@ -32,6 +32,8 @@ pub trait Bus {
     fn memory(&self) -> &dyn Memory;
     /// Sends a message-signalled interrupt.
     fn signal(&mut self, message: Vector);
+    /// Prints what the guest sent to a console.
+    fn print(&mut self, bytes: &[u8]);
 }
 
 /// A device with one function.
@@ -56,6 +58,12 @@ pub trait Device: Send {
     /// The outside has something for the device, such as input.
     fn poll(&mut self, bus: &mut dyn Bus) {
         let _ = bus;
+    }
+
+    /// Somebody types: whether the device takes the byte.
+    fn input(&mut self, byte: u8) -> bool {
+        let _ = byte;
+        false
     }
 
     /// Whether it asserts its interrupt line.
