@@ -15,8 +15,8 @@ use crate::workspace;
 const SCRIPTS: &str = "user/vmm/initramfs";
 /// Drivers in the order in which they are loaded.
 const DRIVERS: [&str; 12] = [
-    "virtio/virtio.ko",
     "virtio/virtio_ring.ko",
+    "virtio/virtio.ko",
     "virtio/virtio_pci_modern_dev.ko",
     "virtio/virtio_pci_legacy_dev.ko",
     "virtio/virtio_pci.ko",
