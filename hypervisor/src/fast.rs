@@ -2,13 +2,13 @@
 //!
 //! Purpose: a call, an exception and a reply within a core when nothing else is to be done; ups and downs of semaphores.
 //! Invariants: each does exactly what the general way does, or changes nothing that counts and leaves it to that. None but
-//! [`wait`] blocks, none allocates or takes a lock but a semaphore's. A callee in another domain starts with registers
+//! [`try_down`] and [`wait`] blocks, none allocates or takes a lock but a semaphore's. A callee in another domain starts with registers
 //! that are 0.
 //! Concurrency: as the general way.
 //! Source: design plan §6; `docs/src/decisions/0020-short-ways.md`.
 use crate::call::{self, Outcome};
 use crate::switch::{self, Tables};
-use crate::{domain, semaphore, slots, trap, vcpu};
+use crate::{domain, scheduler, semaphore, slots, trap, vcpu};
 use abi::address::USER_END;
 use abi::rights::{PortalRights, SemaphoreRights};
 use abi::{Mtd, Request, Rights, Selector, Status};
@@ -19,6 +19,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use ipc::state;
 use objects::frame::Frame;
 use objects::{Context, Continuation, Page, Portal, Ref, Semaphore, Store};
+use schedule::Tried;
 
 /// First message word in a page.
 const FIRST: usize = ipc::message::FIRST;
@@ -41,7 +42,7 @@ fn copy(from: &Page, to: &Page) -> bool {
 extern "C" fn try_call(word: u64, frame: &Frame) -> ! {
     // SAFETY: in the kernel, interrupts off; the store is local to this function. SYSCALL stores into the frame of the
     // current context.
-    let (store, caller) = unsafe { (arch::pool::trusting_store(), Context::of_frame(frame)) };
+    let (store, caller) = unsafe { (arch::pool::store(), Context::of_frame(frame)) };
     if let Some(portal) = portal(&store, word, PortalRights::CALL.into())
         && let callee_ref = portal.context
         && let callee = store.get(callee_ref)
@@ -137,7 +138,7 @@ extern "C" fn try_event(word: u64, frame: &Frame, address: u64, vector: u64) -> 
 #[unsafe(no_mangle)]
 extern "C" fn try_fault(word: u64, frame: &Frame, address: u64, vector: u64) -> ! {
     // SAFETY: as in `try_call`.
-    let (store, faulter) = unsafe { (arch::pool::trusting_store(), Context::of_frame(frame)) };
+    let (store, faulter) = unsafe { (arch::pool::store(), Context::of_frame(frame)) };
     let domain = store.get(faulter.identity().domain);
     if domain::lacks(domain, address)
         || trap::rights(frame.error.get()).is_none_or(|rights| !domain::allows(domain, address, rights))
@@ -151,7 +152,7 @@ extern "C" fn try_fault(word: u64, frame: &Frame, address: u64, vector: u64) -> 
 #[inline(always)]
 fn event(word: u64, frame: &Frame, address: u64, vector: u64) -> ! {
     // SAFETY: as in `try_call`.
-    let (store, faulter) = unsafe { (arch::pool::trusting_store(), Context::of_frame(frame)) };
+    let (store, faulter) = unsafe { (arch::pool::store(), Context::of_frame(frame)) };
     if let Some(portal) = portal(&store, word, Rights::NONE)
         && let handler_ref = portal.context
         && let handler = store.get(handler_ref)
@@ -170,7 +171,7 @@ fn event(word: u64, frame: &Frame, address: u64, vector: u64) -> ! {
 #[inline]
 pub fn exit(vcpu: &Context, event: u8, details: [u64; 2]) {
     // SAFETY: as in `try_call`.
-    let store = unsafe { arch::pool::trusting_store() };
+    let store = unsafe { arch::pool::store() };
     let identity = vcpu.identity();
     let word = slots::find(store.get(identity.domain), Selector::new(identity.event_base + u64::from(event))).word();
     let Some(portal) = portal(&store, word, Rights::NONE) else { return };
@@ -197,7 +198,7 @@ pub fn exit(vcpu: &Context, event: u8, details: [u64; 2]) {
 #[unsafe(no_mangle)]
 extern "C" fn try_reply(frame: &Frame) -> ! {
     // SAFETY: as in `try_call`.
-    let (store, callee) = unsafe { (arch::pool::trusting_store(), Context::of_frame(frame)) };
+    let (store, callee) = unsafe { (arch::pool::store(), Context::of_frame(frame)) };
     let word = callee.caller.get();
     if word != percpu::this().local.payer.get() {
         reply()
@@ -231,7 +232,7 @@ fn caller_named<'s>(store: &'s Store<'_>, word: u64) -> (Ref<Context>, &'s Conte
 #[inline(never)]
 fn handled(callee: &Context) -> ! {
     // SAFETY: as in `try_call`.
-    let store = unsafe { arch::pool::trusting_store() };
+    let store = unsafe { arch::pool::store() };
     let ((caller_ref, caller), from) = (caller_named(&store, callee.caller.get()), callee.identity().message);
     let simple = from[0].load(Relaxed) >> 16 == 0 && !state::descriptor(from).intersects(Mtd::FPU);
     if !simple || !caller.is(Continuation::AwaitHandler) || !caller.owns_page() {
@@ -301,46 +302,78 @@ fn named(word: u64, kind: Kind, needed: Rights) -> Option<u64> {
 
 const BAD_CAPABILITY: u64 = Status::BadCapability as u64;
 
-/// Up of a semaphore. A status.
+/// Bit of a word that says that it is a semaphore's; no word has it.
+const WHOLE: u64 = 1;
+
+/// Up of a semaphore. A status, or what is left to [`finish_up`].
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn up(word: u64) -> u64 {
     let Some(word) = named(word, Kind::Semaphore, SemaphoreRights::UP.into()) else { return BAD_CAPABILITY };
-    // SAFETY: in the kernel, interrupts off; the store is local to this function. For the word see `try_call`.
-    let store = unsafe { arch::pool::trusting_store() };
+    // SAFETY: in the kernel, interrupts off; the store is local to this function. For the word see `portal`.
+    let store = unsafe { arch::pool::store() };
     // SAFETY: as above.
-    if !unsafe { store.at::<Semaphore>(word) }.try_up() {
-        wake(word);
+    match unsafe { store.at::<Semaphore>(word) }.try_up(&store) {
+        Some(None) => 0,
+        Some(Some(waiter)) => waiter.to_word(),
+        None => word | WHOLE,
     }
-    0
 }
 
-/// Ups a semaphore for which somebody waits, or which is no plain one.
-#[inline(never)]
-fn wake(word: u64) {
+/// Lets the context `word` go on, which has got a semaphore; or ups one that is not plain, or that others are at.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn finish_up(word: u64) {
     // SAFETY: as in `up`.
     let store = unsafe { arch::pool::store() };
-    // SAFETY: likewise.
-    if let Some(reference) = unsafe { store.trusted(word) } {
-        semaphore::up(&store, reference);
+    if word & WHOLE == 0 {
+        // SAFETY: it is that of a context that was waiting just now: it exists for a grace period at least.
+        unsafe { store.trusted(word) }
+            .into_iter()
+            .for_each(|waiter| scheduler::resume(&store, waiter, Status::Success));
+    } else {
+        // SAFETY: as in `up`.
+        unsafe { store.trusted(word & !WHOLE) }.into_iter().for_each(|whole| semaphore::up(&store, whole));
     }
 }
 
-/// Down of a semaphore, by one. A status, or [`SLOW`].
+/// The current context waits already, and has to leave the core.
+const WAITS: u64 = SLOW + 1;
+
+/// Down of a semaphore, by one. A status, [`WAITS`], or [`SLOW`].
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn try_down(word: u64) -> u64 {
     let Some(word) = named(word, Kind::Semaphore, SemaphoreRights::DOWN.into()) else { return BAD_CAPABILITY };
     // SAFETY: as in `up`.
-    let taken = unsafe { arch::pool::trusting_store().at::<Semaphore>(word).try_down() };
-    if taken { 0 } else { SLOW }
+    let store = unsafe { arch::pool::store() };
+    // SAFETY: the word is that of a context; it is not 0 while one runs.
+    let current = unsafe { store.named(NonZeroU32::new_unchecked(percpu::this().local.current.get() as u32)) };
+    // SAFETY: as in `up`.
+    match unsafe { store.at::<Semaphore>(word) }.try_down() {
+        Tried::Taken => 0,
+        Tried::Empty(empty) if scheduler::leave(&store, current, word) => {
+            Semaphore::wait(empty, &store, current);
+            WAITS
+        }
+        _ => SLOW,
+    }
 }
 
-/// A down that most probably waits; all registers are in the frame.
+/// After a down that was not simply done; all registers are in the frame. It waits, or most probably will.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn wait(frame: &Frame) {
-    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+extern "C" fn wait(frame: &Frame, why: u64) {
+    if why == WAITS {
+        // SAFETY: in the kernel, interrupts off; the store is local to this function.
+        return scheduler::depart(&unsafe { arch::pool::store() });
+    }
+    wait_generally(frame);
+}
+
+#[inline(never)]
+fn wait_generally(frame: &Frame) {
+    // SAFETY: as above.
     let store = unsafe { arch::pool::store() };
     if let Some(current) = switch::current(&store)
         && let Outcome::Return(status) = semaphore::control(&store, current, Request::from_word(frame.rdi.get()), frame)

@@ -10,6 +10,7 @@
 // UNSAFETY: entry points of assembly, and the steps of boot that hand memory from one owner to the next.
 #![expect(unsafe_code, reason = "entry points and hand-over of memory at boot")]
 
+mod accounts;
 mod call;
 mod clock;
 mod context_control;

@@ -12,7 +12,7 @@
 use crate::call::{self, Delivery};
 use crate::contexts::{self, CALL, DONE};
 use crate::lifetime::{self, Counted};
-use crate::scheduler;
+use crate::{accounts, scheduler};
 use abi::Status;
 use objects::frame::{Frame, Register};
 use objects::{Context, Continuation, Identity, Place, Portal, Ref, Scheduling, Store};
@@ -165,7 +165,7 @@ fn rest(store: &Store<'_>, proxy_ref: Ref<Context>) -> Option<Ref<Context>> {
     if let Some(scheduling) = store.reference(call_of(proxy.frame()).scheduling.get()) {
         scheduler::retire(store, scheduling);
         let time = &store.get(scheduling).times[0];
-        scheduler::account(store, scheduler::CROSS, time.get());
+        accounts::add(store, accounts::CROSS, time.get());
         time.set(0);
     }
     release_portal(store, proxy);

@@ -11,7 +11,7 @@ use crate::information::{self, Facts};
 use crate::log::info;
 use crate::stop::give_up;
 use crate::tables::HARDWARE;
-use crate::{contexts, cores, interrupt, lifetime, mapping, pool, power, scheduler};
+use crate::{accounts, contexts, cores, interrupt, lifetime, mapping, pool, power, scheduler};
 use abi::address::{PAGE_BITS, PAGE_SIZE, PHYS_BITS};
 use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
 use abi::item::ItemFlags;
@@ -199,7 +199,7 @@ fn claim_machine(store: &Store<'_>, facts: &Facts<'_>) -> Result<Ref<Domain>, St
         next = end.div_ceil(PAGE_SIZE);
     }
     interrupt::claim(store, hypervisor)?;
-    scheduler::claim(store, hypervisor)?;
+    accounts::claim(store, hypervisor)?;
     Ok(hypervisor)
 }
 

@@ -8,14 +8,12 @@
 //! makes the choice anew is the last thing that an entry of the kernel does: nothing is borrowed across it.
 //! Source: interface §5 ("create_sc", "sm_ctrl", "ec_ctrl") and §8; lecture E:789-863.
 use crate::call::{self, Delivery, LONGEST};
-use crate::create::publish_new;
 use crate::lifetime::Counted;
-use crate::{clock, contexts, cores, lifetime, reclaim, remote, switch, translations};
-use abi::rights::SchedulingRights;
-use abi::{Selector, Status};
+use crate::switch::{self, Tables};
+use crate::{accounts, clock, contexts, cores, reclaim, remote, translations};
+use abi::Status;
 use arch::{apic, cpu};
-use core::sync::atomic::Ordering::Relaxed;
-use objects::{Context, Continuation, Domain, Identity, Place, Ref, Scheduling, Semaphore, Store, Take};
+use objects::{Context, Continuation, Place, Ref, Scheduling, Semaphore, Store, Take};
 use percpu::Hazard;
 use schedule::{Down, Elements, Id, InboxLinks, Pushed, ReadyLinks};
 use timeouts::TimeoutLinks;
@@ -89,6 +87,7 @@ pub fn wake(store: &Store<'_>, scheduling: Ref<Scheduling>) {
 }
 
 /// As [`wake`], on its own core, without making others ready that may depend on it.
+#[inline]
 fn arrive(store: &Store<'_>, scheduling: Ref<Scheduling>) {
     let target = store.get(scheduling);
     if target.place() == Place::Away {
@@ -99,6 +98,7 @@ fn arrive(store: &Store<'_>, scheduling: Ref<Scheduling>) {
 }
 
 /// Has this core choose anew if one that has just become ready is more urgent than the one that runs.
+#[inline]
 fn preempt(store: &Store<'_>, priority: u8) {
     // SAFETY: as in `release`.
     let running = unsafe { store.trusted::<Scheduling>(percpu::this().local.scheduling.get()) };
@@ -144,7 +144,7 @@ fn attend(store: &Store<'_>, scheduling: Ref<Scheduling>) {
     retire(store, scheduling);
     // Whoever wakes it may have asked for that already, and say so only after this.
     target.set_place(Place::Nowhere);
-    account(store, KILLED, target.times[0].get());
+    accounts::add(store, accounts::KILLED, target.times[0].get());
     Counted::Scheduling(scheduling).put_aside(store);
 }
 
@@ -166,70 +166,36 @@ pub fn retire(store: &Store<'_>, scheduling: Ref<Scheduling>) {
 /// Puts the current scheduling context, unless it has gone elsewhere, back among the ready, in front if it has time left
 /// and does not yield; and chooses anew.
 pub fn reschedule(store: &Store<'_>, yields: bool) {
-    if let Some((scheduling, place)) = release(store, yields) {
-        let target = store.get(scheduling);
-        if target.place() == Place::Runs {
-            target.set_place(Place::Ready);
-            percpu::this().local.ready.enqueue(&Queues(store), scheduling.id(), target.priority(), place);
-        }
+    if let Some((scheduling, place)) = release(store, yields)
+        && store.get(scheduling).place() == Place::Runs
+    {
+        put_back(store, scheduling, place);
     }
     choose(store);
 }
 
-/// Accounts of a core, in the scheduling context that stands for its idle time: that time,
-pub const IDLE: usize = 0;
-/// time of calls from other cores,
-pub const CROSS: usize = 1;
-/// of scheduling contexts that are gone,
-pub const KILLED: usize = 2;
-/// and of contexts that are.
-pub const KILLED_CONTEXTS: usize = 3;
-
-/// Adds TSC ticks to an account of this core.
-pub fn account(store: &Store<'_>, which: usize, ticks: u64) {
-    let core = cores::running().get(percpu::this().local.id.get() as usize);
-    let idle = core.and_then(|core| store.reference::<Scheduling>(core.idle.load(Relaxed)));
-    if let Some(time) = idle.and_then(|idle| store.get(idle).times.get(which)) {
-        time.add(ticks);
-    }
+/// After [`leave`]: chooses anew.
+pub fn depart(store: &Store<'_>) {
+    release(store, false);
+    choose(store);
 }
 
-/// Puts a scheduling context for the idle time of each core into the hypervisor's space.
-///
-/// # Errors
-/// Its quota is exhausted.
-pub fn claim(store: &Store<'_>, hypervisor: Ref<Domain>) -> Result<(), Status> {
-    let message = store.get(hypervisor).views;
-    let identity = Identity {
-        domain: hypervisor,
-        message,
-        message_at: 0,
-        core: 0,
-        event_base: 0,
-        global: true,
-        proxy: true,
-        guest: false,
-    };
-    let nobody = Context::new(identity, 0);
-    nobody.set_continuation(Continuation::Dead);
-    let nobody = lifetime::add(store, hypervisor, nobody)?;
-    for (id, core) in (0..).zip(cores::running()) {
-        let idle = lifetime::add(store, hypervisor, Scheduling::new(nobody, id, 0, default_budget()))?;
-        let rights = SchedulingRights::all().into();
-        publish_new(store, hypervisor, Selector::new(id.into()), rights, idle)?;
-        core.idle.store(idle.to_word(), Relaxed);
-    }
-    Ok(())
+#[inline(never)]
+fn put_back(store: &Store<'_>, scheduling: Ref<Scheduling>, place: schedule::Place) {
+    let target = store.get(scheduling);
+    target.set_place(Place::Ready);
+    percpu::this().local.ready.enqueue(&Queues(store), scheduling.id(), target.priority(), place);
 }
 
 /// Charges the current scheduling context, and context, for the time since it was chosen; a spent budget is filled
-/// again. The core runs on nobody's time then.
+/// again. The core runs on nobody's time then; what follows is charged to who is chosen.
+#[inline]
 fn release(store: &Store<'_>, yields: bool) -> Option<(Ref<Scheduling>, schedule::Place)> {
     let local = &percpu::this().local;
     // SAFETY: `choose` sets the word, from a reference; one that ends is released before.
     let scheduling = unsafe { store.trusted::<Scheduling>(local.scheduling.replace(0)) }?;
-    let target = store.get(scheduling);
-    let (left, used) = target.budget().charge(local.since.get(), cpu::time_stamp());
+    let (target, now) = (store.get(scheduling), cpu::time_stamp());
+    let (left, used) = target.budget().charge(local.since.replace(now), now);
     let (budget, place) = left.release(yields);
     target.left.set(budget.left);
     target.times[0].add(used);
@@ -269,6 +235,7 @@ pub fn unpark(store: &Store<'_>) {
     }
 }
 
+#[cold]
 fn unpark_all(store: &Store<'_>) {
     let (local, queues) = (&percpu::this().local, Queues(store));
     while let Some((id, priority)) = local.parked.dequeue(&queues) {
@@ -279,50 +246,87 @@ fn unpark_all(store: &Store<'_>) {
 }
 
 /// Makes the context of the highest ready scheduling context current; halts until there is one.
+#[inline]
 fn choose(store: &Store<'_>) {
+    if !choose_simply(store) {
+        choose_slowly(store);
+    }
+}
+
+/// As [`choose`], if nothing else is to be done, and the context can simply go on. Otherwise false, with nothing done.
+#[inline(always)]
+fn choose_simply(store: &Store<'_>) -> bool {
+    let queues = Queues(store);
+    // Whoever puts something into the inbox says so.
+    let highest = if percpu::this().shared.any() { None } else { percpu::this().local.ready.highest() };
+    let Some((id, priority)) = highest else { return false };
+    let context_ref = queues.scheduling(id).context;
+    let context = store.get(context_ref);
+    let tables = switch::tables(context);
+    if !context.is(Continuation::Run) || tables == Tables::Unknown {
+        return false;
+    }
+    percpu::this().local.ready.take(&queues, (id, priority));
+    match tables {
+        Tables::Known(root) => switch::to_known(context_ref, context, root),
+        _ => switch::to_plain(context_ref, context),
+    }
+    charge(store, id, context_ref);
+    true
+}
+
+/// Makes the scheduling context `id`, of this context, which is out of the queue, the one on whose time the core runs.
+#[inline(always)]
+fn charge(store: &Store<'_>, id: Id, context: Ref<Context>) {
+    let (local, queues) = (&percpu::this().local, Queues(store));
+    let target = queues.scheduling(id);
+    target.set_place(Place::Runs);
+    local.scheduling.set(id.get().into());
+    local.payer.set(if local.parked.is_empty() { context.to_word() } else { u64::MAX });
+    set_timer(&queues, target.budget().deadline(local.since.get()));
+}
+
+/// As [`choose`], whatever it takes.
+#[cold]
+fn choose_slowly(store: &Store<'_>) {
     let (local, queues) = (&percpu::this().local, Queues(store));
     loop {
-        // Whoever puts something into the inbox says so.
         if percpu::this().shared.any() {
             receive(store);
         }
         while let Some((id, _)) = local.ready.dequeue(&queues) {
-            let target = queues.scheduling(id);
-            // SAFETY: as in `scheduling`.
-            let reference: Ref<Scheduling> = unsafe { store.named(id) };
-            let now = cpu::time_stamp();
-            let context = target.context;
-            target.set_place(Place::Runs);
-            local.scheduling.set(reference.to_word());
-            local.payer.set(if local.parked.is_empty() { context.to_word() } else { u64::MAX });
-            local.since.set(now);
-            set_timer(&queues, Some(target.budget().deadline(now)));
-            if store.get(context).is(Continuation::Run) && switch::to(store, context) {
-                return;
-            }
+            let context = queues.scheduling(id).context;
+            charge(store, id, context);
             match run(store, context) {
                 Run::Runs => return,
                 Run::Waits => park(store),
-                Run::Dead => retire(store, reference),
+                // SAFETY: as in `scheduling`.
+                Run::Dead => retire(store, unsafe { store.named(id) }),
             }
         }
-        if percpu::this().shared.pending(Hazard::Schedule) {
-            continue;
+        if !percpu::this().shared.pending(Hazard::Schedule) {
+            idle(store);
         }
-        local.current.set(0);
-        if reclaim::is_due() {
-            reclaim::collect(store, true);
-            continue;
-        }
-        set_timer(&queues, None);
-        let since = cpu::time_stamp();
-        cpu::wait();
-        account(store, IDLE, cpu::time_stamp().saturating_sub(since));
-        expire(store);
     }
 }
 
+/// Nothing is ready: gives objects back, or halts until an interrupt.
+fn idle(store: &Store<'_>) {
+    let local = &percpu::this().local;
+    local.current.set(0);
+    if reclaim::is_due() {
+        return reclaim::collect(store, true);
+    }
+    set_timer(&Queues(store), u64::MAX);
+    let since = cpu::time_stamp();
+    cpu::wait();
+    local.since.set(cpu::time_stamp());
+    accounts::add(store, accounts::IDLE, local.since.get().saturating_sub(since));
+    expire(store);
+}
+
 /// Takes in what other cores want of this one.
+#[cold]
 fn receive(store: &Store<'_>) {
     let (page, queues) = (percpu::this(), Queues(store));
     translations::serve();
@@ -403,10 +407,11 @@ fn take(store: &Store<'_>, context: Ref<Context>, event: u64, qualification: [u6
     call::deliver(store, context, event, qualification)
 }
 
-fn set_timer(queues: &Queues<'_>, budget: Option<u64>) {
+/// Has the timer fire at the end of a budget, and at the first deadline.
+#[inline]
+fn set_timer(queues: &Queues<'_>, budget: u64) {
     let local = &percpu::this().local;
-    let first = local.timeouts.first(queues).map_or(u64::MAX, |(_, deadline)| deadline);
-    let next = budget.unwrap_or(u64::MAX).min(first).max(1);
+    let next = local.timeouts.first(queues).map_or(budget, |(_, deadline)| deadline.min(budget)).max(1);
     // A timer that fires too early is set again then.
     if next < local.armed.get() {
         local.armed.set(next);
@@ -456,15 +461,30 @@ pub fn stop_waiting(store: &Store<'_>, context: Ref<Context>, next: Continuation
 /// Makes a context that waited for a semaphore go on, with this status.
 pub fn resume(store: &Store<'_>, context: Ref<Context>, status: Status) {
     let waiter = store.get(context);
-    // First: once it may run, it may wait again with another.
-    // SAFETY: the word is that of a scheduling context, which takes itself out of there before it ends.
-    let scheduling = unsafe { store.trusted(waiter.take_scheduling()) };
-    if waiter.continuation() == Continuation::AwaitSemaphore {
+    let own = is_own(waiter.identity().core);
+    // Once it may run, it may wait again with another scheduling context.
+    let word = if own && waiter.is(Continuation::AwaitSemaphore) {
+        // It is out of the queue, and so nobody but its core changes it.
         waiter.frame().rdi.set(u64::from(status.number()));
-    }
-    waiter.advance(Continuation::woken);
-    match scheduling {
-        Some(scheduling) => wake(store, scheduling),
+        waiter.set_continuation(Continuation::Run);
+        let word = waiter.scheduling();
+        waiter.set_scheduling(0);
+        word
+    } else {
+        let word = waiter.take_scheduling();
+        if waiter.continuation() == Continuation::AwaitSemaphore {
+            waiter.frame().rdi.set(u64::from(status.number()));
+        }
+        waiter.advance(Continuation::woken);
+        word
+    };
+    // SAFETY: the word is that of a scheduling context, which takes itself out of there before it ends.
+    match unsafe { store.trusted(word) } {
+        Some(scheduling) if own => {
+            arrive(store, scheduling);
+            unpark(store);
+        }
+        Some(scheduling) => ask(store, scheduling, WAKE),
         // Those that were put aside because of it may go on.
         None => contexts::post(store, context, 0),
     }
@@ -520,6 +540,26 @@ fn wait(
     })
 }
 
+/// As the current context, which runs on its own time, does in [`wait`] before it waits for a semaphore without deadline.
+/// False, with nothing done, if it is not so simple.
+#[inline(always)]
+pub fn leave(store: &Store<'_>, context: Ref<Context>, semaphore: u64) -> bool {
+    let (local, waiter) = (&percpu::this().local, store.get(context));
+    let deadline = waiter.frame().rsi.get() as u32 | waiter.frame().rdx.get() as u32;
+    if local.payer.get() != context.to_word() || deadline != 0 || waiter.timeout.is_pending() {
+        return false;
+    }
+    let word = local.scheduling.get();
+    // SAFETY: as in `release`; who pays has one.
+    let scheduling = unsafe { store.at::<Scheduling>(word) };
+    waiter.set_continuation(Continuation::AwaitSemaphore);
+    waiter.semaphore.set(semaphore);
+    waiter.set_scheduling(word);
+    scheduling.with.set(context.to_word());
+    scheduling.set_place(Place::Away);
+    true
+}
+
 /// The current scheduling context waits with `context`, if that runs on it, from the next [`reschedule`] on.
 pub fn leave_with(store: &Store<'_>, context: Ref<Context>) {
     let word = percpu::this().local.scheduling.get();
@@ -535,6 +575,7 @@ pub fn leave_with(store: &Store<'_>, context: Ref<Context>) {
 /// Leaves the kernel for the first time on this core, as soon as something is ready.
 pub fn enter(store: &Store<'_>) -> ! {
     percpu::this().local.armed.set(u64::MAX);
+    percpu::this().local.since.set(cpu::time_stamp());
     choose(store);
     match switch::current(store) {
         // SAFETY: `choose` made it current.

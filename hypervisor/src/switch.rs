@@ -59,12 +59,21 @@ pub fn to_known(next: Ref<Context>, context: &Context, root: u64) {
 }
 
 /// Makes `next` the context that leaves the kernel. False if there is no memory for its domain's tables on this core.
+#[inline]
 pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
-    let (local, context) = (&percpu::this().local, store.get(next));
-    if tables(context) == Tables::Loaded {
-        to_plain(next, context);
-        return true;
+    let context = store.get(next);
+    match tables(context) {
+        Tables::Loaded => to_plain(next, context),
+        Tables::Known(root) => to_known(next, context, root),
+        Tables::Unknown => return to_slowly(next, context, store),
     }
+    true
+}
+
+/// As [`to`], if the domain may have no tables here, or vector registers may be in the way.
+#[cold]
+fn to_slowly(next: Ref<Context>, context: &Context, store: &Store<'_>) -> bool {
+    let local = &percpu::this().local;
     if context.identity().guest {
         // It runs on whatever tables are loaded, and sees none of them.
         to_plain(next, context);

@@ -122,7 +122,7 @@ pub fn restore(vcpu: &Context, page: &Page) -> Mtd {
 #[unsafe(no_mangle)]
 extern "C" fn guest_enter(frame: &Frame) -> GuestEntry {
     // SAFETY: in the kernel, interrupts off; the store is local to this function. The frame is the current context's.
-    let (store, vcpu) = unsafe { (arch::pool::trusting_store(), Context::of_frame(frame)) };
+    let (store, vcpu) = unsafe { (arch::pool::store(), Context::of_frame(frame)) };
     match backend() {
         Some(backend) if vectors::load(&store, vcpu) => backend.enter(vcpu, store.get(vcpu.identity().domain)),
         _ => {

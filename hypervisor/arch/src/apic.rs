@@ -232,6 +232,7 @@ pub fn enable_timer() {
 
 /// Asks for a timer interrupt when the TSC reaches `deadline`; at once if it has. With a 32-bit count a far deadline
 /// gives an early interrupt, and the caller arms again. A deadline of 0 disarms.
+#[inline(never)]
 pub fn arm(deadline: u64) {
     if DEADLINE.load(Ordering::Relaxed) {
         // SAFETY: an x2APIC or xAPIC timer register that CPUID announced. The fence orders it after the mode change.

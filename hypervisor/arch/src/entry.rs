@@ -2,9 +2,9 @@
 //!
 //! Purpose: the assembly in `entry.s`, its constants, its exits, and the functions that the kernel binary supplies:
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
-//! interrupt stack), `hypercall` (SYSCALL), `up`, `try_down` and `wait` (what is over in a few steps, or left to others),
-//! `try_call`, `try_reply`, `try_event` and `try_fault` (which end in one of this module's exits), `hazards` (before any exit
-//! while the hazard word is not 0), `guest_enter` and `guest_exited` (before and after a virtual CPU runs).
+//! interrupt stack), `hypercall` (SYSCALL), `up`, `finish_up`, `try_down` and `wait` (what is over in a few steps, or left to
+//! others), `try_call`, `try_reply`, `try_event` and `try_fault` (which end in one of this module's exits), `hazards` (before any
+//! exit while the hazard word is not 0), `guest_enter` and `guest_exited` (before and after a virtual CPU runs).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
 //! 2. Every exit to ring 3 tests the hazard word with interrupts off,
 //! but for the return from an interrupt stack, which goes on where it interrupted. 3. An attempt never blocks or
@@ -35,6 +35,7 @@ unsafe extern "C" {
     fn try_event(word: u64, frame: &Frame, address: u64, vector: u64) -> !;
     fn try_fault(word: u64, frame: &Frame, address: u64, vector: u64) -> !;
     fn up(word: u64) -> u64;
+    fn finish_up(word: u64);
     fn create_domain(word: u64, frame: &Frame) -> u64;
     fn create_context(word: u64, frame: &Frame) -> u64;
     fn create_scheduling(word: u64, frame: &Frame) -> u64;
@@ -42,7 +43,7 @@ unsafe extern "C" {
     fn create_semaphore(word: u64, frame: &Frame) -> u64;
     fn try_revoke(word: u64, frame: &Frame) -> u64;
     fn try_down(word: u64) -> u64;
-    fn wait(frame: &Frame);
+    fn wait(frame: &Frame, why: u64);
     fn hazards(frame: &Frame) -> *const Frame;
     fn guest_enter(frame: &Frame) -> GuestEntry;
     fn guest_exited(frame: &Frame) -> *const Frame;
@@ -108,6 +109,7 @@ global_asm!(
     EVENT_BASE = const Context::EVENT_BASE,
     CAPABILITIES = const CAPABILITIES as i32,
     UP = sym up,
+    FINISH_UP = sym finish_up,
     CREATE_PD = sym create_domain,
     CREATE_EC = sym create_context,
     CREATE_SC = sym create_scheduling,

@@ -35,11 +35,12 @@
 .endm
 
 // The word at the selector in RDI, 0 where there is none; see capability.rs. Not before RSP is the kernel's.
-.macro LOAD_CAPABILITY name
+.macro LOAD_CAPABILITY
     and edi, 0x3FFFFFF
-    .global \name
-\name:
-    mov rdi, [rdi * 8 + {CAPABILITIES}]
+2:  mov rdi, [rdi * 8 + {CAPABILITIES}]
+    .pushsection .accesses, "a"
+    .quad 2b
+    .popsection
 .endm
 
 .section .text.entry, "ax"
@@ -86,7 +87,7 @@ event_general:
     jmp resume
 
 // An attempt at what most often leads to a portal: its capability, the frame, the address of the fault, the vector.
-.macro ATTEMPT_EVENT function, load, fault
+.macro ATTEMPT_EVENT function, fault
     PUSH_REGISTERS
     test byte ptr [rsp + {CS}], 3
     jz trap_nested
@@ -102,13 +103,13 @@ event_general:
     mov rcx, [rsi + {VECTOR}]
     mov rdi, [rsi + {EVENT_BASE}]
     add rdi, rcx
-    LOAD_CAPABILITY \load
+    LOAD_CAPABILITY
     jmp \function
 .endm
 trap_event:
-    ATTEMPT_EVENT {EVENT}, event_load
+    ATTEMPT_EVENT {EVENT}
 trap_fault:
-    ATTEMPT_EVENT {FAULT}, fault_load, fault
+    ATTEMPT_EVENT {FAULT}, fault
 
 // On an interrupt stack, whatever ran before: report and return, or do not return.
 trap_apart:
@@ -157,10 +158,10 @@ resume:
 
 // RSP: a frame whose context entered by SYSCALL, or is to run as if it had: RCX and R11 are as SYSRET leaves them.
 leave_by_sysret:
-    POP_REGISTERS
-    mov rcx, [rsp + {RIP} - {VECTOR}]
+    LOAD rsp, r15, r14, r13, r12, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rax
+    mov rcx, [rsp + {RIP}]
     mov r11d, 0x200
-    mov rsp, [rsp + {RSP} - {VECTOR}]
+    mov rsp, [rsp + {RSP}]
     sysretq
 
 // RDI: the frame of a virtual CPU, which is current. The call says where its control block is (RAX, a physical address, 0
@@ -246,8 +247,8 @@ way_refused:
     call \function
     mov r11, [{FRAME}]
     cmp eax, {SLOW}
-    je \slow
-    cmp dword ptr [{HAZARD}], 0
+    jae \slow
+8:  cmp dword ptr [{HAZARD}], 0
     jne attempted
     mov edi, eax
     LOAD r11, rsi, rdx, rax, r8, r9, r10
@@ -257,7 +258,12 @@ way_refused:
     sysretq
 .endm
 way_up:
-    ATTEMPT {UP}, general
+    ATTEMPT {UP}, 1f
+1:  mov edi, eax
+    call {FINISH_UP}
+    mov r11, [{FRAME}]
+    xor eax, eax
+    jmp 8b
 way_create:                                         // number 2 to 6
     and r11d, 15
     mov r11, [r11 * 8 + creators - 16]
@@ -268,6 +274,7 @@ way_down:
     ATTEMPT {DOWN}, 1f
 1:  SAVE_OTHERS r11
     mov rdi, r11
+    mov esi, eax
     call {WAIT}
     mov rdi, [{FRAME}]
     jmp resume
@@ -284,7 +291,7 @@ way_call:
     mov rsi, rsp
     mov rsp, {STACK_TOP} - 8
     shr rdi, 8
-    LOAD_CAPABILITY call_load
+    LOAD_CAPABILITY
     jmp {CALL}
 
 // RSI: the frame of the context to run from RCX on with RDI in its first register; nothing of the kernel's in others.

@@ -158,23 +158,12 @@ pub fn place<T: Sync>(frame: Frame<Clean>, count: usize, mut make: impl FnMut(us
 ///
 /// # Safety
 /// The pool is installed; the caller is in the kernel with interrupts off, and lets go of the store before it leaves.
-#[must_use]
-pub unsafe fn store() -> Store<'static> {
-    let base = core::ptr::with_exposed_provenance_mut::<u8>(layout::POOL_BASE as usize);
-    // SAFETY: the pool is mapped for ever; pages of objects are frames that slabs own, which others do not touch.
-    unsafe { Store::new(NonNull::new_unchecked(base), (layout::POOL_LIMIT / PAGE_SIZE) as usize) }
-}
-
-/// As [`store`], for steps that look up nothing but references that are known to be right: it finds no others.
-///
-/// # Safety
-/// As for [`store`].
 #[inline]
 #[must_use]
-pub unsafe fn trusting_store() -> Store<'static> {
-    let base = core::ptr::with_exposed_provenance_mut::<u8>(layout::POOL_BASE as usize);
-    // SAFETY: as in `store`; the address is not 0.
-    unsafe { Store::new(NonNull::new_unchecked(base), 0) }
+pub unsafe fn store() -> Store<'static> {
+    // SAFETY: the pool is mapped for ever, at the address that the store knows; pages of objects are frames that slabs own,
+    // which others do not touch.
+    unsafe { Store::new(NonNull::dangling(), 0) }
 }
 
 /// Lets `fill` write the bytes of an owned frame.

@@ -10,7 +10,7 @@
 use crate::context::{Context, Continuation};
 use crate::reference::{Object, Ref, kind};
 use crate::store::Store;
-use schedule::{Counter, Down, Elements, Id, SignalLinks, WaitLinks};
+use schedule::{Counter, Down, Elements, Empty, Id, SignalLinks, Tried, WaitLinks};
 use sync::{Count, Spin};
 
 /// A semaphore.
@@ -116,16 +116,24 @@ impl Semaphore {
         if let Role::Interrupt(number, _) = self.role { Some(number) } else { None }
     }
 
-    /// Adds one to a plain one that nobody waits for. False if nothing was done.
-    #[inline]
-    pub fn try_up(&self) -> bool {
-        self.is_plain() && self.counter.try_add()
+    /// As [`Self::up`]; `None`, with nothing done, if it is not plain, or others are at it.
+    #[inline(always)]
+    pub fn try_up(&self, store: &Store<'_>) -> Option<Option<Ref<Context>>> {
+        let parties = Parties(store);
+        let woken = if self.is_plain() { self.counter.try_up(&parties) } else { None };
+        woken.map(|woken| woken.map(|waiter| parties.context(waiter)))
     }
 
-    /// Takes one if it is plain, there is one, and no signal is queued. False if nothing was done.
-    #[inline]
-    pub fn try_down(&self) -> bool {
-        self.is_plain() && self.counter.try_take()
+    /// Takes one if it is plain, there is one, and no signal is queued.
+    #[inline(always)]
+    pub fn try_down(&self) -> Tried<'_> {
+        if self.is_plain() { self.counter.try_down() } else { Tried::Refused }
+    }
+
+    /// Lets `context` wait for one that [`Self::try_down`] has found empty. It is ready to be woken.
+    #[inline(always)]
+    pub fn wait(empty: Empty<'_>, store: &Store<'_>, context: Ref<Context>) {
+        empty.wait(&Parties(store), context.id());
     }
 
     /// Adds one. Returns the context that waited longest, which has it then.

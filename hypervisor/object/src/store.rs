@@ -39,7 +39,7 @@ pub(crate) struct Header {
 
 const _: () = assert!(size_of::<Header>() == GRANULE);
 
-/// Permission to look at the objects of a pool.
+/// Permission to look at the objects of a pool. On the machine it has no size.
 pub struct Store<'m> {
     #[cfg(not(target_os = "none"))]
     base: NonNull<u8>,
@@ -56,7 +56,7 @@ impl<'m> Store<'m> {
     /// # Safety
     /// The memory is readable, writable and aligned to 4096 for `'m`; all accesses to its pages of objects go through
     /// stores over this same memory; what is not a page of objects is not touched by any. On the machine there is one
-    /// such memory, at [`memory::layout::POOL_BASE`].
+    /// such memory, at [`memory::layout::POOL_BASE`], whatever `base` and `pages` are.
     #[must_use]
     pub const unsafe fn new(base: NonNull<u8>, pages: usize) -> Self {
         #[cfg(target_os = "none")]

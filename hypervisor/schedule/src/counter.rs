@@ -8,7 +8,7 @@
 //! Concurrency: everything is behind the counter's lock, which any core takes for a constant number of steps.
 //! Source: interface §5 ("create_sm", "sm_ctrl").
 use sync::atomic::{AtomicU64, Ordering::Relaxed};
-use sync::{Elements, Id, Link, Spin};
+use sync::{Elements, Guard, Id, Link, Spin};
 
 /// The part of an element that belongs to a queue; 16 bytes. `KIND` tells the queues that an element may be in apart.
 #[derive(Debug, Default)]
@@ -35,6 +35,7 @@ struct Queue<const KIND: u32> {
 }
 
 impl<const KIND: u32> Queue<KIND> {
+    #[inline]
     fn push(&mut self, elements: &impl Elements<Links<KIND>>, id: Id) {
         elements.links(id).previous.set(self.last);
         match self.last.replace(id) {
@@ -67,9 +68,19 @@ impl<const KIND: u32> Queue<KIND> {
         found
     }
 
+    #[inline]
     fn pop(&mut self, elements: &impl Elements<Links<KIND>>) -> Option<Id> {
         let first = self.first?;
-        self.remove(elements, first).then_some(first)
+        let links = elements.links(first);
+        self.first = links.next.get();
+        match self.first {
+            Some(next) => {
+                elements.links(next).previous.set(None);
+                links.next.set(None);
+            }
+            None => self.last = None,
+        }
+        Some(first)
     }
 }
 
@@ -94,6 +105,27 @@ pub enum Down {
     Closed,
 }
 
+/// What came of a try.
+pub enum Tried<'c> {
+    /// There was one.
+    Taken,
+    /// There is none, until this is given up.
+    Empty(Empty<'c>),
+    /// Nothing was done.
+    Refused,
+}
+
+/// A counter that is 0, locked.
+pub struct Empty<'c>(Guard<'c, State>);
+
+impl Empty<'_> {
+    /// Lets `waiter` wait, which is ready to be woken.
+    #[inline(always)]
+    pub fn wait(mut self, elements: &impl Elements<WaitLinks>, waiter: Id) {
+        self.0.waiters.push(elements, waiter);
+    }
+}
+
 /// A counter.
 pub struct Counter(Spin<State>);
 
@@ -104,32 +136,33 @@ impl Counter {
         Self(Spin::new(State { count, ..State::default() }))
     }
 
-    /// Adds one if nobody waits.
-    #[inline]
-    pub fn try_add(&self) -> bool {
-        self.0.try_lock().is_some_and(|mut state| {
-            if state.waiters.first.is_some() || state.count == u64::MAX {
-                return false;
-            }
+    /// Adds one, or gives it to who waited longest. `None`, with nothing done, if that has to wait for others.
+    #[inline(always)]
+    pub fn try_up(&self, elements: &impl Elements<WaitLinks>) -> Option<Option<Id>> {
+        let mut state = self.0.try_lock()?;
+        let woken = state.waiters.pop(elements);
+        if woken.is_none() {
             // In one that has ended nobody finds it.
-            state.count += 1;
-            true
-        })
+            state.count = state.count.checked_add(1)?;
+        }
+        Some(woken)
     }
 
     /// Takes one if there is one, and no signal comes with it.
-    #[inline]
-    pub fn try_take(&self) -> bool {
-        self.0.try_lock().is_some_and(|mut state| {
-            if state.count == 0 || state.queued != 0 || state.closed {
-                return false;
+    #[inline(always)]
+    pub fn try_down(&self) -> Tried<'_> {
+        match self.0.try_lock() {
+            Some(state) if state.count == 0 && !state.closed => Tried::Empty(Empty(state)),
+            Some(mut state) if state.queued == 0 && !state.closed => {
+                state.count -= 1;
+                Tried::Taken
             }
-            state.count -= 1;
-            true
-        })
+            _ => Tried::Refused,
+        }
     }
 
     /// Adds `by`. If somebody waits, who waited longest has one of them, is returned, and the rest is not added.
+    #[inline]
     pub fn up(&self, elements: &impl Elements<WaitLinks>, by: u64) -> Option<Id> {
         let mut state = self.0.lock();
         let woken = state.waiters.pop(elements);

@@ -17,7 +17,7 @@ mod ready;
 mod requests;
 
 pub use budget::{Budget, Place};
-pub use counter::{Counter, Down, SignalLinks, WaitLinks};
+pub use counter::{Counter, Down, Empty, SignalLinks, Tried, WaitLinks};
 pub use inbox::{Inbox, InboxLinks, Pushed, Reader};
 pub use ready::{PRIORITIES, ReadyLinks, ReadyQueue};
 pub use requests::{Lent, Requests};

@@ -8,6 +8,7 @@
 //! Source: interface §8 (128 priorities, round robin within each).
 use crate::budget::Place;
 use core::cell::Cell;
+use core::num::NonZeroU64;
 use sync::atomic::{AtomicU32, Ordering::Relaxed};
 use sync::{Elements, Id, Link};
 
@@ -47,51 +48,68 @@ impl ReadyQueue {
     }
 
     /// Puts `id` where [`Budget::release`](crate::Budget::release) says; otherwise as [`Self::enqueue_tail`].
+    #[inline]
     pub fn enqueue(&self, elements: &impl Elements<ReadyLinks>, id: Id, priority: u8, place: Place) {
         self.remove(elements, id);
         let priority = usize::from(priority).min(PRIORITIES - 1);
         let links = elements.links(id);
         links.priority.store(priority as u32, Relaxed);
-        let head = self.heads[priority].get();
-        // The ring has no ends: the tail is what stands before the head, so both places are the same gap in it.
-        let (before, after) = match head {
-            Some(head) => (elements.links(head).previous.get().unwrap_or(head), head),
-            None => (id, id),
+        let Some(head) = self.heads[priority].get() else {
+            join(elements, id, id);
+            self.heads[priority].set(Some(id));
+            let ready = &self.ready[priority / 64];
+            return ready.set(ready.get() | 1 << (priority % 64));
         };
+        // The ring has no ends: the tail is what stands before the head, so both places are the same gap in it.
+        let before = elements.links(head).previous.get().unwrap_or(head);
         join(elements, before, id);
-        join(elements, id, after);
-        if head.is_none() || place == Place::Head {
-            self.set_head(priority, Some(id));
+        join(elements, id, head);
+        if place == Place::Head {
+            self.heads[priority].set(Some(id));
         }
     }
 
     /// Takes `id` out. Returns whether it was in the queue.
+    #[inline]
     pub fn remove(&self, elements: &impl Elements<ReadyLinks>, id: Id) -> bool {
         let links = elements.links(id);
-        let (Some(next), Some(previous)) = (links.next.get(), links.previous.get()) else { return false };
-        let priority = links.priority.load(Relaxed) as usize % PRIORITIES;
-        if next == id {
-            self.set_head(priority, None);
-        } else {
-            join(elements, previous, next);
-            if self.heads[priority].get() == Some(id) {
-                self.set_head(priority, Some(next));
+        let found = links.next.get().is_some();
+        if found {
+            self.leave(elements, id, links.priority.load(Relaxed) as usize % PRIORITIES);
+        }
+        found
+    }
+
+    /// Takes `id`, which is in list `priority`, out.
+    #[inline]
+    fn leave(&self, elements: &impl Elements<ReadyLinks>, id: Id, priority: usize) {
+        let (links, head) = (elements.links(id), &self.heads[priority]);
+        match links.next.get().filter(|&next| next != id).zip(links.previous.get()) {
+            None => {
+                head.set(None);
+                let ready = &self.ready[priority / 64];
+                ready.set(ready.get() & !(1 << (priority % 64)));
+            }
+            Some((next, previous)) => {
+                join(elements, previous, next);
+                if head.get() == Some(id) {
+                    head.set(Some(next));
+                }
             }
         }
         links.next.set(None);
-        links.previous.set(None);
-        true
     }
 
     /// The oldest element of the highest priority that has any, and that priority.
+    #[inline]
     #[must_use]
     pub fn highest(&self) -> Option<(Id, u8)> {
         let (word, above) = match self.ready[1].get() {
             0 => (self.ready[0].get(), 0),
             word => (word, 64),
         };
-        let priority = word.checked_ilog2()? + above;
-        Some((self.heads[priority as usize].get()?, priority as u8))
+        let priority = NonZeroU64::new(word)?.ilog2() as usize % 64 + above;
+        Some((self.heads[priority].get()?, priority as u8))
     }
 
     /// Whether nothing is in the queue.
@@ -101,21 +119,23 @@ impl ReadyQueue {
         self.ready[0].get() | self.ready[1].get() == 0
     }
 
-    /// Takes out what [`Self::highest`] names.
-    pub fn dequeue(&self, elements: &impl Elements<ReadyLinks>) -> Option<(Id, u8)> {
-        let (id, priority) = self.highest()?;
-        self.remove(elements, id);
-        Some((id, priority))
+    /// Takes out `id` of this priority, which [`Self::highest`] has named just now.
+    #[inline]
+    pub fn take(&self, elements: &impl Elements<ReadyLinks>, (id, priority): (Id, u8)) {
+        self.leave(elements, id, usize::from(priority) % PRIORITIES);
     }
 
-    fn set_head(&self, priority: usize, head: Option<Id>) {
-        self.heads[priority].set(head);
-        let (ready, bit) = (&self.ready[priority / 64], 1 << (priority % 64));
-        ready.set(if head.is_some() { ready.get() | bit } else { ready.get() & !bit });
+    /// Takes out what [`Self::highest`] names.
+    #[inline]
+    pub fn dequeue(&self, elements: &impl Elements<ReadyLinks>) -> Option<(Id, u8)> {
+        let (id, priority) = self.highest()?;
+        self.take(elements, (id, priority));
+        Some((id, priority))
     }
 }
 
 /// Makes `second` follow `first`.
+#[inline]
 fn join(elements: &impl Elements<ReadyLinks>, first: Id, second: Id) {
     elements.links(first).next.set(Some(second));
     elements.links(second).previous.set(Some(first));
