@@ -39,7 +39,7 @@ fn copy(from: &Page, to: &Page) -> bool {
 /// A call without flags through the portal of a capability by the context with this frame.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn try_call(word: u64, frame: &Frame) -> ! {
+extern "C" fn try_call(word: u64, _: u64, frame: &Frame) -> ! {
     // SAFETY: in the kernel, interrupts off; the store is local to this function. SYSCALL stores into the frame of the
     // current context.
     let (store, caller) = unsafe { (arch::pool::store(), Context::of_frame(frame)) };
@@ -80,13 +80,12 @@ fn serve(portal: &Portal, (callee_ref, callee): (Ref<Context>, &Context), caller
             // SAFETY: it is current; a portal's entry point is in the user range.
             unsafe { entry::start(callee.frame(), portal.entry.get(), portal.identity.get()) }
         }
-        Tables::Known(root) => {
+        Tables::Known(root) if switch::to_known(callee_ref, callee, root) => {
             begin(callee_ref, caller, callee, current, awaits);
-            switch::to_known(callee_ref, callee, root);
             // SAFETY: as above.
             unsafe { entry::start_elsewhere(callee.frame(), portal.entry.get(), portal.identity.get()) }
         }
-        Tables::Unknown => serve_slowly(portal, caller, awaits),
+        _ => serve_slowly(portal, caller, awaits),
     }
 }
 
@@ -182,8 +181,9 @@ pub fn exit(vcpu: &Context, event: u8, details: [u64; 2]) {
     let (current, tables) = (percpu::this().local.current.get(), switch::tables(handler));
     match tables {
         Tables::Loaded => switch::to_plain(handler_ref, handler),
-        Tables::Known(root) => switch::to_known(handler_ref, handler, root),
         Tables::Unknown => return,
+        // It has tables.
+        Tables::Known(_) => _ = switch::to(&store, handler_ref),
     }
     vcpu::save(vcpu, portal.transfer, event.into(), handler.identity().message);
     vcpu.set_event(event.into(), details);
@@ -196,7 +196,7 @@ pub fn exit(vcpu: &Context, event: u8, details: [u64; 2]) {
 /// what a serving context has in its registers is undefined after a reply.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn try_reply(frame: &Frame) -> ! {
+extern "C" fn try_reply(_: u64, _: u64, frame: &Frame) -> ! {
     // SAFETY: as in `try_call`.
     let (store, callee) = unsafe { (arch::pool::store(), Context::of_frame(frame)) };
     let word = callee.caller.get();
@@ -212,8 +212,8 @@ extern "C" fn try_reply(frame: &Frame) -> ! {
     }
     match switch::tables(caller) {
         Tables::Loaded => switch::to_plain(caller_ref, caller),
-        Tables::Known(root) => switch::to_known(caller_ref, caller, root),
-        Tables::Unknown => finish_slowly(callee),
+        Tables::Known(root) if switch::to_known(caller_ref, caller, root) => {}
+        _ => finish_slowly(callee),
     }
     finish(caller, callee);
     // SAFETY: it is current.
@@ -249,8 +249,8 @@ fn handled(callee: &Context) -> ! {
     state::restore(from, caller.frame());
     match switch::tables(caller) {
         Tables::Loaded => switch::to_plain(caller_ref, caller),
-        Tables::Known(root) => switch::to_known(caller_ref, caller, root),
-        Tables::Unknown => finish_slowly(callee),
+        Tables::Known(root) if switch::to_known(caller_ref, caller, root) => {}
+        _ => finish_slowly(callee),
     }
     finish(caller, callee);
     // SAFETY: it is current.

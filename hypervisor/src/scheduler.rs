@@ -268,8 +268,9 @@ fn choose_simply(store: &Store<'_>) -> bool {
     }
     percpu::this().local.ready.take(&queues, (id, priority));
     match tables {
-        Tables::Known(root) => switch::to_known(context_ref, context, root),
-        _ => switch::to_plain(context_ref, context),
+        Tables::Loaded => switch::to_plain(context_ref, context),
+        // It has tables.
+        _ => _ = switch::to(store, context_ref),
     }
     charge(store, id, context_ref);
     true

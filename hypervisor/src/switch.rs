@@ -34,7 +34,8 @@ pub fn tables(next: &Context) -> Tables {
     let (loaded, root) = (percpu::this().local.plain.get(), next.root.get());
     if loaded == root {
         Tables::Loaded
-    } else if loaded == 0 || root == NO_ROOT {
+    } else if (loaded.wrapping_sub(1) | root) >> 63 != 0 {
+        // Nothing is loaded, or there is no root.
         Tables::Unknown
     } else {
         Tables::Known(root)
@@ -50,12 +51,17 @@ pub fn to_plain(next: Ref<Context>, context: &Context) {
     unsafe { arch::descriptors::set_frame(context.frame()) };
 }
 
-/// As [`to_plain`], and loads its domain's tables.
+/// As [`to_plain`], and loads its domain's tables. If the answer is no, [`to`] has to follow: something is stale.
 #[inline(always)]
-pub fn to_known(next: Ref<Context>, context: &Context, root: u64) {
+pub fn to_known(next: Ref<Context>, context: &Context, root: u64) -> bool {
+    let page = percpu::this();
+    if !page.shared.core.enter_if_right(&HARDWARE, PhysAddr::known(root)) {
+        return false;
+    }
     load(root);
-    percpu::this().local.plain.set(root);
+    page.local.plain.set(root);
     to_plain(next, context);
+    true
 }
 
 /// Makes `next` the context that leaves the kernel. False if there is no memory for its domain's tables on this core.
@@ -64,13 +70,13 @@ pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
     let context = store.get(next);
     match tables(context) {
         Tables::Loaded => to_plain(next, context),
-        Tables::Known(root) => to_known(next, context, root),
-        Tables::Unknown => return to_slowly(next, context, store),
+        Tables::Known(root) if to_known(next, context, root) => {}
+        _ => return to_slowly(next, context, store),
     }
     true
 }
 
-/// As [`to`], if the domain may have no tables here, or vector registers may be in the way.
+/// As [`to`], if the domain may have no tables here, something is stale, or vector registers may be in the way.
 #[cold]
 fn to_slowly(next: Ref<Context>, context: &Context, store: &Store<'_>) -> bool {
     let local = &percpu::this().local;
@@ -86,6 +92,10 @@ fn to_slowly(next: Ref<Context>, context: &Context, store: &Store<'_>) -> bool {
         context.root.set(root);
     }
     if arch::cpu::root().get() != root {
+        let shared = &percpu::this().shared;
+        if !shared.core.enter(&HARDWARE, PhysAddr::known(root)) {
+            shared.count(Counter::LazyFlushes, 1);
+        }
         load(root);
     }
     if local.vectors.get() != 0 {
@@ -97,14 +107,10 @@ fn to_slowly(next: Ref<Context>, context: &Context, store: &Store<'_>) -> bool {
     true
 }
 
-/// Loads a domain's tables.
+/// Loads a domain's tables, of which the core has said that it does.
 #[inline(always)]
 fn load(root: u64) {
-    let shared = &percpu::this().shared;
-    if !shared.core.enter(&HARDWARE, PhysAddr::truncate(root)) {
-        shared.count(Counter::LazyFlushes, 1);
-    }
-    shared.count(Counter::RootLoads, 1);
+    percpu::this().shared.count(Counter::RootLoads, 1);
     // SAFETY: a domain's view of this core shares all kernel entries of the core. There are no tags: this forgets
     // everything, in particular what has become stale since the domain was here last.
     unsafe { arch::cpu::load_root(root) };

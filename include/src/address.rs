@@ -35,6 +35,13 @@ impl PhysAddr {
         Self(address & ((1 << PHYS_BITS) - 1))
     }
 
+    /// The address that [`Self::get`] gave.
+    #[must_use]
+    pub const fn known(address: u64) -> Self {
+        debug_assert!(address >> PHYS_BITS == 0);
+        Self(address)
+    }
+
     /// The address as a number of bytes.
     #[must_use]
     pub const fn get(self) -> u64 {

@@ -30,8 +30,8 @@ unsafe extern "C" {
     fn trap_user(frame: &Frame) -> *const Frame;
     fn trap_kernel(frame: &Frame);
     fn hypercall(frame: &Frame);
-    fn try_call(word: u64, frame: &Frame) -> !;
-    fn try_reply(frame: &Frame) -> !;
+    fn try_call(word: u64, unused: u64, frame: &Frame) -> !;
+    fn try_reply(first: u64, second: u64, frame: &Frame) -> !;
     fn try_event(word: u64, frame: &Frame, address: u64, vector: u64) -> !;
     fn try_fault(word: u64, frame: &Frame, address: u64, vector: u64) -> !;
     fn up(word: u64) -> u64;

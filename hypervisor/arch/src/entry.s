@@ -288,7 +288,7 @@ attempted:
 way_call:
     SAVE_VOLATILE
     SAVE_OTHERS rsp
-    mov rsi, rsp
+    mov rdx, rsp                                    // leaves RSI for the copy
     mov rsp, {STACK_TOP} - 8
     shr rdi, 8
     LOAD_CAPABILITY
@@ -319,7 +319,7 @@ start:
 way_reply:
     cmp rdi, 1                                      // no semaphore
     jne way_general
-    mov rdi, rsp
+    mov rdx, rsp                                    // leaves RDI and RSI for the copy
     mov rsp, {STACK_TOP} - 8
     jmp {REPLY}
 

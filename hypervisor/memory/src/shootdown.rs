@@ -96,13 +96,19 @@ impl Core {
     /// has to forget all of it.
     #[inline]
     pub fn enter(&self, mmu: &impl Mmu, root: PhysAddr) -> bool {
-        self.current.store(root.get(), Relaxed);
-        fence(SeqCst);
-        let right = mmu.read(root, NOTE) == 0;
+        let right = self.enter_if_right(mmu, root);
         if !right {
             mmu.write(root, NOTE, 0);
         }
         right
+    }
+
+    /// As [`Self::enter`], which has to follow if the answer is no.
+    #[inline]
+    pub fn enter_if_right(&self, mmu: &impl Mmu, root: PhysAddr) -> bool {
+        self.current.store(root.get(), Relaxed);
+        fence(SeqCst);
+        mmu.read(root, NOTE) == 0
     }
 
     /// This core has loaded its own tables.

@@ -110,8 +110,8 @@ const KIND: u32 = 0xFF;
 /// Bit of the continuation word: the context is to be recalled before it goes on in ring 3.
 const RECALLED: u32 = 1 << 8;
 
-/// No address of tables.
-pub const NO_ROOT: u64 = 1;
+/// No address of tables: none has the highest bit.
+pub const NO_ROOT: u64 = u64::MAX;
 
 /// A message page as the kernel sees it.
 pub type Page = [AtomicU64; 512];
