@@ -77,6 +77,8 @@ fn recall(store: &Store<'_>, caller: &Context, target_ref: Ref<Context>, show: b
     let groups = Mtd::ACDB | Mtd::BSD | Mtd::R8_R15 | Mtd::RSP | Mtd::RIP_LEN | Mtd::RFLAGS | Mtd::QUAL;
     let message = caller.identity().message;
     match target.identity().guest {
+        // Of another core's nothing can be read.
+        true if !scheduler::is_own(target.identity().core) => return Err(Status::Timeout),
         true => vcpu::save(target, groups, VCPU_RECALL.into(), message),
         false => state::save(target.frame(), groups, [inside.into(), 0], message),
     }

@@ -7,7 +7,7 @@
 //! Source: interface §5 ("ec_ctrl") and §8; `docs/src/decisions/0019-lifetimes.md`.
 use crate::lifetime::Counted;
 use crate::log::warning;
-use crate::{accounts, remote, scheduler, stop, vectors};
+use crate::{accounts, remote, scheduler, stop, vcpu, vectors};
 use abi::Status;
 use core::sync::atomic::{AtomicU64, Ordering};
 use objects::{Context, Continuation, Ref, Store};
@@ -69,6 +69,7 @@ pub fn attend(store: &Store<'_>, context: Ref<Context>) {
         // Whoever was woken by an up has left its deadline behind.
         scheduler::stop_waiting(store, context, Continuation::Dead);
         vectors::forget(target);
+        vcpu::forget(target);
         Counted::Context(context).put_aside(store);
     }
 }

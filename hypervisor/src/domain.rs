@@ -8,13 +8,13 @@
 use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
 use crate::translations::Cores;
-use crate::{pool, views};
+use crate::{pool, vcpu, views};
 use abi::counter::Counter;
 use abi::{PhysAddr, VirtAddr};
 use capability::port;
 use capability::tree::Span;
 use core::sync::atomic::Ordering;
-use memory::format::{Attributes, Host};
+use memory::format::{Attributes, Ept, Format, Host};
 use memory::frames::{Order, OutOfMemory};
 use memory::quota::Quota;
 use memory::shootdown::{Machine, Pages};
@@ -78,7 +78,8 @@ pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool 
 /// Tries to resolve a #GP of ring 3: true if the core showed a stale port bitmap and the access may be retried.
 pub fn resolve_protection(domain: &Domain) -> bool {
     let (bitmap, Ok(view)) = (domain.ports[0].load(Ordering::Acquire), views::view(domain)) else { return false };
-    bitmap != 0 && tables::show_ports(&view, PhysAddr::truncate(bitmap)).unwrap_or(false)
+    arch::vmx::mend_task_register()
+        || bitmap != 0 && tables::show_ports(&view, PhysAddr::truncate(bitmap)).unwrap_or(false)
 }
 
 /// Allows or denies ports, to the domain's threads or its guests. What a core has to do to notice is left to
@@ -141,7 +142,7 @@ pub fn map_user(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: A
 }
 
 /// The top level of the table of the memory that the domain's guests see, made if missing; [`TABLES`] is held.
-fn nested(domain: &Domain) -> Result<Table<Host>, OutOfMemory> {
+fn nested<F: Format>(domain: &Domain) -> Result<Table<F>, OutOfMemory> {
     if domain.nested.load(Ordering::Relaxed) == 0 {
         domain.nested.store(pool::page(&domain.quota)?.get(), Ordering::Release);
     }
@@ -156,15 +157,21 @@ pub fn map_guest(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: 
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
     let _tables = TABLES.lock();
-    nested(domain)?.map(&HARDWARE, mapping, &mut table_of(domain))
+    match vcpu::uses_ept() {
+        true => nested::<Ept>(domain)?.map(&HARDWARE, mapping, &mut table_of(domain)),
+        false => nested::<Host>(domain)?.map(&HARDWARE, mapping, &mut table_of(domain)),
+    }
 }
 
 /// As [`crate::translations::restrict`], in the table of the domain's guests, which forget it when they are next entered.
 pub fn restrict_guest(domain: &Domain, (virt, size): (u64, u64), left: Attributes) {
-    let _tables = TABLES.lock();
-    let (range, mut page) = ((VirtAddr::new(virt), size), table_of(domain));
-    let mut restrict = |table: Table<Host>| table.restrict(&HARDWARE, range, left, &mut page, &mut |_| {});
-    if nested(domain).is_ok_and(|table| restrict(table).is_err()) {
+    fn restrict<F: Format>(domain: &Domain, range: (VirtAddr, u64), left: Attributes) -> Result<(), Error> {
+        nested::<F>(domain)?.restrict(&HARDWARE, range, left, &mut table_of(domain), &mut |_| {})
+    }
+    let (_tables, range) = (TABLES.lock(), (VirtAddr::new(virt), size));
+    let done =
+        if vcpu::uses_ept() { restrict::<Ept>(domain, range, left) } else { restrict::<Host>(domain, range, left) };
+    if done.is_err() {
         warning!("no kernel memory to divide a large page of a guest at {virt:#x}");
     }
     domain.lost.fetch_add(1, Ordering::Release);

@@ -52,6 +52,7 @@ mod trap;
 mod vcpu;
 mod vectors;
 mod views;
+mod vmx;
 
 use abi::PhysAddr;
 use arch::apic;

@@ -7,7 +7,7 @@
 //! Source: AMD64 manual volume 2, chapter 15; `docs/src/decisions/0023-virtual-cpus.md`.
 use crate::domain::closed_ports;
 use crate::pool;
-use crate::vcpu::Backend;
+use crate::vcpu::{self, Backend};
 use abi::address::PAGE_SIZE;
 use abi::{Mtd, PhysAddr, hip};
 use arch::entry::GuestEntry;
@@ -15,7 +15,7 @@ use arch::features::Features;
 use arch::{control, svm};
 use core::sync::atomic::Ordering;
 use guest::svm::{Entry, Guest, initialise};
-use guest::{Exit, extra, load, store};
+use guest::{Exit, extra, load};
 use memory::frames::{Order, OutOfMemory};
 use objects::{Context, Domain, Page};
 
@@ -62,12 +62,12 @@ impl Svm {
 }
 
 fn guest(vcpu: &Context) -> Guest<'_> {
-    Guest { frame: vcpu.frame(), block: vcpu.identity().message, extra: crate::vcpu::extra(vcpu) }
+    Guest { frame: vcpu.frame(), block: vcpu.identity().message, extra: vcpu::extra(vcpu) }
 }
 
 /// Puts the guest's breakpoint addresses into the registers.
 fn give_breakpoints(guest: &Guest<'_>) {
-    svm::set_breakpoints([0, 1, 2, 3].map(|index| load(guest.extra, extra::BREAKPOINTS + index)));
+    vcpu::load_breakpoints(guest.extra);
     guest.withhold_breakpoints(false);
 }
 
@@ -84,8 +84,10 @@ impl Backend for Svm {
         Ok(())
     }
 
-    fn initialise(&self, block: &Page, extra: &Page, nested: PhysAddr) {
-        initialise(block, extra, self.msr_map, nested);
+    fn initialise(&self, block: PhysAddr, extra: &Page, nested: PhysAddr) {
+        if let Some(block) = arch::pool::words(block) {
+            initialise(block, extra, self.msr_map, nested);
+        }
     }
 
     fn enter(&self, vcpu: &Context, domain: &Domain) -> GuestEntry {
@@ -97,12 +99,7 @@ impl Backend for Svm {
         if guest.uses_breakpoints() {
             give_breakpoints(&guest);
         }
-        let xcr0 = load(guest.extra, extra::XCR0);
-        if self.components != 0 && xcr0 != self.components {
-            // SAFETY: there is XSAVE; the value is one that `sane_xcr0` made or the guest had; nothing is saved before
-            // `exited`.
-            unsafe { svm::set_xcr0(xcr0) };
-        }
+        vcpu::load_xcr0(guest.extra, self.components);
         let aux = load(guest.extra, extra::TSC_AUX);
         if self.has_tsc_aux && aux != u64::from(local.id.get()) {
             // SAFETY: the register exists; `exited` sets it for ring 3 again.
@@ -113,22 +110,13 @@ impl Backend for Svm {
 
     fn exited(&self, vcpu: &Context) -> (Exit, [u64; 2]) {
         let (guest, id) = (guest(vcpu), percpu::this().local.id.get());
-        if self.components != 0 {
-            // SAFETY: there is XSAVE.
-            let xcr0 = unsafe { svm::xcr0() };
-            store(guest.extra, extra::XCR0, xcr0);
-            if xcr0 != self.components {
-                // SAFETY: the value that the core had before.
-                unsafe { svm::set_xcr0(self.components) };
-            }
-        }
+        vcpu::save_xcr0(guest.extra, self.components);
         if self.has_tsc_aux && load(guest.extra, extra::TSC_AUX) != u64::from(id) {
             // SAFETY: the register exists.
             unsafe { control::set_tsc_aux(id) };
         }
         if !guest.lacks_breakpoints() {
-            let addresses = svm::breakpoints();
-            (extra::BREAKPOINTS..).zip(addresses).for_each(|(index, address)| store(guest.extra, index, address));
+            vcpu::save_breakpoints(guest.extra);
             guest.withhold_breakpoints(true);
         }
         let exit = guest.exit();

@@ -11,13 +11,15 @@ use crate::call::{self, Delivery};
 use crate::log::info;
 use crate::stop::give_up;
 use crate::svm::Svm;
+use crate::vmx::Vmx;
 use crate::{contexts, domain, fast, pool, scheduler, switch, trap, vectors};
 use abi::address::PAGE_SIZE;
 use abi::{Mtd, PhysAddr, hip};
 use arch::entry::GuestEntry;
+use arch::exchange;
 use arch::features::Features;
 use core::sync::atomic::Ordering;
-use guest::Exit;
+use guest::{Exit, extra};
 use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
 use memory::table::MapError;
@@ -34,8 +36,9 @@ pub trait Backend: Sync {
     /// # Errors
     /// There is no memory.
     fn start_core(&self) -> Result<(), OutOfMemory>;
-    /// Makes two empty pages those of a virtual CPU whose guest sees the memory of the table `nested`.
-    fn initialise(&self, block: &Page, extra: &Page, nested: PhysAddr);
+    /// Makes two empty pages, of which the first is at `block`, those of a virtual CPU whose guest sees the memory of the
+    /// table `nested`.
+    fn initialise(&self, block: PhysAddr, extra: &Page, nested: PhysAddr);
     /// Loads what entry code does not, and says how to enter.
     fn enter(&self, vcpu: &Context, domain: &Domain) -> GuestEntry;
     /// Takes back what [`Self::enter`] has loaded. Why it came back, and details of an event.
@@ -44,39 +47,62 @@ pub trait Backend: Sync {
     fn save(&self, vcpu: &Context, mtd: Mtd, event: u8, page: &Page);
     /// Changes the registers whose groups a message page names. Returns its descriptor.
     fn restore(&self, vcpu: &Context, page: &Page) -> Mtd;
+    /// On its core, before the virtual CPU goes.
+    fn forget(&self, _vcpu: &Context) {}
 }
 
-static BACKEND: Once<Svm> = Once::new();
+/// The one that was chosen.
+enum Chosen {
+    Svm(Svm),
+    Vmx(Vmx),
+}
+static BACKEND: Once<Chosen> = Once::new();
 
-fn backend() -> Option<&'static dyn Backend> {
-    BACKEND.get().map(|backend| backend as &dyn Backend)
+/// Does something with the back end, or with nothing if there is none; each is a case of its own for the compiler.
+macro_rules! chosen {
+    ($backend:ident => $what:expr, $nothing:expr) => {
+        match BACKEND.get() {
+            Some(Chosen::Svm($backend)) => $what,
+            Some(Chosen::Vmx($backend)) => $what,
+            None => $nothing,
+        }
+    };
 }
 
 /// Finds out, on the boot core, what the processors offer. `None` without memory.
 #[must_use]
 pub fn start(features: &Features) -> Option<()> {
-    if let Some(svm) = Svm::start(features).ok()? {
-        BACKEND.call_once(|| svm);
-        info!("virtual CPUs: SVM with nested paging");
+    let found = match Svm::start(features).ok()? {
+        Some(svm) => Some((Chosen::Svm(svm), "SVM")),
+        None => Vmx::start(features).ok()?.map(|vmx| (Chosen::Vmx(vmx), "VMX")),
+    };
+    if let Some((chosen, name)) = found {
+        BACKEND.call_once(|| chosen);
+        info!("virtual CPUs: {name} with nested paging");
     }
     Some(())
 }
 
 /// Prepares the calling core.
 pub fn start_core() {
-    if backend().is_some_and(|backend| backend.start_core().is_err()) {
+    if chosen!(backend => backend.start_core().is_err(), false) {
         give_up!("no kernel memory for a core's virtual CPUs; raise kernel-memory=");
     }
 }
 
 /// What the information page says of it.
 pub fn features() -> hip::Features {
-    backend().map_or(hip::Features::empty(), |backend| backend.feature())
+    chosen!(backend => backend.feature(), hip::Features::empty())
 }
 
 /// Whether there can be virtual CPUs.
 pub fn offered() -> bool {
-    backend().is_some()
+    BACKEND.get().is_some()
+}
+
+/// Whether nested tables have a format of their own.
+pub fn uses_ept() -> bool {
+    matches!(BACKEND.get(), Some(Chosen::Vmx(_)))
 }
 
 /// The two pages of a new virtual CPU of `domain`, one after the other.
@@ -90,11 +116,9 @@ pub fn pages(domain: &Domain) -> Result<PhysAddr, OutOfMemory> {
     }
     let nested = PhysAddr::truncate(domain.nested.load(Ordering::Acquire));
     let pages = pool::address(pool::charged(Order::covering(2 * PAGE_SIZE).unwrap_or(Order::MAX), &domain.quota)?);
-    if let (Some(backend), Some(block), Some(extra)) =
-        (backend(), arch::pool::words(pages), arch::pool::words(pages.offset(PAGE_SIZE)))
-    {
-        guest::store(extra, guest::extra::BLOCK, pages.get());
-        backend.initialise(block, extra, nested);
+    if let Some(extra) = arch::pool::words(pages.offset(PAGE_SIZE)) {
+        guest::store(extra, extra::BLOCK, pages.get());
+        chosen!(backend => backend.initialise(pages, extra, nested), ());
     }
     Ok(pages)
 }
@@ -107,15 +131,58 @@ pub fn extra(vcpu: &Context) -> &'static Page {
 
 /// Writes groups of registers of a virtual CPU into a message page, for a monitor that handles `event`.
 pub fn save(vcpu: &Context, mtd: Mtd, event: u64, page: &Page) {
-    if let Some(backend) = backend() {
-        backend.save(vcpu, mtd, event as u8, page);
-    }
+    chosen!(backend => backend.save(vcpu, mtd, event as u8, page), ());
 }
 
 /// Changes the registers of a virtual CPU whose groups a message page names. Returns its descriptor.
 pub fn restore(vcpu: &Context, page: &Page) -> Mtd {
-    backend().map_or(Mtd::empty(), |backend| backend.restore(vcpu, page))
+    chosen!(backend => backend.restore(vcpu, page), Mtd::empty())
 }
+
+/// Before a virtual CPU of this core goes.
+pub fn forget(vcpu: &Context) {
+    if vcpu.identity().guest {
+        chosen!(backend => backend.forget(vcpu), ());
+    }
+}
+
+/// Makes XCR0 the guest's, before an entry; the host manages `components`.
+#[inline]
+pub fn load_xcr0(extra: &Page, components: u64) {
+    let xcr0 = guest::load(extra, extra::XCR0);
+    if components != 0 && xcr0 != components {
+        // SAFETY: there is XSAVE; the value is one that `sane_xcr0` made or the guest had; nothing is saved before
+        // `save_xcr0`.
+        unsafe { exchange::set_xcr0(xcr0) };
+    }
+}
+
+/// Takes it back.
+#[inline]
+pub fn save_xcr0(extra: &Page, components: u64) {
+    if components != 0 {
+        // SAFETY: there is XSAVE.
+        let xcr0 = unsafe { exchange::xcr0() };
+        guest::store(extra, extra::XCR0, xcr0);
+        if xcr0 != components {
+            // SAFETY: the value that the core had before.
+            unsafe { exchange::set_xcr0(components) };
+        }
+    }
+}
+
+/// Puts the guest's breakpoint addresses into the registers.
+pub fn load_breakpoints(extra: &Page) {
+    exchange::set_breakpoints([0, 1, 2, 3].map(|index| guest::load(extra, extra::BREAKPOINTS + index)));
+}
+
+/// Takes them from there.
+pub fn save_breakpoints(extra: &Page) {
+    let addresses = exchange::breakpoints();
+    (extra::BREAKPOINTS..).zip(addresses).for_each(|(index, address)| guest::store(extra, index, address));
+}
+
+const NOT_ENTERED: GuestEntry = GuestEntry { block: 0, code: 0 };
 
 /// Before the kernel is left to a virtual CPU, the current context, whose frame this is.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
@@ -123,17 +190,14 @@ pub fn restore(vcpu: &Context, page: &Page) -> Mtd {
 extern "C" fn guest_enter(frame: &Frame) -> GuestEntry {
     // SAFETY: in the kernel, interrupts off; the store is local to this function. The frame is the current context's.
     let (store, vcpu) = unsafe { (arch::pool::store(), Context::of_frame(frame)) };
-    match backend() {
-        Some(backend) if vectors::load(&store, vcpu) => backend.enter(vcpu, store.get(vcpu.identity().domain)),
-        _ => {
-            // SAFETY: as above.
-            let store = unsafe { arch::pool::store() };
-            if let Some((current, _)) = switch::current(&store) {
-                contexts::die(&store, current, vectors::NO_MEMORY);
-            }
-            GuestEntry { block: 0, code: 0 }
-        }
+    if vectors::load(&store, vcpu) {
+        let domain = store.get(vcpu.identity().domain);
+        return chosen!(backend => backend.enter(vcpu, domain), NOT_ENTERED);
     }
+    if let Some((current, _)) = switch::current(&store) {
+        contexts::die(&store, current, vectors::NO_MEMORY);
+    }
+    NOT_ENTERED
 }
 
 /// After a virtual CPU has run, the current context, whose frame this is. Returns the frame of the context to run.
@@ -142,10 +206,11 @@ extern "C" fn guest_enter(frame: &Frame) -> GuestEntry {
 extern "C" fn guest_exited(frame: &Frame) -> *const Frame {
     // SAFETY: as in `guest_enter`.
     let vcpu = unsafe { Context::of_frame(frame) };
-    match backend().map(|backend| backend.exited(vcpu)) {
+    match chosen!(backend => backend.exited(vcpu), (Exit::Again, [0; 2])) {
         // From here on nothing is borrowed.
-        Some((Exit::Interrupt, _)) => arch::cpu::breathe(),
-        Some((Exit::Event(event), details)) => {
+        (Exit::Interrupt, _) => arch::cpu::breathe(),
+        (Exit::Host(vector), _) => arch::vmx::take(vector),
+        (Exit::Event(event), details) => {
             fast::exit(vcpu, event, details);
             tell(event, details);
         }

@@ -24,6 +24,12 @@ unsafe impl Sync for Gates {}
 #[unsafe(link_section = ".sealed")]
 static GATES: Gates = Gates(UnsafeCell::new([[0; 2]; 256]));
 
+/// Address of the interrupt table.
+#[must_use]
+pub fn gates() -> u64 {
+    GATES.0.get().addr() as u64
+}
+
 /// Fills the interrupt table.
 ///
 /// # Safety

@@ -19,7 +19,7 @@ use core::mem::offset_of;
 use memory::layout::{CAPABILITIES, CORE_LOCAL, STACK_TOP};
 use objects::Context;
 use objects::frame::{self, Frame};
-use percpu::CoreLocal;
+use percpu::{CoreLocal, GDT_ENTRIES};
 use x86::msr;
 
 // SAFETY: the symbols are defined by `entry.s`, and by the kernel binary with these signatures.
@@ -74,7 +74,7 @@ macro_rules! exits {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct GuestEntry {
-    /// Physical address of its control block, 0 if something else is to run.
+    /// Physical address of its control block, or how often it was entered; 0 if something else is to run.
     pub block: u64,
     /// Address of the code that enters it.
     pub code: u64,
@@ -121,6 +121,10 @@ global_asm!(
     SLOW = const SLOW,
     BAD_PARAMETER = const abi::Status::BadParameter as u8,
     HAZARDS = sym hazards,
+    ERROR = const offset_of!(Frame, error),
+    USER_DATA = const frame::USER_DATA,
+    GDT = const local(CoreLocal::GDT),
+    GDT_SIZE = const GDT_ENTRIES * 8,
     HOST_STATE = const local(CoreLocal::HOST_STATE),
     GUEST_ENTER = sym guest_enter,
     GUEST_EXITED = sym guest_exited,

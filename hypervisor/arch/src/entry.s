@@ -194,6 +194,32 @@ svm_enter:
     mov rdi, rax
     jmp resume
 
+// RAX: 1 for the first time, 2 otherwise. The current control structure has the rest.
+.global vmx_enter, vmx_exit
+vmx_enter:
+    cmp eax, 1
+    LOAD rdi, r15, r14, r13, r12, r11, r10, r9, r8, rsi, rbp, rbx, rdx, rcx, rax, rdi
+    je 1f
+    vmresume
+    jmp 2f
+1:  vmlaunch
+2:  mov rdi, [{FRAME}]                              // refused: nothing has changed
+    mov qword ptr [rdi + {ERROR}], 1
+    jmp 3f
+vmx_exit:
+    push rdi
+    mov rdi, [{FRAME}]
+    STORE rdi, r15, r14, r13, r12, r11, r10, r9, r8, rsi, rbp, rbx, rdx, rcx, rax
+    pop qword ptr [rdi + AT_rdi]
+    mov qword ptr [rdi + {ERROR}], 0
+    lgdt [rip + host_gdt]                        // its limit was lifted
+    mov eax, {USER_DATA}
+    mov ds, eax
+    mov es, eax
+3:  call {GUEST_EXITED}
+    mov rdi, rax
+    jmp resume
+
 // SYSCALL: RCX is the return address, R11 the flags, RSP the user's. RCX and R11 are free by the interface's convention.
 .balign 16
 .global syscall_entry
@@ -347,6 +373,9 @@ return_from_event:
     iretq
 
 .section .rodata.entry, "a"
+host_gdt:
+    .word {GDT_SIZE} - 1
+    .quad {GDT}
 .balign 8
 creators:
     .quad {CREATE_PD}, {CREATE_EC}, {CREATE_SC}, {CREATE_PT}, {CREATE_SM}

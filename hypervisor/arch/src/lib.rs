@@ -19,4 +19,4 @@ pub mod vector;
 macro_rules! bare_metal {
     ($($module:ident)*) => { $(#[cfg(target_os = "none")] pub mod $module;)* };
 }
-bare_metal!(apic application boot capability clock control cpu descriptors entry io_apic msr pic pool port provoke serial svm vector_state window);
+bare_metal!(apic application boot capability clock control cpu descriptors entry exchange io_apic msr pic pool port provoke serial svm vector_state vmx window);

@@ -1,8 +1,7 @@
 //! AMD's virtualisation: the instructions and registers that are not in entry code.
 //!
-//! Purpose: prepare a core to run virtual CPUs, and move between host and guest what the processor leaves to software.
-//! Invariants: EFER.SVME stays set on a core that was prepared. Guest values of XCR0 and the breakpoint addresses are in the
-//! registers only while nothing depends on them: the host's DR7 enables nothing.
+//! Purpose: prepare a core to run virtual CPUs.
+//! Invariants: EFER.SVME stays set on a core that was prepared.
 //! Concurrency: acts on the calling core.
 //! Source: AMD64 manual volume 2, §15.4 and §15.30.
 use crate::features::Features;
@@ -53,48 +52,4 @@ pub unsafe fn enable(pages: PhysAddr) -> PhysAddr {
 pub fn entry() -> u64 {
     let entry: unsafe extern "C" fn() = svm_enter;
     entry as usize as u64
-}
-
-/// XCR0.
-///
-/// # Safety
-/// CR4 allows XSAVE.
-#[must_use]
-pub unsafe fn xcr0() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: the caller's promise; reads a register.
-    unsafe { asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
-    u64::from(high) << 32 | u64::from(low)
-}
-
-/// Sets XCR0.
-///
-/// # Safety
-/// CR4 allows XSAVE, the processor takes the value, and vector registers are neither saved nor loaded until it is the
-/// host's again.
-pub unsafe fn set_xcr0(value: u64) {
-    let (low, high) = (value as u32, (value >> 32) as u32);
-    // SAFETY: the caller's promise.
-    unsafe { asm!("xsetbv", in("ecx") 0, in("eax") low, in("edx") high, options(nomem, nostack, preserves_flags)) };
-}
-
-/// The four breakpoint addresses.
-#[must_use]
-pub fn breakpoints() -> [u64; 4] {
-    let [a, b, c, d]: [u64; 4];
-    // SAFETY: reads registers.
-    unsafe {
-        asm!("mov {}, dr0", "mov {}, dr1", "mov {}, dr2", "mov {}, dr3",
-            out(reg) a, out(reg) b, out(reg) c, out(reg) d, options(nomem, nostack, preserves_flags));
-    }
-    [a, b, c, d]
-}
-
-/// Sets them. DR7 enables none of them in the host.
-pub fn set_breakpoints([a, b, c, d]: [u64; 4]) {
-    // SAFETY: without DR7 the registers have no effect.
-    unsafe {
-        asm!("mov dr0, {}", "mov dr1, {}", "mov dr2, {}", "mov dr3, {}",
-            in(reg) a, in(reg) b, in(reg) c, in(reg) d, options(nomem, nostack, preserves_flags));
-    }
 }

@@ -12,8 +12,16 @@
 use objects::Page;
 use sync::atomic::Ordering::Relaxed;
 
+/// Word of a message page that has field `$field` of the state.
+macro_rules! word {
+    ($field:ident) => {
+        (STATE_OFFSET + offset_of!(ArchState, $field)) / 8
+    };
+}
+
 pub mod svm;
 pub mod tags;
+pub mod vmx;
 
 /// Words of the second page of a virtual CPU, which the processor does not know.
 pub mod extra {
@@ -31,6 +39,10 @@ pub mod extra {
     pub const BREAKPOINTS: usize = 5;
     /// Physical address of the first page.
     pub const BLOCK: usize = 9;
+    /// CR2 while the guest does not run.
+    pub const CR2: usize = 10;
+    /// Whether the control structure was launched.
+    pub const LAUNCHED: usize = 11;
 }
 
 /// Word `index`, a constant below 512, of a page.
@@ -53,6 +65,10 @@ pub enum Exit {
     Interrupt,
     /// Lets the guest have its debug registers.
     Debug,
+    /// Takes an exception of the host's, by its vector.
+    Host(u8),
+    /// Enters again, after these bits of DR6 were set.
+    Trap(u64),
     /// Enters again.
     Again,
     /// Tells the monitor, at the portal of this event.

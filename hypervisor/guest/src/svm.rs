@@ -15,13 +15,6 @@ use ipc::state;
 use objects::Page;
 use objects::frame::Frame;
 
-/// Word of a message page that has field `$field` of the state.
-macro_rules! word {
-    ($field:ident) => {
-        (STATE_OFFSET + offset_of!(ArchState, $field)) / 8
-    };
-}
-
 /// Word that has byte `offset` of the block.
 const fn at(offset: usize) -> usize {
     offset / 8

@@ -17,11 +17,13 @@ pub struct Tags {
     last: Register,
 }
 
-/// A tag, and whether all tags of the core have to be flushed before it is used.
+/// A tag, whether it is another than last time, and whether all tags of the core have to be flushed before it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// Never 0, which is the host's.
     pub number: u64,
+    /// Another.
+    pub fresh: bool,
     /// Flush.
     pub flush: bool,
 }
@@ -33,7 +35,7 @@ impl Tags {
     pub fn choose(&self, extra: &Page, lost: u64, limit: u64) -> Tag {
         let [tag, generation, seen] = [TAG, GENERATION, SEEN].map(|index| load(extra, index));
         if tag != 0 && generation == self.generation.get() && seen == lost {
-            return Tag { number: tag, flush: false };
+            return Tag { number: tag, fresh: false, flush: false };
         }
         let flush = self.last.get() == 0 || self.last.get() + 1 >= limit;
         if flush {
@@ -44,7 +46,7 @@ impl Tags {
         let number = self.last.get();
         let words = [(TAG, number), (GENERATION, self.generation.get()), (SEEN, lost)];
         words.into_iter().for_each(|(index, value)| store(extra, index, value));
-        Tag { number, flush }
+        Tag { number, fresh: true, flush }
     }
 }
 
@@ -74,7 +76,7 @@ mod tests {
                 }
                 prop_assert!(remembered.iter().all(|&(number, owner, at)| number != tag.number || (owner, at) == (who, lost)));
                 remembered.insert((tag.number, who, lost));
-                prop_assert_eq!(tags.choose(&pages[who], lost, limit), Tag { flush: false, ..tag });
+                prop_assert_eq!(tags.choose(&pages[who], lost, limit), Tag { fresh: false, flush: false, ..tag });
             }
         }
     }

@@ -142,6 +142,57 @@ impl Format for Host {
     }
 }
 
+/// The format of nested page tables of VMX, four levels, 4 KiB and 2 MiB leaves. Host tables are those of SVM.
+#[derive(Clone, Copy, Debug)]
+pub struct Ept;
+
+/// Load, store, fetch.
+const EPT_ALL: u64 = 7;
+const EPT_FETCH: u64 = 1 << 2;
+/// Write-back, write-combining; the guest's own types do not count.
+const EPT_BACK: u64 = 6 << 3;
+const EPT_COMBINING: u64 = 1 << 3;
+const EPT_TYPE: u64 = 7 << 3;
+const EPT_IGNORE_GUEST: u64 = 1 << 6;
+
+impl Format for Ept {
+    const LEVELS: u32 = 4;
+    const LEAF_LEVELS: u32 = 2;
+    const EVIDENCE: u64 = 3 << 8;
+    const ACCESSED: u64 = 1 << 8;
+
+    fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
+        let mut entry = address.get() & ADDRESS | PRESENT | EPT_IGNORE_GUEST | u64::from(attributes.bits()) & WRITE;
+        if attributes.contains(Attributes::EXECUTE) {
+            entry |= EPT_FETCH;
+        }
+        if !attributes.intersects(Attributes::UNCACHED) {
+            let combining = attributes.contains(Attributes::WRITE_COMBINING);
+            entry |= if combining { EPT_COMBINING } else { EPT_BACK };
+        }
+        if level > 1 { entry | LARGE } else { entry }
+    }
+
+    fn table(address: PhysAddr) -> u64 {
+        address.get() & ADDRESS | EPT_ALL
+    }
+
+    fn decode(entry: u64, level: u32) -> Entry {
+        if entry & EPT_ALL == 0 {
+            return Entry::Absent;
+        }
+        if level > 1 && entry & LARGE == 0 {
+            return Entry::Table(PhysAddr::truncate(entry & ADDRESS));
+        }
+        let mut attributes = Attributes::READ | Attributes::USER;
+        attributes.set(Attributes::WRITE, entry & WRITE != 0);
+        attributes.set(Attributes::EXECUTE, entry & EPT_FETCH != 0);
+        attributes.set(Attributes::UNCACHED, entry & EPT_TYPE == 0);
+        attributes.set(Attributes::WRITE_COMBINING, entry & EPT_TYPE == EPT_COMBINING);
+        Entry::Leaf(PhysAddr::truncate(entry & ADDRESS), attributes)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +210,23 @@ mod tests {
                 assert_eq!(Host::decode(entry, level), Entry::Leaf(address, attributes));
             }
         }
+    }
+
+    #[test]
+    fn nested_entries_have_the_bits_of_the_manual_and_decode_to_what_they_mean() {
+        let page = PhysAddr::truncate(0x20_0000);
+        let read = Attributes::READ | Attributes::USER;
+        for (attributes, level, entry) in [
+            (read, 1, 0x20_0071),
+            (read | Attributes::WRITE | Attributes::EXECUTE, 2, 0x20_00F7),
+            (read | Attributes::UNCACHED, 1, 0x20_0041),
+            (read | Attributes::WRITE_COMBINING, 1, 0x20_0049),
+        ] {
+            assert_eq!(Ept::leaf(page, level, attributes), entry);
+            assert_eq!(Ept::decode(entry | Ept::EVIDENCE, level), Entry::Leaf(page, attributes));
+        }
+        assert_eq!(Ept::decode(Ept::table(page), 3), Entry::Table(page));
+        assert_eq!(Ept::decode(0, 1), Entry::Absent);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! line; the task state ends the page, so that its I/O-bitmap offset reaches [`layout::IO_BITMAP`] within 16 bits.
 //! Concurrency: [`Local`] by its own core, [`Shared`] by all, through atomics.
 //! Source: lecture D:335-336; AMD64 manual volume 2, §12.2.5 (64-bit TSS); `docs/src/decisions/0005-core-local-page.md`.
-use crate::task_state::{GDT_ENTRIES, TaskState};
+use crate::task_state::{GDT_ENTRIES, SELECTOR_TSS, TaskState};
 use abi::counter::Counter;
 use core::cell::Cell;
 use core::mem::{offset_of, size_of};
@@ -88,8 +88,11 @@ pub struct Local {
     pub ended: Chain,
     /// Those that are prepared, and wait until no core can have a borrow of them.
     pub unseen: Chain,
-    /// Physical address of what virtual CPUs leave of the host's state while they run, 0 if there are none.
+    /// SVM: physical address of what virtual CPUs leave of the host's state while they run. VMX: of the current control
+    /// structure. 0 if there is none.
     pub host_state: Cell<u64>,
+    /// VMX: an exit has cut the limit of the task register.
+    pub task_cut: Cell<bool>,
     /// The tags of their translations.
     pub tags: Tags,
     /// All of them are to be given back now.
@@ -203,6 +206,16 @@ impl CoreLocal {
             slot.set(value);
         }
         self.task.set(task);
+    }
+
+    /// Makes the descriptor of the task state one that can be loaded.
+    ///
+    /// # Safety
+    /// It is loaded next.
+    pub unsafe fn mend_task_descriptor(&self) {
+        const BUSY: u64 = 1 << 41;
+        let slot = &self.gdt[SELECTOR_TSS as usize / 8];
+        slot.set(slot.get() & !BUSY);
     }
 
     /// Makes traps from ring 3 push downwards from `end`, and SYSCALL store upwards from `start`.

@@ -24,6 +24,8 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
     ("domains", Platform::Bochs, 2, "domains: 33 of 33 checks hold"),
     ("guests", Platform::Qemu, 1, "guests: 186 of 186 checks hold"),
     ("guests", Platform::Qemu, 2, "guests: 179 of 179 checks hold"),
+    ("guests", Platform::Bochs, 1, "guests: 186 of 186 checks hold"),
+    ("guests", Platform::Bochs, 2, "guests: 179 of 179 checks hold"),
     // How many checks there are depends on how long each life of the domain is.
     ("hostile", Platform::Qemu, 1, "hostile: pd_ctrl:"),
     ("hostile", Platform::Qemu, 2, "hostile: pd_ctrl:"),

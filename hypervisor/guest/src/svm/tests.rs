@@ -129,7 +129,7 @@ proptest! {
     #[test]
     fn no_message_opens_what_the_kernel_keeps(message in prop::collection::vec(any::<u64>(), 512)) {
         let world = World::new();
-        world.guest().prepare(&Entry { tag: crate::tags::Tag { number: 3, flush: true }, io_map: PhysAddr::truncate(0x3000) });
+        world.guest().prepare(&Entry { tag: crate::tags::Tag { number: 3, fresh: true, flush: true }, io_map: PhysAddr::truncate(0x3000) });
         let before = kept(&world.block);
         world.guest().restore(&page(|index| message[index]), COMPONENTS);
         prop_assert_eq!(kept(&world.block), before);

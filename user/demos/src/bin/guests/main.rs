@@ -9,6 +9,7 @@
 #![no_main]
 
 mod code;
+mod intel;
 mod monitor;
 mod scenes;
 
@@ -83,7 +84,10 @@ fn main(environment: &Environment) -> ExitStatus {
     let mut checks = Checks::new("guests");
     let header = environment.hip().header();
     let core = u64::from(environment.hip().cpus().filter(|(_, cpu)| cpu.flags.contains(CpuFlags::ENABLED)).count() > 1);
-    if !header.features.intersects(Features::SVM) {
+    if header.features.intersects(Features::VMX) {
+        intel::set();
+    }
+    if !header.features.intersects(Features::SVM | Features::VMX) {
         checks.check(
             "virtual CPU without the feature",
             hypercall(Hypercall::CreateContext, 1, VCPU, [SELF, 0, 0, 0]),
@@ -103,9 +107,12 @@ fn main(environment: &Environment) -> ExitStatus {
 /// The guests' memory: code, page tables that map 1 GiB to itself, interrupt table.
 fn fill() {
     let source = core::ptr::with_exposed_provenance::<u8>(code::start() as usize);
+    // SAFETY: within the page of code, which is not empty.
+    let byte = |index: u64| u64::from(unsafe { *source.add(index as usize) });
     for index in 0..code::length() {
-        // SAFETY: within the page of code, which is not empty.
-        let byte = u64::from(unsafe { *source.add(index as usize) });
+        let call =
+            index >= 2 && [2, 1, 0].iter().fold(0, |all, back| all << 8 | byte(index - 2 + back)) == intel::CALL.0;
+        let byte = if call && intel::is_intel() { intel::CALL.1 >> 16 } else { byte(index) };
         guest(code::CODE + index).fetch_or(byte << (index % 8 * 8), SeqCst);
     }
     guest(TABLES).store((TABLES + 0x1000) | 3, SeqCst);
@@ -136,7 +143,7 @@ fn prepare(checks: &mut Checks, hip: &HipReader<'_>, core: u64) {
     monitor::start(handler.page());
     let every = Mtd::all().difference(Mtd::FPU | Mtd::PDPTE | Mtd::TPR);
     let made = (0..256).fold(0, |all, event| {
-        let mtd = if event == HLT { every | Mtd::FPU } else { every };
+        let mtd = if intel::event(event) == HLT { every | Mtd::FPU } else { every };
         all | portal(PORTALS + event, handler.context(), monitor::entry(), mtd, event)
     });
     checks.check("portals", made, 0);

@@ -11,6 +11,8 @@ use abi::item::ItemFlags;
 use abi::{Crd, Mtd, TypedItem};
 use demos::raw::{up, word};
 
+use crate::intel;
+
 /// Semaphores: upped when a scene is over, and what the virtual CPU waits for then.
 pub const DONE: u64 = 0x50;
 pub const PARK: u64 = 0x51;
@@ -73,7 +75,7 @@ impl Turn {
 
     /// Changes it, with its group.
     pub fn set(&self, group: Mtd, field: usize, value: u64) {
-        word(self.page, field).store(value, SeqCst);
+        word(self.page, field).store(intel::value(group, field, value), SeqCst);
         word(self.page, field!(mtd)).fetch_or(group.bits(), SeqCst);
     }
 
@@ -95,7 +97,14 @@ impl Turn {
 /// Handles an exit; the word of the hypercall that replies.
 extern "C" fn handle(event: u64) -> u64 {
     let page = PAGE.load(SeqCst);
+    let event = intel::event(event);
     let turn = Turn { page, event, step: STEP.fetch_add(1, SeqCst) };
+    let next = turn.get(field!(rip)) + turn.get(field!(instruction_length));
+    let told = [0, 1].map(|index| turn.get(field!(qual) + index));
+    for (index, value) in (field!(qual)..).zip(intel::information(event, told, next)) {
+        word(page, index).store(value, SeqCst);
+    }
+    word(page, field!(exit_reason)).store(event, SeqCst);
     if let Some(record) = LOG.get(turn.step as usize) {
         record.iter().enumerate().for_each(|(index, to)| to.store(word(page, index).load(SeqCst), SeqCst));
     }

@@ -167,6 +167,8 @@ pub fn shutdown(turn: &Turn) -> bool {
 pub fn interrupt(turn: &Turn) -> bool {
     if turn.step == 1 {
         turn.set(Mtd::INJ, field!(inj_info), INTERRUPT);
+        // The instruction is done, and with it the shadow of the one before, which would keep interrupts out.
+        turn.set(Mtd::STA, field!(intr_state), 0);
     }
     halts(turn, at::interrupt(), 2)
 }
@@ -187,11 +189,11 @@ pub fn spin(turn: &Turn) -> bool {
     halts(turn, at::spin(), 1)
 }
 
-/// A state that no processor takes: caches off the wrong way round.
+/// A state that no processor takes: 64-bit mode without entries of 64 bits.
 pub fn invalid(turn: &Turn) -> bool {
     let over = halts(turn, at::cpuid(), 1);
     if turn.step == 0 {
-        turn.set(Mtd::CR, field!(cr0), 0xA000_0031);
+        turn.set(Mtd::CR, field!(cr4), 0x680);
     }
     over
 }

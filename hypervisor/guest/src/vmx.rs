@@ -1,0 +1,530 @@
+//! Intel's virtual machine control structure.
+//!
+//! Purpose: its fields; a new one; between it and a message, by transfer descriptor; what an exit means.
+//! Invariants: as for [`crate::svm`]: what must be intercepted is, and controls that would have the processor use memory at
+//! an address of the monitor's are never set. CR0.NE and CR4.VMXE are set whatever the guest or a message says, and look as
+//! if they were what it said.
+//! Concurrency: see the crate; a control structure is accessed while it is the core's current one.
+//! Source: Intel SDM volume 3, chapters 24 to 28 and appendix B; interface §4 ("MTD bits", VMX) and §6.
+use crate::{Exit, extra, load, sane_xcr0, store};
+use abi::arch_state::{ArchState, STATE_OFFSET};
+use abi::utcb::Header;
+use abi::{Mtd, PhysAddr, event};
+use core::mem::offset_of;
+use ipc::state;
+use objects::Page;
+use objects::frame::Frame;
+
+/// Access to the fields of the current control structure.
+pub trait Fields {
+    /// Reads one.
+    fn read(&self, field: u32) -> u64;
+    /// Writes one.
+    fn write(&self, field: u32, value: u64);
+}
+
+/// Fields that others write, too.
+pub mod field {
+    #![expect(missing_docs, reason = "names of the manual")]
+    pub const HOST_SELECTORS: u32 = 0xC00;
+    pub const HOST_TR: u32 = 0xC0C;
+    pub const HOST_PAT: u32 = 0x2C00;
+    pub const HOST_EFER: u32 = 0x2C02;
+    pub const HOST_CR0: u32 = 0x6C00;
+    pub const HOST_CR3: u32 = 0x6C02;
+    pub const HOST_CR4: u32 = 0x6C04;
+    pub const HOST_TR_BASE: u32 = 0x6C0A;
+    pub const HOST_GDTR_BASE: u32 = 0x6C0C;
+    pub const HOST_IDTR_BASE: u32 = 0x6C0E;
+    pub const HOST_RSP: u32 = 0x6C14;
+    pub const HOST_RIP: u32 = 0x6C16;
+}
+
+const VPID: u32 = 0;
+const IO_MAPS: [u32; 2] = [0x2000, 0x2002];
+const MSR_MAP: u32 = 0x2004;
+const MSR_AREAS: [u32; 3] = [0x2006, 0x200A, 0x2008];
+const MSR_COUNTS: [u32; 3] = [0x400E, 0x4014, 0x4010];
+const TSC_OFFSET: u32 = 0x2010;
+const EPT: u32 = 0x201A;
+const GUEST_PHYSICAL: u32 = 0x2400;
+const LINK: u32 = 0x2800;
+const PAT: u32 = 0x2804;
+const EFER: u32 = 0x2806;
+const PIN: u32 = 0x4000;
+const PRIMARY: u32 = 0x4002;
+const EXCEPTIONS: u32 = 0x4004;
+const EXIT: u32 = 0x400C;
+const ENTRY: u32 = 0x4012;
+const INJECT: u32 = 0x4016;
+const INJECT_ERROR: u32 = 0x4018;
+const INJECT_LENGTH: u32 = 0x401A;
+const SECONDARY: u32 = 0x401E;
+const REASON: u32 = 0x4402;
+const EXIT_EVENT: u32 = 0x4404;
+const EXIT_ERROR: u32 = 0x4406;
+const INTERRUPTED: u32 = 0x4408;
+const INTERRUPTED_ERROR: u32 = 0x440A;
+const LENGTH: u32 = 0x440C;
+const SHADOW: u32 = 0x4824;
+const ACTIVITY: u32 = 0x4826;
+const TIMER: u32 = 0x482E;
+const QUALIFICATION: u32 = 0x6400;
+const CR0: u32 = 0x6800;
+const CR4: u32 = 0x6804;
+/// Of CR0 and CR4: which bits exit when they change,
+const fn mask(field: u32) -> u32 {
+    0x6000 + (field - CR0) / 2
+}
+/// and what the guest reads there.
+const fn shown(field: u32) -> u32 {
+    0x6004 + (field - CR0) / 2
+}
+const DR7: u32 = 0x681A;
+const RSP: u32 = 0x681C;
+const RIP: u32 = 0x681E;
+const RFLAGS: u32 = 0x6820;
+
+/// Registers that are copied as they are: group, word of the message, field.
+const PLAIN: [(Mtd, usize, u32); 10] = [
+    (Mtd::CR, word!(cr3), 0x6802),
+    (Mtd::DR, word!(dr7), DR7),
+    (Mtd::SYSENTER, word!(sysenter_cs), 0x482A),
+    (Mtd::SYSENTER, word!(sysenter_rsp), 0x6824),
+    (Mtd::SYSENTER, word!(sysenter_rip), 0x6826),
+    (Mtd::PDPTE, word!(pdpte), 0x280A),
+    (Mtd::PDPTE, word!(pdpte) + 1, 0x280C),
+    (Mtd::PDPTE, word!(pdpte) + 2, 0x280E),
+    (Mtd::PDPTE, word!(pdpte) + 3, 0x2810),
+    (Mtd::EFER, word!(efer), EFER),
+];
+/// Segments in the order of their fields: base, limit, attributes, selector; the last two have the first two only.
+const SEGMENTS: [(Mtd, usize); 10] = [
+    (Mtd::DS_ES, word!(es)),
+    (Mtd::CS_SS, word!(cs)),
+    (Mtd::CS_SS, word!(ss)),
+    (Mtd::DS_ES, word!(ds)),
+    (Mtd::FS_GS, word!(fs)),
+    (Mtd::FS_GS, word!(gs)),
+    (Mtd::LDTR, word!(ldtr)),
+    (Mtd::TR, word!(tr)),
+    (Mtd::GDTR, word!(gdtr)),
+    (Mtd::IDTR, word!(idtr)),
+];
+const SELECTORS: u32 = 0x800;
+const LIMITS: u32 = 0x4800;
+const ATTRIBUTES: u32 = 0x4814;
+const BASES: u32 = 0x6806;
+
+/// MSRs that processor and guest share, and are exchanged through the second page: STAR, LSTAR, CSTAR, FMASK, kernel GS
+/// base, TSC_AUX.
+pub const MSRS: [u32; 6] = [0xC000_0081, 0xC000_0082, 0xC000_0083, 0xC000_0084, 0xC000_0102, 0xC000_0103];
+const KERNEL_GS: usize = 4;
+/// The last of them, which not all processors have.
+pub const TSC_AUX: usize = 5;
+/// Words of the second page: the guest's values and the host's, each after its number.
+const GUEST_MSRS: usize = 32;
+const HOST_MSRS: usize = 64;
+
+/// Groups that most portals do without.
+const RARE: Mtd = Mtd::all().difference(Mtd::GPR.union(Mtd::RIP_LEN).union(Mtd::QUAL).union(Mtd::FPU));
+const RFLAGS_ONE: u64 = 1 << 1;
+const NE: u64 = 1 << 5;
+const PG: u64 = 1 << 31;
+const PAE: u64 = 1 << 5;
+const VMXE: u64 = 1 << 13;
+const LME: u64 = 1 << 8;
+const LMA: u64 = 1 << 10;
+
+/// External interrupts, NMI, the timer that ends an entry where emulators forget the former.
+const PIN_ALWAYS: u64 = 1 << 0 | 1 << 3 | 1 << 6;
+/// TSC offset, HLT, accesses to debug registers, port and MSR maps, secondary controls.
+const PRIMARY_ALWAYS: u64 = 1 << 3 | 1 << 7 | 1 << 25 | 1 << 28 | 1 << 31;
+const MOV_DR: u64 = 1 << 23;
+/// MWAIT, RDPMC, RDTSC, CR8, MONITOR, PAUSE.
+const PRIMARY_ALLOWED: u64 = 1 << 10 | 1 << 11 | 1 << 12 | 3 << 19 | 1 << 29 | 1 << 30;
+/// Windows for interrupts and NMIs: the same bits of the control, and of an event in a message.
+const WINDOWS: [(u64, u64); 2] = [(1 << 2, 1 << 12), (1 << 22, 1 << 13)];
+/// Nested tables, tags, real mode.
+const SECONDARY_ALWAYS: u64 = 1 << 1 | 1 << 5 | 1 << 7;
+/// Descriptor tables, RDTSCP, WBINVD, PAUSE loops, RDRAND, INVPCID, RDSEED.
+const SECONDARY_ALLOWED: u64 = 1 << 2 | 1 << 3 | 1 << 6 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 16;
+/// Debug controls, 64-bit host, PAT and EFER of both sides.
+const EXIT_CONTROLS: u64 = 1 << 2 | 1 << 9 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21;
+const ENTRY_CONTROLS: u64 = 1 << 2 | 1 << 14 | 1 << 15;
+const LONG_MODE: u64 = 1 << 9;
+/// #DB and #AC as in [`crate::svm`], #MC.
+const INTERCEPTED: u64 = 1 << 1 | 1 << 17 | 1 << 18;
+
+const VALID: u64 = 1 << 31;
+
+/// What the processor allows: for each set of controls a word of bits that must be set (low half) and that may.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Interrupts.
+    pub pin: u64,
+    /// Instructions.
+    pub primary: u64,
+    /// More of them.
+    pub secondary: u64,
+    /// What an exit does.
+    pub exit: u64,
+    /// What an entry does.
+    pub entry: u64,
+    /// Components of XCR0 that the host manages.
+    pub components: u64,
+    /// How many of [`MSRS`] there are.
+    pub msrs: u64,
+    /// The timer that ends an entry counts when this bit of the TSC changes.
+    pub timer_shift: u64,
+}
+
+const fn allowed(limits: u64, wanted: u64) -> u64 {
+    (wanted | limits & 0xFFFF_FFFF) & limits >> 32
+}
+
+impl Limits {
+    /// Whether virtual CPUs can run: what cannot be done without is there.
+    #[must_use]
+    pub fn suffice(&self) -> bool {
+        let has = |limits: u64, bits: u64| limits >> 32 & bits == bits;
+        has(self.pin, 1 << 0 | 1 << 3)
+            && has(self.primary, PRIMARY_ALWAYS | MOV_DR)
+            && has(self.secondary, 1 << 1 | 1 << 5)
+            && has(self.exit, EXIT_CONTROLS)
+            && has(self.entry, ENTRY_CONTROLS | LONG_MODE)
+    }
+}
+
+/// A virtual CPU, whose control structure is the current one.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest<'p, F> {
+    /// Its registers, but for what the control structure has.
+    pub frame: &'p Frame,
+    /// Its second page.
+    pub extra: &'p Page,
+    /// Its control structure.
+    pub fields: F,
+}
+
+/// Makes a control structure of a cleared one. `at` is the physical address of the second page, `msr_map` of the map of
+/// MSRs that do not exit (one page), `nested` of the nested table. An entry lasts for at most `longest` ticks of the TSC.
+pub fn initialise(
+    fields: &impl Fields,
+    extra: &Page,
+    limits: &Limits,
+    longest: u64,
+    [at, msr_map, nested]: [PhysAddr; 3],
+) {
+    let words = [
+        (PIN, allowed(limits.pin, PIN_ALWAYS)),
+        (PRIMARY, allowed(limits.primary, PRIMARY_ALWAYS | MOV_DR)),
+        (SECONDARY, allowed(limits.secondary, SECONDARY_ALWAYS)),
+        (EXIT, allowed(limits.exit, EXIT_CONTROLS)),
+        (ENTRY, allowed(limits.entry, ENTRY_CONTROLS)),
+        (EXCEPTIONS, INTERCEPTED),
+        (TIMER, longest >> limits.timer_shift),
+        (MSR_MAP, msr_map.get()),
+        // Write-back, four levels.
+        (EPT, nested.get() | 6 | 3 << 3),
+        (LINK, u64::MAX),
+        (PAT, 0x0007_0406_0007_0406),
+        (DR7, 0x400),
+        (RFLAGS, RFLAGS_ONE),
+        (CR0, NE),
+        (mask(CR0), NE),
+        (CR4, VMXE),
+        (mask(CR4), VMXE),
+    ];
+    words.into_iter().for_each(|(field, value)| fields.write(field, value));
+    let areas = [GUEST_MSRS, GUEST_MSRS, HOST_MSRS];
+    for ((area, field), count) in areas.into_iter().zip(MSR_AREAS).zip(MSR_COUNTS) {
+        fields.write(field, at.get() + area as u64 * 8);
+        fields.write(count, limits.msrs);
+    }
+    for (index, number) in MSRS.into_iter().enumerate() {
+        [GUEST_MSRS, HOST_MSRS].into_iter().for_each(|area| store(extra, area + 2 * index, number.into()));
+    }
+    store(extra, extra::XCR0, 1);
+}
+
+/// Notes the host's value of one of [`MSRS`].
+pub fn set_host_msr(extra: &Page, index: usize, value: u64) {
+    store(extra, HOST_MSRS + 1 + 2 * index, value);
+}
+
+impl<F: Fields> Guest<'_, F> {
+    /// Before an entry: tag and map of ports that do not exit (two pages).
+    #[inline]
+    pub fn prepare(&self, tag: u64, io_map: PhysAddr) {
+        self.fields.write(VPID, tag);
+        for (field, offset) in IO_MAPS.into_iter().zip([0, 4096]) {
+            self.fields.write(field, io_map.get() + offset);
+        }
+    }
+
+    /// After an exit, or an entry that `failed`: what it means.
+    pub fn exit(&self, failed: bool) -> Exit {
+        let reason = self.fields.read(REASON);
+        if failed || self.entry_failed() {
+            return Exit::Event(if failed { event::VCPU_VMX_INVALID } else { reason as u8 });
+        }
+        self.again();
+        match reason as u16 {
+            0 => self.exception(),
+            1 | 52 => Exit::Interrupt,
+            7 | 8 => {
+                self.set(PRIMARY, WINDOWS[usize::from(reason as u16 == 8)].0, false);
+                Exit::Event(reason as u8)
+            }
+            28 if self.control_register() => Exit::Again,
+            29 => Exit::Debug,
+            other => Exit::Event(other as u8),
+        }
+    }
+
+    /// Whether the last entry failed because of the guest's state.
+    #[must_use]
+    pub fn entry_failed(&self) -> bool {
+        self.fields.read(REASON) & VALID != 0
+    }
+
+    /// An exception or NMI: the host's, or one that goes back to the guest, which has left its instruction at least.
+    fn exception(&self) -> Exit {
+        let event = self.fields.read(EXIT_EVENT);
+        match event as u8 {
+            vector @ (2 | 18) => Exit::Host(vector),
+            vector => {
+                self.fields.write(INJECT, event & !(1 << 12));
+                self.fields.write(INJECT_ERROR, self.fields.read(EXIT_ERROR));
+                if vector == 1 { Exit::Trap(self.fields.read(QUALIFICATION)) } else { Exit::Again }
+            }
+        }
+    }
+
+    /// Injects again what an exit has interrupted.
+    fn again(&self) {
+        let event = self.fields.read(INTERRUPTED);
+        if event & VALID != 0 {
+            self.fields.write(INJECT, event & !(1 << 12));
+            self.fields.write(INJECT_ERROR, self.fields.read(INTERRUPTED_ERROR));
+            self.fields.write(INJECT_LENGTH, self.fields.read(LENGTH));
+        }
+    }
+
+    /// A write of CR0 or CR4 that changes a bit which the kernel keeps. False if it is the monitor's: paging with entries
+    /// that have to be loaded from the guest's memory.
+    fn control_register(&self) -> bool {
+        let (about, efer) = (self.fields.read(QUALIFICATION), self.fields.read(EFER));
+        let field = match about & 0x3F {
+            0 => CR0,
+            4 => CR4,
+            _ => return false,
+        };
+        let frame = self.frame;
+        let registers =
+            [&frame.rax, &frame.rcx, &frame.rdx, &frame.rbx, &frame.rsp, &frame.rbp, &frame.rsi, &frame.rdi];
+        let more = [&frame.r8, &frame.r9, &frame.r10, &frame.r11, &frame.r12, &frame.r13, &frame.r14, &frame.r15];
+        self.frame.rsp.set(self.fields.read(RSP));
+        let register = about as usize >> 8 & 15;
+        let value = registers.into_iter().chain(more).nth(register).map_or(0, |register| register.get());
+        let paging = |cr0: u64, cr4: u64| cr0 & PG != 0 && cr4 & PAE != 0 && efer & LME == 0;
+        let (cr0, cr4) = (self.fields.read(CR0), self.fields.read(CR4));
+        if if field == CR0 { paging(value, cr4) } else { paging(cr0, value) } {
+            return false;
+        }
+        self.set_control(field, value);
+        if field == CR0 && efer & LME != 0 {
+            self.set_efer(if value & PG != 0 { efer | LMA } else { efer & !LMA });
+        }
+        self.fields.write(RIP, self.fields.read(RIP) + self.fields.read(LENGTH));
+        self.fields.write(SHADOW, self.fields.read(SHADOW) & !3);
+        true
+    }
+
+    fn set_control(&self, field: u32, value: u64) {
+        self.fields.write(field, value | if field == CR0 { NE } else { VMXE });
+        self.fields.write(shown(field), value);
+    }
+
+    fn control(&self, field: u32) -> u64 {
+        let kept = if field == CR0 { NE } else { VMXE };
+        self.fields.read(field) & !kept | self.fields.read(shown(field)) & kept
+    }
+
+    fn set_efer(&self, value: u64) {
+        self.fields.write(EFER, value);
+        self.set(ENTRY, LONG_MODE, value & LMA != 0);
+    }
+
+    fn set(&self, field: u32, bits: u64, set: bool) {
+        let rest = self.fields.read(field) & !bits;
+        self.fields.write(field, if set { rest | bits } else { rest });
+    }
+
+    /// Details of the last exit; of a nested fault the guest-physical address.
+    #[must_use]
+    pub fn information(&self) -> [u64; 2] {
+        [self.fields.read(QUALIFICATION), self.fields.read(GUEST_PHYSICAL)]
+    }
+
+    /// Whether accesses to debug registers exit.
+    #[must_use]
+    pub fn lacks_breakpoints(&self) -> bool {
+        self.fields.read(PRIMARY) & MOV_DR != 0
+    }
+
+    /// Whether the guest has enabled breakpoints.
+    #[must_use]
+    pub fn uses_breakpoints(&self) -> bool {
+        self.fields.read(DR7) & 0xFF != 0
+    }
+
+    /// Makes accesses to debug registers exit, or not.
+    pub fn withhold_breakpoints(&self, withheld: bool) {
+        self.set(PRIMARY, MOV_DR, withheld);
+    }
+
+    /// Writes the groups of `mtd` into a message page, for a monitor that handles `event`; `now` reads the TSC. Vector
+    /// registers are left to others.
+    pub fn save(&self, mtd: Mtd, event: u8, now: fn() -> u64, page: &Page) {
+        let read = |field| self.fields.read(field);
+        store(page, 0, Header::STATE.word());
+        store(page, word!(mtd), mtd.bits());
+        store(page, word!(exit_reason), event.into());
+        if mtd.intersects(Mtd::RIP_LEN) {
+            store(page, word!(rip), read(RIP));
+            store(page, word!(instruction_length), read(LENGTH));
+        }
+        if mtd.intersects(Mtd::QUAL) {
+            (word!(qual)..).zip(self.information()).for_each(|(to, value)| store(page, to, value));
+        }
+        if mtd.intersects(Mtd::RSP) {
+            self.frame.rsp.set(read(RSP));
+        }
+        state::save_general(self.frame, mtd, page);
+        if mtd.intersects(RARE) {
+            self.save_rare(mtd, event, now, page);
+        }
+    }
+
+    fn save_rare(&self, mtd: Mtd, event: u8, now: fn() -> u64, page: &Page) {
+        let read = |field| self.fields.read(field);
+        let put = |group: Mtd, to: usize, value: &dyn Fn() -> u64| {
+            if mtd.intersects(group) {
+                store(page, to, value());
+            }
+        };
+        PLAIN.iter().for_each(|&(group, to, field)| put(group, to, &|| read(field)));
+        for ((group, to), index) in SEGMENTS.into_iter().zip((0..).step_by(2)) {
+            put(group, to, &|| {
+                let system =
+                    if index < 16 { read(SELECTORS + index) | packed(read(ATTRIBUTES + index)) << 16 } else { 0 };
+                system | read(LIMITS + index) << 32
+            });
+            put(group, to + 1, &|| read(BASES + index));
+        }
+        let injected = matches!(event, event::VCPU_VMX_INVALID | event::VCPU_RECALL);
+        let (info, error) = if injected { (INJECT, INJECT_ERROR) } else { (INTERRUPTED, INTERRUPTED_ERROR) };
+        put(Mtd::RFLAGS, word!(rflags), &|| read(RFLAGS));
+        put(Mtd::INJ, word!(inj_info), &|| read(info) & 0xFFFF_FFFF | read(error) << 32);
+        put(Mtd::STA, word!(intr_state), &|| read(SHADOW) | read(ACTIVITY) << 32);
+        put(Mtd::TSC, word!(tsc_val), &now);
+        put(Mtd::TSC, word!(tsc_off), &|| read(TSC_OFFSET));
+        put(Mtd::CR, word!(cr0), &|| self.control(CR0));
+        put(Mtd::CR, word!(cr2), &|| load(self.extra, extra::CR2));
+        put(Mtd::CR, word!(cr4), &|| self.control(CR4));
+        put(Mtd::XSAVE, word!(xcr0), &|| load(self.extra, extra::XCR0));
+        put(Mtd::XSAVE, word!(xss), &|| 0);
+        put(Mtd::TSC_AUX, word!(tsc_aux), &|| load(self.extra, GUEST_MSRS + 1 + 2 * TSC_AUX));
+        for index in 0..=KERNEL_GS {
+            put(Mtd::SYSCALL_SWAPGS, word!(star) + index, &|| load(self.extra, GUEST_MSRS + 1 + 2 * index));
+        }
+    }
+
+    /// Changes the registers whose groups a message page names. Returns the descriptor.
+    pub fn restore(&self, page: &Page, limits: &Limits) -> Mtd {
+        let (of, mtd) = (|index| load(page, index), state::descriptor(page));
+        if mtd.intersects(Mtd::RIP_LEN) {
+            self.fields.write(RIP, of(word!(rip)));
+            self.fields.write(INJECT_LENGTH, of(word!(instruction_length)) & 15);
+        }
+        state::restore_general(page, self.frame, mtd);
+        if mtd.intersects(Mtd::RSP) {
+            self.fields.write(RSP, self.frame.rsp.get());
+        }
+        if mtd.intersects(RARE) {
+            self.restore_rare(mtd, page, limits);
+        }
+        mtd
+    }
+
+    fn restore_rare(&self, mtd: Mtd, page: &Page, limits: &Limits) {
+        let (of, write) = (|index| load(page, index), |field, value| self.fields.write(field, value));
+        PLAIN.iter().filter(|(group, ..)| mtd.intersects(*group)).for_each(|&(_, from, field)| write(field, of(from)));
+        for ((group, from), index) in SEGMENTS.into_iter().zip((0..).step_by(2)) {
+            if mtd.intersects(group) {
+                write(LIMITS + index, of(from) >> 32);
+                write(BASES + index, of(from + 1));
+                if index < 16 {
+                    write(SELECTORS + index, of(from) & 0xFFFF);
+                    write(ATTRIBUTES + index, unpacked(of(from) >> 16));
+                }
+            }
+        }
+        if mtd.intersects(Mtd::RFLAGS) {
+            write(RFLAGS, of(word!(rflags)) | RFLAGS_ONE);
+        }
+        if mtd.intersects(Mtd::CR) {
+            self.set_control(CR0, of(word!(cr0)));
+            self.set_control(CR4, of(word!(cr4)));
+            store(self.extra, extra::CR2, of(word!(cr2)));
+        }
+        if mtd.intersects(Mtd::EFER) {
+            self.set_efer(of(word!(efer)));
+        }
+        if mtd.intersects(Mtd::CTRL) {
+            let wanted = of(word!(ctrl));
+            let kept = self.fields.read(PRIMARY) & (WINDOWS[0].0 | WINDOWS[1].0);
+            write(PRIMARY, allowed(limits.primary, wanted & PRIMARY_ALLOWED | PRIMARY_ALWAYS | MOV_DR) | kept);
+            write(SECONDARY, allowed(limits.secondary, wanted >> 32 & SECONDARY_ALLOWED | SECONDARY_ALWAYS));
+        }
+        if mtd.intersects(Mtd::INJ) {
+            let event = of(word!(inj_info));
+            for (control, asked) in WINDOWS {
+                self.set(PRIMARY, control, event & asked != 0);
+            }
+            write(INJECT, event & 0xFFFF_FFFF & !(WINDOWS[0].1 | WINDOWS[1].1));
+            write(INJECT_ERROR, event >> 32);
+        }
+        if mtd.intersects(Mtd::STA) {
+            write(SHADOW, of(word!(intr_state)) & 0xFFFF_FFFF);
+            write(ACTIVITY, of(word!(intr_state)) >> 32);
+        }
+        if mtd.intersects(Mtd::TSC) {
+            write(TSC_OFFSET, self.fields.read(TSC_OFFSET).wrapping_add(of(word!(tsc_off))));
+        }
+        if mtd.intersects(Mtd::TSC_AUX) {
+            store(self.extra, GUEST_MSRS + 1 + 2 * TSC_AUX, of(word!(tsc_aux)) & 0xFFFF_FFFF);
+        }
+        if mtd.intersects(Mtd::XSAVE) {
+            store(self.extra, extra::XCR0, sane_xcr0(of(word!(xcr0)), limits.components));
+        }
+        if mtd.intersects(Mtd::SYSCALL_SWAPGS) {
+            (0..=KERNEL_GS).for_each(|index| store(self.extra, GUEST_MSRS + 1 + 2 * index, of(word!(star) + index)));
+        }
+    }
+}
+
+/// Attributes of a segment as a message has them: 12 bits in a row, and that it is unusable.
+const fn packed(attributes: u64) -> u64 {
+    attributes & 0xFF | (attributes >> 12 & 0x1F) << 8
+}
+
+/// The same as the control structure has them.
+const fn unpacked(attributes: u64) -> u64 {
+    attributes & 0xFF | (attributes >> 8 & 0x1F) << 12
+}
+
+#[cfg(test)]
+mod tests;
