@@ -32,4 +32,5 @@ pub mod multiboot;
 pub mod start;
 pub mod state;
 pub mod sync;
+pub mod trial;
 pub mod walk;

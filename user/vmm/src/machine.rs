@@ -159,6 +159,11 @@ impl<M: Memory, H: Host> Machine<M, H> {
         self.devices.lock().input(byte, preferred, &access);
     }
 
+    /// Writes the guest's memory; whether it has all of it.
+    pub fn write_memory(&self, address: u64, bytes: &[u8]) -> bool {
+        self.memory.write(address, bytes)
+    }
+
     /// Lets the devices do what is due; when that is again the case, or `u64::MAX`.
     pub fn poll_devices(&self) -> u64 {
         let mut devices = self.devices.lock();
