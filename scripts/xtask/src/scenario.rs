@@ -27,6 +27,8 @@ pub struct Scenario {
     pub program: &'static str,
     /// The file with the boot configuration, for the root partition.
     pub configuration: Option<&'static str>,
+    /// Another one for a run without a terminal.
+    pub headless: Option<&'static str>,
     /// Arguments of the kernel beside those of the command line.
     pub kernel_args: &'static [&'static str],
 }
@@ -38,6 +40,7 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "Debian's kernel in a virtual machine on two cores; a shell, or headless a script",
         program: "root",
         configuration: Some("linux.conf"),
+        headless: Some("linux-check.conf"),
         kernel_args: &[],
     },
     Scenario {
@@ -45,6 +48,7 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "three programs in domains of their own call each other on two cores",
         program: "root",
         configuration: Some("hello.conf"),
+        headless: None,
         kernel_args: &[],
     },
     Scenario {
@@ -52,6 +56,7 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "the example of the book: a service that counts, and two clients",
         program: "root",
         configuration: Some("counter.conf"),
+        headless: None,
         kernel_args: &[],
     },
     Scenario {
@@ -59,6 +64,7 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "a program that never ends, to look at the machine from outside",
         program: "idle",
         configuration: None,
+        headless: None,
         kernel_args: &[],
     },
     Scenario {
@@ -66,6 +72,7 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "measures the kernel in the platform's ticks; `cargo xtask bench` makes tables of it",
         program: "bench",
         configuration: None,
+        headless: None,
         kernel_args: &[],
     },
     Scenario {
@@ -73,6 +80,7 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "a root program of one undefined instruction: must fail",
         program: "ud2",
         configuration: None,
+        headless: None,
         kernel_args: &[],
     },
 ];
@@ -85,7 +93,8 @@ impl Scenario {
     /// A program is not there, or the configuration is wrong, with the kills in it.
     pub fn modules(&self, built: &Built, kills: &[String], guest: &guest::Options) -> Result<Vec<Module>> {
         let mut modules = vec![Module::program(&built.program(self.program)?)?];
-        let Some(name) = self.configuration else {
+        let other = self.headless.filter(|_| guest.script && guest.multiboot.is_none());
+        let Some(name) = other.or(self.configuration) else {
             if kills.is_empty() {
                 return Ok(modules);
             }
@@ -148,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_configuration_is_good_and_knows_its_programs() {
-        for name in SCENARIOS.iter().filter_map(|scenario| scenario.configuration) {
+        for name in SCENARIOS.iter().flat_map(|scenario| [scenario.configuration, scenario.headless]).flatten() {
             let text = fs::read_to_string(workspace::root().join(CONFIGURATIONS).join(name)).unwrap();
             let config = Config::parse(&text).map_err(|error| error.to_string()).unwrap();
             assert!(config.programs.iter().any(|program| program.must_finish), "{name} would run for ever");

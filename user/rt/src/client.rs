@@ -11,7 +11,7 @@ use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::utcb::Header;
-use abi::{Selector, Status};
+use abi::{Selector, Status, TypedItem};
 
 use crate::arch::utcb::Utcb;
 use crate::capability::{Portal, Slot};
@@ -87,12 +87,20 @@ impl<S: Service> Remote<S> {
     /// # Errors
     /// [`CallError`].
     pub fn call(&self, request: &S::Request) -> Result<S::Reply, CallError> {
+        self.call_with(request, None)
+    }
+
+    /// The same, and hands a capability over.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn call_with(&self, request: &S::Request, item: Option<TypedItem>) -> Result<S::Reply, CallError> {
         let give_up = time::after(PATIENCE);
         let (portal, mut fresh) = self.portal()?;
         loop {
             let connected = if fresh { self.connect(&portal)? } else { true };
             if connected {
-                match Self::once(&portal, request) {
+                match Self::once(&portal, request, item) {
                     Err(CallError::Kernel(Status::Timeout | Status::Aborted | Status::BadCapability)) => {
                         self.retries.fetch_add(1, Ordering::Relaxed);
                         fresh = true;
@@ -140,12 +148,15 @@ impl<S: Service> Remote<S> {
         }
     }
 
-    fn once(portal: &Portal, request: &S::Request) -> Result<S::Reply, CallError> {
+    fn once(portal: &Portal, request: &S::Request, item: Option<TypedItem>) -> Result<S::Reply, CallError> {
         let mut utcb = Utcb::current();
         let mut to = Writer::new(&mut utcb);
         request.encode(&mut to);
         let words = to.finish().ok_or(CallError::Garbled)?;
-        utcb.set_header(Header::new(words, 0));
+        if let Some(item) = item {
+            utcb.set_item(0, item);
+        }
+        utcb.set_header(Header::new(words, item.is_some().into()));
         portal.call().map_err(CallError::Kernel)?;
         let words = utcb.header().words();
         S::Reply::decode(&mut Reader::new(&utcb, words)).ok_or(CallError::Garbled)

@@ -17,10 +17,12 @@ use crate::arch::contexts::{Place, create_server, portal_to};
 use crate::arch::start::serve_entry;
 use crate::arch::utcb::Utcb;
 use crate::capability::{Context, Slot};
+use crate::item;
 use crate::message::{Decode, Encode, Reader, Text, Writer};
 use crate::parent::{self, Reply, Request};
 use crate::service::Service;
 use crate::startup::Startup;
+use crate::sync::Mutex;
 
 /// Who calls: the identity that the root partition gave the client for the time of its life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -42,6 +44,11 @@ pub trait Handler: Sync {
     /// Answers one request.
     fn handle(&self, client: Client, request: <Self::Service as Service>::Request)
     -> <Self::Service as Service>::Reply;
+
+    /// Takes the capability that came with a request, before that is answered. Unless the handler keeps it, it is dropped.
+    fn receive(&self, client: Client, capability: Slot) {
+        let _ = (client, capability);
+    }
 }
 
 /// A handler behind the words of a UTCB: for calls that are no requests of a [`Service`], and for events.
@@ -95,15 +102,36 @@ impl Server {
     }
 }
 
-struct Adapter<H: 'static>(&'static H);
+/// A handler on one core, and where a capability lands there.
+struct Adapter<H: 'static> {
+    handler: &'static H,
+    incoming: Mutex<Slot>,
+}
+
+impl<H: Handler> Adapter<H> {
+    /// Takes the capability that has arrived; the next one lands elsewhere.
+    fn arrived(&self, utcb: &mut Utcb) -> Option<Slot> {
+        if utcb.item(0).range.is_null() {
+            return None;
+        }
+        // Nobody else is here: a context serves one client at a time.
+        let mut incoming = self.incoming.try_lock()?;
+        let next = Slot::new().ok()?;
+        utcb.set_window(item::window(next.selector()));
+        Some(core::mem::replace(&mut incoming, next))
+    }
+}
 
 impl<H: Handler> Serve for Adapter<H> {
     fn serve(&self, client: u64, utcb: &mut Utcb) {
+        if let Some(capability) = self.arrived(utcb) {
+            self.handler.receive(Client(client), capability);
+        }
         let words = utcb.header().words();
         let request = Decode::decode(&mut Reader::new(utcb, words));
         let words = match request {
             Some(request) => {
-                let reply = self.0.handle(Client(client), request);
+                let reply = self.handler.handle(Client(client), request);
                 let mut to = Writer::new(utcb);
                 reply.encode(&mut to);
                 to.finish().unwrap_or(0)
@@ -120,9 +148,11 @@ impl<H: Handler> Serve for Adapter<H> {
 /// [`Status::BadCapability`] if the boot configuration does not say that this program provides it; else what the kernel
 /// answered.
 pub fn serve<H: Handler>(startup: &Startup, name: &str, handler: &'static H) -> Result<(), Status> {
-    let server: &'static dyn Serve = Box::leak(Box::new(Adapter(handler)));
     for core in startup.cores.iter() {
-        let context = Server::new(core, server, Crd::NULL)?;
+        let incoming = Slot::new()?;
+        let window = item::window(incoming.selector());
+        let adapter = Box::leak(Box::new(Adapter { handler, incoming: Mutex::new(incoming) }));
+        let context = Server::new(core, adapter, window)?;
         let item = context.slot().delegated(ContextRights::BIND_PORTAL);
         let request = Request::Register(Text::new(name), core, serve_entry());
         match parent::request_with(&request, Some(item), Crd::NULL) {

@@ -18,6 +18,8 @@ pub struct Arguments<'a> {
     pub modules: Vec<&'a str>,
     /// `disk=NAME`: a module as a disk that is only read; `disk=16M`: memory as a disk; again.
     pub disks: Vec<Disk<'a>>,
+    /// `net=N`: a network device, whose address ends with this number.
+    pub net: Option<u8>,
     /// `console=virtio`: what is typed goes to a virtio console, not to the serial port.
     pub console: bool,
     /// `rng`: a source of entropy.
@@ -50,6 +52,7 @@ impl<'a> Arguments<'a> {
             initial: None,
             modules: Vec::new(),
             disks: Vec::new(),
+            net: None,
             console: false,
             rng: false,
             cpus: 1,
@@ -62,6 +65,7 @@ impl<'a> Arguments<'a> {
                 Some(("initrd", name)) => arguments.initial = Some(name),
                 Some(("module", name)) => arguments.modules.push(name),
                 Some(("disk", name)) => arguments.disks.push(disk(name)),
+                Some(("net", number)) => arguments.net = Some(number.parse().map_err(|_| word)?),
                 Some(("console", "virtio")) => arguments.console = true,
                 None if word == "rng" => arguments.rng = true,
                 Some(("cpus", count)) => {

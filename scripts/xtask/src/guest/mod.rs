@@ -48,7 +48,10 @@ impl Options {
         let mut lines = Vec::new();
         for line in text.lines() {
             match line.trim_start() {
-                words if words.starts_with("arguments kernel=") => lines.push(self.arguments(words)?),
+                // What says itself what it runs is not the guest that the user means.
+                words if words.starts_with("arguments kernel=") && !words.contains("rdinit=") => {
+                    lines.push(self.arguments(words)?);
+                }
                 words if words.starts_with("may read initrd") && self.multiboot.is_some() => {
                     let names = (0..self.modules.len()).map(|index| format!("    may read {}", module(index)));
                     lines.extend(names);

@@ -5,6 +5,7 @@
 
 mod host;
 mod input;
+mod link;
 mod timer;
 mod vcpu;
 
@@ -28,6 +29,7 @@ use vmm::start::Boot;
 use vmm::{layout, linux, multiboot};
 
 use host::World;
+use link::Link;
 
 rt::program!(main);
 
@@ -102,13 +104,14 @@ fn run(startup: &Startup) -> Result<End, String> {
     let cores: Vec<u32> = startup.cores.iter().collect();
     let core = |cpu: u32| cores.get(cpu as usize % cores.len().max(1)).copied().unwrap_or(startup.core);
 
+    let link = if arguments.net.is_some() { Some(Link::new().map_err(kernel)?) } else { None };
     let world = World::new(arguments.cpus).map_err(kernel)?;
     let machine: &'static Ours = leak(Machine::new(Parts {
         memory,
         host: world,
         backend,
         cpus: arguments.cpus,
-        devices: Devices::new(START, functions(&arguments)?),
+        devices: Devices::new(START, functions(&arguments, link)?),
         tsc_khz: startup.tsc_khz,
         boot,
     }));
@@ -117,6 +120,9 @@ fn run(startup: &Startup) -> Result<End, String> {
         timer::start_for_cpu(machine, cpu as usize, core(cpu)).map_err(kernel)?;
     }
     timer::start_for_devices(machine, startup.core).map_err(kernel)?;
+    if let Some(link) = link {
+        link.start(machine, startup.core);
+    }
     input::start(machine, startup.core, arguments.console);
     let ended: &'static Semaphore = machine.host().ended();
     for cpu in 0..arguments.cpus {
@@ -133,7 +139,7 @@ fn run(startup: &Startup) -> Result<End, String> {
 }
 
 /// The devices on the PCI bus, each with a place for its ports and its messages.
-fn functions(arguments: &Arguments<'_>) -> Result<Vec<Box<dyn vm_pci::Device>>, String> {
+fn functions(arguments: &Arguments<'_>, link: Option<&'static Link>) -> Result<Vec<Box<dyn vm_pci::Device>>, String> {
     let mut all: Vec<Box<dyn vm_pci::Device>> = Vec::new();
     let place = |index: usize| {
         let index = index as u32;
@@ -149,6 +155,11 @@ fn functions(arguments: &Arguments<'_>) -> Result<Vec<Box<dyn vm_pci::Device>>, 
         };
         let (ports, table) = place(all.len());
         all.push(Pci::boxed(vm_block::Block::new(disk), ports, table));
+    }
+    if let (Some(number), Some(link)) = (arguments.net, link) {
+        let (ports, table) = place(all.len());
+        // An address that its owner makes up, by its second bit.
+        all.push(Pci::boxed(vm_net::Net::new(link::Plug(link), [2, 0, 0, 0, 0, number]), ports, table));
     }
     if arguments.rng {
         let (ports, table) = place(all.len());
