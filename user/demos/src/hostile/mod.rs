@@ -143,8 +143,11 @@ fn touch_windows(checks: &mut Checks) {
     let pages = |page| abi::Crd::memory(page, 0, abi::rights::MemoryRights::READ).unwrap_or(abi::Crd::NULL);
     let none = ItemFlags::empty();
     let mut wrong = scene::give(PAGE, SELF, crd(CLOCK), crd(TAKEN), none, 0);
-    wrong |= scene::give(PAGE, SELF, pages(memory::playground_page()), pages(TAKEN_PAGES), none, 0);
-    checks.check("places to take things", wrong | scene::forget_taken(), 0);
+    for flags in [none, ItemFlags::GUEST] {
+        wrong |= scene::give(PAGE, SELF, pages(memory::playground_page()), pages(TAKEN_PAGES), flags, 0);
+        wrong |= scene::forget_taken();
+    }
+    checks.check("places to take things", wrong, 0);
 }
 
 /// The slots whose counters can be true.
