@@ -70,7 +70,15 @@ impl Context {
     /// The image cannot be made.
     pub fn configured(&self, scenario: &str, name: &str, kills: &[String]) -> Result<Machine> {
         let guest = guest::Options { script: true, ..guest::Options::default() };
-        let modules = scenario::find(scenario)?.modules(&self.built, kills, &guest)?;
+        self.with_guest(scenario, name, kills, &guest)
+    }
+
+    /// The same with this guest.
+    ///
+    /// # Errors
+    /// The image cannot be made.
+    pub fn with_guest(&self, scenario: &str, name: &str, kills: &[String], guest: &guest::Options) -> Result<Machine> {
+        let modules = scenario::find(scenario)?.modules(&self.built, kills, guest)?;
         self.machine(name, &self.built.kernel, modules, &[])
     }
 

@@ -13,6 +13,7 @@ pub mod case;
 pub mod conformance;
 pub mod context;
 pub mod failure;
+pub mod guests;
 pub mod hello;
 pub mod hostile;
 pub mod kernel;
@@ -29,6 +30,7 @@ pub fn cases() -> Vec<case::Case> {
         boot::cases(),
         failure::cases(),
         hello::cases(),
+        guests::cases(),
         hostile::cases(),
         kernel::cases(),
         conformance::cases(),

@@ -24,6 +24,8 @@ pub struct Arguments<'a> {
     pub console: bool,
     /// `rng`: a source of entropy.
     pub rng: bool,
+    /// `exits`: at the end, say what kinds of exits there were.
+    pub exits: bool,
     /// `cpus=N`: virtual CPUs, 1 to 4.
     pub cpus: u32,
     /// The guest's command line.
@@ -55,6 +57,7 @@ impl<'a> Arguments<'a> {
             net: None,
             console: false,
             rng: false,
+            exits: false,
             cpus: 1,
             command_line,
         };
@@ -68,6 +71,7 @@ impl<'a> Arguments<'a> {
                 Some(("net", number)) => arguments.net = Some(number.parse().map_err(|_| word)?),
                 Some(("console", "virtio")) => arguments.console = true,
                 None if word == "rng" => arguments.rng = true,
+                None if word == "exits" => arguments.exits = true,
                 Some(("cpus", count)) => {
                     arguments.cpus = count.parse().ok().filter(|count| (1..=4).contains(count)).ok_or(word)?;
                 }

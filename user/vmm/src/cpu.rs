@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use vm_lapic::{Lapic, Shared};
 
+use crate::exit::KINDS;
 use crate::msr::Kept;
 use crate::sync::Mutex;
 
@@ -43,8 +44,8 @@ pub struct Cpu {
     mode: AtomicU8,
     /// The 8259A pair asks for attention.
     external: AtomicBool,
-    /// How often it left the guest.
-    exits: AtomicU64,
+    /// How often it left the guest, by the kind of exit.
+    exits: [AtomicU64; KINDS],
     private: Mutex<Private>,
 }
 
@@ -73,7 +74,7 @@ impl Cpu {
             shared: Shared::new(number),
             mode: AtomicU8::new(Mode::Handling as u8),
             external: AtomicBool::new(false),
-            exits: AtomicU64::new(0),
+            exits: [const { AtomicU64::new(0) }; KINDS],
             private: Mutex::new(private),
         }
     }
@@ -109,15 +110,23 @@ impl Cpu {
         self.external.load(Ordering::SeqCst)
     }
 
-    /// Counts an exit.
-    pub fn count_exit(&self) {
-        // One writer: its own thread.
-        self.exits.store(self.exits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    /// Counts an exit of this kind.
+    pub fn count_exit(&self, kind: usize) {
+        if let Some(count) = self.exits.get(kind) {
+            // One writer: its own thread.
+            count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often it left the guest for this kind of exit.
+    #[must_use]
+    pub fn exits_of(&self, kind: usize) -> u64 {
+        self.exits.get(kind).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     /// How often it left the guest.
     #[must_use]
     pub fn exits(&self) -> u64 {
-        self.exits.load(Ordering::Relaxed)
+        (0..KINDS).map(|kind| self.exits_of(kind)).sum()
     }
 }

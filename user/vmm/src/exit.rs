@@ -68,7 +68,44 @@ pub const WHOLE: Mtd = Mtd::from_bits_retain(
     (1 << 25) - 1 - Mtd::QUAL.bits() - Mtd::CTRL.bits() - Mtd::PDPTE.bits() - Mtd::TPR.bits() - Mtd::TSC.bits(),
 );
 
+/// How many kinds of exits are told apart in counts.
+pub const KINDS: usize = 12;
+/// Their names.
+pub const NAMES: [&str; KINDS] = [
+    "start",
+    "recall",
+    "CPUID",
+    "HLT",
+    "serial port",
+    "other port",
+    "APIC timer",
+    "APIC end of interrupt",
+    "APIC message",
+    "other MSR",
+    "memory",
+    "other",
+];
+
 impl Exit {
+    /// The kind that it is counted as; ports and registers are told apart by `number`.
+    #[must_use]
+    pub const fn kind(self, number: u32) -> usize {
+        match (self, number) {
+            (Self::Startup, _) => 0,
+            (Self::Recall | Self::Window, _) => 1,
+            (Self::Cpuid, _) => 2,
+            (Self::Halt, _) => 3,
+            (Self::Port, 0x3F8..=0x3FF) => 4,
+            (Self::Port, _) => 5,
+            (Self::Msr(_), 0x6E0) => 6,
+            (Self::Msr(_), 0x80B) => 7,
+            (Self::Msr(_), 0x830) => 8,
+            (Self::Msr(_), _) => 9,
+            (Self::Memory, _) => 10,
+            _ => 11,
+        }
+    }
+
     /// Decodes the index of an event.
     #[must_use]
     pub const fn new(backend: Backend, index: u8) -> Self {

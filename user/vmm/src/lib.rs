@@ -22,6 +22,7 @@ pub mod arguments;
 pub mod cpu;
 pub mod cpuid;
 pub mod devices;
+pub mod end;
 pub mod exit;
 pub mod instruction;
 pub mod layout;

@@ -18,6 +18,7 @@ use vm_power::Outcome;
 use crate::cpu::{Cpu, Mode, Phase, Private};
 use crate::cpuid::{self, Topology};
 use crate::devices::{Access, Devices, Event, Sink};
+pub use crate::end::{End, Place};
 use crate::exit::{Backend, Exit, PortAccess, memory_access};
 use crate::instruction::{self, Device};
 use crate::state::{INTERRUPTS_ON, State, VALID, WINDOW};
@@ -44,27 +45,6 @@ pub trait Host: Sync {
     fn set_device_timer(&self, deadline: u64);
     /// The guest printed this.
     fn print(&self, byte: u8);
-}
-
-/// Why a machine ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
-    /// It switched itself off.
-    Off,
-    /// It asked for a reset.
-    Reset,
-    /// It ended itself with this value.
-    Exit(u32),
-    /// Its processor faulted three times over.
-    TripleFault,
-    /// The processor refused its state.
-    Invalid,
-    /// It halted with interrupts off, all processors at once.
-    Dead,
-    /// It left the guest for a reason that this machine does not know.
-    Unknown(u8),
-    /// The monitor was told to end it.
-    Stopped,
 }
 
 /// What a processor's thread does after an exit.
@@ -180,7 +160,12 @@ impl<M: Memory, H: Host> Machine<M, H> {
     /// Handles an exit of processor `cpu` and says what its thread does next.
     pub fn exit<W: Words>(&self, cpu: usize, exit: Exit, state: &mut State<'_, W>) -> Action {
         let Some(this) = self.cpus.get(cpu) else { return Action::End(End::Stopped) };
-        this.count_exit();
+        let number = match exit {
+            Exit::Port => PortAccess::new(self.backend, state.qualification()).port.into(),
+            Exit::Msr(_) => state.rcx() as u32,
+            _ => 0,
+        };
+        this.count_exit(exit.kind(number));
         if exit == Exit::Cpuid {
             // Brings no interrupt and takes none.
             self.cpuid(cpu as u32, state);
@@ -208,9 +193,9 @@ impl<M: Memory, H: Host> Machine<M, H> {
             Exit::Undefined => state.inject_exception(UNDEFINED, None),
             Exit::Counter | Exit::SetXcr => state.inject_exception(PROTECTION, Some(0)),
             Exit::Cache(bytes) => state.skip(length(state, bytes)),
-            Exit::TripleFault => self.stop(End::TripleFault),
-            Exit::Invalid => self.stop(End::Invalid),
-            Exit::Other(index) => self.stop(End::Unknown(index)),
+            Exit::TripleFault => self.stop(End::TripleFault(Place::new(cpu, state))),
+            Exit::Invalid => self.stop(End::Invalid(Place::new(cpu, state))),
+            Exit::Other(index) => self.stop(End::Unknown(index, Place::new(cpu, state))),
         }
         self.settle(this, &mut private, exit, state)
     }
@@ -347,7 +332,7 @@ impl<M: Memory, H: Host> Machine<M, H> {
             };
             state.set_rax(rax);
         } else {
-            let value = state.rax() as u32;
+            let value = state.rax() as u32 & (u32::MAX >> (32 - 8 * u32::from(size)));
             let (event, due) = {
                 let mut devices = self.devices.lock();
                 let event = devices.port_write(port, size, value, &access);

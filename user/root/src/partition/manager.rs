@@ -44,6 +44,8 @@ struct Entry {
     lives: u64,
     deaths: u32,
     done: bool,
+    /// How it ended last.
+    status: ExitStatus,
     /// Portals that it was given, by service and core.
     portals: Vec<(usize, u32, Slot)>,
 }
@@ -74,7 +76,14 @@ pub struct Manager {
 impl Manager {
     /// Nothing started yet.
     pub fn new(config: Config, images: Vec<&'static [u8]>, cores: Vec<u32>, around: Surroundings<'static>) -> Self {
-        let entry = |_: &Program| Entry { state: State::Due(0), lives: 0, deaths: 0, done: false, portals: Vec::new() };
+        let entry = |_: &Program| Entry {
+            state: State::Due(0),
+            lives: 0,
+            deaths: 0,
+            done: false,
+            status: ExitStatus::FAILURE,
+            portals: Vec::new(),
+        };
         let entries = config.programs.iter().map(entry).collect();
         let place = |name: &str| config.programs.iter().position(|program| program.name == name);
         let kills = config.kills.iter().filter_map(|kill| Some((time::after(kill.after), place(&kill.program)?)));
@@ -117,9 +126,9 @@ impl Manager {
     /// Whether the system's work is done, or can never be.
     fn verdict(&self) -> Option<ExitStatus> {
         let duties = || self.config.programs.iter().zip(&self.entries).filter(|(program, _)| program.must_finish);
-        if let Some((program, _)) = duties().find(|(_, entry)| !entry.done && matches!(entry.state, State::Over)) {
+        if let Some((program, entry)) = duties().find(|(_, entry)| !entry.done && matches!(entry.state, State::Over)) {
             println!("root: `{}` can not finish any more", program.name);
-            return Some(ExitStatus::FAILURE);
+            return Some(entry.status);
         }
         if duties().next().is_none() && self.entries.iter().any(|entry| !matches!(entry.state, State::Over)) {
             return None;
@@ -222,6 +231,10 @@ impl Manager {
         let Some(entry) = self.entries.get_mut(number) else { return };
         let well = matches!(end, End::Exit(status) if status.is_success());
         entry.done |= well;
+        entry.status = match end {
+            End::Exit(status) => *status,
+            End::Fault(_) | End::Killed => ExitStatus::FAILURE,
+        };
         entry.deaths += u32::from(!well);
         let again = entry.deaths < DEATHS
             && match program.restart {

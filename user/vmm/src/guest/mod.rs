@@ -23,7 +23,7 @@ use vm_memory::Memory;
 use vm_virtio::Pci;
 use vmm::arguments::{Arguments, Disk};
 use vmm::devices::Devices;
-use vmm::exit::Backend;
+use vmm::exit::{Backend, NAMES};
 use vmm::machine::{End, Machine, Parts, leak};
 use vmm::start::Boot;
 use vmm::{layout, linux, multiboot};
@@ -68,23 +68,19 @@ fn main(startup: &Startup) -> ExitStatus {
 
 /// Says how the guest ended.
 fn verdict(end: End) -> ExitStatus {
+    println!("vmm: {end}");
     match end {
-        End::Off => {
-            println!("vmm: the guest has switched itself off");
-            ExitStatus::SUCCESS
-        }
-        End::Exit(value) => {
-            println!("vmm: the guest ends with value {value}");
-            ExitStatus::new(value as u8)
-        }
-        End::Reset => {
-            println!("vmm: the guest asks for a reset");
-            ExitStatus::FAILURE
-        }
-        other => {
-            println!("vmm: the guest is ended: {other:?}");
-            ExitStatus::FAILURE
-        }
+        End::Off => ExitStatus::SUCCESS,
+        End::Exit(value) => ExitStatus::new(u8::try_from(value).unwrap_or(u8::MAX)),
+        _ => ExitStatus::FAILURE,
+    }
+}
+
+/// Prints what kinds of exits there were.
+fn report(machine: &Ours) {
+    let counts = |kind: usize| machine.cpus().iter().map(move |cpu| cpu.exits_of(kind));
+    for (kind, name) in NAMES.iter().enumerate().filter(|(kind, _)| counts(*kind).any(|count| count > 0)) {
+        println!("vmm: exits: {name}: {:?}", counts(kind).collect::<Vec<_>>());
     }
 }
 
@@ -132,6 +128,9 @@ fn run(startup: &Startup) -> Result<End, String> {
         let _ = ended.down();
         if let Some(end) = machine.end() {
             let exits: Vec<u64> = machine.cpus().iter().map(vmm::cpu::Cpu::exits).collect();
+            if arguments.exits {
+                report(machine);
+            }
             println!("vmm: exits {exits:?} on cores {:?}", (0..arguments.cpus).map(core).collect::<Vec<_>>());
             return Ok(end);
         }

@@ -1,0 +1,103 @@
+//! Virtual machines: Linux boots, two guests talk, one is killed, and small guests end as they should.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+use xtask::guest::Options;
+use xtask::machine::Machine;
+use xtask::run;
+use xtask::workspace;
+
+use crate::case::Case;
+use crate::context::{Context, expect_failure, expect_line};
+
+/// The cases of this module.
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("vm-linux", |context, name| linux(context, name, &[], |machine| machine)),
+        Case::new("vm-linux-2-cores", |context, name| {
+            linux(context, name, &[], |machine| Machine { smp: 2, ..machine })
+        })
+        .full(),
+        // While it boots, and when it has booted.
+        Case::new("vm-kill-peer", |context, name| linux(context, name, &["peer@700", "peer@4000"], |machine| machine))
+            .full(),
+        Case::new("vm-multiboot", |context, name| {
+            multiboot(context, name, &PRINTS, true, &["hi", "guest ends with value 0"])
+        }),
+        Case::new("vm-multiboot-status", |context, name| {
+            multiboot(context, name, &FAILS, false, &["guest ends with value 5", "exit status 5"])
+        }),
+        Case::new("vm-triple-fault", |context, name| {
+            let lines = ["the guest faulted while it handled a double fault: virtual CPU 0 at rip=0x100100"];
+            multiboot(context, name, &FAULTS, false, &lines)
+        }),
+    ]
+}
+
+/// The scenario `linux` with its script.
+fn linux(context: &Context, name: &str, kills: &[&str], adapt: fn(Machine) -> Machine) -> Result<()> {
+    let kills: Vec<_> = kills.iter().map(ToString::to_string).collect();
+    let machine = adapt(context.configured("linux", name, &kills)?);
+    let outcome = run::to_the_end(&machine)?;
+    if !outcome.passed {
+        bail!("{}", outcome.explain(40));
+    }
+    for words in [
+        &["Linux", "x86_64 GNU/Linux"][..],
+        &["check: 2 virtual CPUs"],
+        &["check: the disk gives back what was written"],
+        &["check: network: 3 packets transmitted, 3 packets received"],
+        &["check: done"],
+        &["the guest has switched itself off"],
+    ] {
+        expect_line(&outcome, words)?;
+    }
+    match outcome.log.iter().find(|line| line.contains("check: warning:")) {
+        Some(line) => bail!("the guest's kernel warns: {line}"),
+        None => Ok(()),
+    }
+}
+
+/// `mov dx, 0x3F8; mov al, 'h'; out dx, al; mov al, 'i'; out; mov al, 10; out; xor eax, eax; mov dx, 0xF4; out; hlt`.
+const PRINTS: [u8; 25] = [
+    0x66, 0xBA, 0xF8, 0x03, 0xB0, b'h', 0xEE, 0xB0, b'i', 0xEE, 0xB0, 10, 0xEE, 0x31, 0xC0, 0x66, 0xBA, 0xF4, 0x00,
+    0xEE, 0xF4, 0x90, 0x90, 0x90, 0x90,
+];
+/// `mov dx, 0xF4; mov al, 5; out dx, al; hlt`.
+const FAILS: [u8; 8] = [0x66, 0xBA, 0xF4, 0x00, 0xB0, 5, 0xEE, 0xF4];
+/// `ud2`, with no handlers at all.
+const FAULTS: [u8; 2] = [0x0F, 0x0B];
+
+/// A Multiboot guest with this code: whether it succeeds, and lines of the log.
+fn multiboot(context: &Context, name: &str, code: &[u8], good: bool, lines: &[&str]) -> Result<()> {
+    let file = workspace::scratch("guests")?.join(format!("{name}.elf"));
+    fs::write(&file, elf(code)).with_context(|| format!("cannot write {}", file.display()))?;
+    let options = Options { multiboot: Some(file), script: true, ..Options::default() };
+    let outcome = run::to_the_end(&context.with_guest("linux", name, &[], &options)?)?;
+    if good && !outcome.passed {
+        bail!("{}", outcome.explain(40));
+    }
+    lines
+        .iter()
+        .try_for_each(|line| if good { expect_line(&outcome, &[line]) } else { expect_failure(&outcome, &[line]) })
+}
+
+/// A 32-bit ELF file with a Multiboot header, whose one segment is the whole file, at 1 MiB; the code is at 0x100.
+fn elf(code: &[u8]) -> Vec<u8> {
+    const MAGIC: u32 = 0x1BAD_B002;
+    let mut file = vec![0; 0x100];
+    let mut put = |at: usize, words: &[u32]| {
+        for (index, word) in words.iter().enumerate() {
+            file[at + 4 * index..at + 4 * index + 4].copy_from_slice(&word.to_le_bytes());
+        }
+    };
+    let size = (0x100 + code.len()) as u32;
+    // Executable for the 80386; entry, program headers, their size and number.
+    put(0, &[u32::from_le_bytes(*b"\x7FELF"), 0x0001_0101, 0, 0, 0x0003_0002, 1, 0x10_0100, 0x34, 0, 0]);
+    put(0x28, &[0x0020_0034, 1]);
+    put(0x34, &[1, 0, 0x10_0000, 0x10_0000, size, size, 7, 0x1000]);
+    put(0x80, &[MAGIC, 0, 0_u32.wrapping_sub(MAGIC)]);
+    file.extend_from_slice(code);
+    file
+}
