@@ -49,6 +49,7 @@ pub const fn kind_of<T: Object>() -> Kind {
     const {
         match Kind::from_number(T::KIND as u64) {
             Some(kind) => kind,
+            // PANIC: while it is compiled, if at all.
             None => panic!("there are no capabilities to objects of this type"),
         }
     }
