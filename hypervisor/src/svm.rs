@@ -101,7 +101,7 @@ impl Backend for Svm {
         }
         vcpu::load_xcr0(guest.extra, self.components);
         let aux = load(guest.extra, extra::TSC_AUX);
-        if self.has_tsc_aux && aux != u64::from(local.id.get()) {
+        if aux != u64::from(local.id.get()) && self.has_tsc_aux {
             // SAFETY: the register exists; `exited` sets it for ring 3 again.
             unsafe { control::set_tsc_aux(aux as u32) };
         }
@@ -111,7 +111,7 @@ impl Backend for Svm {
     fn exited(&self, vcpu: &Context) -> (Exit, [u64; 2]) {
         let (guest, id) = (guest(vcpu), percpu::this().local.id.get());
         vcpu::save_xcr0(guest.extra, self.components);
-        if self.has_tsc_aux && load(guest.extra, extra::TSC_AUX) != u64::from(id) {
+        if load(guest.extra, extra::TSC_AUX) != u64::from(id) && self.has_tsc_aux {
             // SAFETY: the register exists.
             unsafe { control::set_tsc_aux(id) };
         }

@@ -150,7 +150,7 @@ pub fn forget(vcpu: &Context) {
 #[inline]
 pub fn load_xcr0(extra: &Page, components: u64) {
     let xcr0 = guest::load(extra, extra::XCR0);
-    if components != 0 && xcr0 != components {
+    if xcr0 != components && components != 0 {
         // SAFETY: there is XSAVE; the value is one that `sane_xcr0` made or the guest had; nothing is saved before
         // `save_xcr0`.
         unsafe { exchange::set_xcr0(xcr0) };
@@ -201,22 +201,35 @@ extern "C" fn guest_enter(frame: &Frame) -> GuestEntry {
 }
 
 /// After a virtual CPU has run, the current context, whose frame this is. Returns the frame of the context to run.
-// SAFETY: the name is used once, by the assembly that calls it with this signature.
-#[unsafe(no_mangle)]
-extern "C" fn guest_exited(frame: &Frame) -> *const Frame {
+#[inline(always)]
+fn exited(backend: &impl Backend, frame: &Frame) -> *const Frame {
     // SAFETY: as in `guest_enter`.
     let vcpu = unsafe { Context::of_frame(frame) };
-    match chosen!(backend => backend.exited(vcpu), (Exit::Again, [0; 2])) {
+    match backend.exited(vcpu) {
         // From here on nothing is borrowed.
         (Exit::Interrupt, _) => arch::cpu::breathe(),
         (Exit::Host(vector), _) => arch::vmx::take(vector),
         (Exit::Event(event), details) => {
-            fast::exit(vcpu, event, details);
+            fast::exit(backend, vcpu, event, details);
             tell(event, details);
         }
         _ => return frame,
     }
     trap::current_frame(frame)
+}
+
+/// On SVM.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn svm_exited(frame: &Frame) -> *const Frame {
+    if let Some(Chosen::Svm(backend)) = BACKEND.get() { exited(backend, frame) } else { frame }
+}
+
+/// On VMX.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn vmx_exited(frame: &Frame) -> *const Frame {
+    if let Some(Chosen::Vmx(backend)) = BACKEND.get() { exited(backend, frame) } else { frame }
 }
 
 /// Has the current context, a virtual CPU, handled by the portal of `event`.

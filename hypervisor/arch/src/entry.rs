@@ -4,7 +4,7 @@
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
 //! interrupt stack), `hypercall` (SYSCALL), `up`, `finish_up`, `try_down` and `wait` (what is over in a few steps, or left to
 //! others), `try_call`, `try_reply`, `try_event` and `try_fault` (which end in one of this module's exits), `hazards` (before any
-//! exit while the hazard word is not 0), `guest_enter` and `guest_exited` (before and after a virtual CPU runs).
+//! exit while the hazard word is not 0), `guest_enter`, `svm_exited` and `vmx_exited` (before and after a virtual CPU runs).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
 //! 2. Every exit to ring 3 tests the hazard word with interrupts off,
 //! but for the return from an interrupt stack, which goes on where it interrupted. 3. An attempt never blocks or
@@ -46,7 +46,8 @@ unsafe extern "C" {
     fn wait(frame: &Frame, why: u64);
     fn hazards(frame: &Frame) -> *const Frame;
     fn guest_enter(frame: &Frame) -> GuestEntry;
-    fn guest_exited(frame: &Frame) -> *const Frame;
+    fn svm_exited(frame: &Frame) -> *const Frame;
+    fn vmx_exited(frame: &Frame) -> *const Frame;
 }
 
 /// What an attempt answers that leaves everything to `hypercall`, having changed nothing.
@@ -127,7 +128,8 @@ global_asm!(
     GDT_SIZE = const GDT_ENTRIES * 8,
     HOST_STATE = const local(CoreLocal::HOST_STATE),
     GUEST_ENTER = sym guest_enter,
-    GUEST_EXITED = sym guest_exited,
+    SVM_EXITED = sym svm_exited,
+    VMX_EXITED = sym vmx_exited,
 );
 
 /// Address of the entry stub of `vector`.

@@ -190,7 +190,7 @@ svm_enter:
     cli
     stgi
     mov rdi, [{FRAME}]
-    call {GUEST_EXITED}
+    call {SVM_EXITED}
     mov rdi, rax
     jmp resume
 
@@ -216,7 +216,7 @@ vmx_exit:
     mov eax, {USER_DATA}
     mov ds, eax
     mov es, eax
-3:  call {GUEST_EXITED}
+3:  call {VMX_EXITED}
     mov rdi, rax
     jmp resume
 

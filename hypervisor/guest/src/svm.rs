@@ -165,13 +165,17 @@ impl Guest<'_> {
     #[inline]
     pub fn exit(&self) -> Exit {
         let code = load(self.block, CODE);
+        let again = || store(self.block, INJECT, again(load(self.block, INTERRUPTED)));
+        // First those of instructions.
+        if matches!(code, 0x65..=0xFA) {
+            again();
+            return Exit::Event(code as u8);
+        }
         if code as u32 == u32::MAX {
             return Exit::Event(event::VCPU_SVM_INVALID);
         }
-        store(self.block, INJECT, again(load(self.block, INTERRUPTED)));
+        again();
         match code {
-            // First those of instructions.
-            0x65..=0xFA => Exit::Event(code as u8),
             0x60..=0x63 => Exit::Interrupt,
             0x20..=0x3F => Exit::Debug,
             0x41 | 0x51 => {
