@@ -51,10 +51,13 @@ pub fn sync(
         Entry::Leaf(..) => directory,
     };
     mmu.share(shared, bit(id));
+    // The processor may walk there as soon as it can.
     fence(SeqCst);
     if !local.put(mmu, virt, DIRECTORY, entry, frame)? {
         return Ok(Filled::Present);
     }
+    // Whoever changes the master from here on finds what was put; who did before is seen.
+    fence(SeqCst);
     if (mmu.read(directory, virt.index(DIRECTORY)) ^ entry) & !Host::EVIDENCE == 0 {
         return Ok(Filled::Copied);
     }

@@ -17,6 +17,7 @@ pub mod header;
 pub mod image;
 pub mod lint;
 pub mod machine;
+pub mod mutants;
 pub mod process;
 pub mod run;
 pub mod scenario;

@@ -1,4 +1,4 @@
-//! Everything a change needs: host tests, Miri, the running system.
+//! Everything a change needs: host tests, models, Miri, the running system.
 //!
 //! Each step is a command that prints its results; the tool shows what is not
 //! plain success, counts the tests and times the step. A step that fails
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::run::console::follow;
-use crate::{process, toolchain, workspace};
+use crate::{mutants, process, toolchain, workspace};
 
 /// Crates with unsafe code that can run on the host, tested under Miri.
 /// A crate whose unsafe code is assembly or fixed addresses cannot.
@@ -63,23 +63,65 @@ impl std::fmt::Display for Counts {
     }
 }
 
+/// A checker of interleavings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Checker {
+    /// All executions, with bounds.
+    Loom,
+    /// A sample of executions.
+    Shuttle,
+}
+
+impl Checker {
+    /// The command that runs the tests of `packages` whose names contain one of `filters`.
+    #[must_use]
+    pub fn command(self, packages: &[&str], filters: &[&str]) -> Command {
+        let name = if self == Self::Loom { "loom" } else { "shuttle" };
+        let mut command = Command::new("cargo");
+        command.args(["test", "--release", "--quiet", "--no-fail-fast", "--lib", "--target-dir"]);
+        command.arg(workspace::target().join(name)).env("RUSTFLAGS", format!("--cfg {name}"));
+        // What is run for seconds need not be linked for a minute.
+        command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        packages.iter().for_each(|package| _ = command.args(["-p", package]));
+        command.arg("--").args(filters);
+        command
+    }
+}
+
+/// `models` instead of a filter: the models alone.
+const MODELS: &str = "models";
+/// `mutants` instead of a filter: whether the models notice changes of the code.
+const MUTANTS: &str = "mutants";
+
 /// Runs the steps and prints `N passed, N failed` as the last line.
 ///
 /// # Errors
 /// A test failed, or `filter` fits none.
 pub fn run(filter: Option<&str>, tier: Tier) -> Result<()> {
-    let steps = [
-        ("host tests", host(filter)),
-        ("host tests under Miri", miri(filter)),
-        ("the running system", system(filter, tier)),
+    if filter == Some(MUTANTS) {
+        return finish(mutants::run()?);
+    }
+    let models = [
+        ("models under loom", Checker::Loom.command(&["memory", "schedule", "models"], &LOOM)),
+        ("models under shuttle", Checker::Shuttle.command(&["schedule", "models"], &SHUTTLE)),
     ];
+    let mut steps = Vec::from(if filter.is_none() || filter == Some(MODELS) { models.map(Some) } else { [None, None] });
+    if filter != Some(MODELS) {
+        steps.extend([
+            Some(("host tests", host(filter))),
+            Some(("host tests under Miri", miri(filter))),
+            Some(("the running system", system(filter, tier))),
+        ]);
+    }
+    let steps: Vec<_> = steps.into_iter().flatten().collect();
     let mut total = Counts::default();
+    let count = steps.len();
     let mut failures = Vec::new();
     for (number, (name, mut command)) in steps.into_iter().enumerate() {
-        println!("test: [{}/3] {name}", number + 1);
+        println!("test: [{}/{count}] {name}", number + 1);
         let start = Instant::now();
         let counts = counted(&mut command, tier.limit())?;
-        println!("test: [{}/3] {name}: {counts} in {:.1} s", number + 1, start.elapsed().as_secs_f64());
+        println!("test: [{}/{count}] {name}: {counts} in {:.1} s", number + 1, start.elapsed().as_secs_f64());
         if counts.failed > 0 {
             failures.push(name);
         }
@@ -91,6 +133,14 @@ pub fn run(filter: Option<&str>, tier: Tier) -> Result<()> {
     if total == Counts::default() {
         bail!("no test has a name with {:?}", filter.unwrap_or_default());
     }
+    if tier == Tier::Full && filter.is_none() {
+        println!("test: mutants of what the models check");
+        total += mutants::run()?;
+    }
+    finish(total)
+}
+
+fn finish(total: Counts) -> Result<()> {
     println!("{total}");
     if total.failed > 0 {
         // The last line is the count; the status says the rest.
@@ -98,6 +148,10 @@ pub fn run(filter: Option<&str>, tier: Tier) -> Result<()> {
     }
     Ok(())
 }
+
+/// What is checked under loom, and under shuttle.
+const LOOM: [&str; 5] = ["quota::", "inbox::", "counter::", "requests::", "shootdown::"];
+const SHUTTLE: [&str; 2] = ["inbox::", "shootdown::"];
 
 fn host(filter: Option<&str>) -> Command {
     let mut command = Command::new("cargo");

@@ -1,0 +1,212 @@
+//! Mutants: the shipping code with one step less, or in another order, which the models must not let pass.
+//!
+//! The sources that the models need are copied to `target/mutants`, changed there one mutant at a time, and the models of
+//! the shootdown run on them: under loom, and under shuttle if loom finds nothing. A mutant is caught if a model fails.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::test::{Checker, Counts};
+use crate::workspace;
+
+/// A change to one file.
+struct Mutant {
+    name: &'static str,
+    file: &'static str,
+    /// What stands there once.
+    from: &'static str,
+    to: &'static str,
+}
+
+const SHOOTDOWN: &str = "hypervisor/memory/src/shootdown.rs";
+const SPACE: &str = "hypervisor/memory/src/space.rs";
+const TABLE: &str = "hypervisor/memory/src/table.rs";
+
+const fn mutant(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
+    Mutant { name, file, from, to }
+}
+
+const MUTANTS: &[Mutant] = &[
+    mutant(
+        "no fence between publishing a root and looking for its note",
+        SHOOTDOWN,
+        "self.current.store(root.get(), Relaxed);\n        fence(SeqCst);\n",
+        "self.current.store(root.get(), Relaxed);\n",
+    ),
+    mutant(
+        "the note is looked for before the root is published",
+        SHOOTDOWN,
+        "self.current.store(root.get(), Relaxed);\n        fence(SeqCst);\n        let right = mmu.read(root, NOTE) == 0;\n",
+        "let right = mmu.read(root, NOTE) == 0;\n        self.current.store(root.get(), Relaxed);\n        fence(SeqCst);\n",
+    ),
+    mutant("a note is cleared and ignored", SHOOTDOWN, "        right\n    }\n", "        true\n    }\n"),
+    mutant("no fence between tables and sharers", SHOOTDOWN, "fence(SeqCst);\n        if self.naive", "if self.naive"),
+    mutant(
+        "no fence between notes and what is loaded",
+        SHOOTDOWN,
+        "fence(SeqCst);\n        for (id, _)",
+        "for (id, _)",
+    ),
+    mutant(
+        "no notes",
+        SHOOTDOWN,
+        "missed.for_each(|(_, root)| mmu.write(root, NOTE, STALE));",
+        "missed.for_each(drop);",
+    ),
+    mutant("nobody is a target", SHOOTDOWN, "self.targets |= bit(id);\n            self.pages", "self.pages"),
+    mutant(
+        "a request is done before the flush",
+        SHOOTDOWN,
+        "machine.flush(Pages(self.pages.swap(0, AcqRel)));\n            self.done.store(asked, Release);\n",
+        "self.done.store(asked, Release);\n            machine.flush(Pages(self.pages.swap(0, AcqRel)));\n",
+    ),
+    mutant(
+        "pages are taken before requests are counted",
+        SHOOTDOWN,
+        "let asked = self.asked.load(Acquire);\n            if asked == self.done.load(Relaxed) {\n                return;\n            }\n            machine.flush(Pages(self.pages.swap(0, AcqRel)));\n",
+        "machine.flush(Pages(self.pages.swap(0, AcqRel)));\n            let asked = self.asked.load(Acquire);\n            if asked == self.done.load(Relaxed) {\n                return;\n            }\n",
+    ),
+    mutant(
+        "no fence before looking for more requests",
+        SHOOTDOWN,
+        "self.done.store(asked, Release);\n            fence(SeqCst);\n",
+        "self.done.store(asked, Release);\n",
+    ),
+    mutant(
+        "no fence between a request and whether others are done",
+        SHOOTDOWN,
+        "let before = self.asked.fetch_add(1, AcqRel);\n        fence(SeqCst);\n",
+        "let before = self.asked.fetch_add(1, AcqRel);\n",
+    ),
+    mutant("a request replaces another", SHOOTDOWN, "Pages(known).and(pages).0", "pages.0"),
+    mutant(
+        "a request is counted before its pages are there",
+        SHOOTDOWN,
+        "let mut known = self.pages.load(Relaxed);\n",
+        "let before = self.asked.fetch_add(1, AcqRel);\n        fence(SeqCst);\n        if before != self.done.load(Acquire) {\n            self.pages.store(Pages::ALL.0, Release);\n            return false;\n        }\n        let mut known = self.pages.load(Relaxed);\n",
+    ),
+    mutant("nobody waits", SHOOTDOWN, "others().for_each(wait);\n", ""),
+    mutant(
+        "the own core does not forget",
+        SHOOTDOWN,
+        "machine.flush(self.pages);\n        }\n        others()",
+        "}\n        others()",
+    ),
+    mutant("who waits serves nobody", SHOOTDOWN, "machine.core(own).serve(machine);\n", ""),
+    mutant("a core that fills is no sharer", SPACE, "mmu.share(shared, bit(id));\n", "let _ = bit(id);\n"),
+    mutant(
+        "a core becomes a sharer after it has filled",
+        SPACE,
+        "mmu.share(shared, bit(id));\n",
+        "local.put(mmu, virt, DIRECTORY, entry, &mut *frame)?;\n    mmu.share(shared, bit(id));\n",
+    ),
+    mutant("no fence between sharing and walking", SPACE, "fence(SeqCst);\n    if !local", "if !local"),
+    mutant("no fence before the second look", SPACE, "fence(SeqCst);\n    if (mmu", "if (mmu"),
+    mutant(
+        "no second look",
+        SPACE,
+        "if (mmu.read(directory, virt.index(DIRECTORY)) ^ entry) & !Host::EVIDENCE == 0 {",
+        "if entry != 0 {",
+    ),
+    mutant("what changed meanwhile is left in the view", SPACE, "forget(mmu, local, virt);\n    Ok(", "Ok("),
+    mutant(
+        "copies of large pages are left in the views",
+        SPACE,
+        "forget(mmu, &Table::new(root), change.virt)",
+        "mmu.read(root, 0) != u64::MAX",
+    ),
+    mutant(
+        "copies of large pages go, but what is remembered of them stays",
+        SPACE,
+        "& Host::ACCESSED != 0)",
+        "& Host::EVIDENCE == Host::EVIDENCE)",
+    ),
+    mutant(
+        "what was accessed meanwhile is lost",
+        TABLE,
+        "let old = mmu.exchange(self.root, index, entry);",
+        "let old = mmu.read(self.root, index);\n                    mmu.write(self.root, index, entry);",
+    ),
+];
+
+/// What the models are built from.
+const SOURCES: &[&str] = &["include", "hypervisor/memory", "hypervisor/sync", "hypervisor/time", "tests/models"];
+
+/// Runs the models on each mutant.
+///
+/// # Errors
+/// The code as it is does not pass, or a mutant does not fit the code.
+pub fn run() -> Result<Counts> {
+    let place = workspace::target().join("mutants/source");
+    copy_sources(&place)?;
+    for checker in [Checker::Loom, Checker::Shuttle] {
+        ensure!(passes(&place, checker)?, "the models fail on the code as it is");
+    }
+    let mut counts = Counts::default();
+    for mutant in MUTANTS {
+        let path = place.join(mutant.file);
+        let source = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        ensure!(
+            source.matches(mutant.from).count() == 1,
+            "{}: what is to be changed does not stand there once",
+            mutant.name
+        );
+        fs::write(&path, source.replace(mutant.from, mutant.to))?;
+        let by = [Checker::Loom, Checker::Shuttle].into_iter().find_map(|checker| match passes(&place, checker) {
+            Ok(true) => None,
+            Ok(false) => Some(Ok(checker)),
+            Err(error) => Some(Err(error)),
+        });
+        fs::write(&path, source)?;
+        match by.transpose().with_context(|| mutant.name)? {
+            Some(checker) => {
+                counts.passed += 1;
+                println!("  caught by {checker:?}: {}", mutant.name);
+            }
+            None => {
+                counts.failed += 1;
+                println!("  NOT caught: {}", mutant.name);
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// Whether all models of the shootdown pass.
+fn passes(place: &Path, checker: Checker) -> Result<bool> {
+    let mut command = checker.command(&["models"], &["shootdown::"]);
+    command.env("RUST_BACKTRACE", "0").current_dir(place);
+    let output = command.output().context("cannot start cargo")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(text.contains("running "), "the models do not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    Ok(output.status.success())
+}
+
+/// A workspace with nothing but the models and what they need.
+fn copy_sources(place: &Path) -> Result<()> {
+    let root = workspace::root();
+    for source in SOURCES {
+        let from = root.join(source);
+        let to = place.join(source);
+        fs::create_dir_all(to.parent().unwrap_or(place))?;
+        if to.exists() {
+            fs::remove_dir_all(&to)?;
+        }
+        let status = Command::new("cp").arg("-r").args([&from, &to]).status().context("cannot start cp")?;
+        ensure!(status.success(), "cannot copy {}", from.display());
+    }
+    fs::copy(root.join("Cargo.lock"), place.join("Cargo.lock"))?;
+    let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+    let without = |text: &str, list: &str, members: &str| -> Result<String> {
+        let start = text.find(&format!("\n{list} = [")).with_context(|| format!("Cargo.toml has no {list}"))? + 1;
+        let end = start + text[start..].find("]\n").with_context(|| format!("{list} has no end"))? + 2;
+        Ok(format!("{}{list} = [{members}]\n{}", &text[..start], &text[end..]))
+    };
+    let manifest = without(&manifest, "members", "\"tests/models\"")?;
+    let manifest = without(&manifest, "default-members", "\"tests/models\"")?;
+    let path: PathBuf = place.join("Cargo.toml");
+    fs::write(&path, manifest).with_context(|| format!("cannot write {}", path.display()))
+}

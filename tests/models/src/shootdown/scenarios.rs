@@ -1,0 +1,191 @@
+//! What cores do while others revoke.
+//!
+//! Purpose: one test per situation that two or three cores show, under loom and under shuttle.
+//! Invariants: what cores have done before runs before the threads start.
+//! Concurrency: see the module above.
+//! Source: as there.
+use super::machine::{Cpu, World};
+use memory::format::Attributes;
+use std::sync::Arc;
+
+#[cfg(loom)]
+use loom::thread;
+#[cfg(shuttle)]
+use shuttle::thread;
+
+const NOTHING: Attributes = Attributes::empty();
+const READ: Attributes = Attributes::READ;
+
+/// What a core does.
+type Step = fn(&Cpu);
+
+/// All executions of one thread per core, each with what it has done before, and what it does.
+fn explore<const CORES: usize>(large: bool, cores: [(Step, Step); CORES]) {
+    let model = move || {
+        let world = Arc::new(World::new(CORES as u32, large));
+        let mut threads = Vec::new();
+        let cpus: Vec<_> = (0..CORES).map(|id| Cpu::new(&world, id as u32)).collect();
+        cpus.iter().zip(cores).for_each(|(cpu, (before, _))| before(cpu));
+        for (cpu, (_, act)) in cpus.into_iter().zip(cores) {
+            threads.push(thread::spawn(move || act(&cpu)));
+        }
+        for thread in threads {
+            assert!(thread.join().is_ok());
+        }
+    };
+    #[cfg(loom)]
+    {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(model);
+    }
+    #[cfg(shuttle)]
+    {
+        shuttle::check_random(model.clone(), 3000);
+        shuttle::check_pct(model, 3000, 3);
+    }
+}
+
+fn nothing(_: &Cpu) {}
+
+/// Has used page 0 and runs the domain.
+fn runs(cpu: &Cpu) {
+    cpu.arrive();
+    assert!(cpu.access(0).is_some());
+}
+
+/// Has used page 0 and runs another domain.
+fn left(cpu: &Cpu) {
+    runs(cpu);
+    cpu.depart();
+}
+
+/// Runs the domain, and has used nothing.
+fn fresh(cpu: &Cpu) {
+    cpu.arrive();
+}
+
+fn revokes(cpu: &Cpu) {
+    cpu.revoke(Some(0), NOTHING, false);
+}
+
+fn revokes_all(cpu: &Cpu) {
+    cpu.revoke(None, NOTHING, false);
+}
+
+/// Uses page 0 while it is taken, and after.
+fn uses(cpu: &Cpu) {
+    cpu.check(0, NOTHING);
+    cpu.breathe();
+    cpu.outlast(0, NOTHING);
+}
+
+#[test]
+fn a_core_that_runs_the_domain_forgets() {
+    explore(false, [(nothing, revokes), (runs, uses)]);
+}
+
+#[test]
+fn a_core_that_comes_back_finds_the_note() {
+    let comes = |cpu: &Cpu| {
+        cpu.arrive();
+        cpu.check(0, NOTHING);
+        cpu.outlast(0, NOTHING);
+    };
+    explore(false, [(nothing, revokes), (left, comes)]);
+}
+
+#[test]
+fn a_core_that_goes_and_comes_back_forgets() {
+    let travels = |cpu: &Cpu| {
+        cpu.depart();
+        cpu.breathe();
+        cpu.arrive();
+        cpu.check(0, NOTHING);
+        cpu.outlast(0, NOTHING);
+    };
+    explore(false, [(nothing, revokes), (runs, travels)]);
+}
+
+#[test]
+fn a_core_that_faults_is_seen_or_sees() {
+    explore(false, [(nothing, revokes), (fresh, uses)]);
+}
+
+#[test]
+fn a_core_that_faults_on_a_large_page_is_seen_or_sees() {
+    explore(true, [(nothing, revokes_all), (fresh, uses)]);
+}
+
+#[test]
+fn a_copy_of_a_large_page_goes_from_the_view_of_a_core_that_is_away() {
+    let comes = |cpu: &Cpu| {
+        cpu.arrive();
+        cpu.check(0, NOTHING);
+        cpu.outlast(0, NOTHING);
+    };
+    explore(true, [(nothing, revokes_all), (left, comes)]);
+}
+
+#[test]
+fn a_core_that_runs_forgets_a_large_page() {
+    explore(true, [(nothing, revokes_all), (runs, uses)]);
+}
+
+#[test]
+fn rights_that_are_taken_go_and_others_stay() {
+    let writes = |cpu: &Cpu| {
+        cpu.check(0, READ);
+        cpu.outlast(0, READ);
+        assert!(cpu.access(0).is_some_and(|rights| rights.contains(READ)));
+    };
+    explore(false, [(nothing, |cpu| cpu.revoke(Some(0), READ | Attributes::USER, false)), (runs, writes)]);
+}
+
+#[test]
+fn who_revokes_from_its_own_domain_forgets_too() {
+    let revokes = |cpu: &Cpu| {
+        revokes(cpu);
+        cpu.check(0, NOTHING);
+    };
+    explore(false, [(runs, revokes), (runs, uses)]);
+}
+
+/// Has used both pages and runs the domain.
+fn runs_both(cpu: &Cpu) {
+    runs(cpu);
+    assert!(cpu.access(1).is_some());
+}
+
+#[test]
+fn two_that_revoke_at_once_wait_for_each_other() {
+    let first = |cpu: &Cpu| {
+        cpu.revoke(Some(0), NOTHING, false);
+        cpu.outlast(1, NOTHING);
+        cpu.check(0, NOTHING);
+    };
+    let second = |cpu: &Cpu| {
+        cpu.revoke(Some(1), NOTHING, false);
+        cpu.outlast(0, NOTHING);
+        cpu.check(1, NOTHING);
+    };
+    explore(false, [(runs_both, first), (runs_both, second)]);
+}
+
+/// Too long for all executions.
+#[cfg(shuttle)]
+#[test]
+fn a_core_that_two_ask_at_once_forgets_for_both() {
+    let first = |cpu: &Cpu| cpu.revoke(Some(0), NOTHING, false);
+    let second = |cpu: &Cpu| cpu.revoke(Some(1), NOTHING, false);
+    let both = |cpu: &Cpu| {
+        cpu.outlast(0, NOTHING);
+        cpu.outlast(1, NOTHING);
+    };
+    explore(false, [(nothing, first), (nothing, second), (runs_both, both)]);
+}
+
+#[test]
+fn the_naive_protocol_holds_too() {
+    explore(false, [(nothing, |cpu| cpu.revoke(Some(0), NOTHING, true)), (runs, uses)]);
+}
