@@ -54,6 +54,7 @@ enum {
     VELA_MISC_LOOKUP = 0x0,
     VELA_MISC_DELEGATE = 0x1,
     VELA_MISC_SUSPEND = 0x2,
+    VELA_MISC_COUNT = 0x3,
 };
 
 /* Operations of ec_ctrl, and the flag of create_ec */
@@ -256,6 +257,7 @@ enum {
 #define VELA_FEATURE_VMX UINT64_C(0x2)
 #define VELA_FEATURE_SVM UINT64_C(0x4)
 #define VELA_FEATURE_ITEM_FORMS UINT64_C(0x8)
+#define VELA_FEATURE_COUNTERS UINT64_C(0x10)
 #define VELA_CPU_ENABLED UINT64_C(0x1)
 
 /* A segment register */

@@ -7,13 +7,15 @@
 //! Source: interface §1, §3 and §5.
 use crate::call::{self, Delivery, Outcome, again};
 use crate::{
-    context_control, create, exhausted, interrupt, items, mapping, power, reclaim, scheduler, semaphore, switch,
+    context_control, cores, create, exhausted, interrupt, items, mapping, power, reclaim, root, scheduler, semaphore,
+    switch,
 };
 use abi::operation::{CallFlags, DomainControl, Misc, RevokeFlags};
 use abi::rights::SemaphoreRights;
-use abi::{Crd, Hypercall, Request, Rights, Status};
+use abi::{Crd, Hypercall, Request, Rights, Selector, Status};
 use arch::entry::SLOW;
 use capability::tree::Span;
+use core::sync::atomic::Ordering::Relaxed;
 use memory::quota;
 use objects::frame::Frame;
 use objects::{Context, Domain, Ref, Semaphore, Store};
@@ -102,6 +104,7 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
                 frame.rsi.set(mapping::lookup(store, domain, Crd::from_word(frame.rsi.get())).word());
                 Ok(())
             }
+            Some(Misc::Count) => count(domain, at, frame),
             Some(Misc::Suspend) => power::suspend(store, at, frame),
             None => Err(Status::BadParameter),
         },
@@ -118,6 +121,17 @@ fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame
     let destination = domain(frame.rdx.get())?;
     let window = Crd::from_word(frame.rsi.get());
     items::delegate(store, source, caller.identity().message, destination, window)
+}
+
+/// Reads counter RSI of core `core` to RSI; for the root domain.
+fn count(caller: Ref<Domain>, core: Selector, frame: &Frame) -> Result<(), Status> {
+    if !root::is_root(caller) {
+        return Err(Status::BadCapability);
+    }
+    let (shared, _) = cores::remote(core.slot()).ok_or(Status::BadCpu)?;
+    let counter = shared.counters.get(frame.rsi.get() as usize).ok_or(Status::BadParameter)?;
+    frame.rsi.set(counter.load(Relaxed));
+    Ok(())
 }
 
 /// Takes rights back: those of the range in RSI, from the caller's domain, or with the flag for it from the one in RDX.

@@ -38,7 +38,11 @@ pub fn write(facts: &Facts<'_>, area: &mut [u8]) {
 
 fn try_write(facts: &Facts<'_>, area: &mut [u8]) -> Result<(), HipError> {
     // An IOMMU is not served yet, whatever the processor has.
-    let mut page = HipWriter::new(area, vcpu::features().union(abi::hip::Features::ITEM_FORMS), clock::khz())?;
+    let mut page = HipWriter::new(
+        area,
+        vcpu::features().union(abi::hip::Features::ITEM_FORMS | abi::hip::Features::COUNTERS),
+        clock::khz(),
+    )?;
     let outcome = fill(facts, &mut page);
     page.finish();
     outcome

@@ -25,6 +25,26 @@ pub enum Counter {
 }
 
 impl Counter {
+    /// All of them, by number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::InterruptsSent,
+        Self::InterruptsTaken,
+        Self::FullFlushes,
+        Self::PageFlushes,
+        Self::RootLoads,
+        Self::LazyFlushes,
+        Self::ViewFills,
+    ];
     /// How many there are.
     pub const COUNT: usize = 7;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_in_the_order_of_their_numbers() {
+        assert!((0..).zip(Counter::ALL).all(|(number, counter)| counter as u8 == number));
+    }
 }

@@ -44,6 +44,8 @@ operations! {
         Delegate = 1,
         /// Put the machine to sleep.
         Suspend = 2,
+        /// Extension: read a counter of a core ([`crate::counter::Counter`]).
+        Count = 3,
     }
 }
 
@@ -153,7 +155,7 @@ mod tests {
     #[test]
     fn free_numbers_stay_free() {
         for flags in 0..16 {
-            assert_eq!(Misc::from_flags(flags).is_some(), flags <= 2);
+            assert_eq!(Misc::from_flags(flags).is_some(), flags <= 3);
             assert_eq!(ContextControl::from_flags(flags).is_some(), flags <= 8);
             assert_eq!(SchedulingControl::from_flags(flags).is_some(), flags <= 3);
             assert_eq!(DomainControl::from_flags(flags).is_some(), flags == 0 || flags == 2);

@@ -87,6 +87,10 @@ pub const TRIPLES: &[Triple] = &[
     row(Misc, "suspend", Success, Never, "ends the run: nothing wakes the machine"),
     row(Misc, "suspend", BadCapability, Always, "the capability is not the one for suspending"),
     row(Misc, "suspend", BadParameter, Always, "the machine did not fall asleep"),
+    row(Misc, "count", Success, Always, "the counter of the core"),
+    row(Misc, "count", BadCapability, Always, "the caller is not the root domain"),
+    row(Misc, "count", BadParameter, Always, "no such counter"),
+    row(Misc, "count", BadCpu, Always, "the core does not run"),
     row(Misc, "free", BadParameter, Always, "no such sub-operation"),
 
     row(ControlContext, "recall", Success, Always, "the recall is pending, or the state is there"),

@@ -63,6 +63,8 @@ bitflags! {
         const SVM = 1 << 2;
         /// Extension: typed items can say grant, copy, and last ([`crate::item::ItemFlags`]).
         const ITEM_FORMS = 1 << 3;
+        /// Extension: counters of cores can be read ([`crate::operation::Misc::Count`]).
+        const COUNTERS = 1 << 4;
     }
 }
 

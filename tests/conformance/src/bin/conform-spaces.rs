@@ -3,7 +3,8 @@
 #![no_main]
 
 use abi::Hypercall::{ControlSemaphore, Misc, Revoke};
-use abi::Status::{BadCapability, BadParameter, QuotaExhausted, Success};
+use abi::Status::{BadCapability, BadCpu, BadParameter, QuotaExhausted, Success};
+use abi::counter::Counter;
 use abi::item::{ItemFlags, ItemKind};
 use abi::rights::MemoryRights;
 use abi::{Crd, TypedItem};
@@ -164,7 +165,7 @@ fn lookups(t: &mut Report, world: &mut World) {
         t.status(Misc, "lookup", Success, what, answer);
         t.equal(what, answer.rsi, found.word());
     }
-    for flags in 3..16 {
+    for flags in 4..16 {
         t.status(Misc, "free", BadParameter, "a free number", hypercall(Misc, flags, ROOT, [0; 4]));
     }
 }
@@ -211,6 +212,8 @@ fn delegation(t: &mut Report, world: &mut World) {
     };
     let found = ask_there(Registers::new(Misc, 1, 0x4000, [window, 0x4000, 0, 0]));
     t.status(Misc, "delegate", Success, "a hostile domain asks for the hypervisor's space", found);
+    let found = ask_there(Registers::new(Misc, 3, 0, [0; 4]));
+    t.status(Misc, "count", BadCapability, "a hostile domain asks for counters", found);
     let found = ask_there(Registers::new(Misc, 0, 0, [window, 0, 0, 0]));
     t.equal("and gets nothing", found.rsi, 0);
     drain(other, 0);
@@ -246,7 +249,19 @@ fn items(t: &mut Report, world: &mut World) {
     t.holds("the fourth kind is null", invalid.0 == 0);
 }
 
+fn counters(t: &mut Report) {
+    let read = |core, counter| hypercall(Misc, 3, core, [counter, 0, 0, 0]);
+    for counter in 0..Counter::COUNT as u64 {
+        t.status(Misc, "count", Success, "a counter", read(0, counter));
+    }
+    t.status(Misc, "count", BadParameter, "no counter", read(0, Counter::COUNT as u64));
+    t.status(Misc, "count", BadParameter, "no counter", read(0, u64::MAX));
+    t.status(Misc, "count", BadCpu, "no core", read(0xFFFF, 0));
+    t.holds("switches of domain are counted", read(0, Counter::RootLoads as u64).rsi > 0);
+}
+
 fn suspend(t: &mut Report, _: &mut World) {
+    counters(t);
     for (key, what) in [(EMPTY, "nothing"), (ROOT, "a domain"), (36, "the other key")] {
         t.status(Misc, "suspend", BadCapability, what, hypercall(Misc, 2, key, [0; 4]));
     }
