@@ -116,28 +116,20 @@ impl Core {
         self.current.store(0, Release);
     }
 
-    /// Asks for `pages`. Whether the core has to be interrupted: otherwise it is on its way.
-    fn ask(&self, pages: Pages) -> bool {
+    /// Asks for `pages`; an interrupt has to follow.
+    fn ask(&self, pages: Pages) {
         let mut known = self.pages.load(Relaxed);
         while let Err(newer) = self.pages.compare_exchange(known, Pages(known).and(pages).0, AcqRel, Relaxed) {
             known = newer;
         }
-        let before = self.asked.fetch_add(1, AcqRel);
-        fence(SeqCst);
-        before == self.done.load(Acquire)
+        self.asked.fetch_add(1, AcqRel);
     }
 
-    /// Does what this core, the calling one, was asked for.
+    /// Does what this core, the calling one, was asked for up to now.
     pub fn serve(&self, machine: &impl Machine) {
-        loop {
-            let asked = self.asked.load(Acquire);
-            if asked == self.done.load(Relaxed) {
-                return;
-            }
-            machine.flush(Pages(self.pages.swap(0, AcqRel)));
-            self.done.store(asked, Release);
-            fence(SeqCst);
-        }
+        let asked = self.asked.load(Acquire);
+        machine.flush(Pages(self.pages.swap(0, AcqRel)));
+        self.done.store(asked, Release);
     }
 }
 
@@ -217,9 +209,8 @@ impl Shootdown {
         let own = machine.own();
         let others = || members(self.targets, machine.cores()).filter(|&id| id != own);
         let ask = |id| {
-            if machine.core(id).ask(self.pages) {
-                machine.interrupt(id);
-            }
+            machine.core(id).ask(self.pages);
+            machine.interrupt(id);
         };
         let wait = |id| {
             let core: &Core = machine.core(id);

@@ -102,7 +102,7 @@ pub fn run(filter: Option<&str>, tier: Tier) -> Result<()> {
         return finish(mutants::run()?);
     }
     let models = [
-        ("models under loom", Checker::Loom.command(&["memory", "schedule", "models"], &LOOM)),
+        ("models under loom", Checker::Loom.command(&["memory", "schedule", "sync", "models"], &LOOM)),
         ("models under shuttle", Checker::Shuttle.command(&["schedule", "models"], &SHUTTLE)),
     ];
     let mut steps = Vec::from(if filter.is_none() || filter == Some(MODELS) { models.map(Some) } else { [None, None] });
@@ -150,7 +150,7 @@ fn finish(total: Counts) -> Result<()> {
 }
 
 /// What is checked under loom, and under shuttle.
-const LOOM: [&str; 5] = ["quota::", "inbox::", "counter::", "requests::", "shootdown::"];
+const LOOM: [&str; 6] = ["quota::", "inbox::", "counter::", "requests::", "count::", "shootdown::"];
 const SHUTTLE: [&str; 2] = ["inbox::", "shootdown::"];
 
 fn host(filter: Option<&str>) -> Command {

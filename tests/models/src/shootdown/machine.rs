@@ -45,6 +45,8 @@ pub struct World {
     sharers: HashMap<u64, AtomicU64>,
     /// Revocations that have returned: of each page.
     pub returned: [AtomicBool; 2],
+    /// Whether core 1 remembers page 0.
+    remembered: AtomicBool,
 }
 
 impl World {
@@ -65,6 +67,7 @@ impl World {
             words,
             sharers: HashMap::from([directory, LEAVES].map(|page| (page, AtomicU64::new(0)))),
             returned: [AtomicBool::new(false), AtomicBool::new(false)],
+            remembered: AtomicBool::new(false),
         }
     }
 }
@@ -113,7 +116,7 @@ impl Mmu for Cpu {
         if (table.page(), index) == (self.loaded.get() + 2, ENTRY)
             && let Some(rights) = self.walk(0)
         {
-            self.known.borrow_mut().insert((self.loaded.get(), BASE >> 12), rights);
+            self.remember(BASE >> 12, rights);
         }
     }
     fn exchange(&self, table: PhysAddr, index: usize, entry: u64) -> u64 {
@@ -144,6 +147,9 @@ impl Machine for Cpu {
         let contains =
             |page| pages.range().is_none_or(|(start, count)| (start >> 12..(start >> 12) + count).contains(&page));
         self.known.borrow_mut().retain(|&(root, page), _| root != self.loaded.get() || !contains(page));
+        if self.id == 1 && self.known.borrow().is_empty() {
+            self.world.remembered.store(false, Release);
+        }
     }
 }
 
@@ -213,6 +219,18 @@ impl Cpu {
         }
     }
 
+    fn remember(&self, page: u64, rights: Attributes) {
+        self.known.borrow_mut().insert((self.loaded.get(), page), rights);
+        if self.id == 1 {
+            self.world.remembered.store(true, Release);
+        }
+    }
+
+    /// Nobody remembers page 0 any more, where core 1 has never left the domain: its frame may have another content now.
+    pub fn reuse(&self) {
+        assert!(!self.world.remembered.load(Acquire), "the frame is reused before core 1 has forgotten it");
+    }
+
     /// An access to page `index` by the domain; what its translation allows. A fault is resolved as the kernel does.
     pub fn access(&self, index: usize) -> Option<Attributes> {
         let page = (BASE >> 12) + index as u64;
@@ -221,7 +239,7 @@ impl Cpu {
         }
         for _ in 0..2 {
             if let Some(rights) = self.walk(index) {
-                self.known.borrow_mut().insert((self.loaded.get(), page), rights);
+                self.remember(page, rights);
                 return Some(rights);
             }
             let (master, local) = (Table::new(at(MASTER)), Table::new(Self::view(self.id)));
@@ -265,5 +283,28 @@ impl Cpu {
             sync::relax();
         }
         self.check(index, left);
+    }
+}
+
+#[cfg(shuttle)]
+impl Cpu {
+    /// Asks core 2, which runs the domain, to forget page `index`, as if it had been taken from the tables.
+    pub fn ask(&self, index: usize) {
+        let view = |id| (id == 2).then(|| Self::view(id));
+        let mut shootdown = Shootdown::new(false);
+        let sharers = shootdown.sharers(|| memory::shootdown::bit(2));
+        shootdown.add((self, self), sharers, &view, Pages::new(BASE + ((index as u64) << 12), 1 << 12));
+        shootdown.finish(self);
+        self.world.returned[index].store(true, Release);
+    }
+
+    /// Whether the core remembers page `index`.
+    pub fn remembers(&self, index: usize) -> bool {
+        self.known.borrow().contains_key(&(self.loaded.get(), (BASE >> 12) + index as u64))
+    }
+
+    /// Whether the revocation of page `index` has returned.
+    pub fn is_over(&self, index: usize) -> bool {
+        self.world.returned[index].load(Acquire)
     }
 }

@@ -41,7 +41,7 @@ fn explore<const CORES: usize>(large: bool, cores: [(Step, Step); CORES]) {
     }
     #[cfg(shuttle)]
     {
-        shuttle::check_random(model.clone(), 3000);
+        shuttle::check_random(model, 20_000);
         shuttle::check_pct(model, 3000, 3);
     }
 }
@@ -86,6 +86,15 @@ fn a_core_that_runs_the_domain_forgets() {
 }
 
 #[test]
+fn nobody_remembers_what_is_reused() {
+    let reuses = |cpu: &Cpu| {
+        revokes(cpu);
+        cpu.reuse();
+    };
+    explore(false, [(nothing, reuses), (runs, uses)]);
+}
+
+#[test]
 fn a_core_that_comes_back_finds_the_note() {
     let comes = |cpu: &Cpu| {
         cpu.arrive();
@@ -110,6 +119,11 @@ fn a_core_that_goes_and_comes_back_forgets() {
 #[test]
 fn a_core_that_faults_is_seen_or_sees() {
     explore(false, [(nothing, revokes), (fresh, uses)]);
+}
+
+#[test]
+fn a_core_that_faults_on_a_page_that_was_used_is_seen_or_sees() {
+    explore(false, [(runs, revokes), (fresh, uses)]);
 }
 
 #[test]
@@ -170,6 +184,23 @@ fn two_that_revoke_at_once_wait_for_each_other() {
         cpu.check(1, NOTHING);
     };
     explore(false, [(runs_both, first), (runs_both, second)]);
+}
+
+/// Too long for all executions.
+#[cfg(shuttle)]
+#[test]
+fn requests_that_come_together_are_all_done() {
+    let serves = |cpu: &Cpu| {
+        while !(cpu.is_over(0) && cpu.is_over(1)) {
+            for page in 0..2 {
+                assert!(!cpu.is_over(page) || !cpu.remembers(page), "page {page} is still remembered");
+            }
+            cpu.breathe();
+            sync::relax();
+        }
+        assert!(!cpu.remembers(0) && !cpu.remembers(1));
+    };
+    explore(false, [(nothing, |cpu| cpu.ask(0)), (nothing, |cpu| cpu.ask(1)), (runs_both, serves)]);
 }
 
 /// Too long for all executions.
