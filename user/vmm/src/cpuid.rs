@@ -20,8 +20,8 @@ const WIDE_DESTINATIONS: u32 = 1 << 15;
 const ONE_ECX: u32 = 1 | 1 << 1 | 1 << 9 | 1 << 13 | 1 << 19 | 1 << 20 | 1 << 22 | 1 << 23 | 1 << 25 | 1 << 30;
 /// x2APIC, TSC deadline, under a hypervisor.
 const ONE_ECX_OURS: u32 = 1 << 21 | 1 << 24 | 1 << 31;
-/// Leaf 1, edx: all that is old but machine checks (7, 14), MTRR (12), thermal sensors and the like (18, 21, 22, 28 up).
-const ONE_EDX: u32 = 0x0789_ABFF & !(1 << 7 | 1 << 12 | 1 << 14 | 1 << 18);
+/// Leaf 1, edx: all that is old but MTRR (12), thermal sensors and the like (18, 21, 22, 28 up). Machine checks have no banks.
+const ONE_EDX: u32 = 0x0789_EBFF & !(1 << 12 | 1 << 18);
 /// Leaf 7, ebx: FSGSBASE, BMI1, SMEP, BMI2, ERMS, RDSEED, ADX, SMAP, CLFLUSHOPT, CLWB.
 const SEVEN_EBX: u32 = 1 | 1 << 3 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 23 | 1 << 24;
 /// Leaf 7, ecx: UMIP.
@@ -120,7 +120,7 @@ mod tests {
         for bit in [3, 5, 26, 27, 28] {
             assert_eq!(ecx & 1 << bit, 0, "ecx bit {bit}");
         }
-        assert_eq!(edx & (1 << 7 | 1 << 12 | 1 << 14), 0);
+        assert_eq!(edx & (1 << 12 | 1 << 22 | 1 << 29), 0);
         let none = answer(|_, _| [0; 4], 1, 0, TWO);
         assert_eq!(none[2], ONE_ECX_OURS);
         assert_eq!(all(0x8000_0001, 0)[2] & (1 << 2 | 1 << 22), 0, "no SVM, no topology leaves");

@@ -12,6 +12,9 @@ const TSC: u32 = 0x10;
 const PLATFORM: u32 = 0x17;
 const FEATURE_CONTROL: u32 = 0x3A;
 const MICROCODE: u32 = 0x8B;
+/// Machine checks: how many banks (none), and the state.
+const MACHINE_CHECK: u32 = 0x179;
+const MACHINE_CHECK_STATUS: u32 = 0x17A;
 const SYSENTER: u32 = 0x174;
 const MISC_ENABLE: u32 = 0x1A0;
 const DEBUG_CONTROL: u32 = 0x1D9;
@@ -47,6 +50,7 @@ const fn is_setup(number: u32) -> bool {
 pub fn read<W: Words>(state: &State<'_, W>, kept: &Kept, number: u32, now: u64) -> Option<u64> {
     Some(match number {
         TSC => now,
+        MACHINE_CHECK | MACHINE_CHECK_STATUS => 0,
         PLATFORM | FEATURE_CONTROL | MICROCODE | DEBUG_CONTROL => u64::from(number == FEATURE_CONTROL),
         SYSENTER => state.sysenter_cs(),
         0x175 => state.sysenter_rsp(),
@@ -69,7 +73,7 @@ pub fn read<W: Words>(state: &State<'_, W>, kept: &Kept, number: u32, now: u64) 
 pub fn write<W: Words>(state: &mut State<'_, W>, kept: &mut Kept, number: u32, value: u64) -> Option<()> {
     match number {
         // The counter is the machine's; one that is written goes on.
-        TSC | PLATFORM | MICROCODE | DEBUG_CONTROL => {}
+        TSC | PLATFORM | MICROCODE | DEBUG_CONTROL | MACHINE_CHECK_STATUS => {}
         SYSENTER => state.set_sysenter_cs(value),
         0x175 => state.set_sysenter_rsp(canonical(value)?),
         0x176 => state.set_sysenter_rip(canonical(value)?),

@@ -29,12 +29,16 @@ const DRIVERS: [&str; 12] = [
     "net/virtio_net.ko",
 ];
 
-/// Makes the archive; its path.
+/// Makes the archive, with the drivers of Debian's kernel or of the one in `kernel`, if its drivers lie beside it; its path.
 ///
 /// # Errors
 /// A package cannot be fetched or a file not read.
-pub fn build() -> Result<PathBuf> {
-    let (busybox, kernel) = (debian::busybox()?, debian::kernel()?);
+pub fn build(kernel: Option<&Path>) -> Result<PathBuf> {
+    let busybox = debian::busybox()?;
+    let drivers = match kernel {
+        Some(file) => beside(file),
+        None => Some(debian::kernel()?.modules),
+    };
     let mut archive = Archive::default();
     for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "root", "drivers"] {
         archive.directory(name);
@@ -43,7 +47,7 @@ pub fn build() -> Result<PathBuf> {
     archive.file("bin/busybox", &read(&busybox)?);
     let mut order = String::new();
     for driver in DRIVERS {
-        if let Some(path) = find(&kernel.modules, driver) {
+        if let Some(path) = drivers.as_ref().and_then(|drivers| find(drivers, driver)) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             archive.file(&format!("drivers/{name}"), &read(&path)?);
             order += &format!("{name}\n");
@@ -57,11 +61,20 @@ pub fn build() -> Result<PathBuf> {
     for entry in names {
         archive.file(&entry.file_name().to_string_lossy(), &read(&entry.path())?);
     }
-    let file = workspace::scratch("debian")?.join("initrd.cpio");
+    let name = if kernel.is_some() { "initrd-other.cpio" } else { "initrd.cpio" };
+    let file = workspace::scratch("debian")?.join(name);
     let stage = file.with_extension(format!("{}", std::process::id()));
     fs::write(&stage, archive.finish()).with_context(|| format!("cannot write {}", stage.display()))?;
     fs::rename(&stage, &file).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
+}
+
+/// The drivers of an unpacked package's kernel, `boot/vmlinuz-VERSION`: in `lib/modules/VERSION`.
+fn beside(kernel: &Path) -> Option<PathBuf> {
+    let version = kernel.file_name()?.to_str()?.strip_prefix("vmlinuz-")?;
+    let place = Path::new("lib/modules").join(version);
+    let base = kernel.parent()?.parent()?;
+    [base.join(&place), base.join("usr").join(&place)].into_iter().find(|place| place.is_dir())
 }
 
 /// A driver, in one of the directories where the kernel may have it.

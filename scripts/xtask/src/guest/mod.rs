@@ -105,7 +105,7 @@ impl Options {
             },
             INITIAL => match &self.initial {
                 Some(file) => file.clone(),
-                None => initramfs::build()?,
+                None => initramfs::build(self.kernel.as_deref())?,
             },
             MULTIBOOT => {
                 self.multiboot.clone().context("the configuration names a Multiboot guest; use --multiboot-guest")?
