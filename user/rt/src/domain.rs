@@ -29,6 +29,12 @@ impl Domain {
         Ok(Self(slot))
     }
 
+    /// The one that lies in `slot`, which another program has given and can therefore not be this program's.
+    #[must_use]
+    pub const fn from_slot(slot: Slot) -> Self {
+        Self(slot)
+    }
+
     /// Where it lies.
     #[must_use]
     pub const fn slot(&self) -> &Slot {

@@ -26,6 +26,8 @@ message! {
         End(thread: u64) = 7,
         /// The name of the client with this identity.
         NameOf(identity: u64) = 8,
+        /// The domain in the message is the guest's: it gets the guest's memory, from address 0 on.
+        Populate() = 9,
     }
 }
 

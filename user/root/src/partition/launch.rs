@@ -16,7 +16,7 @@ use abi::rights::{DomainRights, MemoryRights, SemaphoreRights};
 use abi::{Crd, Rights, Selector, Status, TypedItem};
 use boot_config::{Program, Right};
 use root::frames::{Frames, Pages};
-use rt::capability::{Context, Scheduling, Semaphore};
+use rt::capability::{Context, Scheduling, Semaphore, Slot};
 use rt::domain::Domain;
 use rt::image::Image;
 use rt::message::Text;
@@ -59,6 +59,9 @@ pub struct Life {
     /// All its cores.
     pub cores: Cores,
     pages: Vec<Pages>,
+    /// The memory of its guest: first page and count; and the guest's domain, once there is one.
+    guest: Option<(u64, u64)>,
+    populated: Option<Domain>,
     next_thread: u64,
 }
 
@@ -97,6 +100,8 @@ pub fn launch(program: &Program, image: &[u8], cores: &[u32], around: &mut Surro
         core,
         cores,
         pages: Vec::new(),
+        guest: None,
+        populated: None,
         next_thread: 1,
     };
     let result = furnish(&mut life, program, image, around)
@@ -186,9 +191,9 @@ fn guest(life: &mut Life, program: &Program, around: &mut Surroundings<'_>) -> R
     let taken = around.frames.take_aligned(count, LARGE_PAGE / PAGE_SIZE);
     let mut pages = taken.ok_or_else(|| format!("no {} MiB of memory left for its guest", size >> 20))?;
     memory::bytes(&mut pages).fill(0);
-    // The guest executes what it likes in its own memory; rights only shrink, so that its monitor has them too.
-    let rights = MemoryRights::READ | MemoryRights::WRITE | MemoryRights::EXECUTE;
-    let items = memory::items(pages.first(), GUEST / PAGE_SIZE, count, rights);
+    // The guest executes what it likes in its own memory; its monitor nothing of it.
+    let items = memory::items(pages.first(), GUEST / PAGE_SIZE, count, MemoryRights::READ | MemoryRights::WRITE);
+    life.guest = Some((pages.first(), count));
     life.pages.push(pages);
     life.give(items).map_err(|status| format!("its guest's memory cannot be given: {status}"))?;
     Ok(size)
@@ -244,6 +249,21 @@ impl Life {
         items.into_iter().try_for_each(|item| self.domain.give(item::all_memory(), &[item]))
     }
 
+    /// Gives the memory of its guest to the guest's domain, once.
+    ///
+    /// # Errors
+    /// [`Status::BadParameter`] if it has no guest, or the guest has its memory; else what the kernel answered.
+    pub fn populate(&mut self, domain: Slot) -> Result<(), Status> {
+        let domain = Domain::from_slot(domain);
+        let (first, count) = self.guest.filter(|_| self.populated.is_none()).ok_or(Status::BadParameter)?;
+        let domain = self.populated.insert(domain);
+        item::pieces(first, 0, count).try_for_each(|(frame, page, order)| {
+            let range = Crd::memory(frame, order, MemoryRights::all()).ok_or(Status::BadParameter)?;
+            let flags = ItemFlags::HYPERVISOR | ItemFlags::GUEST;
+            domain.give(item::all_memory(), &[TypedItem::delegate(range, flags, page)])
+        })
+    }
+
     fn ports(&self, first: u16, last: u16) -> Result<(), Status> {
         let count = u64::from(last - first) + 1;
         item::pieces(first.into(), first.into(), count).try_for_each(|(first, _, order)| {
@@ -277,7 +297,7 @@ impl Life {
 
     /// Takes everything back from it.
     pub fn end(self, around: &mut Surroundings<'_>) {
-        let Self { domain, agents, threads, pages, .. } = self;
+        let Self { domain, agents, threads, pages, populated, .. } = self;
         // Its memory goes only when none of its threads runs any more.
         for Thread { context, scheduling, .. } in threads {
             let _ = scheduling.into_slot().destroy(GRACE);
@@ -287,6 +307,9 @@ impl Life {
         // Even if the kernel refuses one of these, the domain itself goes.
         let _ = domain.strip(objects);
         around.desks.extend(agents.into_iter().filter_map(|agent| agent.dismiss(GRACE)));
+        if let Some(guest) = populated {
+            let _ = guest.strip(item::all_memory());
+        }
         let _ = domain.strip(item::all_memory());
         let _ = domain.strip(Crd::ALL_PORTS);
         let _ = domain.into_slot().destroy(GRACE);

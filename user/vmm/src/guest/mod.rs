@@ -111,7 +111,7 @@ fn run(startup: &Startup) -> Result<End, String> {
         tsc_khz: startup.tsc_khz,
         boot,
     }));
-    let domain = vcpu::domain(startup.guest).map_err(kernel)?;
+    let domain = vcpu::domain().map_err(kernel)?;
     for cpu in 0..arguments.cpus {
         timer::start_for_cpu(machine, cpu as usize, core(cpu)).map_err(kernel)?;
     }

@@ -4,20 +4,17 @@
 //! Concurrency: the context that handles the exits of a virtual CPU runs on that one's time; while it waits, so does the
 //! virtual CPU.
 
-use abi::address::PAGE_SIZE;
 use abi::event::VCPU_EVENTS;
-use abi::item::ItemFlags;
 use abi::qpd::Qpd;
-use abi::rights::{MemoryRights, PortalRights};
+use abi::rights::{DomainRights, PortalRights};
 use abi::utcb::Header;
-use abi::{Crd, Rights, Selector, Status, TypedItem};
+use abi::{Crd, Rights, Selector, Status};
 use alloc::boxed::Box;
 use rt::arch::utcb::Utcb;
 use rt::capability::Slot;
 use rt::domain::Domain;
-use rt::item;
+use rt::parent::{self, Reply, Request};
 use rt::server::{Serve, Server};
-use rt::startup::GUEST;
 use vmm::exit::{Backend, Exit};
 use vmm::machine::Action;
 use vmm::state::State;
@@ -31,19 +28,19 @@ const TIME: (u8, u64) = (1, 10_000);
 /// Portals that are handed over at once, as a power of two.
 const RUN: u32 = 6;
 
-/// The guest's domain with its memory, of `size` bytes.
+/// The guest's domain, with its memory, which the root partition gives it: this program could only pass on what it may do
+/// itself, and it must not execute anything there.
 ///
 /// # Errors
-/// What the kernel answered.
-pub fn domain(size: u64) -> Result<&'static Domain, Status> {
+/// What the kernel answered, or [`Status::BadParameter`] if the root partition refuses.
+pub fn domain() -> Result<&'static Domain, Status> {
     let domain = Domain::new(QUOTA)?;
-    let rights = MemoryRights::all();
-    // Aligned alike on both sides, so that large pages stay large.
-    for (from, to, order) in item::pieces(GUEST / PAGE_SIZE, 0, size / PAGE_SIZE) {
-        let range = Crd::memory(from, order, rights).ok_or(Status::BadParameter)?;
-        domain.give(item::all_memory(), &[TypedItem::delegate(range, ItemFlags::GUEST, to)])?;
+    let item = domain.slot().delegated(DomainRights::CREATE_PORTAL);
+    match parent::request_with(&Request::Populate(), Some(item), Crd::NULL) {
+        Reply::Done() => Ok(Box::leak(Box::new(domain))),
+        Reply::Exhausted() => Err(Status::QuotaExhausted),
+        _ => Err(Status::BadParameter),
     }
-    Ok(Box::leak(Box::new(domain)))
 }
 
 /// Who handles the exits of a virtual CPU.

@@ -46,6 +46,7 @@ impl Manager {
                 None => Reply::Refused(),
             },
             Request::Register(service, core, entry) => self.register(program, agent, &service, core, entry),
+            Request::Populate() => self.populate(program, agent),
             Request::Connect(service, core) => return self.connect(program, agent, &service, core),
             Request::Spawn(core, utcb, record, entry) => {
                 return self.spawn(program, agent, [core.into(), utcb, record, entry]);
@@ -102,6 +103,17 @@ impl Manager {
         self.servers.retain(|server| !(server.service == service && server.core == core));
         self.servers.push(Server { service: service.to_string(), core, program, context, entry });
         Reply::Done()
+    }
+
+    fn populate(&mut self, program: usize, agent: usize) -> Reply {
+        let Some(life) = self.life(program) else { return Reply::Refused() };
+        let Some(agent) = life.agents.get_mut(agent) else { return Reply::Refused() };
+        let Ok(domain) = agent.received() else { return Reply::Exhausted() };
+        match life.populate(domain) {
+            Ok(()) => Reply::Done(),
+            Err(abi::Status::QuotaExhausted) => Reply::Exhausted(),
+            Err(_) => Reply::Refused(),
+        }
     }
 
     fn connect(&mut self, program: usize, agent: usize, service: &str, core: u32) {
