@@ -18,7 +18,7 @@ pub const CLIPPY: [(&str, &str); 3] = [
     ),
     (
         "clippy, bare metal",
-        "-p vela -p rt -p root -p services -p bench -p demos -p conformance --target x86_64-unknown-none",
+        "-p vela -p rt -p root -p services -p vmm -p bench -p demos -p conformance --target x86_64-unknown-none",
     ),
     ("clippy, self-test kernel", "-p vela --features selftest --target x86_64-unknown-none"),
 ];
