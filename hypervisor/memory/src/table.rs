@@ -251,14 +251,16 @@ impl<F: Format> Table<F> {
         for (done, size) in parts(level, mapping.virt, mapping.size) {
             let (virt, phys) = (mapping.virt.offset(done), mapping.phys.offset(done));
             let whole = size == 1 << shift(level) && phys.is_aligned(size);
-            if level <= F::LEAF_LEVELS && (level == 1 || whole) {
-                if F::decode(mmu.read(self.root, virt.index(level)), level) != Entry::Absent {
-                    return Err(MapError::Occupied(virt));
+            match F::decode(mmu.read(self.root, virt.index(level)), level) {
+                Entry::Leaf(..) => return Err(MapError::Occupied(virt)),
+                Entry::Absent if level <= F::LEAF_LEVELS && (level == 1 || whole) => {
+                    mmu.write(self.root, virt.index(level), F::leaf(phys, level, mapping.attributes));
                 }
-                mmu.write(self.root, virt.index(level), F::leaf(phys, level, mapping.attributes));
-            } else {
-                let next = self.below(mmu, virt, level, frame)?;
-                next.fill(mmu, level - 1, Mapping { virt, phys, size, ..mapping }, frame)?;
+                // A table that is empty by now stays, with smaller leaves.
+                _ => {
+                    let next = self.below(mmu, virt, level, frame)?;
+                    next.fill(mmu, level - 1, Mapping { virt, phys, size, ..mapping }, frame)?;
+                }
             }
         }
         Ok(())
@@ -311,6 +313,19 @@ mod tests {
         assert_eq!(map(&arena, &table, mapping(0x20_1000, 0, 0x1000)), Err(MapError::Occupied(inside)));
         let outcome: Result<_, MapError> = table.descend(&arena, inside, 1, &mut |_, _| Ok(arena.table()));
         assert_eq!(outcome, Err(MapError::Occupied(inside)));
+    }
+
+    #[test]
+    fn a_large_page_fits_where_small_ones_have_been() {
+        let arena = Arena::default();
+        let table = Table::<Host>::new(arena.table());
+        assert_eq!(map(&arena, &table, mapping(0x20_0000, 0x5000, 0x1000)), Ok(()));
+        let range = (VirtAddr::new(0x20_0000), 0x1000);
+        let none = Attributes::empty();
+        assert_eq!(table.restrict(&arena, range, none, &mut |_, _| Err(OutOfMemory::Pool), &mut |_| {}), Ok(()));
+        assert_eq!(map(&arena, &table, mapping(0x20_0000, 0x40_0000, 0x20_0000)), Ok(()));
+        let found = table.lookup(&arena, VirtAddr::new(0x30_0000)).map(|(phys, _, level)| (phys.get(), level));
+        assert_eq!(found, Some((0x50_0000, 1)));
     }
 
     #[test]

@@ -25,6 +25,14 @@ const SHOOTDOWN: &str = "hypervisor/memory/src/shootdown.rs";
 const SPACE: &str = "hypervisor/memory/src/space.rs";
 const TABLE: &str = "hypervisor/memory/src/table.rs";
 
+/// The whole of a request.
+const ASK: &str = "let mut known = self.pages.load(Relaxed);
+        while let Err(newer) = self.pages.compare_exchange(known, Pages(known).and(pages).0, AcqRel, Relaxed) {
+            known = newer;
+        }
+        self.asked.fetch_add(1, AcqRel);
+";
+
 const fn mutant(name: &'static str, file: &'static str, from: &'static str, to: &'static str) -> Mutant {
     Mutant { name, file, from, to }
 }
@@ -72,8 +80,8 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "a request is counted before its pages are there",
         SHOOTDOWN,
-        "let mut known = self.pages.load(Relaxed);\n",
-        "self.asked.fetch_add(1, AcqRel);\n        let mut known = self.pages.load(Relaxed);\n",
+        ASK,
+        "self.asked.fetch_add(1, AcqRel);\n        let mut known = self.pages.load(Relaxed);\n        while let Err(newer) = self.pages.compare_exchange(known, Pages(known).and(pages).0, AcqRel, Relaxed) {\n            known = newer;\n        }\n",
     ),
     mutant("the interrupt is forgotten", SHOOTDOWN, "machine.interrupt(id);\n", ""),
     mutant("a request replaces another", SHOOTDOWN, "Pages(known).and(pages).0", "pages.0"),
