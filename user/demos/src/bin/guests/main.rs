@@ -21,7 +21,7 @@ use abi::qpd::Qpd;
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
 use demos::devices::take;
-use demos::raw::{Checks, down, hypercall, time_stamp, up, word};
+use demos::raw::{Checks, answer, down, hypercall, time_stamp, up, word};
 use demos::servers::{SELF, portal, server};
 use monitor::{DONE, PARK, Scene, exits, field, seen};
 use rt::{Environment, ExitStatus, println};
@@ -101,7 +101,43 @@ fn main(environment: &Environment) -> ExitStatus {
     memory(&mut checks);
     interrupts(&mut checks);
     state(&mut checks, core);
+    end(&mut checks);
     checks.finish()
+}
+
+/// Pages of kernel memory that this domain and those that it pays for use.
+fn usage() -> u64 {
+    answer(Hypercall::ControlDomain, 2, SELF, [0; 4])[2]
+}
+
+/// The guests' domain goes while its virtual CPU runs, with all that it has paid for; and so does one that never ran.
+fn end(checks: &mut Checks) {
+    let gone = |at: u64| {
+        let range = Crd::objects(Selector::new(at), 2, Rights::ALL).unwrap_or(Crd::NULL);
+        hypercall(Hypercall::Revoke, 1, DONE, [range.word(), 0, 0, 0]) | down(DONE, time_stamp() + PATIENCE)
+    };
+    start(checks, scenes::spin);
+    down(DONE, time_stamp() + 10_000_000);
+    checks.check("all of it goes", gone(DOMAIN), 0);
+    let mut before = 0;
+    for round in 0..4 {
+        checks.check("another domain", hypercall(Hypercall::CreateDomain, 0, DOMAIN, [SELF, 0, 64 << 32, 0]), 0);
+        let all = Crd::memory(0, 31, MemoryRights::all()).unwrap_or(Crd::NULL);
+        let pages = Crd::memory(memory_page(0), ORDER, MemoryRights::all()).unwrap_or(Crd::NULL);
+        checks.check("its memory", delegate(TypedItem::delegate(pages, ItemFlags::GUEST, 0), all), 0);
+        let port = TypedItem::delegate(Crd::ports(0x80, 0).unwrap_or(Crd::NULL), ItemFlags::GUEST, 0);
+        checks.check("its port", delegate(port, Crd::ALL_PORTS), 0);
+        checks.check("its virtual CPU", hypercall(Hypercall::CreateContext, 1, VCPU, [DOMAIN, 0, 0, EVENTS]), 0);
+        // It has no portal, and dies of that.
+        let quantum = Qpd::new(1, 10_000).map_or(0, Qpd::word);
+        checks.check("time", hypercall(Hypercall::CreateScheduling, 0, TIME, [SELF, VCPU, quantum, 0]), 0);
+        checks.check("goes as well", gone(DOMAIN), 0);
+        // Another core gives back what it has to when it has the time: from here on it can only become less.
+        if round == 0 {
+            before = usage();
+        }
+    }
+    checks.check("pages are missing", u64::from(usage() > before), 0);
 }
 
 /// The guests' memory: code, page tables that map 1 GiB to itself, interrupt table.
