@@ -206,14 +206,14 @@ fn exited(backend: &impl Backend, frame: &Frame) -> *const Frame {
     // SAFETY: as in `guest_enter`.
     let vcpu = unsafe { Context::of_frame(frame) };
     match backend.exited(vcpu) {
-        // From here on nothing is borrowed.
-        (Exit::Interrupt, _) => arch::cpu::breathe(),
         (Exit::Host(vector), _) => arch::vmx::take(vector),
         (Exit::Event(event), details) => {
             fast::exit(backend, vcpu, event, details);
             tell(event, details);
         }
-        _ => return frame,
+        // From here on nothing is borrowed. Whatever the kernel has done itself: what it injects could exit again before the
+        // guest lets interrupts in, and so on for ever.
+        _ => arch::cpu::breathe(),
     }
     trap::current_frame(frame)
 }

@@ -172,6 +172,9 @@ impl Guest<'_> {
             return Exit::Event(code as u8);
         }
         if code as u32 == u32::MAX {
+            // Some processors overwrite this.
+            store(self.block, INTERRUPT, MASKING);
+            self.want_window(load(self.block, EXCEPTIONS_MISC) & WINDOW != 0);
             return Exit::Event(event::VCPU_SVM_INVALID);
         }
         again();

@@ -37,6 +37,8 @@ const VCPU: u64 = 0x61;
 const TIME: u64 = 0x63;
 const PORTALS: u64 = 0x2000;
 const EVENTS: u64 = 0x100;
+/// States without sense that are tried.
+const GARBAGE: u32 = 200;
 /// Ticks after which a scene that is not over never will be.
 const PATIENCE: u64 = 20_000_000_000;
 /// Where this program sees the guests' memory: pages that they have, and as many more, of which one is given on demand.
@@ -309,6 +311,17 @@ fn state(checks: &mut Checks, core: u64) {
     checks.check("they stay", seen(2, field!(rbx)), 0x1122_3344_5566_7788);
     play(checks, "breakpoints", scenes::debug, &[RECALL, HLT, HLT]);
     checks.check("they stay as well", seen(2, field!(rbx)), 0x4711);
+
+    for _ in 0..GARBAGE {
+        start(checks, scenes::garbage);
+        if down(DONE, time_stamp() + 2_000_000) != 0 {
+            hypercall(Hypercall::ControlContext, 0, VCPU, [0; 4]);
+            checks.check("garbage comes back", down(DONE, time_stamp() + PATIENCE), 0);
+        } else {
+            checks.check("garbage comes back", 0, 0);
+        }
+    }
+    play(checks, "and makes sense again", scenes::debug, &[RECALL, HLT, HLT]);
 
     let ask = |flags, argument| hypercall(Hypercall::ControlContext, flags, VCPU, [argument, 0, 0, 0]);
     let mtd = Mtd::ACDB | Mtd::RIP_LEN;

@@ -2,6 +2,8 @@
 //!
 //! A scene starts with the startup event or a recall, and a state for the guest; it is over when the guest halts.
 //! Concurrency: they run in the monitor's context.
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
 use abi::rights::MemoryRights;
 use abi::{Crd, Mtd};
 
@@ -76,6 +78,12 @@ fn common(turn: &Turn, rip: u64, (code, data): (u64, u64)) {
     turn.set(Mtd::RIP_LEN, field!(rip), rip);
     turn.set(Mtd::RSP, field!(rsp), STACK);
     turn.set(Mtd::RFLAGS, field!(rflags), 2);
+    for word in field!(star)..field!(star) + 5 {
+        turn.set(Mtd::SYSCALL_SWAPGS, word, 0);
+    }
+    for word in field!(sysenter_cs)..field!(sysenter_cs) + 3 {
+        turn.set(Mtd::SYSENTER, word, 0);
+    }
     turn.set(Mtd::CTRL, field!(ctrl), CONTROLS);
     turn.set(Mtd::INJ, field!(inj_info), 0);
     turn.set(Mtd::STA, field!(intr_state), 0);
@@ -196,6 +204,32 @@ pub fn invalid(turn: &Turn) -> bool {
         turn.set(Mtd::CR, field!(cr4), 0x680);
     }
     over
+}
+
+static RANDOM: AtomicU64 = AtomicU64::new(0x9E37_79B9_7F4A_7C15);
+
+/// Numbers that look as if there were no rule (xorshift).
+fn random() -> u64 {
+    let mut number = RANDOM.load(SeqCst);
+    number ^= number << 13;
+    number ^= number >> 7;
+    number ^= number << 17;
+    RANDOM.store(number, SeqCst);
+    number
+}
+
+/// A guest that could run, but for one group of registers; or nothing but nonsense.
+pub fn garbage(turn: &Turn) -> bool {
+    if turn.step > 0 {
+        return true;
+    }
+    long_mode(turn, at::spin());
+    let (first, count) = if random() % 4 == 0 { (5, 70) } else { (5 + random() % 70, 1 + random() % 3) };
+    for field in first..(first + count).min(75) {
+        // The message is as it is; the offset of time adds up.
+        turn.set(Mtd::all().difference(Mtd::FPU), field as usize, random());
+    }
+    false
 }
 
 pub fn vector(turn: &Turn) -> bool {
