@@ -33,8 +33,8 @@ const EFER_SVM: u64 = 1 << 12;
 /// SVM: what leaves the guest besides what the kernel needs: CPUID, RDPMC, INVLPGA; instructions of SVM, MONITOR, MWAIT,
 /// XSETBV.
 const SVM_INTERCEPTS: [u32; 2] = [1 << 18 | 1 << 15 | 1 << 26, 0x7F | 7 << 10 | 1 << 13];
-/// VMX: MWAIT, RDPMC, MONITOR.
-const VMX_INTERCEPTS: [u32; 2] = [1 << 10 | 1 << 11 | 1 << 29, 0];
+/// VMX: MWAIT, RDPMC, MONITOR exit; RDTSCP, which CPUID shows, is allowed.
+const VMX_INTERCEPTS: [u32; 2] = [1 << 10 | 1 << 11 | 1 << 29, 1 << 3];
 
 /// How the boot processor starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
