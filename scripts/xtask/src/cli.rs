@@ -95,6 +95,9 @@ struct Boot {
     /// Virtual CPUs of the guest, 1 to 4
     #[arg(long, value_name = "N")]
     guest_cpus: Option<u32>,
+    /// Without the second guest that the script talks to
+    #[arg(long)]
+    guest_alone: bool,
     /// A Multiboot guest (ELF32) in place of Linux
     #[arg(long, value_name = "FILE")]
     multiboot_guest: Option<PathBuf>,
@@ -187,6 +190,7 @@ impl Boot {
             multiboot: self.multiboot_guest.clone(),
             modules: self.guest_modules.clone(),
             script,
+            alone: self.guest_alone,
         }
     }
 

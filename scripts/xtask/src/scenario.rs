@@ -93,7 +93,7 @@ impl Scenario {
     /// A program is not there, or the configuration is wrong, with the kills in it.
     pub fn modules(&self, built: &Built, kills: &[String], guest: &guest::Options) -> Result<Vec<Module>> {
         let mut modules = vec![Module::program(&built.program(self.program)?)?];
-        let other = self.headless.filter(|_| guest.script && guest.multiboot.is_none());
+        let other = self.headless.filter(|_| guest.script && guest.multiboot.is_none() && !guest.alone);
         let Some(name) = other.or(self.configuration) else {
             if kills.is_empty() {
                 return Ok(modules);

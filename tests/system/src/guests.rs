@@ -1,10 +1,11 @@
 //! Virtual machines: Linux boots, two guests talk, one is killed, and small guests end as they should.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use xtask::guest::Options;
-use xtask::machine::Machine;
+use xtask::machine::{Machine, Platform};
 use xtask::run;
 use xtask::workspace;
 
@@ -22,6 +23,17 @@ pub fn cases() -> Vec<Case> {
         // While it boots, and when it has booted.
         Case::new("vm-kill-peer", |context, name| linux(context, name, &["peer@700", "peer@4000"], |machine| machine))
             .full(),
+        Case::new("vm-linux-bochs", first_line_on_bochs),
+        Case::new("vm-linux-script-bochs", |context, name| {
+            let on_bochs = |machine| Machine {
+                platform: Platform::Bochs,
+                smp: 3,
+                timeout: Some(Duration::from_secs(1200)),
+                ..machine
+            };
+            linux(context, name, &[], on_bochs)
+        })
+        .full(),
         Case::new("vm-multiboot", |context, name| {
             multiboot(context, name, &PRINTS, true, &["hi", "guest ends with value 0"])
         }),
@@ -33,6 +45,15 @@ pub fn cases() -> Vec<Case> {
             multiboot(context, name, &FAULTS, false, &lines)
         }),
     ]
+}
+
+/// The scenario `linux` on an Intel processor, on one virtual CPU, as far as the guest's first line.
+fn first_line_on_bochs(context: &Context, name: &str) -> Result<()> {
+    let options = Options { script: true, alone: true, cpus: Some(1), ..Options::default() };
+    let machine = context.with_guest("linux", name, &[], &options)?;
+    let limit = Duration::from_secs(400);
+    let machine = Machine { platform: Platform::Bochs, smp: 1, timeout: Some(limit), ..machine };
+    run::start(&machine)?.wait_for("check: begins", limit).map(drop)
 }
 
 /// The scenario `linux` with its script.

@@ -37,6 +37,8 @@ pub struct Options {
     pub modules: Vec<PathBuf>,
     /// Whether the guest runs a script that ends it, rather than a shell.
     pub script: bool,
+    /// Whether there is no other guest beside it.
+    pub alone: bool,
 }
 
 impl Options {

@@ -12,6 +12,7 @@ use core::mem::offset_of;
 use core::sync::atomic::AtomicU64;
 
 use abi::address::PAGE_SIZE;
+use abi::arch_state::ArchState;
 use abi::hip::{HIP_SIZE, Hip};
 use abi::utcb::{Header, Utcb as Layout, WORDS, item_offset};
 use abi::{Crd, Selector, TypedItem};
@@ -145,6 +146,26 @@ impl Utcb {
         // SAFETY: as above.
         unsafe { self.0.add(offset).cast::<u64>().write_volatile(word) }
     }
+}
+
+/// Words of a message that an event's state takes.
+const STATE_WORDS: usize = size_of::<ArchState>() / 8;
+
+/// Runs `body`, which may make calls, while the calling thread handles an event: the state in its UTCB is afterwards what
+/// it was.
+pub fn preserve<T>(body: impl FnOnce() -> T) -> T {
+    let mut utcb = Utcb::current();
+    let header = utcb.header();
+    let mut saved = [0; STATE_WORDS];
+    for (index, word) in saved.iter_mut().enumerate() {
+        *word = utcb.get(index).unwrap_or(0);
+    }
+    let result = body();
+    for (index, word) in saved.into_iter().enumerate() {
+        utcb.set(index, word);
+    }
+    utcb.set_header(header);
+    result
 }
 
 impl Words for Utcb {

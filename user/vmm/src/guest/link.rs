@@ -1,6 +1,7 @@
 //! The guest's network: frames go through the service `switch`.
 //!
-//! Invariants: the service is asked for frames only after it has said that some wait.
+//! Invariants: the service is asked for frames only after it has said that some wait. Calls are made while an exit is handled,
+//! whose state is in the UTCB: it is kept.
 //! Concurrency: a thread waits for the switch's word; frames are taken and sent under the devices' lock.
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use abi::Status;
 use abi::rights::SemaphoreRights;
 use alloc::boxed::Box;
+use rt::arch::utcb::preserve;
 use rt::capability::Semaphore;
 use rt::client::Remote;
 use rt::thread;
@@ -54,14 +56,14 @@ pub struct Plug(pub &'static Link);
 impl Wire for Plug {
     fn send(&mut self, frame: &[u8]) {
         // What does not arrive is lost, as on a wire.
-        let _ = self.0.remote.call(&Request::Send(Frame::new(frame)));
+        let _ = preserve(|| self.0.remote.call(&Request::Send(Frame::new(frame))));
     }
 
     fn receive(&mut self, to: &mut [u8; FRAME]) -> usize {
         if !self.0.waiting.load(Ordering::Acquire) {
             return 0;
         }
-        let Ok(Reply::Frame(frame)) = self.0.remote.call(&Request::Receive()) else {
+        let Ok(Reply::Frame(frame)) = preserve(|| self.0.remote.call(&Request::Receive())) else {
             self.0.waiting.store(false, Ordering::Release);
             return 0;
         };
