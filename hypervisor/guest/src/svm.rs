@@ -81,7 +81,8 @@ const SS: usize = at(0x420);
 const NO_ATTRIBUTE: u64 = 0xF << 28;
 
 /// Groups that most portals do without.
-const RARE: Mtd = Mtd::all().difference(Mtd::GPR.union(Mtd::RIP_LEN).union(Mtd::QUAL).union(Mtd::FPU));
+const RARE: Mtd = Mtd::all().difference(OFTEN.union(Mtd::RIP_LEN).union(Mtd::QUAL).union(Mtd::FPU));
+const OFTEN: Mtd = Mtd::ACDB.union(Mtd::BSD).union(Mtd::R8_R15);
 const RFLAGS_ONE: u64 = 1 << 1;
 const EFER_SVME: u64 = 1 << 12;
 
@@ -249,9 +250,8 @@ impl Guest<'_> {
             store(page, word!(qual), block(INFO_1));
             store(page, word!(qual) + 1, block(INFO_2));
         }
-        if mtd.intersects(Mtd::GPR) {
+        if mtd.intersects(OFTEN) {
             self.frame.rax.set(block(RAX));
-            self.frame.rsp.set(block(RSP));
             state::save_general(self.frame, mtd, page);
         }
         if mtd.intersects(RARE) {
@@ -275,6 +275,7 @@ impl Guest<'_> {
         }
         let injected = matches!(event, event::VCPU_SVM_INVALID | event::VCPU_RECALL);
         let words = [
+            (Mtd::RSP, word!(rsp), block(RSP)),
             (Mtd::RFLAGS, word!(rflags), block(RFLAGS)),
             (Mtd::INJ, word!(inj_info), block(if injected { INJECT } else { INTERRUPTED })),
             (Mtd::STA, word!(intr_state), block(SHADOW) & 1),
@@ -298,13 +299,10 @@ impl Guest<'_> {
         if mtd.intersects(Mtd::RIP_LEN) {
             store(self.block, RIP, load(page, word!(rip)));
         }
-        if mtd.intersects(Mtd::GPR) {
+        if mtd.intersects(OFTEN) {
             state::restore_general(page, self.frame, mtd);
             if mtd.intersects(Mtd::ACDB) {
                 store(self.block, RAX, self.frame.rax.get());
-            }
-            if mtd.intersects(Mtd::RSP) {
-                store(self.block, RSP, self.frame.rsp.get());
             }
         }
         if mtd.intersects(RARE) {
@@ -330,6 +328,9 @@ impl Guest<'_> {
         if mtd.intersects(Mtd::CS_SS) {
             // The privilege level is the stack segment's.
             block(CPL, load(self.block, CPL) & !(0xFF << 24) | (load(self.block, SS) >> 21 & 3) << 24);
+        }
+        if mtd.intersects(Mtd::RSP) {
+            block(RSP, of(word!(rsp)));
         }
         if mtd.intersects(Mtd::RFLAGS) {
             block(RFLAGS, of(word!(rflags)) | RFLAGS_ONE);

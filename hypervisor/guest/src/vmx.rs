@@ -145,10 +145,10 @@ const MOV_DR: u64 = 1 << 23;
 const PRIMARY_ALLOWED: u64 = 1 << 10 | 1 << 11 | 1 << 12 | 3 << 19 | 1 << 29 | 1 << 30;
 /// Windows for interrupts and NMIs: the same bits of the control, and of an event in a message.
 const WINDOWS: [(u64, u64); 2] = [(1 << 2, 1 << 12), (1 << 22, 1 << 13)];
-/// Nested tables, tags, real mode.
-const SECONDARY_ALWAYS: u64 = 1 << 1 | 1 << 5 | 1 << 7;
-/// Descriptor tables, RDTSCP, WBINVD, PAUSE loops, RDRAND, INVPCID, RDSEED.
-const SECONDARY_ALLOWED: u64 = 1 << 2 | 1 << 3 | 1 << 6 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 16;
+/// Nested tables, tags, real mode; RDTSCP and INVPCID, which are there without a control on other processors.
+const SECONDARY_ALWAYS: u64 = 1 << 1 | 1 << 3 | 1 << 5 | 1 << 7 | 1 << 12;
+/// Descriptor tables, WBINVD, PAUSE loops, RDRAND, RDSEED.
+const SECONDARY_ALLOWED: u64 = 1 << 2 | 1 << 6 | 1 << 10 | 1 << 11 | 1 << 16;
 /// Debug controls, 64-bit host, PAT and EFER of both sides.
 const EXIT_CONTROLS: u64 = 1 << 2 | 1 << 9 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21;
 const ENTRY_CONTROLS: u64 = 1 << 2 | 1 << 14 | 1 << 15;

@@ -41,7 +41,7 @@ pub struct Resources {
     starter: Option<u64>,
     neighbour: Option<u64>,
     note: bool,
-    guests: bool,
+    guest: Option<u64>,
 }
 
 impl Resources {
@@ -58,7 +58,7 @@ impl Resources {
             starter: None,
             neighbour: None,
             note: false,
-            guests: false,
+            guest: None,
         }
     }
 
@@ -129,9 +129,10 @@ impl Resources {
         Ok(())
     }
 
-    /// Whether this is asked for the first time, by operations on guests.
-    pub const fn once(&mut self) -> bool {
-        !core::mem::replace(&mut self.guests, true)
+    /// The first of four selectors, at a multiple of that, for a guest; and that of the last one's.
+    pub const fn guest(&mut self) -> (u64, Option<u64>) {
+        let at = self.selectors(8).next_multiple_of(4);
+        (at, self.guest.replace(at))
     }
 
     /// A context of `domain` on this core that serves portals.

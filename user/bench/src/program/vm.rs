@@ -7,9 +7,10 @@ use super::enter::guest::{self, Guest, NEXT, OVER};
 use super::enter::{self, DOWN, Entry, UP};
 use super::ipc::{operation, repeated};
 use super::operation::{Arguments, Operation};
-use super::resources::{DOMAIN, GLOBAL, Resources, create, identify, portal_at, run, semaphore_at};
+use super::resources::{DOMAIN, GLOBAL, Resources, create, identify, portal_at, semaphore_at};
 use abi::item::ItemFlags;
-use abi::operation::ContextControl;
+use abi::operation::{ContextControl, RevokeFlags};
+use abi::qpd::Qpd;
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Mtd, Request, Rights, Selector, TypedItem};
 use bench::line::Refusal;
@@ -35,14 +36,20 @@ pub const OPERATIONS: &[Operation] = &[
 
 /// A virtual CPU in a domain of its own that has run once; its exits take `transfer` along.
 fn start(resources: &mut Resources, guest: Guest, transfer: Mtd) -> Result<Arguments, Refusal> {
-    if resources.once() {
-        semaphore_at(OVER, 0)?;
-        semaphore_at(NEXT, 0)?;
+    let (domain, last) = resources.guest();
+    match last {
+        // It waits for the same semaphore.
+        Some(last) => {
+            let range = Crd::objects(Selector::new(last), 2, Rights::ALL).unwrap_or(Crd::NULL);
+            create(Hypercall::Revoke, RevokeFlags::SELF.bits(), 0, [range.word(), 0, 0, 0], "revoke")?;
+        }
+        None => {
+            semaphore_at(OVER, 0)?;
+            semaphore_at(NEXT, 0)?;
+        }
     }
-    let (handler, objects) = (resources.handler()?, resources.selectors(2 << EVENTS));
-    // Selectors of all events, at a multiple of their number; behind them the domain and the virtual CPU.
-    let portals = objects.next_multiple_of(1 << EVENTS);
-    let domain = resources.selectors(2);
+    // Selectors of all events, at a multiple of their number.
+    let (handler, portals) = (resources.handler()?, resources.selectors(2 << EVENTS).next_multiple_of(1 << EVENTS));
     create(Hypercall::CreateDomain, 0, domain, [DOMAIN, 0, QUOTA << 32, 0], "create_pd")?;
 
     let (event, length) = guest.exit();
@@ -68,7 +75,7 @@ fn start(resources: &mut Resources, guest: Guest, transfer: Mtd) -> Result<Argum
     create(Hypercall::CreateContext, GLOBAL, vcpu, [domain, resources.core(), 0, 0], "create_ec")?;
     guest::write_state(resources.message_page(), guest.address());
     create(Hypercall::ControlContext, ContextControl::SetState as u8, vcpu, [0; 4], "ec_ctrl")?;
-    run(resources, vcpu)?;
+    create(Hypercall::CreateScheduling, 0, domain + 2, [DOMAIN, vcpu, Qpd::ROOT.word(), 0], "create_sc")?;
     repeated(enter::repeat_down(enter::control(OVER, DOWN), 1), "sm_ctrl down")?;
     Ok(Arguments::default())
 }

@@ -224,7 +224,7 @@ pub fn garbage(turn: &Turn) -> bool {
         return true;
     }
     long_mode(turn, at::spin());
-    let (first, count) = if random() % 4 == 0 { (5, 70) } else { (5 + random() % 70, 1 + random() % 3) };
+    let (first, count) = if random().is_multiple_of(4) { (5, 70) } else { (5 + random() % 70, 1 + random() % 3) };
     for field in first..(first + count).min(75) {
         // The message is as it is; the offset of time adds up.
         turn.set(Mtd::all().difference(Mtd::FPU), field as usize, random());
