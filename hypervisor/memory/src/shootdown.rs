@@ -37,7 +37,7 @@ impl Pages {
     #[must_use]
     pub const fn new(start: u64, size: u64) -> Self {
         let count = size >> PAGE_BITS;
-        if count > SINGLE { Self::ALL } else { Self(start & (PAGE_SIZE - 1).wrapping_neg() | count) }
+        if count > SINGLE { Self::ALL } else { Self(start & !(PAGE_SIZE - 1) | count) }
     }
 
     /// Both.
@@ -56,7 +56,7 @@ impl Pages {
     /// First address and number of pages; `None` for all.
     #[must_use]
     pub fn range(self) -> Option<(u64, u64)> {
-        (self != Self::ALL).then_some((self.0 & (PAGE_SIZE - 1).wrapping_neg(), self.0 & (PAGE_SIZE - 1)))
+        (self != Self::ALL).then_some((self.0 & !(PAGE_SIZE - 1), self.0 & (PAGE_SIZE - 1)))
     }
 }
 

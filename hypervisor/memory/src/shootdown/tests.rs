@@ -109,6 +109,15 @@ fn for_tables_without_sharers_all_cores_are_asked() {
     assert_eq!(fake.cores[2].current.load(Relaxed), 0);
 }
 
+#[test]
+fn as_many_pages_as_are_forgotten_one_by_one_are_joined_from_parts_with_odd_counts() {
+    let pages = |first: u64, count: u64| Pages::new(first << 12, count << 12);
+    assert_eq!(pages(6, 15).range(), Some((6 << 12, 15)));
+    assert_eq!(pages(6, 15).and(pages(21, 1)), pages(6, 16));
+    assert_eq!(pages(6, 15).and(pages(21, 2)), Pages::ALL);
+    assert_eq!(pages(6, 3).and(pages(9, 2)), pages(6, 5));
+}
+
 proptest! {
     #[test]
     fn joined_pages_contain_both(first in 0u64..40, count in 1u64..20, second in 0u64..40, more in 1u64..20) {
