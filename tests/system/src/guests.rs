@@ -60,6 +60,7 @@ fn first_line_on_bochs(context: &Context, name: &str) -> Result<()> {
 fn linux(context: &Context, name: &str, kills: &[&str], adapt: fn(Machine) -> Machine) -> Result<()> {
     let kills: Vec<_> = kills.iter().map(ToString::to_string).collect();
     let machine = adapt(context.configured("linux", name, &kills)?);
+    let on_bochs = machine.platform == Platform::Bochs;
     let outcome = run::to_the_end(&machine)?;
     if !outcome.passed {
         bail!("{}", outcome.explain(40));
@@ -74,7 +75,9 @@ fn linux(context: &Context, name: &str, kills: &[&str], adapt: fn(Machine) -> Ma
     ] {
         expect_line(&outcome, words)?;
     }
-    match outcome.log.iter().find(|line| line.contains("check: warning:")) {
+    // Bochs' processor is one for whose mitigations CPUID has no word here: Linux says so.
+    let expected = |line: &&String| on_bochs && line.contains("RETBleed");
+    match outcome.log.iter().find(|line| line.contains("check: warning:") && !expected(line)) {
         Some(line) => bail!("the guest's kernel warns: {line}"),
         None => Ok(()),
     }
