@@ -159,6 +159,30 @@ pub fn write_word(page: u64, index: usize, word: u64) {
     unsafe { page.add(index & 511).write_volatile(word) }
 }
 
+/// Reads a word of memory.
+pub fn touch(address: u64) {
+    let word = core::ptr::with_exposed_provenance::<u64>(address as usize);
+    // SAFETY: the program has mapped ordinary memory there, which nobody writes.
+    unsafe { word.read_volatile() };
+}
+
+/// Gives memory to the heap.
+pub fn heap(start: u64, size: usize) {
+    // SAFETY: the program has mapped ordinary memory there, for this and for good.
+    unsafe { rt::heap::add(start as usize, size) };
+}
+
+/// A counter of a core.
+pub fn count(core: u64, counter: u64) -> u64 {
+    let (mut status, mut value) = (Request::new(Hypercall::Misc, 3, Selector::new(core)).word(), counter);
+    // SAFETY: asks for a number.
+    unsafe {
+        asm!("syscall", inout("rdi") status, inout("rsi") value, out("rdx") _, out("rcx") _, out("r11") _,
+            options(nostack));
+    }
+    if status as u8 == 0 { value } else { u64::MAX }
+}
+
 /// One hypercall; the status.
 pub fn hypercall(request: u64, [rsi, rdx, rax, r8]: [u64; 4]) -> u8 {
     let mut status = request;

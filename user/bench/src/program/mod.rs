@@ -11,6 +11,7 @@ mod device;
 mod enter;
 mod ipc;
 mod measure;
+mod memory;
 mod objects;
 mod operation;
 mod resources;
@@ -27,9 +28,11 @@ use rt::{Environment, ExitStatus, console, println};
 rt::entry!(main);
 
 /// The operations, by groups: one file and one line here for what belongs together.
-const GROUPS: [(&str, &[operation::Operation]); 5] = [
+const GROUPS: [(&str, &[operation::Operation]); 7] = [
     ("ipc", ipc::OPERATIONS),
     ("ipc", semaphores::OPERATIONS),
+    ("memory", memory::OPERATIONS),
+    ("shootdown", memory::REMOTE),
     ("objects", objects::OPERATIONS),
     ("objects", cycle::OPERATIONS),
     ("vm", vm::OPERATIONS),

@@ -18,7 +18,7 @@ const FIRST_SELECTOR: u64 = 0x1000;
 pub const DOMAIN: u64 = Selector::ROOT_DOMAIN.number();
 
 /// Pages of the kernel's memory for another domain.
-const NEIGHBOUR: u64 = 64;
+const NEIGHBOUR: u64 = 256;
 /// A message of one typed item.
 pub const WITH_ITEM: Header = Header::new(0, 1);
 /// Sub-operation of `misc`.
