@@ -175,7 +175,16 @@ impl<F: Format> Table<F> {
                 Entry::Leaf(..) => break,
             }
         }
-        Self::new(table).take(mmu, level, (virt, size), left, frame, changed)
+        if size != 1 << PAGE_BITS || level != 1 {
+            return Self::new(table).take(mmu, level, (virt, size), left, frame, changed);
+        }
+        if let Entry::Leaf(base, attributes) = F::decode(mmu.read(table, virt.index(1)), 1) {
+            let entry = if left.is_empty() { 0 } else { F::leaf(base, 1, attributes & left) };
+            if mmu.exchange(table, virt.index(1), entry) & F::ACCESSED != 0 {
+                changed(Change { table, level, virt, size });
+            }
+        }
+        Ok(())
     }
 
     /// [`Self::restrict`] for the part that lies under this table, one of `level`.
