@@ -175,16 +175,32 @@ impl<F: Format> Table<F> {
                 Entry::Leaf(..) => break,
             }
         }
-        if size != 1 << PAGE_BITS || level != 1 {
-            return Self::new(table).take(mmu, level, (virt, size), left, frame, changed);
-        }
-        if let Entry::Leaf(base, attributes) = F::decode(mmu.read(table, virt.index(1)), 1) {
-            let entry = if left.is_empty() { 0 } else { F::leaf(base, 1, attributes & left) };
-            if mmu.exchange(table, virt.index(1), entry) & F::ACCESSED != 0 {
-                changed(Change { table, level, virt, size });
+        Self::new(table).take(mmu, level, (virt, size), left, frame, changed)
+    }
+
+    /// [`Self::restrict`] for a range of this table of leaves.
+    fn take_leaves(
+        &self,
+        mmu: &impl Mmu,
+        (virt, size): (VirtAddr, u64),
+        left: Attributes,
+        changed: &mut dyn FnMut(Change),
+    ) {
+        let (mut first, mut end) = (u64::MAX, 0);
+        for page in 0..size >> PAGE_BITS {
+            let index = virt.index(1) + page as usize;
+            if let Entry::Leaf(base, attributes) = F::decode(mmu.read(self.root, index), 1) {
+                let entry = if left.is_empty() { 0 } else { F::leaf(base, 1, attributes & left) };
+                // Of a page nobody remembers anything who has not noted an access.
+                if mmu.exchange(self.root, index, entry) & F::ACCESSED != 0 {
+                    (first, end) = (first.min(page), page + 1);
+                }
             }
         }
-        Ok(())
+        if first < end {
+            let size = (end - first) << PAGE_BITS;
+            changed(Change { table: self.root, level: 1, virt: virt.offset(first << PAGE_BITS), size });
+        }
     }
 
     /// [`Self::restrict`] for the part that lies under this table, one of `level`.
@@ -197,8 +213,11 @@ impl<F: Format> Table<F> {
         frame: Source<'_>,
         changed: &mut dyn FnMut(Change),
     ) -> Result<()> {
+        if level == 1 {
+            self.take_leaves(mmu, (virt, size), left, changed);
+            return Ok(());
+        }
         let mut outcome = Ok(());
-        let mut used: Option<Change> = None;
         for (done, part) in parts(level, virt, size) {
             let at = virt.offset(done);
             let index = at.index(level);
@@ -219,14 +238,9 @@ impl<F: Format> Table<F> {
                         _ if whole && !left.is_empty() => F::leaf(base, level, attributes & left),
                         _ => 0,
                     };
-                    let old = mmu.exchange(self.root, index, entry);
-                    // Of a page nobody remembers anything who has not noted an access. Of larger leaves there are copies.
-                    if level > 1 {
-                        changed(Change { table: self.root, level, virt: at, size: part });
-                    } else if old & F::ACCESSED != 0 {
-                        let change = used.get_or_insert(Change { table: self.root, level, virt: at, size: 0 });
-                        change.size = at.get() + part - change.virt.get();
-                    }
+                    mmu.write(self.root, index, entry);
+                    // Of larger leaves there are copies, which have noted accesses.
+                    changed(Change { table: self.root, level, virt: at, size: part });
                     match divided {
                         Ok(Some(next)) => Self::new(next),
                         other => {
@@ -238,7 +252,6 @@ impl<F: Format> Table<F> {
             };
             outcome = outcome.and(next.take(mmu, level - 1, (at, part), left, frame, changed));
         }
-        used.into_iter().for_each(changed);
         outcome
     }
 
@@ -257,12 +270,22 @@ impl<F: Format> Table<F> {
 
     /// Fills the part of `mapping` that lies under this table, one of `level`.
     fn fill(&self, mmu: &impl Mmu, level: u32, mapping: Mapping, frame: Source<'_>) -> Result<()> {
+        if level == 1 {
+            for page in 0..mapping.size >> PAGE_BITS {
+                let (index, offset) = (mapping.virt.index(1) + page as usize, page << PAGE_BITS);
+                if F::decode(mmu.read(self.root, index), 1) != Entry::Absent {
+                    return Err(MapError::Occupied(mapping.virt.offset(offset)));
+                }
+                mmu.write(self.root, index, F::leaf(mapping.phys.offset(offset), 1, mapping.attributes));
+            }
+            return Ok(());
+        }
         for (done, size) in parts(level, mapping.virt, mapping.size) {
             let (virt, phys) = (mapping.virt.offset(done), mapping.phys.offset(done));
             let whole = size == 1 << shift(level) && phys.is_aligned(size);
             match F::decode(mmu.read(self.root, virt.index(level)), level) {
                 Entry::Leaf(..) => return Err(MapError::Occupied(virt)),
-                Entry::Absent if level <= F::LEAF_LEVELS && (level == 1 || whole) => {
+                Entry::Absent if level <= F::LEAF_LEVELS && whole => {
                     mmu.write(self.root, virt.index(level), F::leaf(phys, level, mapping.attributes));
                 }
                 // A table that is empty by now stays, with smaller leaves.

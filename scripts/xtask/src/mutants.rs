@@ -124,8 +124,8 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "what was accessed meanwhile is lost",
         TABLE,
-        "let old = mmu.exchange(self.root, index, entry);",
-        "let old = mmu.read(self.root, index);\n                    mmu.write(self.root, index, entry);",
+        "if mmu.exchange(self.root, index, entry) & F::ACCESSED != 0 {",
+        "let old = mmu.read(self.root, index);\n                mmu.write(self.root, index, entry);\n                if old & F::ACCESSED != 0 {",
     ),
 ];
 
