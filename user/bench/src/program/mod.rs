@@ -32,10 +32,10 @@ const GROUPS: [(&str, &[operation::Operation]); 7] = [
     ("ipc", ipc::OPERATIONS),
     ("ipc", semaphores::OPERATIONS),
     ("memory", memory::OPERATIONS),
+    ("shootdown", memory::REMOTE),
     ("objects", objects::OPERATIONS),
     ("objects", cycle::OPERATIONS),
     ("vm", vm::OPERATIONS),
-    ("shootdown", memory::REMOTE),
 ];
 
 fn main(environment: &Environment) -> ExitStatus {
