@@ -2,8 +2,8 @@
 //!
 //! Purpose: the steps between an object of the store and the tables of the processor.
 //! Invariants: the port bitmap is all ones where no port was delegated; a domain's objects lie in slabs that its
-//! account paid for (so far: the kernel's own).
-//! Concurrency: the root domain runs on the boot core only; slabs are behind a lock.
+//! account paid for.
+//! Concurrency: any core; tables and slabs are behind locks.
 //! Source: design plan §3; interface §7; lecture D:281-311.
 use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
