@@ -68,7 +68,7 @@ fn end(store: &Store<'_>, unit: u64) {
     lifetime::unnamed(store, unit, &mut shootdown);
     shootdown.finish(&Cores);
     let shared = &percpu::this().shared;
-    if cores::is_alone() && shared.hazard.load(Ordering::Relaxed) == Hazard::Ended as u32 {
+    if cores::is_alone() && shared.hazard.raised() == Hazard::Ended as u32 {
         shared.take(Hazard::Ended);
         collect(store, false);
     }

@@ -13,8 +13,8 @@ use guest::tags::Tags;
 use memory::layout;
 use memory::shootdown::Core;
 use schedule::{Inbox, Reader, ReadyQueue};
-use sync::Chain;
-use sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use sync::atomic::{AtomicU64, Ordering};
+use sync::{Chain, Hazards};
 use timeouts::Timeouts;
 
 /// Things that a core must look at before it leaves the kernel, one bit each.
@@ -131,7 +131,7 @@ impl Local {
 #[repr(C, align(64))]
 pub struct Shared {
     /// The hazard word: bits of [`Hazard`].
-    pub hazard: AtomicU32,
+    pub hazard: Hazards,
     /// What the core counts; only the core itself writes.
     pub counters: [AtomicU64; Counter::COUNT],
     /// What it has loaded, and is to forget.
@@ -150,23 +150,23 @@ impl Shared {
 
     /// Makes the core look at `hazard` before it leaves the kernel the next time.
     pub fn raise(&self, hazard: Hazard) {
-        self.hazard.fetch_or(hazard as u32, Ordering::Release);
+        self.hazard.raise(hazard as u32);
     }
 
     /// Takes `hazard`: whether it was pending. It is not any more.
     pub fn take(&self, hazard: Hazard) -> bool {
-        self.hazard.fetch_and(!(hazard as u32), Ordering::AcqRel) & hazard as u32 != 0
+        self.hazard.take(hazard as u32)
     }
 
     /// Whether anything is pending.
     #[inline]
     pub fn any(&self) -> bool {
-        self.hazard.load(Ordering::Acquire) != 0
+        self.hazard.raised() != 0
     }
 
     /// Whether `hazard` is pending.
     pub fn pending(&self, hazard: Hazard) -> bool {
-        self.hazard.load(Ordering::Acquire) & hazard as u32 != 0
+        self.hazard.raised() & hazard as u32 != 0
     }
 }
 
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn every_raised_hazard_is_taken_exactly_once() {
         let shared = Shared {
-            hazard: AtomicU32::new(0),
+            hazard: Hazards::default(),
             counters: Default::default(),
             core: Core::default(),
             inbox: Inbox::default(),
@@ -267,6 +267,6 @@ mod tests {
         assert!(shared.take(Hazard::Recall));
         assert!(!shared.take(Hazard::Recall), "raised twice, taken once");
         assert!(shared.take(Hazard::Schedule));
-        assert_eq!(shared.hazard.load(Ordering::Relaxed), 0);
+        assert!(!shared.any());
     }
 }

@@ -11,10 +11,12 @@
 #![forbid(unsafe_code)]
 
 mod count;
+mod hazards;
 mod link;
 mod spin_lock;
 
 pub use count::{Chain, Count};
+pub use hazards::Hazards;
 pub use link::{Elements, Id, Link};
 pub use spin_lock::{Guard, Spin};
 

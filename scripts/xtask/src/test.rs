@@ -150,7 +150,7 @@ fn finish(total: Counts) -> Result<()> {
 }
 
 /// What is checked under loom, and under shuttle.
-const LOOM: [&str; 6] = ["quota::", "inbox::", "counter::", "requests::", "count::", "shootdown::"];
+const LOOM: [&str; 7] = ["quota::", "inbox::", "counter::", "requests::", "count::", "hazards::", "shootdown::"];
 const SHUTTLE: [&str; 2] = ["inbox::", "shootdown::"];
 
 fn host(filter: Option<&str>) -> Command {
