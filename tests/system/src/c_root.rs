@@ -1,5 +1,7 @@
 //! The root program in C, written from the interface alone, on the running system.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::{Context as _, Result, bail};
 use xtask::c_root;
 use xtask::image::Module;
@@ -8,6 +10,8 @@ use xtask::run;
 
 use crate::case::Case;
 use crate::context::Context;
+
+static BUILDING: Mutex<()> = Mutex::new(());
 
 /// Platform and number of cores.
 const MACHINES: [(Platform, u32); 4] =
@@ -25,7 +29,10 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn checks(context: &Context, name: &str, platform: Platform, smp: u32) -> Result<()> {
+    // Cases run side by side, and all of them build the same file.
+    let one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let modules = vec![Module::file(&c_root::build()?)?];
+    drop(one_at_a_time);
     let machine = Machine { platform, smp, ..context.machine(name, context.kernel(), modules, &[])? };
     let outcome = run::to_the_end(&machine)?;
     let failed: Vec<_> = outcome.log.iter().filter(|line| line.starts_with("FAIL ")).map(String::as_str).collect();
