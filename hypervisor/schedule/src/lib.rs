@@ -12,6 +12,8 @@
 
 mod budget;
 mod counter;
+#[cfg(all(test, loom))]
+mod explore;
 mod inbox;
 mod ready;
 mod requests;

@@ -175,11 +175,10 @@ mod plain {
 #[cfg(loom)]
 mod model {
     use super::*;
+    use crate::explore::explore;
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;
     use loom::thread;
-    use std::collections::BTreeSet;
-    use std::sync::Mutex;
 
     struct Core {
         parties: Parties,
@@ -202,16 +201,6 @@ mod model {
         fn wakes(&self, woken: Option<Id>) -> bool {
             woken.inspect(|_| self.prepared.with(|_| ())).is_some()
         }
-    }
-
-    fn explore(expected: &[&'static str], model: impl Fn() -> &'static str + Sync + Send + 'static) {
-        let met = std::sync::Arc::new(Mutex::new(BTreeSet::new()));
-        let outcomes = met.clone();
-        loom::model(move || {
-            let outcome = model();
-            met.lock().expect("not poisoned").insert(outcome);
-        });
-        assert_eq!(*outcomes.lock().expect("not poisoned"), expected.iter().copied().collect());
     }
 
     #[test]

@@ -157,10 +157,10 @@ mod plain {
 #[cfg(loom)]
 mod model {
     use super::*;
+    use crate::explore::explore;
     use loom::cell::UnsafeCell;
     use loom::sync::{Arc, atomic::AtomicBool};
     use loom::thread;
-    use std::collections::BTreeMap;
     use std::sync::Mutex;
 
     /// A core that other cores wake: what they do to an element first, and the interrupt line.
@@ -206,21 +206,6 @@ mod model {
         fn saw(&self, cell: u32) {
             self.wake[cell as usize].with(|_| ());
         }
-    }
-
-    /// Runs the model, which returns a name for what came about, and checks that exactly `expected` did.
-    fn explore(expected: &[&str], model: impl Fn() -> String + Sync + Send + 'static) {
-        let met = std::sync::Arc::new(Mutex::new(BTreeMap::<String, u64>::new()));
-        let outcomes = met.clone();
-        loom::model(move || {
-            let outcome = model();
-            *met.lock().expect("not poisoned").entry(outcome).or_default() += 1;
-        });
-        let outcomes = outcomes.lock().expect("not poisoned");
-        println!("{outcomes:?}");
-        let mut expected = expected.to_vec();
-        expected.sort_unstable();
-        assert_eq!(outcomes.keys().map(String::as_str).collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -31,12 +31,11 @@ mod alone {
 #[cfg(loom)]
 mod model {
     use super::*;
+    use crate::explore::explore;
     use crate::{Elements, Id, Inbox, InboxLinks, Pushed, Reader};
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;
     use loom::thread;
-    use std::collections::BTreeSet;
-    use std::sync::Mutex;
 
     const WAKE: u32 = 1;
     const END: u32 = 2;
@@ -112,16 +111,6 @@ mod model {
             }
             ended
         }
-    }
-
-    fn explore(expected: &[&'static str], model: impl Fn() -> &'static str + Sync + Send + 'static) {
-        let met = std::sync::Arc::new(Mutex::new(BTreeSet::new()));
-        let outcomes = met.clone();
-        loom::model(move || {
-            let outcome = model();
-            met.lock().expect("not poisoned").insert(outcome);
-        });
-        assert_eq!(*outcomes.lock().expect("not poisoned"), expected.iter().copied().collect());
     }
 
     #[test]
