@@ -123,16 +123,14 @@ impl MachineTables {
         Ok(core)
     }
 
-    /// A new top level for `core` that shares the core's own tables and maps no user memory.
+    /// Makes an empty top level one for `core` that shares the core's own tables and maps no user memory.
     ///
     /// # Errors
     /// The pool is exhausted.
-    pub fn space(&self, core: &CoreTables) -> Result<Table<Host>, Error> {
-        let table = Table::<Host>::new(frame(Order::PAGE)?);
+    pub fn space(&self, table: &Table<Host>, core: &CoreTables) -> Result<(), Error> {
         let pointers = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 3, &mut of(table.root()))?;
         HARDWARE.write(pointers, VirtAddr::new(layout::GIB_510).index(3), Host::table(core.directory_510));
-        self.fill_511(&table, core)?;
-        Ok(table)
+        self.fill_511(table, core)
     }
 
     /// The kernel's entries of GiB 511: all-ones I/O bitmap, temporal window.

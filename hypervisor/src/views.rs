@@ -32,24 +32,27 @@ pub fn start_core(tables: &CoreTables) {
 
 /// Gives back the views of a domain, which no core has loaded, and which show nothing of it.
 pub fn release(domain: &Domain) {
+    all(domain).for_each(take_apart);
+    domain.views.iter().take(cores::running().len()).for_each(|view| view.store(0, Ordering::Relaxed));
+}
+
+/// Gives back a view, complete or not, that no core has loaded.
+fn take_apart(view: PhysAddr) {
     let Some(quota) = pool::kernel() else { return };
-    for view in all(domain) {
-        let space = Table::<Host>::new(view);
-        // What refers to anything but tables of the view's.
-        for (virt, level, count) in [(GIB_510, 3, 1), (WINDOW, 2, WINDOW_TABLES as usize), (IO_BITMAP, 1, 3)] {
-            let virt = VirtAddr::new(virt);
-            if let Ok(table) = space.descend(&HARDWARE, virt, level, &mut none) {
-                (virt.index(level)..).take(count).for_each(|index| HARDWARE.write(table, index, 0));
-            }
-        }
-        HARDWARE.write(view, NOTE, 0);
-        // SAFETY: tables of this view only, which are empty now.
-        unsafe {
-            pool::release_tables(view, quota, usize::MAX, |_, _| ());
-            pool::release_clean(view, quota);
+    let space = Table::<Host>::new(view);
+    // What refers to anything but tables of the view's.
+    for (virt, level, count) in [(GIB_510, 3, 1), (WINDOW, 2, WINDOW_TABLES as usize), (IO_BITMAP, 1, 3)] {
+        let virt = VirtAddr::new(virt);
+        if let Ok(table) = space.descend(&HARDWARE, virt, level, &mut none) {
+            (virt.index(level)..).take(count).for_each(|index| HARDWARE.write(table, index, 0));
         }
     }
-    domain.views.iter().take(cores::running().len()).for_each(|view| view.store(0, Ordering::Relaxed));
+    HARDWARE.write(view, NOTE, 0);
+    // SAFETY: tables of this view only, which are empty now.
+    unsafe {
+        pool::release_tables(view, quota, usize::MAX, |_, _| ());
+        pool::release_clean(view, quota);
+    }
 }
 
 /// Takes entry `index` of the directory of capabilities from the views of a domain.
@@ -94,7 +97,8 @@ pub fn view(domain: &Domain) -> Result<Table<Host>, Error> {
     let machine = MACHINE.get().ok_or(OutOfMemory::Pool)?;
     let [directory_510, window] = local.tables.get().map(PhysAddr::truncate);
     let core = CoreTables { root: PhysAddr::truncate(local.root.get()), directory_510, window };
-    let view = machine.space(&core)?;
+    let view = Table::new(pool::table()?);
+    machine.space(&view, &core).inspect_err(|_| take_apart(view.root()))?;
     slot.store(view.root().get(), Ordering::Relaxed);
     Ok(view)
 }
