@@ -49,7 +49,8 @@ enum Verb {
     Run(Box<Run>),
     /// Host tests, Miri and the running system; ends with the line `N passed, N failed`
     Test {
-        /// Only tests whose name contains this; `models`: the model checkers alone; `mutants`: whether they notice changes
+        /// Only tests whose name contains this; `models`: the model checkers alone; `mutants`: whether they notice changes;
+        /// `vm`: virtual machines, that is guests on both kinds of processor, the monitor with its devices, their fuzzers
         filter: Option<String>,
         /// How much is tested
         #[arg(long, value_enum, default_value = "fast")]

@@ -32,6 +32,14 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// How many steps a device fuzzer takes.
+    fn steps(self) -> u64 {
+        match self {
+            Self::Fast => 100_000,
+            Self::Full => 1_000_000,
+        }
+    }
+
     /// How long one step may take, builds included, on two slow cores.
     fn limit(self) -> Duration {
         match self {
@@ -92,6 +100,13 @@ impl Checker {
 const MODELS: &str = "models";
 /// `mutants` instead of a filter: whether the models notice changes of the code.
 const MUTANTS: &str = "mutants";
+/// `vm` instead of a filter: virtual machines.
+const VM: &str = "vm";
+/// The cases of the running system that are about virtual machines.
+const VM_CASES: [&str; 2] = ["vm-", "kernel-guests"];
+
+/// A step: its name and its command.
+type Step = (&'static str, Command);
 
 /// Runs the steps and prints `N passed, N failed` as the last line.
 ///
@@ -101,19 +116,12 @@ pub fn run(filter: Option<&str>, tier: Tier) -> Result<()> {
     if filter == Some(MUTANTS) {
         return finish(mutants::run()?);
     }
-    let models = [
-        ("models under loom", Checker::Loom.command(&["memory", "schedule", "sync", "models"], &LOOM)),
-        ("models under shuttle", Checker::Shuttle.command(&["schedule", "models"], &SHUTTLE)),
-    ];
-    let mut steps = Vec::from(if filter.is_none() || filter == Some(MODELS) { models.map(Some) } else { [None, None] });
-    if filter != Some(MODELS) {
-        steps.extend([
-            Some(("host tests", host(filter))),
-            Some(("host tests under Miri", miri(filter))),
-            Some(("the running system", system(filter, tier))),
-        ]);
-    }
-    let steps: Vec<_> = steps.into_iter().flatten().collect();
+    let steps = match filter {
+        Some(VM) => machines(tier),
+        Some(MODELS) => models(),
+        None => models().into_iter().chain([fuzzers(tier)]).chain(everything(None, tier)).collect(),
+        Some(_) => everything(filter, tier),
+    };
     let mut total = Counts::default();
     let count = steps.len();
     let mut failures = Vec::new();
@@ -138,6 +146,34 @@ pub fn run(filter: Option<&str>, tier: Tier) -> Result<()> {
         total += mutants::run()?;
     }
     finish(total)
+}
+
+fn models() -> Vec<Step> {
+    vec![
+        ("models under loom", Checker::Loom.command(&["memory", "schedule", "sync", "models"], &LOOM)),
+        ("models under shuttle", Checker::Shuttle.command(&["schedule", "models"], &SHUTTLE)),
+    ]
+}
+
+fn everything(filter: Option<&str>, tier: Tier) -> Vec<Step> {
+    vec![
+        ("host tests", host(filter)),
+        ("host tests under Miri", miri(filter)),
+        ("the running system", system(filter.as_slice(), tier)),
+    ]
+}
+
+/// What concerns virtual machines: the monitor and its device models, their fuzzers, guests on both kinds of processor.
+fn machines(tier: Tier) -> Vec<Step> {
+    let mut crates = Command::new("cargo");
+    crates.args(["test", "--no-fail-fast", "-p", "vmm", "-p", "vm-*", "-p", "device-fuzz"]);
+    vec![("monitor and device models", crates), fuzzers(tier), ("guests", system(&VM_CASES, tier))]
+}
+
+fn fuzzers(tier: Tier) -> Step {
+    let mut command = Command::new("cargo");
+    command.args(["run", "--quiet", "-p", "device-fuzz", "--", "--steps", &tier.steps().to_string()]);
+    ("device fuzzers", command)
 }
 
 fn finish(total: Counts) -> Result<()> {
@@ -170,9 +206,9 @@ fn miri(filter: Option<&str>) -> Command {
     command
 }
 
-fn system(filter: Option<&str>, tier: Tier) -> Command {
+fn system(filters: &[&str], tier: Tier) -> Command {
     let mut command = Command::new("cargo");
-    command.args(["run", "--quiet", "-p", "system-tests", "--"]).args(filter);
+    command.args(["run", "--quiet", "-p", "system-tests", "--"]).args(filters);
     if tier == Tier::Full {
         command.args(["--tier", "full"]);
     }

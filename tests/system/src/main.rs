@@ -11,8 +11,8 @@ use xtask::test::{Counts, Tier};
 /// Boots images and looks at them from outside; ends with `N passed, N failed`.
 #[derive(Parser)]
 struct Cli {
-    /// Only cases whose name contains this
-    filter: Option<String>,
+    /// Only cases whose name contains one of these
+    filters: Vec<String>,
     /// How much is tested
     #[arg(long, value_enum, default_value = "fast")]
     tier: Tier,
@@ -36,8 +36,8 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Counts> {
     let mut cases = cases();
-    let filter = cli.filter.as_deref().unwrap_or_default();
-    cases.retain(|case| case.name.contains(filter) && (cli.tier == Tier::Full || !case.full_only));
+    let meant = |name: &str| cli.filters.is_empty() || cli.filters.iter().any(|filter| name.contains(filter.as_str()));
+    cases.retain(|case| meant(&case.name) && (cli.tier == Tier::Full || !case.full_only));
     if cli.list {
         for case in &cases {
             println!("{}", case.name);

@@ -236,7 +236,7 @@ impl<M: Memory, H: Host> Machine<M, H> {
             let wanted = private.phase != Phase::Off && self.deliver(this, private, state);
             if private.phase != Phase::On {
                 this.set_mode(Mode::Waiting);
-                if self.nothing_waits(this, private) {
+                if self.nothing_waits(this, private, state.rflags() & INTERRUPTS_ON != 0) {
                     return Action::Wait(private.lapic.deadline().unwrap_or(u64::MAX));
                 }
                 this.set_mode(Mode::Handling);
@@ -300,8 +300,9 @@ impl<M: Memory, H: Host> Machine<M, H> {
         (this.external() && private.lapic.takes_external()).then_some(Next::External)
     }
 
-    fn nothing_waits(&self, this: &Cpu, private: &Private) -> bool {
-        let interrupt = private.phase == Phase::Halted && self.next(this, private).is_some();
+    /// Whether a processor that does not run has no reason to; `open` if its interrupt flag is set.
+    fn nothing_waits(&self, this: &Cpu, private: &Private, open: bool) -> bool {
+        let interrupt = private.phase == Phase::Halted && open && self.next(this, private).is_some();
         !interrupt && !this.shared.is_urgent() && !self.has_ended.load(Ordering::SeqCst)
     }
 

@@ -146,24 +146,44 @@ const PORTS: [u16; 16] = [
 const ADDRESSES: [u64; 6] =
     [vm_ioapic::ADDRESS, vm_lapic::BASE_ADDRESS, PCI_CONFIG, PCI_CONFIG + 0x8000, PCI_WINDOW, 0xD123_4000];
 
+/// A machine that steps drive.
+pub struct Trial {
+    machine: Machine<TestMemory, World>,
+    backend: Backend,
+    messages: [Message; 2],
+}
+
+impl Trial {
+    /// A machine whose processors have started.
+    #[must_use]
+    pub fn new(backend: Backend) -> Self {
+        let machine = machine(backend);
+        let mut messages = [[0; WORDS]; 2];
+        for (cpu, message) in messages.iter_mut().enumerate() {
+            let _ = machine.exit(cpu, Exit::Startup, &mut State::new(message));
+        }
+        Self { machine, backend, messages }
+    }
+
+    /// Makes an exit out of two words and has it handled: nothing may go wrong. Whether the machine still runs.
+    pub fn step(&mut self, first: u64, second: u64) -> bool {
+        let cpu = (first >> 4 & 1) as usize;
+        self.machine.host().pass(first >> 40);
+        if let Some(message) = self.messages.get_mut(cpu) {
+            one(&self.machine, self.backend, cpu, message, first, second);
+        }
+        self.machine.end().is_none()
+    }
+}
+
 /// Makes exits out of `data` and has them handled: each takes 16 bytes. Nothing may go wrong.
 pub fn run(data: &[u8]) {
     let backend = if data.first().is_some_and(|byte| byte & 1 != 0) { Backend::Vmx } else { Backend::Svm };
-    let machine = machine(backend);
-    let mut messages = [[0; WORDS]; 2];
-    for (cpu, message) in messages.iter_mut().enumerate() {
-        let _ = machine.exit(cpu, Exit::Startup, &mut State::new(message));
-    }
-    let (steps, _) = data.as_chunks::<16>();
-    for step in steps.iter().take(STEPS) {
+    let mut trial = Trial::new(backend);
+    for step in data.as_chunks::<16>().0.iter().take(STEPS) {
         let (low, high) = step.split_at(8);
         let word = |half: &[u8]| half.first_chunk().copied().map_or(0, u64::from_le_bytes);
-        let (first, second) = (word(low), word(high));
-        let cpu = (first >> 4 & 1) as usize;
-        machine.host().pass(first >> 40);
-        let Some(message) = messages.get_mut(cpu) else { return };
-        one(&machine, backend, cpu, message, first, second);
-        if machine.end().is_some() {
+        if !trial.step(word(low), word(high)) {
             return;
         }
     }
@@ -291,6 +311,15 @@ mod tests {
         machine.host().pass(5000);
         assert_eq!(machine.resume(0, &mut state), Action::Resume);
         assert_eq!(message[EVENT] as u32, VALID | 0x41);
+    }
+
+    #[test]
+    fn a_processor_that_halts_with_interrupts_off_waits_though_one_is_pending() {
+        let (machine, [mut message, _]) = running();
+        State::new(&mut message).set_rflags(0);
+        assert_eq!(msr(&machine, 0, &mut message, 0x83F, 0x55), Action::Resume);
+        all(&mut message);
+        assert_eq!(machine.exit(0, Exit::Halt, &mut State::new(&mut message)), Action::Wait(u64::MAX));
     }
 
     #[test]
