@@ -252,7 +252,8 @@ impl Guest<'_> {
         }
         if mtd.intersects(OFTEN) {
             self.frame.rax.set(block(RAX));
-            state::save_general(self.frame, mtd, page);
+            // The block has the stack pointer.
+            state::save_general(self.frame, mtd.difference(Mtd::RSP), page);
         }
         if mtd.intersects(RARE) {
             self.save_rare(mtd, event, now, page);
@@ -300,7 +301,7 @@ impl Guest<'_> {
             store(self.block, RIP, load(page, word!(rip)));
         }
         if mtd.intersects(OFTEN) {
-            state::restore_general(page, self.frame, mtd);
+            state::restore_general(page, self.frame, mtd.difference(Mtd::RSP));
             if mtd.intersects(Mtd::ACDB) {
                 store(self.block, RAX, self.frame.rax.get());
             }
