@@ -15,6 +15,7 @@ mod profile;
 pub mod table;
 mod trace;
 mod view;
+mod vmx;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -156,6 +157,9 @@ fn measure(drive: &Drive, groups: &[Group], counters: bool) -> Result<(Vec<Measu
         most = most.max(cores);
         known = Some(output.groups);
         measured.append(&mut output.operations);
+    }
+    if drive.counting && groups.contains(&Group::Vm) {
+        measured.append(&mut vmx::measure(drive)?);
     }
     Ok((measured, most))
 }

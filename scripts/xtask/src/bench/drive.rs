@@ -43,7 +43,10 @@ pub struct Drive {
 
 impl Drive {
     /// The machine that runs the program with a request.
-    fn machine(&self, cores: u32, request: &str) -> Result<Machine> {
+    ///
+    /// # Errors
+    /// There is no such program, or no image of it can be made.
+    pub fn machine(&self, cores: u32, request: &str) -> Result<Machine> {
         let modules = vec![Module::program(&self.built.program("bench")?)?];
         let kernel_args = std::iter::once("exit=0xf4".to_owned()).chain(self.kernel_args.iter().cloned()).collect();
         let iso = Image { kernel: self.built.kernel.clone(), kernel_args, modules }.build()?;

@@ -129,6 +129,12 @@ pub const ENTRIES: &[Entry] = &[
     entry(Vm, "vmexit_cpuid_gpr", 410, NO, 825),
     entry(Vm, "vmexit_hlt_gpr", 410, NO, 825),
     entry(Vm, "vmexit_io_gpr", 410, NO, 825),
+    entry(Vm, "vmexit_cpuid_vmx", NO, NO, NO),
+    entry(Vm, "vmexit_hlt_vmx", NO, NO, NO),
+    entry(Vm, "vmexit_io_vmx", NO, NO, NO),
+    entry(Vm, "vmexit_cpuid_gpr_vmx", NO, NO, NO),
+    entry(Vm, "vmexit_hlt_gpr_vmx", NO, NO, NO),
+    entry(Vm, "vmexit_io_gpr_vmx", NO, NO, NO),
     entry(Boot, "boot_to_root_1_core", NO, 30_900_000, 55_300_000),
     entry(Boot, "boot_to_root_4_cores", NO, 111_600_000, 123_000_000),
 ];

@@ -4,6 +4,7 @@
 //! Concurrency: one user.
 
 use super::enter::{self, Entry};
+use abi::hip::Features;
 use abi::item::ItemFlags;
 use abi::qpd::Qpd;
 use abi::rights::MemoryRights;
@@ -34,6 +35,7 @@ pub const GLOBAL: u8 = 1;
 /// Hands out what operations need.
 pub struct Resources {
     core: u64,
+    intel: bool,
     message: u64,
     selector: u64,
     page: u64,
@@ -51,6 +53,7 @@ impl Resources {
         let core = u64::from(environment.cpu());
         Self {
             core,
+            intel: environment.hip().header().features.contains(Features::VMX),
             message,
             selector: FIRST_SELECTOR,
             page: enter::FREE_PAGES,
@@ -60,6 +63,11 @@ impl Resources {
             note: false,
             guest: None,
         }
+    }
+
+    /// Whether virtual CPUs are those of Intel's processors.
+    pub const fn intel(&self) -> bool {
+        self.intel
     }
 
     /// The core that the program runs on.

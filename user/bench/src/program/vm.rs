@@ -19,8 +19,9 @@ use bench::line::Refusal;
 const QUOTA: u64 = 64;
 /// Order of the number of a virtual CPU's events.
 const EVENTS: u32 = 8;
-/// An exit that ends a run, and the one that a virtual CPU starts with.
+/// An exit that ends a run, on AMD's processors and on Intel's, and the one that a virtual CPU starts with.
 const VMMCALL: u64 = 0x81;
+const VMCALL: u64 = 18;
 const STARTUP: u64 = abi::event::VCPU_STARTUP as u64;
 const REGISTERS: Mtd = Mtd::ACDB.union(Mtd::BSD).union(Mtd::RIP_LEN);
 
@@ -52,18 +53,19 @@ fn start(resources: &mut Resources, guest: Guest, transfer: Mtd) -> Result<Argum
     let (handler, portals) = (resources.handler()?, resources.selectors(2 << EVENTS).next_multiple_of(1 << EVENTS));
     create(Hypercall::CreateDomain, 0, domain, [DOMAIN, 0, QUOTA << 32, 0], "create_pd")?;
 
-    let (event, length) = guest.exit();
+    let intel = resources.intel();
+    let (event, length) = guest.exit(intel);
     portal_at(portals + event, handler, Entry::Skip, transfer)?;
     identify(portals + event, length)?;
     portal_at(portals + STARTUP, handler, Entry::Echo, Mtd::empty())?;
     let over = [DOMAIN, handler, Mtd::RIP_LEN.bits(), guest::over()];
-    create(Hypercall::CreatePortal, 0, portals + VMMCALL, over, "create_pt")?;
+    create(Hypercall::CreatePortal, 0, portals + if intel { VMCALL } else { VMMCALL }, over, "create_pt")?;
     let range = |base| Crd::objects(Selector::new(base), EVENTS, Rights::ALL).unwrap_or(Crd::NULL);
     delegate(resources, domain, TypedItem::delegate(range(portals), ItemFlags::empty(), 0), range(0))?;
 
     let window = Crd::memory(0, abi::crd::MAX_ORDER, MemoryRights::all()).unwrap_or(Crd::NULL);
     for (address, rights) in [
-        (guest.address(), MemoryRights::READ | MemoryRights::EXECUTE),
+        (guest.address(intel), MemoryRights::READ | MemoryRights::EXECUTE),
         (guest::count_page(), MemoryRights::READ | MemoryRights::WRITE),
     ] {
         let page = address / abi::address::PAGE_SIZE;
@@ -73,7 +75,7 @@ fn start(resources: &mut Resources, guest: Guest, transfer: Mtd) -> Result<Argum
 
     let vcpu = domain + 1;
     create(Hypercall::CreateContext, GLOBAL, vcpu, [domain, resources.core(), 0, 0], "create_ec")?;
-    guest::write_state(resources.message_page(), guest.address());
+    guest::write_state(resources.message_page(), guest.address(intel), intel);
     create(Hypercall::ControlContext, ContextControl::SetState as u8, vcpu, [0; 4], "ec_ctrl")?;
     create(Hypercall::CreateScheduling, 0, domain + 2, [DOMAIN, vcpu, Qpd::ROOT.word(), 0], "create_sc")?;
     repeated(enter::repeat_down(enter::control(OVER, DOWN), 1), "sm_ctrl down")?;

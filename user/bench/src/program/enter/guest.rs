@@ -19,10 +19,10 @@ const fn state(offset: usize) -> usize {
 }
 
 macro_rules! guests {
-    ($($name:literal: $instruction:literal),*) => {
+    ($($name:literal: $instruction:literal, $call:literal;)*) => {
         global_asm!(
             ".balign 256",
-            // A run is over: the program is told, and the guest waits behind its VMMCALL.
+            // A run is over: the program is told, and the guest waits behind its VMMCALL or VMCALL.
             "bench_over:",
             "add qword ptr [{rip}], 3",
             "mov edi, {over}",
@@ -35,7 +35,7 @@ macro_rules! guests {
             concat!("3: ", $instruction),
             "dec ecx",
             "jnz 3b",
-            "vmmcall",
+            $call,
             "jmp 2b",)*
             ".code64",
             rip = const state(offset_of!(ArchState, rip)),
@@ -45,7 +45,14 @@ macro_rules! guests {
         );
     };
 }
-guests!("cpuid": "cpuid", "hlt": "hlt", "io": "out 0x80, al");
+guests!(
+    "cpuid": "cpuid", "vmmcall";
+    "hlt": "hlt", "vmmcall";
+    "io": "out 0x80, al", "vmmcall";
+    "cpuid_intel": "cpuid", "vmcall";
+    "hlt_intel": "hlt", "vmcall";
+    "io_intel": "out 0x80, al", "vmcall";
+);
 
 #[repr(align(4096))]
 struct Count(AtomicU64);
@@ -58,6 +65,9 @@ unsafe extern "C" {
     fn bench_guest_cpuid();
     fn bench_guest_hlt();
     fn bench_guest_io();
+    fn bench_guest_cpuid_intel();
+    fn bench_guest_hlt_intel();
+    fn bench_guest_io_intel();
 }
 
 /// What a guest does over and over.
@@ -72,22 +82,28 @@ pub enum Guest {
 }
 
 impl Guest {
-    /// Where it starts.
-    pub fn address(self) -> u64 {
-        let start = match self {
-            Self::Cpuid => bench_guest_cpuid,
-            Self::Halt => bench_guest_hlt,
-            Self::Port => bench_guest_io,
+    /// Where it starts, on a processor of Intel's or of AMD's.
+    pub fn address(self, intel: bool) -> u64 {
+        let start = match (self, intel) {
+            (Self::Cpuid, false) => bench_guest_cpuid,
+            (Self::Halt, false) => bench_guest_hlt,
+            (Self::Port, false) => bench_guest_io,
+            (Self::Cpuid, true) => bench_guest_cpuid_intel,
+            (Self::Halt, true) => bench_guest_hlt_intel,
+            (Self::Port, true) => bench_guest_io_intel,
         };
         start as *const () as u64
     }
 
     /// The event of its exits, and the length of the instruction in bytes.
-    pub const fn exit(self) -> (u64, u64) {
-        match self {
-            Self::Cpuid => (0x72, 2),
-            Self::Halt => (0x78, 1),
-            Self::Port => (0x7B, 2),
+    pub const fn exit(self, intel: bool) -> (u64, u64) {
+        match (self, intel) {
+            (Self::Cpuid, false) => (0x72, 2),
+            (Self::Halt, false) => (0x78, 1),
+            (Self::Port, false) => (0x7B, 2),
+            (Self::Cpuid, true) => (10, 2),
+            (Self::Halt, true) => (12, 1),
+            (Self::Port, true) => (30, 2),
         }
     }
 }
@@ -108,12 +124,13 @@ pub fn set_count(count: u64) {
 }
 
 /// Writes the state of a guest that starts at `rip` into the message page at `page`.
-pub fn write_state(page: u64, rip: u64) {
+pub fn write_state(page: u64, rip: u64, intel: bool) {
     use abi::Mtd;
     let groups = Mtd::RIP_LEN
         | Mtd::RFLAGS
         | Mtd::CS_SS
         | Mtd::DS_ES
+        | Mtd::FS_GS
         | Mtd::TR
         | Mtd::LDTR
         | Mtd::CR
@@ -131,12 +148,14 @@ pub fn write_state(page: u64, rip: u64) {
         (offset_of!(ArchState, ss), data),
         (offset_of!(ArchState, ds), data),
         (offset_of!(ArchState, es), data),
+        (offset_of!(ArchState, fs), data),
+        (offset_of!(ArchState, gs), data),
         (offset_of!(ArchState, tr), system | 0x8B << 16),
         (offset_of!(ArchState, ldtr), system | 0x82 << 16),
         (offset_of!(ArchState, cr0), 0x11),
-        // CPUID; VMRUN and VMMCALL.
-        (offset_of!(ArchState, ctrl), 1 << 18 | 0b11 << 32),
-        (offset_of!(ArchState, efer), 1 << 12),
+        // CPUID; VMRUN and VMMCALL. Intel's processors leave the guest for theirs, for HLT and for ports anyway.
+        (offset_of!(ArchState, ctrl), if intel { 0 } else { 1 << 18 | 0b11 << 32 }),
+        (offset_of!(ArchState, efer), if intel { 0 } else { 1 << 12 }),
         // As guests have it that use vector registers: what there is.
         (offset_of!(ArchState, xcr0), u64::MAX),
     ];
