@@ -50,7 +50,8 @@ enum Verb {
     /// Host tests, Miri and the running system; ends with the line `N passed, N failed`
     Test {
         /// Only tests whose name contains this; `models`: the model checkers alone; `mutants`: whether they notice changes;
-        /// `vm`: virtual machines, that is guests on both kinds of processor, the monitor with its devices, their fuzzers
+        /// `vm`: virtual machines, that is guests on both kinds of processor, the monitor with its devices, their fuzzers;
+        /// `memory`: delegation, tables and the shootdown, on the host and in the running system
         filter: Option<String>,
         /// How much is tested
         #[arg(long, value_enum, default_value = "fast")]

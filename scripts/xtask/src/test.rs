@@ -105,6 +105,20 @@ const VM: &str = "vm";
 /// The cases of the running system that are about virtual machines.
 const VM_CASES: [&str; 2] = ["vm-", "kernel-guests"];
 
+/// `memory` instead of a filter: delegation, tables and the shootdown, but for their models.
+const MEMORY: &str = "memory";
+/// The cases of the running system that are about these.
+const MEMORY_CASES: [&str; 8] = [
+    "kernel-shootdown",
+    "kernel-items",
+    "kernel-domains",
+    "kernel-shortage",
+    "kernel-lifetimes",
+    "kernel-churn",
+    "conformance-qemu",
+    "layout",
+];
+
 /// A step: its name and its command.
 type Step = (&'static str, Command);
 
@@ -118,6 +132,7 @@ pub fn run(filter: Option<&str>, tier: Tier) -> Result<()> {
     }
     let steps = match filter {
         Some(VM) => machines(tier),
+        Some(MEMORY) => memory(tier),
         Some(MODELS) => models(),
         None => models().into_iter().chain([fuzzers(tier)]).chain(everything(None, tier)).collect(),
         Some(_) => everything(filter, tier),
@@ -168,6 +183,13 @@ fn machines(tier: Tier) -> Vec<Step> {
     let mut crates = Command::new("cargo");
     crates.args(["test", "--no-fail-fast", "-p", "vmm", "-p", "vm-*", "-p", "device-fuzz"]);
     vec![("monitor and device models", crates), fuzzers(tier), ("guests", system(&VM_CASES, tier))]
+}
+
+/// What concerns memory: delegation, tables, the shootdown.
+fn memory(tier: Tier) -> Vec<Step> {
+    let mut crates = Command::new("cargo");
+    crates.args(["test", "--no-fail-fast", "-p", "memory", "-p", "capability"]);
+    vec![("delegation, tables, shootdown", crates), ("memory in the running system", system(&MEMORY_CASES, tier))]
 }
 
 fn fuzzers(tier: Tier) -> Step {

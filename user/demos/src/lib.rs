@@ -26,6 +26,10 @@ pub mod threads;
 pub mod hostile;
 
 #[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "entry points in assembly, accesses that may fault")]
+pub mod shootdown;
+
+#[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "code that the kernel enters")]
 pub mod churn;
 

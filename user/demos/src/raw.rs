@@ -91,6 +91,12 @@ impl Checks {
         }
     }
 
+    /// Checks so far, and how many of them failed.
+    #[must_use]
+    pub const fn so_far(&self) -> (u32, u32) {
+        (self.all, self.wrong)
+    }
+
     /// Says how many hold, and gives the status to end with.
     pub fn finish(&self) -> ExitStatus {
         println!("{}: {} of {} checks hold", self.program, self.all - self.wrong, self.all);

@@ -1,0 +1,167 @@
+//! The hunt for stale translations.
+//!
+//! Purpose: a core lends a page, waits until a reader on another core has read it, takes it, fills it with poison, and
+//! lends another frame at the same address. The reader probes all the time, or comes and goes. Delays are random.
+//! Invariants: a probe that begins after a revocation has returned, and ends before the page is lent again, faults; no
+//! probe ever finds poison.
+//! Concurrency: one core revokes, one reads; see the module above.
+//! Source: the acceptance matrix, rows S8 and S9.
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use abi::hip::ROOT_UTCB_ADDRESS;
+use rt::{Environment, ExitStatus, println};
+
+use super::case::{Case, Form};
+use super::{
+    CALL, CALLS, COMMAND, CORES, ENOUGH, GOOD, HUNT, LARGE, LOOP, NOTHING, PLACE, POISON, READS, STALE, STAY, chunk,
+    command, prepare, probe, release, slots, until, wait,
+};
+use crate::raw::{Checks, word};
+
+/// Even while a page is lent, odd from when its revocation has returned.
+static EPOCH: AtomicU64 = AtomicU64::new(0);
+/// Which case, how many rounds, the reader's core, and the seed, for the part of the driver; rounds in which it was read.
+static PLAN: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+static SEEN: AtomicU64 = AtomicU64::new(0);
+/// Rounds of the matrix, and of those where each leaves a table behind.
+const ROUNDS: u64 = 100;
+const FEW: u64 = 20;
+
+/// Numbers that look random: Marsaglia's xorshift.
+pub struct Random(u64);
+
+impl Random {
+    /// From a seed.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(2).wrapping_add(0x9E37_79B9_7F4A_7C15))
+    }
+
+    /// Below `bound`.
+    pub const fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 8) % bound
+    }
+
+    /// Most often short, sometimes long.
+    fn pause(&mut self) {
+        let longest = [1, 16, 16, 256][self.below(4) as usize];
+        (0..self.below(longest)).for_each(|_| spin_loop());
+    }
+}
+
+/// A probe of the server on `core`, where it is told to; notes what may not be found.
+pub fn look(core: usize) -> u64 {
+    let place = PLACE[core].load(SeqCst);
+    let epoch = EPOCH.load(SeqCst);
+    let found = probe(place);
+    let taken = epoch % 2 == 1 && EPOCH.load(SeqCst) == epoch;
+    STALE.fetch_add(u64::from(found == POISON || taken && found != NOTHING), SeqCst);
+    READS.fetch_add(u64::from(found == GOOD), SeqCst);
+    found
+}
+
+/// The revoker's part, with the message page at `page`.
+pub fn part(page: u64) {
+    let [case, rounds, reader, seed] = [0, 1, 2, 3].map(|index: usize| PLAN[index].load(SeqCst));
+    let (case, reader, mut random) = (Case::numbered(case), reader as usize % CORES, Random::new(seed));
+    let divides = matches!(case.form, Form::Split | Form::Divided);
+    let mut slot = slots(if divides { rounds } else { 1 });
+    let mut seen = 0;
+    for round in 0..rounds {
+        let frame = chunk(round % 2);
+        let content = word(frame + case.offset(), 0);
+        content.store(GOOD, SeqCst);
+        PLACE[reader].store(slot + case.offset(), SeqCst);
+        let reads = READS.load(SeqCst);
+        EPOCH.store(2 * round, SeqCst);
+        let lent = case.lend_with(page, frame, slot);
+        until(&READS, reads, false);
+        let read = READS.load(SeqCst) != reads;
+        random.pause();
+        let taken = case.take(frame);
+        EPOCH.store(2 * round + 1, SeqCst);
+        content.store(POISON, SeqCst);
+        random.pause();
+        seen += u64::from(read && lent | taken == 0);
+        if case.form != Form::Small && case.form != Form::Large {
+            Case::take_all(frame);
+            slot += LARGE;
+        }
+    }
+    // Until the reader has looked once more.
+    random.pause();
+    EPOCH.store(0, SeqCst);
+    (0..2).for_each(|frame| word(chunk(frame) + case.offset(), 0).store(GOOD, SeqCst));
+    SEEN.store(seen, SeqCst);
+}
+
+/// A hunt: `rounds` of `case`, with the revoker and the reader on these cores. Rounds in which it was read.
+fn pair(case: Case, (revoker, reader): (usize, usize), comes_and_goes: bool, (rounds, seed): (u64, u64)) -> u64 {
+    for (word, value) in PLAN.iter().zip([case.number(), rounds, reader as u64, seed]) {
+        word.store(value, SeqCst);
+    }
+    EPOCH.store(0, SeqCst);
+    PLACE[reader].store(0x7000_0000_0000, SeqCst);
+    STAY[reader].store(if comes_and_goes { 0 } else { LOOP }, SeqCst);
+    command(reader, if comes_and_goes { CALLS } else { CALL }, case.user());
+    if revoker == 0 && reader != 0 {
+        part(ROOT_UTCB_ADDRESS);
+    } else {
+        command(revoker, HUNT, 0);
+        wait(revoker);
+    }
+    if comes_and_goes {
+        COMMAND[reader].store(ENOUGH, SeqCst);
+    }
+    release(reader);
+    SEEN.load(SeqCst)
+}
+
+fn row(checks: &mut Checks, case: Case, comes_and_goes: bool) {
+    let rounds = if matches!(case.form, Form::Split | Form::Divided) { FEW } else { ROUNDS };
+    let stale = STALE.load(SeqCst);
+    let seen = pair(case, (0, 1), comes_and_goes, (rounds, case.number()));
+    checks.check("rounds in which it was read", seen, rounds);
+    checks.check("reads of what was taken", STALE.load(SeqCst) - stale, 0);
+}
+
+/// S8: the reader stays in its domain.
+pub fn staying(checks: &mut Checks, _: usize, case: Case) {
+    row(checks, case, false);
+}
+
+/// S9: the reader comes and goes.
+pub fn coming(checks: &mut Checks, _: usize, case: Case) {
+    row(checks, case, true);
+}
+
+/// Hunts on every pair of the first `cores` cores that `wanted` names, `count` revocations in all, and says so.
+pub fn run(environment: &Environment, count: u64, all_pairs: bool) -> ExitStatus {
+    crate::announce("hunter", "whether anybody reads what was taken");
+    let mut checks = Checks::new("hunter");
+    let cores = environment.hip().enabled_cpus().min(CORES);
+    prepare(&mut checks, cores);
+    let ends = if all_pairs { cores } else { 1 };
+    let pairs = (0..ends).flat_map(|from| (0..cores).map(move |to| (from, to))).filter(|(from, to)| from != to);
+    let pairs = pairs.filter(|&(_, to)| all_pairs || to == 1);
+    let kinds = [(Form::Small, false), (Form::Small, true), (Form::Large, false), (Form::Large, true)];
+    let number = (pairs.clone().count() * 2 * kinds.len()) as u64;
+    let (each, mut done, mut seen) = (count / number.max(1), 0, 0);
+    for (index, pair_of_cores) in pairs.enumerate() {
+        for (form, grandchild) in kinds {
+            for comes_and_goes in [false, true] {
+                let seed = index as u64 * 16 + done;
+                seen += pair(Case { form, grandchild }, pair_of_cores, comes_and_goes, (each, seed));
+                done += each;
+            }
+        }
+        println!("hunter: {done} revocations so far, {} stale reads", STALE.load(SeqCst));
+    }
+    checks.check("rounds in which it was read", seen, done);
+    checks.check("reads of what was taken", STALE.load(SeqCst), 0);
+    println!("hunter: {done} revocations, {} reads, {} stale", READS.load(SeqCst), STALE.load(SeqCst));
+    checks.finish()
+}
