@@ -60,8 +60,6 @@ pub struct Private {
     pub phase: Phase,
     /// It was told to exit when the guest takes interrupts.
     pub window: bool,
-    /// The extended control register, as the guest wrote it.
-    pub xcr0: u64,
 }
 
 impl Cpu {
@@ -69,7 +67,7 @@ impl Cpu {
     #[must_use]
     pub fn new(number: u32) -> Self {
         let phase = if number == 0 { Phase::On } else { Phase::Off };
-        let private = Private { lapic: Lapic::new(number == 0), kept: Kept::default(), phase, window: false, xcr0: 1 };
+        let private = Private { lapic: Lapic::new(number == 0), kept: Kept::default(), phase, window: false };
         Self {
             shared: Shared::new(number),
             mode: AtomicU8::new(Mode::Handling as u8),

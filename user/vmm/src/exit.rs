@@ -155,7 +155,8 @@ impl Exit {
             // Everything is written, nothing read.
             Self::Startup => Mtd::empty(),
             Self::Recall | Self::Window | Self::Init => NEEDS_INJECTION,
-            Self::Cpuid => Mtd::ACDB.union(Mtd::RIP_LEN),
+            // What the guest has enabled is told by it, too.
+            Self::Cpuid => Mtd::ACDB.union(Mtd::RIP_LEN).union(Mtd::CR).union(Mtd::XSAVE),
             Self::Cache(_) => Mtd::RIP_LEN.union(NEEDS_INJECTION),
             Self::Halt => Mtd::RIP_LEN.union(NEEDS_INJECTION),
             Self::Port => Mtd::ACDB.union(Mtd::RIP_LEN).union(Mtd::QUAL).union(NEEDS_INJECTION),
@@ -169,7 +170,7 @@ impl Exit {
                 .union(NEEDS_INJECTION),
             Self::Memory => DECODES,
             Self::Undefined | Self::Counter => Mtd::RIP_LEN.union(NEEDS_INJECTION),
-            Self::SetXcr => Mtd::ACDB.union(Mtd::RIP_LEN).union(Mtd::XSAVE).union(Mtd::CR).union(NEEDS_INJECTION),
+            Self::SetXcr => Mtd::ACDB.union(Mtd::RIP_LEN).union(Mtd::CS_SS).union(NEEDS_INJECTION),
             Self::TripleFault | Self::Invalid | Self::Other(_) => WHOLE.union(Mtd::QUAL),
         }
     }

@@ -28,6 +28,7 @@ use crate::{msr, start};
 /// Exceptions that are injected.
 const UNDEFINED: u8 = 6;
 const PROTECTION: u8 = 13;
+const CR4_OSXSAVE: u64 = 1 << 18;
 
 /// What the machine needs of the world it is in.
 pub trait Host: Sync {
@@ -191,7 +192,8 @@ impl<M: Memory, H: Host> Machine<M, H> {
             Exit::Msr(write) => self.msr(this, &mut private, write, state),
             Exit::Memory => self.memory_access(this, &mut private, state),
             Exit::Undefined => state.inject_exception(UNDEFINED, None),
-            Exit::Counter | Exit::SetXcr => state.inject_exception(PROTECTION, Some(0)),
+            Exit::SetXcr => self.set_xcr(state),
+            Exit::Counter => state.inject_exception(PROTECTION, Some(0)),
             Exit::Cache(bytes) => state.skip(length(state, bytes)),
             Exit::TripleFault => self.stop(End::TripleFault(Place::new(cpu, state))),
             Exit::Invalid => self.stop(End::Invalid(Place::new(cpu, state))),
@@ -307,7 +309,8 @@ impl<M: Memory, H: Host> Machine<M, H> {
     }
 
     fn cpuid<W: Words>(&self, cpu: u32, state: &mut State<'_, W>) {
-        let topology = Topology { cpu, count: self.cpus.len() as u32, osxsave: false };
+        let osxsave = state.cr4() & CR4_OSXSAVE != 0;
+        let topology = Topology { cpu, count: self.cpus.len() as u32, osxsave, xcr0: state.xcr0() };
         let (leaf, subleaf) = (state.rax() as u32, state.rcx() as u32);
         let [a, b, c, d] = cpuid::answer(|leaf, sub| self.host.cpuid(leaf, sub), leaf, subleaf, topology);
         state.set_rax(a.into());
@@ -315,6 +318,18 @@ impl<M: Memory, H: Host> Machine<M, H> {
         state.set_rcx(c.into());
         state.set_rdx(d.into());
         state.skip(length(state, 2));
+    }
+
+    /// Enables extended states.
+    fn set_xcr<W: Words>(&self, state: &mut State<'_, W>) {
+        let value = state.rdx() << 32 | state.rax() & 0xFFFF_FFFF;
+        let known = cpuid::states(|leaf, sub| self.host.cpuid(leaf, sub));
+        if state.level() == 0 && state.rcx() as u32 == 0 && cpuid::is_set_of_states(value, known) {
+            state.set_xcr0(value);
+            state.skip(length(state, 3));
+        } else {
+            state.inject_exception(PROTECTION, Some(0));
+        }
     }
 
     fn port<W: Words>(&self, state: &mut State<'_, W>) {

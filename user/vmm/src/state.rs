@@ -206,6 +206,12 @@ impl<'a, W: Words> State<'a, W> {
         }
     }
 
+    /// The privilege level, 0 to 3.
+    #[must_use]
+    pub fn level(&self) -> u16 {
+        self.segment(2).attributes >> 5 & 3
+    }
+
     /// The two words that say why.
     #[must_use]
     pub fn qualification(&self) -> [u64; 2] {
