@@ -52,6 +52,11 @@ pieces! {
     handler: "inc r15", "iretq";
     /// Lets interrupts in after it has asked.
     window: "xor r15, r15", "cli", "vmmcall", "mov ebx, 1", "sti", "mov ebx, 2", "mov ebx, 3", "hlt";
+    /// Halts with a stack that is missing, and once more.
+    stackless: "xor r15, r15", "mov rsp, 0x20F00", "sti", "hlt", "hlt";
+    /// Exchanges its two GS bases, and halts each time.
+    swapgs: "xor edx, edx", "mov ecx, 0xC0000101", "mov eax, 0x11", "wrmsr", "inc ecx", "mov eax, 0x22", "wrmsr",
+        "swapgs", "hlt", "swapgs", "hlt";
     /// Goes round and round.
     spin: "inc rbx", "jmp guest_spin";
     /// Loads from a page that others take away, and counts at 0x7000.
@@ -59,6 +64,12 @@ pieces! {
         "jmp guest_reader_again";
     /// Has a value in a vector register, before and after a halt.
     vector: "mov rax, 0x1122334455667788", "movq xmm0, rax", "hlt", "movq rbx, xmm0", "hlt";
+    /// The same in the upper half of a wider one, and which states are enabled.
+    wide: "mov rax, cr4", "or eax, 0x40000", "mov cr4, rax", "mov rax, 0x1122334455667788", "movq xmm0, rax",
+        "vinsertf128 ymm0, ymm0, xmm0, 1", "hlt", "vextractf128 xmm1, ymm0, 1", "movq rbx, xmm1", "xor ecx, ecx", "xgetbv",
+        "hlt";
+    /// Enables wide registers.
+    enable: "mov rax, cr4", "or eax, 0x40000", "mov cr4, rax", "xor ecx, ecx", "xgetbv", "hlt";
     /// Breakpoint registers, and a trap of its own.
     debug: "mov rax, 0x4711", "mov dr0, rax", "hlt", "mov rbx, dr0", "hlt";
     /// The time.

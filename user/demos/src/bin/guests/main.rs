@@ -39,6 +39,8 @@ const PORTALS: u64 = 0x2000;
 const EVENTS: u64 = 0x100;
 /// States without sense that are tried.
 const GARBAGE: u32 = 200;
+/// CPUID, leaf 1, ecx: the kernel manages extended states; AVX.
+const AVX: u32 = 1 << 27 | 1 << 28;
 /// Ticks after which a scene that is not over never will be.
 const PATIENCE: u64 = 20_000_000_000;
 /// Where this program sees the guests' memory: pages that they have, and as many more, of which one is given on demand.
@@ -246,6 +248,10 @@ fn instructions(checks: &mut Checks) {
     checks.check("its number", seen(1, field!(rcx)), 0x10);
     checks.check("the guest's own", seen(2, field!(rax)), 0x5678);
     checks.check("shown as a segment", seen(2, field!(fs) + 1), 0x5678);
+    play(checks, "two bases", scenes::swapgs, &[RECALL, HLT, HLT]);
+    let bases = |step| seen(step, field!(gs) + 1) << 32 | seen(step, field!(kernel_gs_base));
+    checks.check("exchanged", bases(1), 0x22_0000_0011);
+    checks.check("and back", bases(2), 0x11_0000_0022);
     play(checks, "vmmcall", scenes::vmmcall, &[RECALL, VMMCALL, HLT]);
     play(checks, "shutdown", scenes::shutdown, &[RECALL, SHUTDOWN]);
     play(checks, "time", scenes::tsc, &[RECALL, HLT]);
@@ -287,6 +293,11 @@ fn memory(checks: &mut Checks) {
 fn interrupts(checks: &mut Checks) {
     play(checks, "an interrupt", scenes::interrupt, &[RECALL, HLT, HLT]);
     checks.check("it is taken", seen(2, field!(r8_r15) + 7), 1);
+    play(checks, "an interrupt without a stack", scenes::stackless, &[RECALL, HLT, NESTED, HLT]);
+    checks.check("what was on its way", seen(2, field!(inj_info)) & 0x8000_07FF, 0x8000_0040);
+    checks.check("it is taken once", seen(3, field!(r8_r15) + 7), 1);
+    let page = Crd::memory(memory_page(PAGED), 0, MemoryRights::all()).unwrap_or(Crd::NULL);
+    checks.check("take the stack back", hypercall(Hypercall::Revoke, 0, 0, [page.word(), 0, 0, 0]), 0);
     play(checks, "a window", scenes::window, &[RECALL, VMMCALL, WINDOW, HLT]);
     checks.check("after the shadow", seen(2, field!(rbx)), 2);
     checks.check("and then the interrupt", seen(3, field!(r8_r15) + 7), 1);
@@ -309,6 +320,16 @@ fn state(checks: &mut Checks, core: u64) {
     play(checks, "a state that no processor takes", scenes::invalid, &[RECALL, INVALID]);
     play(checks, "vector registers", scenes::vector, &[RECALL, HLT, HLT]);
     checks.check("they stay", seen(2, field!(rbx)), 0x1122_3344_5566_7788);
+    if rt::arch::cpu::identification(1, 0)[2] & AVX == AVX {
+        play(checks, "wide vector registers", scenes::wide, &[RECALL, HLT, HLT]);
+        checks.check("they stay", seen(2, field!(rbx)), 0x1122_3344_5566_7788);
+        checks.check("all of them", seen(2, field!(rax)) & 7, 7);
+        checks.check("the monitor sees its own", scenes::FOUND.load(SeqCst), 0);
+        play(checks, "fewer of them", scenes::narrow, &[RECALL, HLT]);
+        checks.check("no wide ones", seen(1, field!(rax)), 3);
+        play(checks, "and again", scenes::wide, &[RECALL, HLT, HLT]);
+        checks.check("the monitor's stay, too", scenes::FOUND.load(SeqCst), u64::MAX);
+    }
     play(checks, "breakpoints", scenes::debug, &[RECALL, HLT, HLT]);
     checks.check("they stay as well", seen(2, field!(rbx)), 0x4711);
 

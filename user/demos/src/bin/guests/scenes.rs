@@ -181,6 +181,22 @@ pub fn interrupt(turn: &Turn) -> bool {
     halts(turn, at::interrupt(), 2)
 }
 
+/// The interrupt does not get through before there is a page for its stack; the monitor gives that and says nothing more.
+pub fn stackless(turn: &Turn) -> bool {
+    if turn.step == 1 {
+        turn.set(Mtd::INJ, field!(inj_info), INTERRUPT);
+        turn.set(Mtd::STA, field!(intr_state), 0);
+    }
+    if turn.event == NESTED {
+        turn.give(Crd::memory(memory_page(PAGED), 0, MemoryRights::READ | MemoryRights::WRITE).unwrap_or(Crd::NULL));
+    }
+    halts(turn, at::stackless(), 3)
+}
+
+pub fn swapgs(turn: &Turn) -> bool {
+    halts(turn, at::swapgs(), 2)
+}
+
 pub fn window(turn: &Turn) -> bool {
     match turn.event {
         VMMCALL => {
@@ -234,6 +250,34 @@ pub fn garbage(turn: &Turn) -> bool {
 
 pub fn vector(turn: &Turn) -> bool {
     halts(turn, at::vector(), 2)
+}
+
+/// What the monitor found in the register that the guest had used.
+pub static FOUND: AtomicU64 = AtomicU64::new(0);
+
+/// The monitor uses the register meanwhile, on the virtual CPU's core.
+pub fn wide(turn: &Turn) -> bool {
+    if turn.step == 1 {
+        let found: u64;
+        // SAFETY: vector registers of this context, of which code without them keeps nothing; `main` has found AVX.
+        unsafe {
+            core::arch::asm!(
+                "vextractf128 xmm1, ymm0, 1", "movq {}, xmm1", "vpcmpeqd xmm0, xmm0, xmm0",
+                "vinsertf128 ymm0, ymm0, xmm0, 1", out(reg) found, options(nomem, nostack),
+            );
+        }
+        FOUND.store(found, SeqCst);
+    }
+    halts(turn, at::wide(), 2)
+}
+
+/// A guest that has no wide registers.
+pub fn narrow(turn: &Turn) -> bool {
+    let over = halts(turn, at::enable(), 1);
+    if turn.step == 0 {
+        turn.set(Mtd::XSAVE, field!(xcr0), 3);
+    }
+    over
 }
 
 pub fn debug(turn: &Turn) -> bool {
