@@ -29,10 +29,10 @@ pub struct Vmx {
     io_map: PhysAddr,
 }
 
-/// MSRs that are the guest's own: FS base, GS base, kernel GS base. Bytes of the map for reads and writes of C000_0000 to
-/// C000_1FFF, one bit each.
-const OWN_MSRS: u64 = 7;
-const MSR_BYTES: [usize; 2] = [0x400 + 0x100 / 8, 0xC00 + 0x100 / 8];
+/// MSRs that are the guest's own, in bytes of the map, whose quarters are for reads of 0 to 1FFF and of C000_0000 to
+/// C000_1FFF, and for writes: speculation control and prediction command; FS base, GS base, kernel GS base.
+const OWN_MSRS: [(usize, u64); 4] =
+    [(0x48 / 8, 3), (0x800 + 0x48 / 8, 3), (0x400 + 0x100 / 8, 7), (0xC00 + 0x100 / 8, 7)];
 /// Milliseconds that an entry lasts at most, on processors that forget interrupts.
 const LONGEST: u64 = 10;
 /// Tags that there are.
@@ -47,9 +47,9 @@ impl Vmx {
         let Some(limits) = vmx::limits(features) else { return Ok(None) };
         let quota = pool::kernel().ok_or(OutOfMemory::Pool)?;
         let [msr_map, io_map] = [closed_ports(true, quota)?, closed_ports(true, quota)?];
-        for byte in MSR_BYTES {
+        for (byte, bits) in OWN_MSRS {
             if let Some(page) = arch::pool::words(msr_map) {
-                page[byte / 8].fetch_and(!(OWN_MSRS << (byte % 8 * 8)), Ordering::Relaxed);
+                page[byte / 8].fetch_and(!(bits << (byte % 8 * 8)), Ordering::Relaxed);
             }
         }
         Ok(Some(Self { limits, msr_map, io_map }))

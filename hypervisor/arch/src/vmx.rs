@@ -42,7 +42,7 @@ pub fn limits(features: &Features) -> Option<Limits> {
         exit: read(number::IA32_VMX_EXIT_CTLS + exact),
         entry: read(number::IA32_VMX_ENTRY_CTLS + exact),
         components: features.vector_state.components,
-        msrs: MSRS.len() as u64 - u64::from(!features.tsc_aux),
+        msrs: MSRS.iter().take_while(|&&register| msr::read(register).is_some()).count() as u64,
         timer_shift: read(number::IA32_VMX_MISC) & 31,
     };
     let tables = read(number::IA32_VMX_EPT_VPID_CAP) & NEEDED == NEEDED;

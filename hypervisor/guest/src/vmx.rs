@@ -117,10 +117,10 @@ const ATTRIBUTES: u32 = 0x4814;
 const BASES: u32 = 0x6806;
 
 /// MSRs that processor and guest share, and are exchanged through the second page: STAR, LSTAR, CSTAR, FMASK, kernel GS
-/// base, TSC_AUX.
-pub const MSRS: [u32; 6] = [0xC000_0081, 0xC000_0082, 0xC000_0083, 0xC000_0084, 0xC000_0102, 0xC000_0103];
+/// base, TSC_AUX, speculation control; not all processors have the last ones.
+pub const MSRS: [u32; 7] = [0xC000_0081, 0xC000_0082, 0xC000_0083, 0xC000_0084, 0xC000_0102, 0xC000_0103, 0x48];
 const KERNEL_GS: usize = 4;
-/// The last of them, which not all processors have.
+/// Its index.
 pub const TSC_AUX: usize = 5;
 /// Words of the second page: the guest's values and the host's, each after its number.
 const GUEST_MSRS: usize = 32;

@@ -5,6 +5,8 @@
 //! Concurrency: plain values.
 //! Source: Intel SDM volume 2, "CPUID"; AMD64 manual volume 3, appendix E; Linux, Documentation/virt/kvm/x86/cpuid.
 
+use crate::exit::Backend;
+
 /// Four registers: eax, ebx, ecx, edx.
 pub type Leaf = [u32; 4];
 
@@ -36,6 +38,10 @@ const EXTENDED_ECX: u32 = 1 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8;
 /// Leaf 0x8000_0001, edx: as leaf 1 where AMD repeats it; SYSCALL, NX, MMX extensions, FXSAVE, 1 GiB pages, RDTSCP, 64 bits.
 const EXTENDED_EDX: u32 = 0x0183_F3FF & ONE_EDX | 1 << 11 | 1 << 20 | 1 << 22 | 1 << 25 | 1 << 26 | 1 << 27 | 1 << 29;
 
+/// Leaf 7, edx, on Intel's processors, where these registers are the guest's own: restricted speculation and prediction
+/// barrier, the same for sibling threads, stores not bypassed.
+const SEVEN_EDX_INTEL: u32 = 1 << 26 | 1 << 27 | 1 << 31;
+
 /// Extended states that a guest may use: x87, SSE, AVX.
 const STATES: u32 = 7;
 const AVX: u32 = 1 << 2;
@@ -55,6 +61,8 @@ pub struct Topology {
     pub osxsave: bool,
     /// Extended states that the guest has enabled.
     pub xcr0: u64,
+    /// What virtualises the processor.
+    pub backend: Backend,
 }
 
 /// The extended states that a guest may enable; 0 if it has no such thing.
@@ -106,9 +114,10 @@ pub fn answer(host: impl Fn(u32, u32) -> Leaf, leaf: u32, subleaf: u32, machine:
         // The timer goes on in all states of sleep.
         6 => [1 << 2, 0, 0, 0],
         7 if subleaf == 0 => {
-            let [_, b, c, _] = real();
+            let [_, b, c, d] = real();
             let extended = if states(&host) == 0 { 0 } else { SEVEN_EBX_EXTENDED };
-            [0, b & (SEVEN_EBX | extended), c & SEVEN_ECX, 0]
+            let speculation = if machine.backend == Backend::Vmx { SEVEN_EDX_INTEL } else { 0 };
+            [0, b & (SEVEN_EBX | extended), c & SEVEN_ECX, d & speculation]
         }
         0xB => match subleaf {
             0 => [0, 1, 1 << 8, cpu],
@@ -158,7 +167,7 @@ pub fn answer(host: impl Fn(u32, u32) -> Leaf, leaf: u32, subleaf: u32, machine:
 mod tests {
     use super::*;
 
-    const TWO: Topology = Topology { cpu: 1, count: 2, osxsave: false, xcr0: 3 };
+    const TWO: Topology = Topology { cpu: 1, count: 2, osxsave: false, xcr0: 3, backend: Backend::Svm };
 
     fn all(leaf: u32, subleaf: u32) -> Leaf {
         answer(|_, _| [u32::MAX; 4], leaf, subleaf, TWO)
@@ -177,6 +186,8 @@ mod tests {
         assert_eq!(all(0x8000_0001, 0)[2] & (1 << 2 | 1 << 22), 0, "no SVM, no topology leaves");
         assert_eq!(all(0x8000_0007, 0)[3], 1 << 8);
         assert_eq!(all(0xA, 0), [0; 4]);
+        let on_intel = answer(|_, _| [u32::MAX; 4], 7, 0, Topology { backend: Backend::Vmx, ..TWO });
+        assert_eq!((all(7, 0)[3], on_intel[3]), (0, SEVEN_EDX_INTEL));
     }
 
     #[test]
@@ -191,10 +202,13 @@ mod tests {
         assert_eq!(answer(host, 0xD, 1, TWO), [1, 0, 0, 0]);
         assert_eq!((answer(host, 0xD, 2, TWO), answer(host, 0xD, 9, TWO)), ([256, 576, 0, 0], [0; 4]));
         assert_eq!(answer(host, 1, 0, Topology { osxsave: true, ..TWO })[2] & OSXSAVE, OSXSAVE);
+        assert!([1, 3, 7].iter().all(|&set| is_set_of_states(set, states(host))));
+        assert!([0, 2, 5, 6, 0xF, 1 << 32 | 1].iter().all(|&set| !is_set_of_states(set, states(host))));
         // One that does not use them has no areas for them.
         let without = |leaf, subleaf| host(leaf, subleaf).map(|word| if leaf == 1 { word & !OSXSAVE } else { word });
         assert_eq!((answer(without, 0xD, 0, TWO), answer(without, 1, 0, TWO)[2] & ONE_ECX_EXTENDED), ([0; 4], 0));
         assert_eq!(answer(without, 7, 0, TWO)[1] & SEVEN_EBX_EXTENDED, 0);
+        assert!(!is_set_of_states(1, states(without)));
     }
 
     #[test]

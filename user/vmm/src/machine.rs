@@ -310,7 +310,8 @@ impl<M: Memory, H: Host> Machine<M, H> {
 
     fn cpuid<W: Words>(&self, cpu: u32, state: &mut State<'_, W>) {
         let osxsave = state.cr4() & CR4_OSXSAVE != 0;
-        let topology = Topology { cpu, count: self.cpus.len() as u32, osxsave, xcr0: state.xcr0() };
+        let topology =
+            Topology { cpu, count: self.cpus.len() as u32, osxsave, xcr0: state.xcr0(), backend: self.backend };
         let (leaf, subleaf) = (state.rax() as u32, state.rcx() as u32);
         let [a, b, c, d] = cpuid::answer(|leaf, sub| self.host.cpuid(leaf, sub), leaf, subleaf, topology);
         state.set_rax(a.into());
