@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xtask::build::{self, Built};
-use xtask::image::{Image, Module};
+use xtask::image::{Image, Module, Protocol};
 use xtask::machine::{Firmware, Machine, Media, Model, Platform};
 use xtask::setup::{self, Purpose};
 use xtask::test::{self, Tier};
@@ -208,7 +208,7 @@ impl Boot {
         }
         let fixed = scenario.kernel_args.iter().chain(more).map(ToString::to_string);
         let kernel_args = fixed.chain(self.kernel_args.iter().cloned()).collect();
-        Image { kernel: built.kernel.clone(), kernel_args, modules }.build()
+        Image { protocol: Protocol::Multiboot2, kernel: built.kernel.clone(), kernel_args, modules }.build()
     }
 
     fn write(&self, output: &PathBuf) -> Result<()> {

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use crate::{elf, process, workspace};
 
 /// What GRUB needs for the configuration below; all modules would make the image five times as large.
-const GRUB_MODULES: &str = "multiboot2 normal iso9660 part_gpt part_msdos part_acorn part_amiga part_apple part_bsd \
+const GRUB_MODULES: &str = "multiboot2 linux normal iso9660 part_gpt part_msdos part_acorn part_amiga part_apple part_bsd \
                             part_dfly part_dvh part_plan part_sun part_sunpc";
 /// How many images are kept.
 const KEPT: usize = 48;
@@ -54,10 +54,31 @@ impl Module {
     }
 }
 
+/// How GRUB starts the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// As a hypervisor and its modules.
+    Multiboot2,
+    /// As a Linux kernel and its initial file system.
+    Linux,
+}
+
+impl Protocol {
+    /// GRUB's commands for the kernel and for a module.
+    const fn commands(self) -> [&'static str; 2] {
+        match self {
+            Self::Multiboot2 => ["multiboot2", "module2"],
+            Self::Linux => ["linux", "initrd"],
+        }
+    }
+}
+
 /// What goes into an image.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// The kernel's ELF file; its symbols stay out of the image.
+    /// How it is started.
+    pub protocol: Protocol,
+    /// The kernel's file; the symbols of an ELF file stay out of the image.
     pub kernel: PathBuf,
     /// The kernel's arguments.
     pub kernel_args: Vec<String>,
@@ -110,9 +131,10 @@ impl Image {
         let template = workspace::root().join("boot/grub.cfg.in");
         let template = fs::read_to_string(&template)
             .with_context(|| format!("cannot read the template {}", template.display()))?;
-        let mut lines = vec![command("multiboot2", "vela", &self.kernel_args)?];
+        let [start, give] = self.protocol.commands();
+        let mut lines = vec![command(start, "vela", &self.kernel_args)?];
         for module in &self.modules {
-            lines.push(command("module2", &module.name, &module.args)?);
+            lines.push(command(give, &module.name, &module.args)?);
         }
         Ok(template.replace("@COMMANDS@", &lines.join("\n    ")))
     }
@@ -192,7 +214,8 @@ mod tests {
     #[test]
     fn an_image_is_named_by_its_contents() {
         let module = Module { name: "root".into(), data: b"1".to_vec(), args: vec!["x".into()] };
-        let mut image = Image { kernel: PathBuf::from("/k"), kernel_args: vec![], modules: vec![module] };
+        let protocol = Protocol::Multiboot2;
+        let mut image = Image { protocol, kernel: PathBuf::from("/k"), kernel_args: vec![], modules: vec![module] };
         let first = image.hash(b"kernel", &image.menu().unwrap());
         assert_eq!(image.hash(b"kernel", &image.menu().unwrap()), first);
         assert_ne!(image.hash(b"kernel2", &image.menu().unwrap()), first);

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use xtask::build::{self, Built};
-use xtask::image::{Image, Module};
+use xtask::image::{Image, Module, Protocol};
 use xtask::machine::{Machine, Media};
 use xtask::run::Outcome;
 use xtask::{guest, scenario};
@@ -60,7 +60,8 @@ impl Context {
     /// The image cannot be made.
     pub fn machine(&self, name: &str, kernel: &Path, modules: Vec<Module>, args: &[&str]) -> Result<Machine> {
         let kernel_args = std::iter::once("exit=0xf4").chain(args.iter().copied()).map(String::from).collect();
-        let iso = Image { kernel: kernel.to_path_buf(), kernel_args, modules }.build()?;
+        let iso =
+            Image { protocol: Protocol::Multiboot2, kernel: kernel.to_path_buf(), kernel_args, modules }.build()?;
         Ok(Machine { kernel: Some(kernel.to_path_buf()), ..Machine::new(name, Media::Iso(iso)) })
     }
 
@@ -80,6 +81,14 @@ impl Context {
     pub fn with_guest(&self, scenario: &str, name: &str, kills: &[String], guest: &guest::Options) -> Result<Machine> {
         let modules = scenario::find(scenario)?.modules(&self.built, kills, guest)?;
         self.machine(name, &self.built.kernel, modules, &[])
+    }
+
+    /// A machine that boots a guest's kernel, without Vela.
+    ///
+    /// # Errors
+    /// The image cannot be made.
+    pub fn direct(&self, name: &str, command_line: &str) -> Result<Machine> {
+        Ok(Machine::new(name, Media::Iso(guest::Options::default().direct(command_line)?.build()?)))
     }
 
     /// A machine that boots a root program of the workspace.

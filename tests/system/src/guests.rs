@@ -20,6 +20,13 @@ pub fn cases() -> Vec<Case> {
             linux(context, name, &[], |machine| Machine { smp: 2, ..machine })
         })
         .full(),
+        Case::new("vm-linux-log", |context, name| {
+            let options = Options { script: true, alone: true, ..Options::default() };
+            let outcome = run::to_the_end(&context.with_guest("linux", name, &[], &options)?)?.success()?;
+            let known = direct_warnings(context, name, Platform::Qemu)?;
+            no_new_warnings(&outcome.log, &known)
+        })
+        .full(),
         // While it boots, and when it has booted.
         Case::new("vm-kill-peer", |context, name| linux(context, name, &["peer@700", "peer@4000"], |machine| machine))
             .full(),
@@ -60,7 +67,6 @@ fn first_line_on_bochs(context: &Context, name: &str) -> Result<()> {
 fn linux(context: &Context, name: &str, kills: &[&str], adapt: fn(Machine) -> Machine) -> Result<()> {
     let kills: Vec<_> = kills.iter().map(ToString::to_string).collect();
     let machine = adapt(context.configured("linux", name, &kills)?);
-    let on_bochs = machine.platform == Platform::Bochs;
     let outcome = run::to_the_end(&machine)?;
     if !outcome.passed {
         bail!("{}", outcome.explain(40));
@@ -68,6 +74,7 @@ fn linux(context: &Context, name: &str, kills: &[&str], adapt: fn(Machine) -> Ma
     for words in [
         &["Linux", "x86_64 GNU/Linux"][..],
         &["check: 2 virtual CPUs"],
+        &["check: AVX2 on 2"],
         &["check: the disk gives back what was written"],
         &["check: network: 3 packets transmitted, 3 packets received"],
         &["check: done"],
@@ -75,10 +82,35 @@ fn linux(context: &Context, name: &str, kills: &[&str], adapt: fn(Machine) -> Ma
     ] {
         expect_line(&outcome, words)?;
     }
-    // Bochs' processor is one for whose mitigations CPUID has no word here: Linux says so.
-    let expected = |line: &&String| on_bochs && line.contains("RETBleed");
-    match outcome.log.iter().find(|line| line.contains("check: warning:") && !expected(line)) {
-        Some(line) => bail!("the guest's kernel warns: {line}"),
+    // A kernel that is content needs no comparison.
+    if warnings(&outcome.log).next().is_none() {
+        return Ok(());
+    }
+    no_new_warnings(&outcome.log, &direct_warnings(context, name, machine.platform)?)
+}
+
+/// What the guest's kernel says at level "warning" or above, without the time: the script shows it at its end.
+fn warnings(log: &[String]) -> impl Iterator<Item = &str> {
+    let lines = log.iter().filter_map(|line| line.split_once("check: warning: "));
+    lines.map(|(_, text)| text.split_once("] ").map_or(text, |(_, text)| text))
+}
+
+/// What the same kernel says so on the emulator itself, with the same script on two processors.
+fn direct_warnings(context: &Context, name: &str, platform: Platform) -> Result<Vec<String>> {
+    let name = format!("{name}-direct");
+    // Bochs' processor announces fast short string operations with which this kernel does not get far.
+    let more = if platform == Platform::Bochs { " clearcpuid=fsrm" } else { "" };
+    let machine = context.direct(&name, &format!("console=ttyS0,115200 quiet rdinit=/check{more}"))?;
+    let limit = Duration::from_secs(if platform == Platform::Bochs { 600 } else { 120 });
+    let mut running = run::start(&Machine { platform, smp: 2, timeout: Some(limit), ..machine })?;
+    running.wait_for("check: done", limit)?;
+    Ok(warnings(running.log()).map(String::from).collect())
+}
+
+/// Fails if the log has a warning that is not known.
+fn no_new_warnings(log: &[String], known: &[String]) -> Result<()> {
+    match warnings(log).find(|line| !known.iter().any(|known| known == line)) {
+        Some(line) => bail!("the guest's kernel warns, which it does not do without Vela: {line}"),
         None => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use super::code::Code;
 use super::output::Output;
 use super::trace::{self, Iteration};
 use crate::build::Built;
-use crate::image::{Image, Module};
+use crate::image::{Image, Module, Protocol};
 use crate::machine::{Machine, Media, Platform};
 use crate::{run, workspace};
 
@@ -49,7 +49,8 @@ impl Drive {
     pub fn machine(&self, cores: u32, request: &str) -> Result<Machine> {
         let modules = vec![Module::program(&self.built.program("bench")?)?];
         let kernel_args = std::iter::once("exit=0xf4".to_owned()).chain(self.kernel_args.iter().cloned()).collect();
-        let iso = Image { kernel: self.built.kernel.clone(), kernel_args, modules }.build()?;
+        let iso = Image { protocol: Protocol::Multiboot2, kernel: self.built.kernel.clone(), kernel_args, modules }
+            .build()?;
         Ok(Machine {
             platform: self.platform,
             smp: cores,

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::image::Module;
+use crate::image::{Image, Module, Protocol};
 
 /// Names of the modules that are not programs of the workspace.
 const KERNEL: &str = "vmlinuz";
@@ -95,12 +95,30 @@ impl Options {
         Ok(format!("    {ours} -- {command_line}"))
     }
 
+    /// An image that boots the guest's kernel on the machine itself, with the same initial file system.
+    ///
+    /// # Errors
+    /// A file cannot be read, or fetched.
+    pub fn direct(&self, command_line: &str) -> Result<Image> {
+        let kernel = self.file(KERNEL)?.context("there is no kernel")?;
+        let modules = self.module(INITIAL)?.into_iter().collect();
+        let kernel_args = command_line.split_whitespace().map(String::from).collect();
+        Ok(Image { protocol: Protocol::Linux, kernel, kernel_args, modules })
+    }
+
     /// The module `name`, if it is one of a guest; `None` for a program of the workspace.
     ///
     /// # Errors
     /// It cannot be read, or fetched.
     pub fn module(&self, name: &str) -> Result<Option<Module>> {
-        let file = match name {
+        let Some(file) = self.file(name)? else { return Ok(None) };
+        let data = fs::read(&file).with_context(|| format!("cannot read the guest's file {}", file.display()))?;
+        Ok(Some(Module { name: name.into(), data, args: Vec::new() }))
+    }
+
+    /// The file that is the module `name`.
+    fn file(&self, name: &str) -> Result<Option<PathBuf>> {
+        Ok(Some(match name {
             KERNEL => match &self.kernel {
                 Some(file) => file.clone(),
                 None => debian::kernel()?.image,
@@ -116,9 +134,7 @@ impl Options {
                 Some(index) => self.modules.get(index).cloned().unwrap_or_default(),
                 None => return Ok(None),
             },
-        };
-        let data = fs::read(&file).with_context(|| format!("cannot read the guest's file {}", file.display()))?;
-        Ok(Some(Module { name: name.into(), data, args: Vec::new() }))
+        }))
     }
 }
 
