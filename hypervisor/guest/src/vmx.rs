@@ -158,6 +158,13 @@ const INTERCEPTED: u64 = 1 << 1 | 1 << 17 | 1 << 18;
 
 const VALID: u64 = 1 << 31;
 
+/// Fields that are 0 at first, or for ever: page faults that exit, values of CR3, the first event and the offset of time;
+/// the guest's debug control, pending traps and state; the host's selectors but for CS, SS and TR, its SYSENTER, FS and GS.
+const NOTHING: [u32; 18] = [
+    0x4006, 0x4008, 0x400A, INJECT, TSC_OFFSET, 0x2802, 0x6822, SHADOW, ACTIVITY, 0xC00, 0xC06, 0xC08, 0xC0A, 0x4C00,
+    0x6C06, 0x6C08, 0x6C10, 0x6C12,
+];
+
 /// What the processor allows: for each set of controls a word of bits that must be set (low half) and that may.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
@@ -236,7 +243,7 @@ pub fn initialise(
         (CR4, VMXE),
         (mask(CR4), VMXE),
     ];
-    words.into_iter().for_each(|(field, value)| fields.write(field, value));
+    NOTHING.into_iter().map(|field| (field, 0)).chain(words).for_each(|(field, value)| fields.write(field, value));
     let areas = [GUEST_MSRS, GUEST_MSRS, HOST_MSRS];
     for ((area, field), count) in areas.into_iter().zip(MSR_AREAS).zip(MSR_COUNTS) {
         fields.write(field, at.get() + area as u64 * 8);
