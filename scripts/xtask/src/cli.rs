@@ -133,7 +133,7 @@ struct Run {
     /// Only read the console; ends with the machine or the time limit
     #[arg(long)]
     headless: bool,
-    /// Time limit in seconds [default: by platform when headless, else none]
+    /// Time limit in seconds [default: by scenario and platform when headless, else none]
     #[arg(long, value_name = "S")]
     timeout: Option<u64>,
     /// QEMU's machine model
@@ -223,14 +223,16 @@ impl Boot {
 impl Run {
     fn run(&self) -> Result<()> {
         setup::run(Purpose::Run)?;
-        scenario::find(&self.boot.scenario)?;
+        let scenario = scenario::find(&self.boot.scenario)?;
         let mut machine = Machine::new("run", Media::Iso(PathBuf::new()));
         machine.platform = self.platform;
         machine.smp = self.smp;
         machine.memory = self.memory;
         machine.model = self.machine;
         machine.firmware = self.firmware;
-        machine.timeout = self.timeout.map(Duration::from_secs);
+        let usual = scenario.limits.filter(|_| self.headless && self.boot.root.is_none());
+        let usual = usual.map(|[qemu, bochs]| if self.platform == Platform::Bochs { bochs } else { qemu });
+        machine.timeout = self.timeout.or(usual).map(Duration::from_secs);
         machine.qemu_args.clone_from(&self.qemu_args);
         machine.gdb = self.gdb;
         machine.echo = true;

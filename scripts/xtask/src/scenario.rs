@@ -31,6 +31,8 @@ pub struct Scenario {
     pub headless: Option<&'static str>,
     /// Arguments of the kernel beside those of the command line.
     pub kernel_args: &'static [&'static str],
+    /// Seconds after which a run without a terminal is given up, on QEMU and on Bochs; else the platform's limit.
+    pub limits: Option<[u64; 2]>,
 }
 
 /// All scenarios; the first is the default.
@@ -42,6 +44,7 @@ pub const SCENARIOS: &[Scenario] = &[
         configuration: Some("linux.conf"),
         headless: Some("linux-check.conf"),
         kernel_args: &[],
+        limits: Some([300, 1800]),
     },
     Scenario {
         name: "hello",
@@ -50,6 +53,7 @@ pub const SCENARIOS: &[Scenario] = &[
         configuration: Some("hello.conf"),
         headless: None,
         kernel_args: &[],
+        limits: None,
     },
     Scenario {
         name: "counter",
@@ -58,6 +62,7 @@ pub const SCENARIOS: &[Scenario] = &[
         configuration: Some("counter.conf"),
         headless: None,
         kernel_args: &[],
+        limits: None,
     },
     Scenario {
         name: "idle",
@@ -66,6 +71,7 @@ pub const SCENARIOS: &[Scenario] = &[
         configuration: None,
         headless: None,
         kernel_args: &[],
+        limits: None,
     },
     Scenario {
         name: "bench",
@@ -74,6 +80,7 @@ pub const SCENARIOS: &[Scenario] = &[
         configuration: None,
         headless: None,
         kernel_args: &[],
+        limits: None,
     },
     Scenario {
         name: "ud2",
@@ -82,6 +89,7 @@ pub const SCENARIOS: &[Scenario] = &[
         configuration: None,
         headless: None,
         kernel_args: &[],
+        limits: None,
     },
 ];
 

@@ -22,9 +22,10 @@ pub fn cases() -> Vec<Case> {
         .full(),
         Case::new("vm-linux-log", |context, name| {
             let options = Options { script: true, alone: true, ..Options::default() };
-            let outcome = run::to_the_end(&context.with_guest("linux", name, &[], &options)?)?.success()?;
-            let known = direct_warnings(context, name, Platform::Qemu)?;
-            no_new_warnings(&outcome.log, &known)
+            let machine = context.with_guest("linux", name, &[], &options)?;
+            let limit = Some(Duration::from_secs(300));
+            let outcome = run::to_the_end(&Machine { timeout: limit, ..machine })?.success()?;
+            no_new_warnings(&outcome.log, &direct_warnings(context, name, Platform::Qemu)?)
         })
         .full(),
         // While it boots, and when it has booted.
@@ -66,7 +67,8 @@ fn first_line_on_bochs(context: &Context, name: &str) -> Result<()> {
 /// The scenario `linux` with its script.
 fn linux(context: &Context, name: &str, kills: &[&str], adapt: fn(Machine) -> Machine) -> Result<()> {
     let kills: Vec<_> = kills.iter().map(ToString::to_string).collect();
-    let machine = adapt(context.configured("linux", name, &kills)?);
+    let limit = Some(Duration::from_secs(300));
+    let machine = adapt(Machine { timeout: limit, ..context.configured("linux", name, &kills)? });
     let outcome = run::to_the_end(&machine)?;
     if !outcome.passed {
         bail!("{}", outcome.explain(40));
@@ -101,7 +103,7 @@ fn direct_warnings(context: &Context, name: &str, platform: Platform) -> Result<
     // Bochs' processor announces fast short string operations with which this kernel does not get far.
     let more = if platform == Platform::Bochs { " clearcpuid=fsrm" } else { "" };
     let machine = context.direct(&name, &format!("console=ttyS0,115200 quiet rdinit=/check{more}"))?;
-    let limit = Duration::from_secs(if platform == Platform::Bochs { 600 } else { 120 });
+    let limit = Duration::from_secs(if platform == Platform::Bochs { 600 } else { 300 });
     let mut running = run::start(&Machine { platform, smp: 2, timeout: Some(limit), ..machine })?;
     running.wait_for("check: done", limit)?;
     Ok(warnings(running.log()).map(String::from).collect())
