@@ -45,6 +45,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("vm-multiboot", |context, name| {
             multiboot(context, name, &PRINTS, true, &["hi", "guest ends with value 0"])
         }),
+        Case::new("vm-multiboot-string", |context, name| {
+            multiboot(context, name, &STRINGS, true, &["hi", "guest ends with value 0"])
+        }),
         Case::new("vm-multiboot-status", |context, name| {
             multiboot(context, name, &FAILS, false, &["guest ends with value 5", "exit status 5"])
         }),
@@ -121,6 +124,11 @@ fn no_new_warnings(log: &[String], known: &[String]) -> Result<()> {
 const PRINTS: [u8; 25] = [
     0x66, 0xBA, 0xF8, 0x03, 0xB0, b'h', 0xEE, 0xB0, b'i', 0xEE, 0xB0, 10, 0xEE, 0x31, 0xC0, 0x66, 0xBA, 0xF4, 0x00,
     0xEE, 0xF4, 0x90, 0x90, 0x90, 0x90,
+];
+/// `mov esi, 0x100119; mov ecx, 3; mov dx, 0x3F8; cld; rep outsb; xor eax, eax; mov dx, 0xF4; out dx, al; hlt`, and "hi\n".
+const STRINGS: [u8; 28] = [
+    0xBE, 0x19, 0x01, 0x10, 0x00, 0xB9, 3, 0, 0, 0, 0x66, 0xBA, 0xF8, 0x03, 0xFC, 0xF3, 0x6E, 0x31, 0xC0, 0x66, 0xBA,
+    0xF4, 0x00, 0xEE, 0xF4, b'h', b'i', 10,
 ];
 /// `mov dx, 0xF4; mov al, 5; out dx, al; hlt`.
 const FAILS: [u8; 8] = [0x66, 0xBA, 0xF4, 0x00, 0xB0, 5, 0xEE, 0xF4];

@@ -8,9 +8,10 @@
 //! Source: classic interface, "Hypercalls".
 
 use abi::operation::{RevokeFlags, SemaphoreFlags};
-use abi::{Crd, Rights, Selector, Status, TypedItem};
+use abi::{Crd, Mtd, Rights, Selector, Status, TypedItem};
 
 use crate::arch::syscall;
+use crate::arch::utcb::Utcb;
 use crate::item;
 use crate::program::Main;
 use crate::selectors::Selectors;
@@ -228,6 +229,15 @@ impl Context {
     /// [`Status::BadCapability`] if it is gone or may not be controlled.
     pub fn recall(&self) -> Result<(), Status> {
         syscall::recall(self.0.selector())
+    }
+
+    /// Shows `groups` of the state of a virtual CPU of this core in the caller's UTCB, whatever its exit came with; it is
+    /// recalled soon.
+    ///
+    /// # Errors
+    /// [`Status::BadCpu`] if it is on another core, [`Status::BadCapability`] if it is gone or no virtual CPU.
+    pub fn show_state(&self, groups: Mtd, _to: &mut Utcb) -> Result<(), Status> {
+        syscall::show_state(self.0.selector(), groups)
     }
 }
 

@@ -32,6 +32,7 @@ pub mod msr;
 pub mod multiboot;
 pub mod start;
 pub mod state;
+pub mod string;
 pub mod sync;
 pub mod trial;
 pub mod walk;

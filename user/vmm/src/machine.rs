@@ -22,12 +22,14 @@ pub use crate::end::{End, Place};
 use crate::exit::{Backend, Exit, PortAccess, memory_access};
 use crate::instruction::{self, Device};
 use crate::state::{INTERRUPTS_ON, State, VALID, WINDOW};
+use crate::string::{self, Ports as _};
 use crate::sync::Mutex;
 use crate::{msr, start};
 
 /// Exceptions that are injected.
 const UNDEFINED: u8 = 6;
 const PROTECTION: u8 = 13;
+const PAGE_FAULT: u8 = 14;
 const CR4_OSXSAVE: u64 = 1 << 18;
 
 /// What the machine needs of the world it is in.
@@ -336,12 +338,10 @@ impl<M: Memory, H: Host> Machine<M, H> {
     fn port<W: Words>(&self, state: &mut State<'_, W>) {
         let PortAccess { port, size, read, string, next } = PortAccess::new(self.backend, state.qualification());
         if string {
-            // Nothing that this machine has is driven like that.
-            return state.inject_exception(PROTECTION, Some(0));
+            return self.string(state, port);
         }
-        let access = self.access();
         if read {
-            let value = u64::from(self.devices.lock().port_read(port, size, &access));
+            let value = u64::from(self.port_read(port, size));
             let rax = match size {
                 1 => state.rax() & !0xFF | value & 0xFF,
                 2 => state.rax() & !0xFFFF | value & 0xFFFF,
@@ -349,23 +349,7 @@ impl<M: Memory, H: Host> Machine<M, H> {
             };
             state.set_rax(rax);
         } else {
-            let value = state.rax() as u32 & (u32::MAX >> (32 - 8 * u32::from(size)));
-            let (event, due) = {
-                let mut devices = self.devices.lock();
-                let event = devices.port_write(port, size, value, &access);
-                (event, devices.deadline(access.now))
-            };
-            match event {
-                Event::None => {}
-                Event::Print(byte) => self.host.print(byte),
-                Event::End(Outcome::Off) => self.stop(End::Off),
-                Event::End(Outcome::Reset) => self.stop(End::Reset),
-                Event::End(Outcome::Exit(value)) => self.stop(End::Exit(value)),
-                Event::End(Outcome::Print(_)) => {}
-            }
-            if let Some(due) = due {
-                self.host.set_device_timer(self.ticks(due));
-            }
+            self.port_write(port, size, state.rax() as u32);
         }
         match next {
             Some(next) => {
@@ -373,6 +357,20 @@ impl<M: Memory, H: Host> Machine<M, H> {
                 state.set_rip(next);
             }
             None => state.skip(length(state, 1)),
+        }
+    }
+
+    /// A port instruction that moves memory, with all that it needs in the state if the world has asked for it.
+    fn string<W: Words>(&self, state: &mut State<'_, W>, port: u16) {
+        let known = state.brought().contains(string::NEEDS);
+        let done = if known { string::run(state, &self.memory, port, self) } else { Err(string::Fault::Protection) };
+        match done {
+            Ok(()) => {}
+            Err(string::Fault::Protection) => state.inject_exception(PROTECTION, Some(0)),
+            Err(string::Fault::Page { address, write }) => {
+                state.set_cr2(address);
+                state.inject_exception(PAGE_FAULT, Some(u32::from(write) << 1));
+            }
         }
     }
 
@@ -495,6 +493,34 @@ impl<M: Memory, H: Host> Sink for Machine<M, H> {
             if pending {
                 self.kick(0);
             }
+        }
+    }
+}
+
+impl<M: Memory, H: Host> string::Ports for Machine<M, H> {
+    fn port_read(&self, port: u16, size: u8) -> u32 {
+        let access = self.access();
+        self.devices.lock().port_read(port, size, &access)
+    }
+
+    fn port_write(&self, port: u16, size: u8, value: u32) {
+        let value = value & (u32::MAX >> (32 - 8 * u32::from(size)));
+        let access = self.access();
+        let (event, due) = {
+            let mut devices = self.devices.lock();
+            let event = devices.port_write(port, size, value, &access);
+            (event, devices.deadline(access.now))
+        };
+        match event {
+            Event::None => {}
+            Event::Print(byte) => self.host.print(byte),
+            Event::End(Outcome::Off) => self.stop(End::Off),
+            Event::End(Outcome::Reset) => self.stop(End::Reset),
+            Event::End(Outcome::Exit(value)) => self.stop(End::Exit(value)),
+            Event::End(Outcome::Print(_)) => {}
+        }
+        if let Some(due) = due {
+            self.host.set_device_timer(self.ticks(due));
         }
     }
 }

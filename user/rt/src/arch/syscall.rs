@@ -108,6 +108,16 @@ pub(crate) fn recall(at: Selector) -> Result<(), Status> {
     status(&registers)
 }
 
+/// Has the kernel write `groups` of the state of the virtual CPU at `at`, of this core, into the caller's UTCB; the virtual
+/// CPU is recalled.
+pub(crate) fn show_state(at: Selector, groups: Mtd) -> Result<(), Status> {
+    let mut registers =
+        request(Hypercall::ControlContext, ContextControl::GetState.flags(), at, [groups.word(), 0, 0, 0]);
+    // SAFETY: the UTCB is words that the kernel may write at any call.
+    unsafe { enter(&mut registers) };
+    status(&registers)
+}
+
 /// Has the interrupt at `at`, one of a pin, delivered to `core`; what it is chained to stays.
 pub(crate) fn assign_interrupt(at: Selector, flags: InterruptFlags, core: u32) -> Result<(), Status> {
     let mut registers = request(Hypercall::AssignInterrupt, flags.bits(), at, [0, core.into(), u64::MAX, 0]);

@@ -5,9 +5,10 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use abi::{Selector, Status};
+use abi::{Mtd, Selector, Status};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use rt::arch::utcb::Utcb;
 use rt::capability::{Context, Semaphore, Slot};
 use rt::ports::{IoPorts, PortRegisters};
 use rt::serial::{COM1, Serial};
@@ -66,6 +67,13 @@ impl World {
         if let Some(handle) = self.cpus.get(cpu) {
             handle.context.store(context.number(), Ordering::Release);
         }
+    }
+
+    /// Has more of the state of virtual CPU `cpu`, whose exit the caller handles, in the caller's UTCB. Without it, as little
+    /// as before.
+    pub fn show(&self, cpu: usize, groups: Mtd, utcb: &mut Utcb) {
+        let context = self.cpus.get(cpu).map_or(0, |handle| handle.context.load(Ordering::Acquire));
+        let _ = Context::from_slot(Slot::fixed(Selector::new(context))).show_state(groups, utcb);
     }
 
     /// Waits until virtual CPU `cpu` is woken, at most until the counter reads `deadline`.

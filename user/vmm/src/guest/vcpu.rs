@@ -15,9 +15,10 @@ use rt::capability::Slot;
 use rt::domain::Domain;
 use rt::parent::{self, Reply, Request};
 use rt::server::{Serve, Server};
-use vmm::exit::{Backend, Exit};
+use vmm::exit::{Backend, Exit, PortAccess};
 use vmm::machine::Action;
 use vmm::state::State;
+use vmm::string;
 
 use super::Ours;
 
@@ -52,9 +53,12 @@ struct Handler {
 
 impl Serve for Handler {
     fn serve(&self, event: u64, utcb: &mut Utcb) {
+        let (exit, host) = (Exit::new(self.backend, event as u8), self.machine.host());
+        if exit == Exit::Port && PortAccess::new(self.backend, State::new(utcb).qualification()).string {
+            host.show(self.cpu, string::NEEDS, utcb);
+        }
         let mut state = State::new(utcb);
-        let mut action = self.machine.exit(self.cpu, Exit::new(self.backend, event as u8), &mut state);
-        let host = self.machine.host();
+        let mut action = self.machine.exit(self.cpu, exit, &mut state);
         loop {
             match action {
                 Action::Resume => break,
