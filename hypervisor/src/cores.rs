@@ -16,12 +16,11 @@ use arch::features::Features;
 use arch::{apic, control, cpu, descriptors, entry, window};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use firmware::acpi_tables::Core;
-use memory::frames::Order;
 use percpu::{Hazard, Shared};
-use sync::{Once, Spin};
+use sync::Spin;
 
 /// A core that runs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RunningCore {
     apic_id: AtomicU32,
     acpi_id: AtomicU32,
@@ -32,7 +31,9 @@ pub struct RunningCore {
     pub idle: AtomicU64,
 }
 
-static RUNNING: Once<&'static [RunningCore]> = Once::new();
+/// Cores that can be used: a domain's page of views has as many entries.
+pub const MOST: u32 = 512;
+static RUNNING: [RunningCore; MOST as usize] = [const { RunningCore::new() }; MOST as usize];
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Number and tables that the core being started takes over; whoever runs on other tables parks.
@@ -50,16 +51,34 @@ const ALL_SILENCE: u64 = 10_000_000;
 const TICK: u64 = 2_000_000;
 
 impl RunningCore {
+    const fn new() -> Self {
+        let [apic_id, acpi_id, online, ticks] = [const { AtomicU32::new(0) }; 4];
+        Self { apic_id, acpi_id, online, ticks, page: AtomicU64::new(0), idle: AtomicU64::new(0) }
+    }
+
     /// Its number in the firmware's tables.
     pub fn acpi_id(&self) -> u32 {
         self.acpi_id.load(Ordering::Relaxed)
     }
+
+    /// The id of its interrupt controller.
+    #[inline]
+    pub fn apic_id(&self) -> u32 {
+        self.apic_id.load(Ordering::Relaxed)
+    }
+
+    /// What other cores may touch of it.
+    #[inline]
+    pub fn shared(&self) -> &'static Shared {
+        // SAFETY: `announce` noted the address of the page before the core was one of those that run.
+        unsafe { percpu::shared_of(self.page.load(Ordering::Relaxed)) }
+    }
 }
 
 /// The cores that run, by number.
+#[inline]
 pub fn running() -> &'static [RunningCore] {
-    let all = RUNNING.get().copied().unwrap_or(&[]);
-    all.get(..COUNT.load(Ordering::Acquire) as usize).unwrap_or(all)
+    &RUNNING[..COUNT.load(Ordering::Acquire).min(MOST) as usize]
 }
 
 /// Counts a timer interrupt of the calling core.
@@ -76,7 +95,7 @@ pub fn is_alone() -> bool {
 }
 
 fn running_slot(id: u32) -> Option<&'static RunningCore> {
-    RUNNING.get().and_then(|all| all.get(id as usize))
+    RUNNING.get(id as usize)
 }
 
 /// Puts the calling core into its final state, after it runs on its own tables.
@@ -96,10 +115,6 @@ fn settle(features: &Features) {
 /// Prepares the boot core's interrupt controller, and the registry for `listed` cores. `None` without memory.
 #[must_use]
 pub fn start_boot_core(features: &Features, listed: &[Core]) -> Option<()> {
-    let bytes = size_of_val(listed).max(listed.len() * size_of::<RunningCore>()) as u64;
-    let frame = pool::zeroed(Order::covering(bytes)?).ok()?;
-    let slots = arch::pool::place(frame, listed.len(), |_| RunningCore::default())?;
-    RUNNING.call_once(|| slots);
     vectors::start(features)?;
     vcpu::start(features)?;
     settle(features);
@@ -223,10 +238,7 @@ extern "C" fn application_start() -> ! {
 
 /// What other cores may touch of core `id`, and the id of its interrupt controller.
 pub fn remote(id: u32) -> Option<(&'static Shared, u32)> {
-    let core = running().get(id as usize)?;
-    // SAFETY: `announce` noted the address of the page of a core that runs.
-    let shared = unsafe { percpu::shared_of(core.page.load(Ordering::Relaxed)) };
-    Some((shared, core.apic_id.load(Ordering::Relaxed)))
+    running().get(id as usize).map(|core| (core.shared(), core.apic_id()))
 }
 
 /// Lets the boot core's timer fire as the others' do, and reports the cores whose timer does not.

@@ -7,8 +7,7 @@
 //! Source: design plan §3; interface §7; lecture D:281-311.
 use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
-use crate::translations::Cores;
-use crate::{pool, vcpu, views};
+use crate::{pool, translations, vcpu, views};
 use abi::counter::Counter;
 use abi::{PhysAddr, VirtAddr};
 use capability::port;
@@ -68,7 +67,7 @@ pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool 
     });
     match filled {
         Ok(Filled::Copied) => page.shared.count(Counter::ViewFills, 1),
-        Ok(Filled::Changed) => Cores.flush(Pages::ALL),
+        Ok(Filled::Changed) => translations::Cores.flush(Pages::ALL),
         Ok(_) => {}
         Err(error) => warning!("no table for a page fault at {virt}: {error:?}"),
     }

@@ -115,7 +115,7 @@ fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, info
 
     let by_msr = apic::in_msr_mode() || features.x2apic && !options.xapic;
     let largest_id = if by_msr { u32::MAX - 1 } else { 254 };
-    let limit = options.cores.unwrap_or(u32::MAX);
+    let limit = options.cores.unwrap_or(cores::MOST).min(cores::MOST);
     let machine = machine::read(&boot, features.apic_id, largest_id, limit);
     let machine = machine.unwrap_or_else(|problem| give_up!("ACPI: {problem}"));
 

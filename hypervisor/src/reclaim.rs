@@ -9,7 +9,6 @@
 //! meanwhile, and goes on with the next timer tick.
 //! Source: P. McKenney, J. Slingwine, "Read-copy update" (1998); interface §8; `docs/src/decisions/0019-lifetimes.md`.
 use crate::lifetime::{self, Counted};
-use crate::translations::Cores;
 use crate::{contexts, cores, mapping, pool, scheduler, switch, translations, views};
 use abi::Status;
 use arch::cpu;
@@ -66,7 +65,7 @@ pub fn unnamed(store: &Store<'_>, unit: u64) {
 fn end(store: &Store<'_>, unit: u64) {
     let mut shootdown = translations::shootdown();
     lifetime::unnamed(store, unit, &mut shootdown);
-    shootdown.finish(&Cores);
+    shootdown.finish(&translations::Cores);
     let shared = &percpu::this().shared;
     if cores::is_alone() && shared.hazard.raised() == Hazard::Ended as u32 {
         shared.take(Hazard::Ended);

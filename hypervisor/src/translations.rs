@@ -5,7 +5,7 @@
 //! Concurrency: the calling core; requests to others as the protocol has them. [`Shootdown::finish`] is called with no lock
 //! held: a core that waits for one has interrupts off, and serves nobody.
 //! Source: `docs/src/shootdown.md`.
-use crate::cores;
+use crate::cores::{self, RunningCore};
 use crate::domain::{TABLES, table_of};
 use crate::log::warning;
 use crate::tables::HARDWARE;
@@ -20,7 +20,6 @@ use memory::format::Attributes;
 use memory::shootdown::{Core, Machine, Pages, Shootdown};
 use memory::space::Space;
 use objects::Domain;
-use percpu::Hazard;
 
 static NAIVE: AtomicBool = AtomicBool::new(false);
 
@@ -38,24 +37,28 @@ pub fn shootdown() -> Shootdown {
 pub struct Cores;
 
 impl Machine for Cores {
+    #[inline]
     fn cores(&self) -> u32 {
         cores::running().len() as u32
     }
 
+    #[inline]
     fn own(&self) -> u32 {
         percpu::this().local.id.get()
     }
 
+    #[inline]
     fn core(&self, id: u32) -> &Core {
-        &cores::remote(id).map_or(&percpu::this().shared, |(shared, _)| shared).core
+        &cores::running().get(id as usize).map_or(&percpu::this().shared, RunningCore::shared).core
     }
 
-    fn interrupt(&self, id: u32) {
-        if let Some((shared, apic_id)) = cores::remote(id) {
-            shared.raise(Hazard::Flush);
-            apic::send_request(apic_id);
-            percpu::this().shared.count(Counter::InterruptsSent, 1);
+    #[inline]
+    fn interrupt(&self, ids: impl Iterator<Item = u32>, count: u32) {
+        percpu::this().shared.count(Counter::InterruptsSent, count.into());
+        if count > 1 && count + 1 == self.cores() {
+            return apic::send_request_to_others();
         }
+        ids.filter_map(|id| cores::running().get(id as usize)).for_each(|core| apic::send_request(core.apic_id()));
     }
 
     fn flush(&self, pages: Pages) {
@@ -74,11 +77,7 @@ impl Machine for Cores {
 /// Makes this core forget what it was asked to.
 #[inline]
 pub fn serve() {
-    let shared = &percpu::this().shared;
-    if shared.pending(Hazard::Flush) {
-        shared.take(Hazard::Flush);
-        shared.core.serve(&Cores);
-    }
+    percpu::this().shared.core.serve(&Cores);
 }
 
 /// Leaves of `size` bytes at `virt` only the rights in `left`, or nothing, in the domain's master and in what its cores have

@@ -85,7 +85,6 @@ fn capability_fault(frame: &Frame) -> bool {
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn hazards(frame: &Frame) -> *const Frame {
-    translations::serve();
     reclaim::pass();
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
@@ -157,9 +156,19 @@ pub fn rights(error: u64) -> Option<Attributes> {
     (error & USER != 0 && error & !UNDERSTOOD == 0).then_some(rights)
 }
 
+/// The request interrupt, from ring 3 or from a halted core. The context that is current stays so.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn requested() {
+    percpu::this().shared.count(Counter::InterruptsTaken, 1);
+    translations::serve();
+    // Interrupts are on in ring 3 and where nothing is borrowed only.
+    reclaim::pass();
+    apic::end_of_interrupt();
+}
+
 /// An interrupt, from ring 3 or from a halted core.
 fn interrupt(number: u8) {
-    let page = percpu::this();
     match number {
         // Truly spurious ones are not in service and must not be ended.
         vector::SPURIOUS | vector::LEGACY..=239 if !apic::in_service(number) => return count_spurious(number),
@@ -172,12 +181,7 @@ fn interrupt(number: u8) {
             // SAFETY: in the kernel, interrupts off; the store is local to this function.
             scheduler::tick(&unsafe { arch::pool::store() });
         }
-        vector::REQUEST => {
-            page.shared.count(Counter::InterruptsTaken, 1);
-            translations::serve();
-            // Interrupts are on in ring 3 and where nothing is borrowed only.
-            reclaim::pass();
-        }
+        vector::REQUEST => return requested(),
         vector::DEVICE_FIRST..=vector::DEVICE_LAST if interrupt::arrived(number) => {}
         vector::ERROR => warning!("local interrupt controller: error {:#x}", apic::take_errors()),
         _ => count_spurious(number),

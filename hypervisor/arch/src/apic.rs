@@ -201,9 +201,14 @@ pub fn send_nmi_to_others() {
     command(0, ASSERT | DELIVER_NMI | ALL_BUT_SELF);
 }
 
-/// Interrupts the core with this id, to make it look at its hazard word.
+/// Interrupts the core with this id, to make it look at what others ask of it.
 pub fn send_request(target: u32) {
     command(target, ASSERT | u32::from(vector::REQUEST));
+}
+
+/// As [`send_request`], to all cores but this one.
+pub fn send_request_to_others() {
+    command(0, ASSERT | u32::from(vector::REQUEST) | ALL_BUT_SELF);
 }
 
 /// Starts the timer's counter, masked, at its maximum, for a calibration.

@@ -2,7 +2,7 @@
 //!
 //! Purpose: the assembly in `entry.s`, its constants, its exits, and the functions that the kernel binary supplies:
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
-//! interrupt stack), `hypercall` (SYSCALL), `up`, `finish_up`, `try_down` and `wait` (what is over in a few steps, or left to
+//! interrupt stack), `requested` (a request of another core, from ring 3), `hypercall` (SYSCALL), `up`, `finish_up`, `try_down` and `wait` (what is over in a few steps, or left to
 //! others), `try_call`, `try_reply`, `try_event` and `try_fault` (which end in one of this module's exits), `hazards` (before any
 //! exit while the hazard word is not 0), `guest_enter`, `svm_exited` and `vmx_exited` (before and after a virtual CPU runs).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
@@ -14,6 +14,7 @@
 //! Concurrency: interrupts are off from entry to exit; NMI, #DF, #DB and #MC have stacks of their own, because they can
 //! arrive between SYSCALL and the switch of stacks.
 //! Source: AMD64 manual volume 2, §6.1 and §8.9; interface §1; `docs/src/decisions/0007-register-frame.md`.
+use crate::vector;
 use core::arch::global_asm;
 use core::mem::offset_of;
 use memory::layout::{CAPABILITIES, CORE_LOCAL, STACK_TOP};
@@ -29,6 +30,7 @@ unsafe extern "C" {
     fn resume(frame: *const Frame) -> !;
     fn trap_user(frame: &Frame) -> *const Frame;
     fn trap_kernel(frame: &Frame);
+    fn requested();
     fn hypercall(frame: &Frame);
     fn try_call(word: u64, unused: u64, frame: &Frame) -> !;
     fn try_reply(first: u64, second: u64, frame: &Frame) -> !;
@@ -101,6 +103,8 @@ global_asm!(
     RDI = const offset_of!(Frame, rdi),
     TRAP_USER = sym trap_user,
     TRAP_KERNEL = sym trap_kernel,
+    REQUEST = const vector::REQUEST,
+    REQUESTED = sym requested,
     HYPERCALL = sym hypercall,
     REPLY = sym try_reply,
     CALL = sym try_call,

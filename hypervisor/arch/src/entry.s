@@ -6,6 +6,7 @@
     .set AT_\register, offset
     .set offset, offset + 8
 .endr
+.set AT_END, offset
 .if (AT_rax != {RAX}) || (AT_rdi != {RDI})
     .error "the order of registers is not the frame's"
 .endif
@@ -62,6 +63,8 @@ trap_stubs:
     jmp trap_fault
     .elseif (vector < 32) && ((({PLAIN} >> vector) & 1) == 1)
     jmp trap_event
+    .elseif vector == {REQUEST}
+    jmp trap_request
     .else
     jmp trap
     .endif
@@ -84,6 +87,27 @@ event_general:
     mov rsp, {STACK_TOP}
     call {TRAP_USER}
     mov rdi, rax
+    jmp resume
+
+// Another core asks for something: nothing of a switch, unless there is more to do.
+trap_request:
+    test byte ptr [rsp + {CS} - AT_END], 3
+    jz trap
+    sub rsp, AT_END
+    STORE rsp, rax, rcx, rdx, rdi, rsi, r8, r9, r10, r11
+    mov rsp, {STACK_TOP}
+    push 2
+    popfq
+    mov rsp, {STACK_TOP}
+    call {REQUESTED}
+    mov rsp, [{FRAME}]
+    cmp dword ptr [{HAZARD}], 0
+    jne 1f
+    LOAD rsp, rax, rcx, rdx, rdi, rsi, r8, r9, r10, r11
+    add rsp, AT_END + 16                            // vector, error code
+    iretq
+1:  STORE rsp, rbx, rbp, r12, r13, r14, r15
+    mov rdi, rsp
     jmp resume
 
 // An attempt at what most often leads to a portal: its capability, the frame, the address of the fault, the vector.

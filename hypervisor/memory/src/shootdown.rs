@@ -80,8 +80,8 @@ pub trait Machine {
     fn own(&self) -> u32;
     /// What core `id`, one that runs, shows.
     fn core(&self, id: u32) -> &Core;
-    /// Makes core `id` come to [`Core::serve`] before it leaves the kernel, and soon.
-    fn interrupt(&self, id: u32);
+    /// Makes the other cores `ids`, so many, come to [`Core::serve`] before they run anything but the kernel, and soon.
+    fn interrupt(&self, ids: impl Iterator<Item = u32>, count: u32);
     /// Makes the calling core forget `pages` of the tables it has loaded.
     fn flush(&self, pages: Pages);
 }
@@ -117,6 +117,7 @@ impl Core {
     }
 
     /// Asks for `pages`; an interrupt has to follow.
+    #[inline]
     fn ask(&self, pages: Pages) {
         let mut known = self.pages.load(Relaxed);
         while let Err(newer) = self.pages.compare_exchange(known, Pages(known).and(pages).0, AcqRel, Relaxed) {
@@ -126,8 +127,12 @@ impl Core {
     }
 
     /// Does what this core, the calling one, was asked for up to now.
+    #[inline]
     pub fn serve(&self, machine: &impl Machine) {
         let asked = self.asked.load(Acquire);
+        if asked == self.done.load(Relaxed) {
+            return;
+        }
         machine.flush(Pages(self.pages.swap(0, AcqRel)));
         self.done.store(asked, Release);
     }
@@ -144,13 +149,21 @@ pub const fn bit(id: u32) -> u64 {
 }
 
 /// The cores, of `count`, that are in `set`.
+#[inline]
 pub fn members(mut set: u64, count: u32) -> impl Iterator<Item = u32> {
-    let bits = core::iter::from_fn(move || {
-        let lowest = (set != 0).then(|| set.trailing_zeros());
-        set &= set.wrapping_sub(1);
-        lowest
-    });
-    bits.flat_map(move |first| (first..count).step_by(BITS as usize))
+    let mut next = count;
+    core::iter::from_fn(move || {
+        while next >= count {
+            if set == 0 {
+                return None;
+            }
+            next = set.trailing_zeros();
+            set &= set - 1;
+        }
+        let id = next;
+        next += BITS;
+        Some(id)
+    })
 }
 
 /// Nobody remembers what was taken.
@@ -180,21 +193,31 @@ impl Shootdown {
 
     /// Notes `pages` as stale in the views, whose roots `view` knows, of the cores in `sharers`. Those that have them loaded
     /// are to forget them; others find the note.
+    #[inline]
     pub fn add(
         &mut self,
         (mmu, machine): (&impl Mmu, &impl Machine),
         sharers: u64,
-        view: &dyn Fn(u32) -> Option<PhysAddr>,
+        view: &impl Fn(u32) -> Option<PhysAddr>,
         pages: Pages,
     ) {
-        let views = || members(sharers, machine.cores()).filter_map(|id| Some((id, view(id)?)));
+        let (own, count) = (machine.own(), machine.cores());
         let loaded = |id, root: PhysAddr| machine.core(id).current.load(Relaxed) == root.get();
-        // What this core has loaded it has loaded until the end.
-        let missed = views().filter(|&(id, root)| id != machine.own() || !loaded(id, root));
-        missed.for_each(|(_, root)| mmu.write(root, NOTE, STALE));
+        for id in members(sharers, count) {
+            // What this core has loaded it has loaded until the end.
+            if let Some(root) = view(id).filter(|&root| id != own || !loaded(id, root)) {
+                mmu.write(root, NOTE, STALE);
+            }
+        }
         fence(SeqCst);
-        for (id, _) in views().filter(|&(id, root)| loaded(id, root)) {
-            self.targets |= bit(id);
+        let mut targets = 0;
+        for id in members(sharers, count) {
+            if view(id).is_some_and(|root| loaded(id, root)) {
+                targets |= bit(id);
+            }
+        }
+        if targets != 0 {
+            self.targets |= targets;
             self.pages = self.pages.and(pages);
         }
     }
@@ -209,12 +232,9 @@ impl Shootdown {
         if self.targets == 0 {
             return Acknowledged(());
         }
-        let own = machine.own();
-        let others = || members(self.targets, machine.cores()).filter(|&id| id != own);
-        let ask = |id| {
-            machine.core(id).ask(self.pages);
-            machine.interrupt(id);
-        };
+        let (own, count) = (machine.own(), machine.cores());
+        let others = || members(self.targets, count).filter(|&id| id != own);
+        let ask = |id| machine.core(id).ask(self.pages);
         let wait = |id| {
             let core: &Core = machine.core(id);
             let asked = core.asked.load(Relaxed);
@@ -226,10 +246,12 @@ impl Shootdown {
         if self.naive {
             others().for_each(|id| {
                 ask(id);
+                machine.interrupt(core::iter::once(id), 1);
                 wait(id);
             });
         } else {
-            others().for_each(ask);
+            let count = others().map(ask).count();
+            machine.interrupt(others(), count as u32);
         }
         if self.targets & bit(own) != 0 {
             machine.flush(self.pages);

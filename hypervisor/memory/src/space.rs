@@ -79,14 +79,14 @@ pub fn forget(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr) -> bool {
 
 /// A domain, as a shootdown sees it.
 #[derive(Clone, Copy)]
-pub struct Space<'a> {
+pub struct Space<'a, V> {
     /// The master.
     pub master: &'a Table<Host>,
     /// The root of a core's view, if it has one.
-    pub view: &'a dyn Fn(u32) -> Option<PhysAddr>,
+    pub view: &'a V,
 }
 
-impl Space<'_> {
+impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
     /// Leaves of `size` bytes at `virt`, both multiples of the page size, only the rights in `left`, and nothing at all if
     /// that is empty, in the master and what the cores have copied. What they remember is left to `shootdown`.
     ///

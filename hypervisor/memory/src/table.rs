@@ -168,17 +168,22 @@ impl<F: Format> Table<F> {
         }
         // Down to the table that holds the whole range, which is most often one of leaves.
         let (mut table, mut level, last) = (self.root, F::LEVELS, virt.get() + size - 1);
-        while level > 1 && virt.get() >> shift(level) == last >> shift(level) {
+        while virt.get() >> shift(level) == last >> shift(level) {
             match F::decode(mmu.read(table, virt.index(level)), level) {
                 Entry::Absent => return Ok(()),
                 Entry::Table(next) => (table, level) = (next, level - 1),
                 Entry::Leaf(..) => break,
+            }
+            if level == 1 {
+                Self::new(table).take_leaves(mmu, (virt, size), left, changed);
+                return Ok(());
             }
         }
         Self::new(table).take(mmu, level, (virt, size), left, frame, changed)
     }
 
     /// [`Self::restrict`] for a range of this table of leaves.
+    #[inline(always)]
     fn take_leaves(
         &self,
         mmu: &impl Mmu,

@@ -28,8 +28,6 @@ pub enum Hazard {
     Schedule = 1,
     /// A recall of the current context is pending.
     Recall = 1 << 1,
-    /// Translations of the current domain are stale.
-    Flush = 1 << 2,
     /// The task register's limit was cut by a VM exit.
     TaskRegister = 1 << 3,
     /// The vector registers hold another context's state.

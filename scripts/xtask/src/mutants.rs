@@ -55,16 +55,11 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "no fence between notes and what is loaded",
         SHOOTDOWN,
-        "fence(SeqCst);\n        for (id, _)",
-        "for (id, _)",
+        "fence(SeqCst);\n        let mut targets",
+        "let mut targets",
     ),
-    mutant(
-        "no notes",
-        SHOOTDOWN,
-        "missed.for_each(|(_, root)| mmu.write(root, NOTE, STALE));",
-        "missed.for_each(drop);",
-    ),
-    mutant("nobody is a target", SHOOTDOWN, "self.targets |= bit(id);\n            self.pages", "self.pages"),
+    mutant("no notes", SHOOTDOWN, "mmu.write(root, NOTE, STALE);", "mmu.read(root, NOTE);"),
+    mutant("nobody is a target", SHOOTDOWN, "self.targets |= targets;", ""),
     mutant(
         "a request is done before the flush",
         SHOOTDOWN,
@@ -83,7 +78,7 @@ const MUTANTS: &[Mutant] = &[
         ASK,
         "self.asked.fetch_add(1, AcqRel);\n        let mut known = self.pages.load(Relaxed);\n        while let Err(newer) = self.pages.compare_exchange(known, Pages(known).and(pages).0, AcqRel, Relaxed) {\n            known = newer;\n        }\n",
     ),
-    mutant("the interrupt is forgotten", SHOOTDOWN, "machine.interrupt(id);\n", ""),
+    mutant("the interrupt is forgotten", SHOOTDOWN, "machine.interrupt(others(), count as u32);\n", "let _ = count;\n"),
     mutant("a request replaces another", SHOOTDOWN, "Pages(known).and(pages).0", "pages.0"),
     mutant("nobody waits", SHOOTDOWN, "others().for_each(wait);\n", ""),
     mutant(

@@ -25,9 +25,11 @@ impl Machine for At<'_> {
     fn core(&self, id: u32) -> &Core {
         &self.0.cores[id as usize]
     }
-    fn interrupt(&self, id: u32) {
-        self.0.interrupts.borrow_mut().push(id);
-        self.core(id).serve(&At(self.0, id));
+    fn interrupt(&self, ids: impl Iterator<Item = u32>, _: u32) {
+        for id in ids {
+            self.0.interrupts.borrow_mut().push(id);
+            self.core(id).serve(&At(self.0, id));
+        }
     }
     fn flush(&self, pages: Pages) {
         self.0.flushed.borrow_mut().push((self.1, pages));

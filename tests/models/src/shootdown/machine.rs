@@ -140,8 +140,10 @@ impl Machine for Cpu {
     fn core(&self, id: u32) -> &Core {
         &self.world.cores[id as usize].0
     }
-    fn interrupt(&self, id: u32) {
-        self.world.cores[id as usize].1.swap(true, AcqRel);
+    fn interrupt(&self, ids: impl Iterator<Item = u32>, _: u32) {
+        for id in ids {
+            self.world.cores[id as usize].1.swap(true, AcqRel);
+        }
     }
     fn flush(&self, pages: Pages) {
         let contains =
