@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use crate::toolchain::TARGET;
 use crate::{process, workspace};
 
-/// The packages with programs for ring 3.
-const PROGRAMS: [&str; 6] = ["root", "services", "vmm", "bench", "demos", "conformance"];
+/// The packages with programs for ring 3, and for guests.
+const PROGRAMS: [&str; 7] = ["root", "services", "vmm", "bench", "demos", "conformance", "micro-guests"];
 
 /// What a build gave.
 #[derive(Clone, Debug)]

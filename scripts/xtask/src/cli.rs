@@ -85,7 +85,7 @@ struct Boot {
     /// End a program of the scenario that many milliseconds after its start; may be repeated
     #[arg(long = "kill", value_name = "NAME@MS")]
     kills: Vec<String>,
-    /// Another kernel (bzImage) for the guest
+    /// Another kernel (bzImage), or a program for the bare machine (`tests/guests`), for the guest
     #[arg(long, value_name = "FILE")]
     guest_kernel: Option<PathBuf>,
     /// Another initial file system for the guest

@@ -54,6 +54,14 @@ impl Context {
         Module::program(&self.built.program(name)?)
     }
 
+    /// The file of a program for the bare machine.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn file(&self, name: &str) -> Result<PathBuf> {
+        self.built.program(name)
+    }
+
     /// A machine that boots `kernel` with the given modules and arguments.
     ///
     /// # Errors

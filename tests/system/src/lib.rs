@@ -18,6 +18,7 @@ pub mod hello;
 pub mod hostile;
 pub mod kernel;
 pub mod layout;
+pub mod micro;
 pub mod runner;
 pub mod shim;
 pub mod tlb;
@@ -31,6 +32,7 @@ pub fn cases() -> Vec<case::Case> {
         failure::cases(),
         hello::cases(),
         guests::cases(),
+        micro::cases(),
         hostile::cases(),
         kernel::cases(),
         conformance::cases(),

@@ -174,7 +174,8 @@ impl Devices {
             _ => self.window_read(false, address, size),
         };
         self.update(access);
-        value.into()
+        // What is not there is all ones, as many as were asked for.
+        (value & u32::MAX >> (32 - 8 * u32::from(size.clamp(1, 4)))).into()
     }
 
     /// Writes them.
@@ -238,7 +239,8 @@ impl Devices {
     /// When [`Devices::poll`] has something to do, in nanoseconds since the machine started.
     #[must_use]
     pub fn deadline(&self, now: u64) -> Option<u64> {
-        let timer = self.pit.deadline().filter(|_| !self.ioapic.is_masked(layout::TIMER_PIN.into()) || self.external);
+        let heard = self.pic.listens(0) || !self.ioapic.is_masked(layout::TIMER_PIN.into());
+        let timer = self.pit.deadline().filter(|_| heard);
         [timer, self.rtc.deadline(now), self.power.deadline(now)].into_iter().flatten().min()
     }
 

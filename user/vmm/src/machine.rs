@@ -562,7 +562,15 @@ impl<M: Memory, H: Host> Device for Window<'_, M, H> {
             }
             None => {
                 let access = self.machine.access();
-                self.machine.devices.lock().memory_write(self.address, size, value, &access);
+                let due = {
+                    let mut devices = self.machine.devices.lock();
+                    devices.memory_write(self.address, size, value, &access);
+                    devices.deadline(access.now)
+                };
+                // A pin that was unmasked lets a timer be heard.
+                if let Some(due) = due {
+                    self.machine.host.set_device_timer(self.machine.ticks(due));
+                }
             }
         }
     }

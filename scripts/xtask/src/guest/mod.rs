@@ -7,6 +7,7 @@
 mod cpio;
 mod debian;
 mod initramfs;
+pub mod program;
 
 use std::fs;
 use std::path::PathBuf;
@@ -112,7 +113,10 @@ impl Options {
     /// It cannot be read, or fetched.
     pub fn module(&self, name: &str) -> Result<Option<Module>> {
         let Some(file) = self.file(name)? else { return Ok(None) };
-        let data = fs::read(&file).with_context(|| format!("cannot read the guest's file {}", file.display()))?;
+        let mut data = fs::read(&file).with_context(|| format!("cannot read the guest's file {}", file.display()))?;
+        if name == KERNEL {
+            data = program::image(data).with_context(|| format!("{} is no guest", file.display()))?;
+        }
         Ok(Some(Module { name: name.into(), data, args: Vec::new() }))
     }
 

@@ -58,7 +58,7 @@ impl Memory for Ram {
 
 fn main(startup: &Startup) -> ExitStatus {
     match run(startup) {
-        Ok(end) => verdict(end),
+        Ok(end) => verdict(startup, end),
         Err(why) => {
             println!("{}: {why}", startup.name);
             ExitStatus::FAILURE
@@ -67,8 +67,8 @@ fn main(startup: &Startup) -> ExitStatus {
 }
 
 /// Says how the guest ended.
-fn verdict(end: End) -> ExitStatus {
-    println!("vmm: {end}");
+fn verdict(startup: &Startup, end: End) -> ExitStatus {
+    println!("{}: {end}", startup.name);
     match end {
         End::Off => ExitStatus::SUCCESS,
         End::Exit(value) => ExitStatus::new(u8::try_from(value).unwrap_or(u8::MAX)),
@@ -96,6 +96,7 @@ fn run(startup: &Startup) -> Result<End, String> {
     };
     let memory = Ram(GuestMemory::granted().ok_or("the boot configuration gives it no memory for a guest")?);
     let boot = load(&memory, &arguments, startup.tsc_khz)?;
+    let size = memory.size();
     let kernel = |status: Status| format!("the kernel refuses: {status}");
     let cores: Vec<u32> = startup.cores.iter().collect();
     let core = |cpu: u32| cores.get(cpu as usize % cores.len().max(1)).copied().unwrap_or(startup.core);
@@ -111,7 +112,7 @@ fn run(startup: &Startup) -> Result<End, String> {
         tsc_khz: startup.tsc_khz,
         boot,
     }));
-    let domain = vcpu::domain().map_err(kernel)?;
+    let domain = vcpu::domain(size).map_err(kernel)?;
     for cpu in 0..arguments.cpus {
         timer::start_for_cpu(machine, cpu as usize, core(cpu)).map_err(kernel)?;
     }

@@ -22,20 +22,21 @@ use vmm::string;
 
 use super::Ours;
 
-/// Pages of kernel memory for the guest's domain.
-const QUOTA: u32 = 1024;
+/// Pages of kernel memory for the guest's domain: as many for itself, for each MiB of its memory, and at most.
+const QUOTA: (u64, u64, u64) = (160, 4, 1024);
 /// Priority and quantum (in microseconds) of virtual CPUs; the monitor's threads are above.
 const TIME: (u8, u64) = (1, 10_000);
 /// Portals that are handed over at once, as a power of two.
 const RUN: u32 = 6;
 
 /// The guest's domain, with its memory, which the root partition gives it: this program could only pass on what it may do
-/// itself, and it must not execute anything there.
+/// itself, and it must not execute anything there. It has `memory` bytes.
 ///
 /// # Errors
 /// What the kernel answered, or [`Status::BadParameter`] if the root partition refuses.
-pub fn domain() -> Result<&'static Domain, Status> {
-    let domain = Domain::new(QUOTA)?;
+pub fn domain(memory: u64) -> Result<&'static Domain, Status> {
+    let (own, each, most) = QUOTA;
+    let domain = Domain::new((own + each * (memory >> 20)).min(most) as u32)?;
     let item = domain.slot().delegated(DomainRights::CREATE_PORTAL);
     match parent::request_with(&Request::Populate(), Some(item), Crd::NULL) {
         Reply::Done() => Ok(Box::leak(Box::new(domain))),

@@ -19,7 +19,7 @@ pub struct Shared {
     summary: AtomicU32,
     levels: [AtomicU32; 8],
     nmi: AtomicBool,
-    /// 0 for nothing, else [`INIT`], or 2 and the page of a start-up message.
+    /// 0 for nothing, else [`INIT`], and [`STARTUP`] with the page of a start-up message that came after it.
     start: AtomicU32,
     /// Logical destination, format, and whether in x2APIC mode.
     logical: AtomicU32,
@@ -110,25 +110,29 @@ impl Shared {
         self.nmi.load(SEQUENTIAL) || self.start.load(SEQUENTIAL) != 0
     }
 
-    /// Asks for an INIT.
+    /// Asks for an INIT; a start-up that came before it is forgotten.
     pub fn request_init(&self) {
         self.start.store(INIT, SEQUENTIAL);
     }
 
-    /// Asks for a start at page `page`.
+    /// Asks for a start at page `page`, after an INIT that waits.
     pub fn request_startup(&self, page: u8) {
-        self.start.store(STARTUP | u32::from(page) << 8, SEQUENTIAL);
+        let both = |before: u32| Some(before & INIT | STARTUP | u32::from(page) << 8);
+        let _ = self.start.fetch_update(SEQUENTIAL, SEQUENTIAL, both);
     }
 
     /// Takes what was asked for: an INIT is `Some(None)`, a start-up names its page.
     pub fn take_start(&self) -> Option<Option<u8>> {
-        if self.start.load(SEQUENTIAL) == 0 {
-            return None;
-        }
-        match self.start.swap(0, SEQUENTIAL) {
-            0 => None,
-            INIT => Some(None),
-            word => Some(Some((word >> 8) as u8)),
+        loop {
+            let word = self.start.load(SEQUENTIAL);
+            let (taken, rest) = match word {
+                0 => return None,
+                _ if word & INIT != 0 => (None, word & !INIT),
+                _ => (Some((word >> 8) as u8), 0),
+            };
+            if self.start.compare_exchange(word, rest, SEQUENTIAL, SEQUENTIAL).is_ok() {
+                return Some(taken);
+            }
         }
     }
 

@@ -146,6 +146,12 @@ fn a_start_is_taken_once() {
     assert_eq!(shared.take_start(), Some(None));
     shared.request_startup(0x9A);
     assert_eq!((shared.take_start(), shared.take_start()), (Some(Some(0x9A)), None));
+    // Both come before the processor looks: neither is lost, and an INIT makes what came before it void.
+    shared.request_startup(0x11);
+    shared.request_init();
+    shared.request_startup(0x22);
+    let taken = [(); 3].map(|()| shared.take_start());
+    assert_eq!(taken, [Some(None), Some(Some(0x22)), None]);
 }
 
 proptest! {

@@ -175,6 +175,12 @@ impl Pics {
         self.first.pending().is_some()
     }
 
+    /// Whether an edge at input `line` of the first controller, 0 to 7, would be something new to the processor.
+    #[must_use]
+    pub const fn listens(&self, line: u8) -> bool {
+        (self.first.mask | self.first.requests) >> (line & 7) & 1 == 0
+    }
+
     /// The processor takes the interrupt; its vector.
     pub fn acknowledge(&mut self) -> u8 {
         let vector = match self.first.acknowledge() {

@@ -1,0 +1,54 @@
+//! Ports.
+//!
+//! Concurrency: the machine's.
+
+use core::arch::asm;
+
+macro_rules! ports {
+    ($($read:ident, $write:ident: $type:ty, $register:tt;)+) => {
+        $(
+            /// Reads a port.
+            pub fn $read(port: u16) -> $type {
+                let value;
+                // SAFETY: a port changes no memory but what a driver gave a device for that.
+                unsafe { asm!(concat!("in ", $register, ", dx"), in("dx") port, out($register) value, options(nostack)) };
+                value
+            }
+
+            /// Writes a port.
+            pub fn $write(port: u16, value: $type) {
+                // SAFETY: a port changes no memory but what a driver gave a device for that.
+                unsafe { asm!(concat!("out dx, ", $register), in("dx") port, in($register) value, options(nostack)) };
+            }
+        )+
+    };
+}
+ports! {
+    in8, out8: u8, "al";
+    in16, out16: u16, "ax";
+    in32, out32: u32, "eax";
+}
+
+/// Reads a byte into a register that is all ones before; the whole register.
+pub fn in8_wide(port: u16) -> u64 {
+    let value;
+    // SAFETY: a port changes no memory but what a driver gave a device for that.
+    unsafe { asm!("in al, dx", in("dx") port, inout("rax") u64::MAX => value, options(nostack)) };
+    value
+}
+
+/// Reads a word likewise.
+pub fn in16_wide(port: u16) -> u64 {
+    let value;
+    // SAFETY: a port changes no memory but what a driver gave a device for that.
+    unsafe { asm!("in ax, dx", in("dx") port, inout("rax") u64::MAX => value, options(nostack)) };
+    value
+}
+
+/// Reads 4 bytes likewise.
+pub fn in32_wide(port: u16) -> u64 {
+    let value;
+    // SAFETY: a port changes no memory but what a driver gave a device for that.
+    unsafe { asm!("in eax, dx", in("dx") port, inout("rax") u64::MAX => value, options(nostack)) };
+    value
+}
