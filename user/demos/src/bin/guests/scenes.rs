@@ -255,24 +255,31 @@ pub fn vector(turn: &Turn) -> bool {
 /// What the monitor found in the register that the guest had used.
 pub static FOUND: AtomicU64 = AtomicU64::new(0);
 
-/// The monitor uses the register meanwhile, on the virtual CPU's core.
+/// The monitor uses the register, on the virtual CPU's core.
+fn use_wide() {
+    let found: u64;
+    // SAFETY: vector registers of this context, of which code without them keeps nothing; `main` has found AVX.
+    unsafe {
+        core::arch::asm!(
+            "vextractf128 xmm1, ymm0, 1", "movq {}, xmm1", "vpcmpeqd xmm0, xmm0, xmm0",
+            "vinsertf128 ymm0, ymm0, xmm0, 1", out(reg) found, options(nomem, nostack),
+        );
+    }
+    FOUND.store(found, SeqCst);
+}
+
 pub fn wide(turn: &Turn) -> bool {
     if turn.step == 1 {
-        let found: u64;
-        // SAFETY: vector registers of this context, of which code without them keeps nothing; `main` has found AVX.
-        unsafe {
-            core::arch::asm!(
-                "vextractf128 xmm1, ymm0, 1", "movq {}, xmm1", "vpcmpeqd xmm0, xmm0, xmm0",
-                "vinsertf128 ymm0, ymm0, xmm0, 1", out(reg) found, options(nomem, nostack),
-            );
-        }
-        FOUND.store(found, SeqCst);
+        use_wide();
     }
     halts(turn, at::wide(), 2)
 }
 
-/// A guest that has no wide registers.
+/// A guest that has no wide registers, with a monitor that does.
 pub fn narrow(turn: &Turn) -> bool {
+    if turn.step == 1 {
+        use_wide();
+    }
     let over = halts(turn, at::enable(), 1);
     if turn.step == 0 {
         turn.set(Mtd::XSAVE, field!(xcr0), 3);
