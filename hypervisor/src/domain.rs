@@ -13,7 +13,7 @@ use abi::{PhysAddr, VirtAddr};
 use capability::port;
 use capability::tree::Span;
 use core::sync::atomic::Ordering;
-use memory::format::{Attributes, Ept, Format, Host};
+use memory::format::{Attributes, Ept, Format, Giant, Host};
 use memory::frames::{Order, OutOfMemory};
 use memory::quota::Quota;
 use memory::shootdown::{Machine, Pages};
@@ -155,10 +155,15 @@ fn nested<F: Format>(domain: &Domain) -> Result<Table<F>, OutOfMemory> {
 pub fn map_guest(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: Attributes) -> Result<(), Error> {
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
+    fn map<F: Format>(domain: &Domain, mapping: Mapping) -> Result<(), Error> {
+        nested::<F>(domain)?.map(&HARDWARE, mapping, &mut table_of(domain))
+    }
     let _tables = TABLES.lock();
-    match vcpu::uses_ept() {
-        true => nested::<Ept>(domain)?.map(&HARDWARE, mapping, &mut table_of(domain)),
-        false => nested::<Host>(domain)?.map(&HARDWARE, mapping, &mut table_of(domain)),
+    match (vcpu::uses_ept(), vcpu::has_giant_pages()) {
+        (true, true) => map::<Giant<Ept>>(domain, mapping),
+        (true, false) => map::<Ept>(domain, mapping),
+        (false, true) => map::<Giant<Host>>(domain, mapping),
+        (false, false) => map::<Host>(domain, mapping),
     }
 }
 

@@ -18,7 +18,7 @@ use abi::{Mtd, PhysAddr, hip};
 use arch::entry::GuestEntry;
 use arch::exchange;
 use arch::features::Features;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 use guest::{Exit, extra};
 use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
@@ -57,6 +57,7 @@ enum Chosen {
     Vmx(Vmx),
 }
 static BACKEND: Once<Chosen> = Once::new();
+static GIANT: AtomicBool = AtomicBool::new(false);
 
 /// Does something with the back end, or with nothing if there is none; each is a case of its own for the compiler.
 macro_rules! chosen {
@@ -77,6 +78,8 @@ pub fn start(features: &Features) -> Option<()> {
         None => Vmx::start(features).ok()?.map(|vmx| (Chosen::Vmx(vmx), "VMX")),
     };
     if let Some((chosen, name)) = found {
+        let giant = if matches!(chosen, Chosen::Vmx(_)) { arch::vmx::has_giant_pages() } else { features.giant_pages };
+        GIANT.store(giant, Ordering::Relaxed);
         BACKEND.call_once(|| chosen);
         info!("virtual CPUs: {name} with nested paging");
     }
@@ -103,6 +106,11 @@ pub fn offered() -> bool {
 /// Whether nested tables have a format of their own.
 pub fn uses_ept() -> bool {
     matches!(BACKEND.get(), Some(Chosen::Vmx(_)))
+}
+
+/// Whether nested tables have leaves of 1 GiB.
+pub fn has_giant_pages() -> bool {
+    GIANT.load(Ordering::Relaxed)
 }
 
 /// The two pages of a new virtual CPU of `domain`, one after the other.

@@ -32,6 +32,8 @@ pub struct Features {
     pub svm: bool,
     /// Intel virtualisation.
     pub vmx: bool,
+    /// Pages of 1 GiB.
+    pub giant_pages: bool,
     /// Number of bits of a physical address, 36 to 52.
     pub physical_bits: u32,
     /// Frequency of the TSC in kHz where CPUID tells.
@@ -134,6 +136,7 @@ impl Features {
             svm: amd.as_ref().is_some_and(raw_cpuid::ExtendedProcessorFeatureIdentifiers::has_svm)
                 && cpuid.get_svm_info().is_some_and(|s| s.has_nested_paging()),
             vmx: has(raw_cpuid::FeatureInfo::has_vmx),
+            giant_pages: amd.as_ref().is_some_and(raw_cpuid::ExtendedProcessorFeatureIdentifiers::has_1gib_pages),
             physical_bits: sizes.map_or(36, |s| u32::from(s.physical_address_bits())).clamp(36, 52),
             tsc_khz: tsc_khz(cpuid),
             apic_id: apic_id(cpuid),

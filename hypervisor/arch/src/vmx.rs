@@ -21,6 +21,8 @@ const LOCKED: u64 = 1 << 0;
 const ALLOWED: u64 = 1 << 2;
 /// Of nested tables and tags: four levels, write-back, 2 MiB, flushing one table and all tags.
 const NEEDED: u64 = 1 << 6 | 1 << 14 | 1 << 16 | 1 << 25 | 1 << 42;
+/// In the same register: leaves of 1 GiB.
+const GIANT: u64 = 1 << 17;
 
 // SAFETY: defined by `entry.s`; only their addresses are used.
 unsafe extern "C" {
@@ -48,6 +50,12 @@ pub fn limits(features: &Features) -> Option<Limits> {
     let tables = read(number::IA32_VMX_EPT_VPID_CAP) & NEEDED == NEEDED;
     let locked_out = control & LOCKED != 0 && control & ALLOWED == 0;
     (limits.suffice() && tables && !locked_out).then_some(limits)
+}
+
+/// Whether nested tables have leaves of 1 GiB, if there are any.
+#[must_use]
+pub fn has_giant_pages() -> bool {
+    msr::read(number::IA32_VMX_EPT_VPID_CAP).unwrap_or(0) & GIANT != 0
 }
 
 /// Makes an empty page one that VMXON or VMCLEAR takes.

@@ -1,13 +1,15 @@
 //! What an entry of a page table looks like.
 //!
-//! Purpose: the bits of one hierarchy of translation tables behind a trait, so that the walk is written once. This
-//! module has the host's format; nested and DMA formats join it.
+//! Purpose: the bits of one hierarchy of translation tables behind a trait, so that the walk is written once: the host's
+//! format, which SVM's nested tables share, that of VMX's, and that of VT-d's.
 //! Invariants: `decode` undoes `leaf` and `table` at every level; an absent entry is 0; every table entry grants
 //! everything, rights are decided at the leaf.
 //! Concurrency: pure functions.
-//! Source: AMD64 manual volume 2, §5.3.3-5.3.5 and §7.8 (PAT); lecture D:88-101; trap T10 (x86 has no write-only).
+//! Source: AMD64 manual volume 2, §5.3.3-5.3.5 and §7.8 (PAT); Intel SDM volume 3, §29.3.2 (EPT); VT-d specification, §9.8
+//! (second-stage entries); lecture D:88-101; trap T10 (x86 has no write-only).
 use abi::PhysAddr;
 use bitflags::bitflags;
+use core::marker::PhantomData;
 
 bitflags! {
     /// What a mapping allows and how memory is accessed through it. Where the host has a bit for it, it is that bit.
@@ -193,59 +195,61 @@ impl Format for Ept {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A format with leaves of 1 GiB too, for processors that have them.
+#[derive(Clone, Copy, Debug)]
+pub struct Giant<F>(PhantomData<F>);
 
-    #[test]
-    fn decoding_undoes_encoding_for_all_attributes_and_leaf_sizes() {
-        for bits in 0..1 << 9 {
-            let attributes = Attributes::from_bits_truncate(bits) | Attributes::READ;
-            if attributes.contains(Attributes::UNCACHED | Attributes::WRITE_COMBINING) {
-                continue; // One memory type per mapping.
-            }
-            for level in 1..=Host::LEAF_LEVELS {
-                let address = PhysAddr::truncate(0x000A_BCDE_4060_0000);
-                let entry = Host::leaf(address, level, attributes);
-                assert_eq!(Host::decode(entry, level), Entry::Leaf(address, attributes));
-            }
-        }
+impl<F: Format> Format for Giant<F> {
+    const LEVELS: u32 = F::LEVELS;
+    const LEAF_LEVELS: u32 = 3;
+    const EVIDENCE: u64 = F::EVIDENCE;
+    const ACCESSED: u64 = F::ACCESSED;
+
+    fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
+        F::leaf(address, level, attributes)
     }
 
-    #[test]
-    fn nested_entries_have_the_bits_of_the_manual_and_decode_to_what_they_mean() {
-        let page = PhysAddr::truncate(0x20_0000);
-        let read = Attributes::READ | Attributes::USER;
-        for (attributes, level, entry) in [
-            (read, 1, 0x20_0071),
-            (read | Attributes::WRITE | Attributes::EXECUTE, 2, 0x20_00F7),
-            (read | Attributes::UNCACHED, 1, 0x20_0041),
-            (read | Attributes::WRITE_COMBINING, 1, 0x20_0049),
-        ] {
-            assert_eq!(Ept::leaf(page, level, attributes), entry);
-            assert_eq!(Ept::decode(entry | Ept::EVIDENCE, level), Entry::Leaf(page, attributes));
-        }
-        assert_eq!(Ept::decode(Ept::table(page), 3), Entry::Table(page));
-        assert_eq!(Ept::decode(0, 1), Entry::Absent);
+    fn table(address: PhysAddr) -> u64 {
+        F::table(address)
     }
 
-    #[test]
-    fn a_reference_to_a_table_decodes_to_that_table() {
-        let address = PhysAddr::truncate(0x0000_0001_2345_6000);
-        for level in 2..=Host::LEVELS {
-            assert_eq!(Host::decode(Host::table(address), level), Entry::Table(address));
-        }
-    }
-
-    #[test]
-    fn entries_have_the_bits_of_the_manual() {
-        let page = PhysAddr::truncate(0x1000);
-        assert_eq!(Host::leaf(page, 1, Attributes::READ), 0x8000_0000_0000_1001);
-        assert_eq!(Host::leaf(page, 1, Attributes::READ | Attributes::EXECUTE | Attributes::USER), 0x1005);
-        let uncached = Attributes::READ | Attributes::WRITE | Attributes::UNCACHED;
-        assert_eq!(Host::leaf(page, 1, uncached), 0x8000_0000_0000_101B);
-        let large = Attributes::READ | Attributes::WRITE | Attributes::GLOBAL;
-        assert_eq!(Host::leaf(PhysAddr::truncate(0x20_0000), 2, large), 0x8000_0000_0020_0183);
-        assert_eq!(Host::decode(0, 1), Entry::Absent);
+    fn decode(entry: u64, level: u32) -> Entry {
+        F::decode(entry, level)
     }
 }
+
+/// The format of the tables for devices behind VT-d (second level, four levels), 4 KiB and 2 MiB leaves. Memory types are the
+/// device's.
+#[derive(Clone, Copy, Debug)]
+pub struct Dma;
+
+impl Format for Dma {
+    const LEVELS: u32 = 4;
+    const LEAF_LEVELS: u32 = 2;
+    const EVIDENCE: u64 = 0;
+    /// Nothing is noted, so whatever can be read may be remembered.
+    const ACCESSED: u64 = PRESENT;
+
+    fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
+        let entry = address.get() & ADDRESS | PRESENT | u64::from(attributes.bits()) & WRITE;
+        if level > 1 { entry | LARGE } else { entry }
+    }
+
+    fn table(address: PhysAddr) -> u64 {
+        address.get() & ADDRESS | PRESENT | WRITE
+    }
+
+    fn decode(entry: u64, level: u32) -> Entry {
+        match entry & (PRESENT | WRITE) {
+            0 => Entry::Absent,
+            _ if level > 1 && entry & LARGE == 0 => Entry::Table(PhysAddr::truncate(entry & ADDRESS)),
+            rights => {
+                let attributes = Attributes::READ | Attributes::USER | Attributes::from_bits_truncate(rights as u32);
+                Entry::Leaf(PhysAddr::truncate(entry & ADDRESS), attributes)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

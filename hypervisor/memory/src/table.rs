@@ -313,6 +313,8 @@ fn parts(level: u32, virt: VirtAddr, size: u64) -> impl Iterator<Item = (u64, u6
 }
 
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::format::Host;

@@ -1,0 +1,150 @@
+//! Purpose: tables of every format against a map of pages, with leaves of all sizes that the format has: what is mapped,
+//! taken in part and left with fewer rights.
+
+use super::*;
+use crate::format::{Dma, Ept, Giant, Host};
+use crate::mmu::arena::Arena;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const RW: Attributes = Attributes::READ.union(Attributes::WRITE).union(Attributes::USER);
+const GIB: u64 = 1 << 18;
+
+/// A step: pages from a unit on, as far as they go, mapped to others, or with fewer rights.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Map(u64, u64, u64),
+    Restrict(u64, u64, Attributes),
+}
+
+/// Ranges whose ends lie on boundaries of all sizes.
+fn edge() -> impl Strategy<Value = u64> {
+    (0..2u64, 0..3u64, 0..3u64).prop_map(|(giants, larges, pages)| giants * GIB + larges * 512 + pages)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let map = (edge(), edge(), edge()).prop_map(|(virt, phys, pages)| Step::Map(virt, phys, pages + 1));
+    let left = prop_oneof![Just(Attributes::empty()), Just(!Attributes::WRITE)];
+    let restrict = (edge(), edge(), left).prop_map(|(virt, pages, left)| Step::Restrict(virt, pages + 1, left));
+    prop_oneof![map, restrict]
+}
+
+/// What pages show, by their first page: how many, which, and whether they can be written. Runs, as a gigabyte has many.
+#[derive(Default)]
+struct Model(BTreeMap<u64, (u64, u64, bool)>);
+
+impl Model {
+    fn at(&self, page: u64) -> Option<(u64, bool)> {
+        let (&start, &(count, phys, writable)) = self.0.range(..=page).next_back()?;
+        (page < start + count).then_some((phys + (page - start), writable))
+    }
+
+    /// Divides the run that has pages on both sides of `page`.
+    fn cut(&mut self, page: u64) {
+        if let Some((&start, &(count, phys, writable))) = self.0.range(..page).next_back()
+            && page < start + count
+        {
+            self.0.insert(start, (page - start, phys, writable));
+            self.0.insert(page, (start + count - page, phys + (page - start), writable));
+        }
+    }
+
+    fn restrict(&mut self, page: u64, count: u64, left: Attributes) {
+        [page, page + count].into_iter().for_each(|edge| self.cut(edge));
+        self.0.range_mut(page..page + count).for_each(|(_, run)| run.2 = false);
+        if left.is_empty() {
+            self.0.retain(|start, _| !(page..page + count).contains(start));
+        }
+    }
+
+    fn is_free(&self, page: u64, count: u64) -> bool {
+        self.at(page).is_none() && self.0.range(page..page + count).next().is_none()
+    }
+}
+
+/// Pages at which something can begin or end.
+fn probes() -> impl Iterator<Item = u64> {
+    let near = |edge: u64| [edge.wrapping_sub(1), edge];
+    (0..5u64)
+        .flat_map(|giants| (0..7u64).map(move |larges| giants * GIB + larges * 512))
+        .flat_map(move |at| (0..8u64).flat_map(move |pages| near(at + pages)))
+        .filter(|&page| page < 5 * GIB)
+}
+
+fn agrees<F: Format>(steps: &[Step]) {
+    let (arena, mut model) = (Arena::default(), Model::default());
+    let table = Table::<F>::new(arena.table());
+    for &step in steps {
+        match step {
+            Step::Map(virt, phys, count) if model.is_free(virt, count) => {
+                let mapping = Mapping {
+                    virt: VirtAddr::new(virt << 12),
+                    phys: PhysAddr::truncate(phys << 12),
+                    size: count << 12,
+                    attributes: RW,
+                };
+                assert_eq!(table.map(&arena, mapping, &mut |_, _| Ok(arena.table())), Ok(()));
+                model.0.insert(virt, (count, phys, true));
+            }
+            Step::Map(..) => {}
+            Step::Restrict(virt, count, left) => {
+                let range = (VirtAddr::new(virt << 12), count << 12);
+                let outcome = table.restrict(&arena, range, left, &mut |_, _| Ok(arena.table()), &mut |_| {});
+                assert_eq!(outcome, Ok(()));
+                model.restrict(virt, count, left);
+            }
+        }
+        for page in probes() {
+            let found = table.lookup(&arena, VirtAddr::new(page << 12));
+            let found = found.map(|(phys, rights, _)| (phys.page(), rights.contains(Attributes::WRITE)));
+            assert_eq!(found, model.at(page), "page {page:#x}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn tables_of_every_format_agree_with_a_map_of_pages(steps in prop::collection::vec(step(), 1..6)) {
+        agrees::<Giant<Host>>(&steps);
+        agrees::<Giant<Ept>>(&steps);
+        agrees::<Giant<Dma>>(&steps);
+    }
+}
+
+#[test]
+fn only_formats_that_have_them_use_leaves_of_a_gigabyte() {
+    fn level<F: Format>() -> (Option<u32>, usize) {
+        let (arena, table) = (Arena::default(), PhysAddr::truncate(0));
+        arena.table();
+        let mapping =
+            Mapping { virt: VirtAddr::new(1 << 30), phys: PhysAddr::truncate(1 << 30), size: 1 << 30, attributes: RW };
+        assert_eq!(Table::<F>::new(table).map(&arena, mapping, &mut |_, _| Ok(arena.table())), Ok(()));
+        let found = Table::<F>::new(table).lookup(&arena, VirtAddr::new(1 << 30));
+        (found.map(|(.., level)| level), arena.tables())
+    }
+    assert_eq!(level::<Giant<Host>>(), (Some(3), 2));
+    assert_eq!(level::<Host>(), (Some(2), 3));
+    assert_eq!(level::<Giant<Ept>>(), (Some(3), 2));
+    assert_eq!(level::<Ept>(), (Some(2), 3));
+    assert_eq!(level::<Giant<Dma>>(), (Some(3), 2));
+}
+
+#[test]
+fn a_gigabyte_of_which_a_page_is_taken_is_divided_twice() {
+    let arena = Arena::default();
+    let table = Table::<Giant<Ept>>::new(arena.table());
+    let mapping = Mapping { virt: VirtAddr::new(0), phys: PhysAddr::truncate(0), size: 1 << 30, attributes: RW };
+    assert_eq!(table.map(&arena, mapping, &mut |_, _| Ok(arena.table())), Ok(()));
+    let range = (VirtAddr::new(0x40_3000), 0x1000);
+    let none = Attributes::empty();
+    assert_eq!(table.restrict(&arena, range, none, &mut |_, _| Ok(arena.table()), &mut |_| {}), Ok(()));
+    let level = |virt| table.lookup(&arena, VirtAddr::new(virt)).map(|(.., level)| level);
+    assert_eq!([level(0x40_3000), level(0x40_2000), level(0x20_0000)], [None, Some(1), Some(2)]);
+    assert_eq!(arena.tables(), 4);
+    // Without memory for the division nothing of it is left.
+    let other = Table::<Giant<Ept>>::new(arena.table());
+    assert_eq!(other.map(&arena, mapping, &mut |_, _| Ok(arena.table())), Ok(()));
+    let failed = other.restrict(&arena, range, none, &mut |_, _| Err(OutOfMemory::Pool), &mut |_| {});
+    assert_eq!((failed.is_err(), other.lookup(&arena, VirtAddr::new(0))), (true, None));
+}
