@@ -8,6 +8,10 @@
 use crate::log::{error, info};
 use arch::boot;
 use core::hint::black_box;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Whether translations are not forgotten when they have to be.
+pub static NO_FLUSH: AtomicBool = AtomicBool::new(false);
 
 /// Does what `name` says; returns if it survives, which is a failure of the test.
 pub fn fail(name: &str) {
@@ -21,6 +25,7 @@ pub fn fail(name: &str) {
             unsafe { core::ptr::with_exposed_provenance::<u64>(0xFFFF_FFFF_A000_0000_usize | 1 << 29).read_volatile() };
         }
         "double-fault" => arch::provoke::without_stack(),
+        "no-flush" => return NO_FLUSH.store(true, Relaxed),
         "undefined" => arch::provoke::undefined(),
         "write-text" => {
             // SAFETY: none; the kernel's text is mapped read-only and the store faults.

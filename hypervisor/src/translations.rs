@@ -62,6 +62,10 @@ impl Machine for Cores {
     }
 
     fn flush(&self, pages: Pages) {
+        #[cfg(feature = "selftest")]
+        if crate::provoke::NO_FLUSH.load(Relaxed) {
+            return;
+        }
         let shared = &percpu::this().shared;
         let Some((start, count)) = pages.range() else {
             shared.count(Counter::FullFlushes, 1);

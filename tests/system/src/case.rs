@@ -13,6 +13,8 @@ pub struct Case {
     pub name: String,
     /// Whether it runs only with `--tier full`.
     pub full_only: bool,
+    /// Whether it needs the whole host: its cores wait for each other all the time.
+    pub alone: bool,
     /// What it does.
     pub body: Body,
 }
@@ -20,12 +22,18 @@ pub struct Case {
 impl Case {
     /// A case of both tiers.
     pub fn new(name: impl Into<String>, body: impl Fn(&Context, &str) -> Result<()> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), full_only: false, body: Box::new(body) }
+        Self { name: name.into(), full_only: false, alone: false, body: Box::new(body) }
     }
 
     /// The same case, only in the full tier.
     #[must_use]
     pub fn full(self) -> Self {
         Self { full_only: true, ..self }
+    }
+
+    /// The same case, while no other runs.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 }

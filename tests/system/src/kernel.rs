@@ -7,7 +7,7 @@ use xtask::machine::{Machine, Platform};
 use xtask::run;
 
 use crate::case::Case;
-use crate::context::expect_line;
+use crate::context::{Context, expect_failure, expect_line};
 
 /// Program, platform, cores, and the line that it must print.
 const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
@@ -38,12 +38,15 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
     ("lifetimes", Platform::Qemu, 1, "lifetimes: 31 of 31 checks hold"),
     ("lifetimes", Platform::Qemu, 4, "lifetimes: 31 of 31 checks hold"),
     ("lifetimes", Platform::Bochs, 2, "lifetimes: 31 of 31 checks hold"),
+    ("quota", Platform::Qemu, 1, "quota: 84 of 84 checks hold"),
+    ("quota", Platform::Bochs, 2, "quota: 84 of 84 checks hold"),
     ("remote", Platform::Qemu, 2, "remote: 63 of 63 checks hold"),
     ("remote", Platform::Qemu, 4, "remote: 63 of 63 checks hold"),
     ("remote", Platform::Bochs, 2, "remote: 63 of 63 checks hold"),
     ("shootdown", Platform::Qemu, 1, "shootdown: 107 of 107 checks hold"),
     ("shootdown", Platform::Qemu, 2, "shootdown: 707 of 707 checks hold"),
     ("shootdown", Platform::Qemu, 4, "shootdown: 1075 of 1075 checks hold"),
+    ("shootdown", Platform::Bochs, 2, "shootdown: 707 of 707 checks hold"),
     ("signals", Platform::Qemu, 1, "signals: 86 of 86 checks hold"),
     ("signals", Platform::Qemu, 4, "signals: 90 of 90 checks hold"),
     ("signals", Platform::Bochs, 2, "signals: 90 of 90 checks hold"),
@@ -69,11 +72,13 @@ const LONG: &[(&str, Platform, u32, &str)] = &[
     ("hostile-long", Platform::Qemu, 1, "hostile: pd_ctrl:"),
     ("hostile-long", Platform::Qemu, 2, "hostile: pd_ctrl:"),
     ("hostile-long", Platform::Qemu, 4, "hostile: pd_ctrl:"),
-    ("shootdown", Platform::Bochs, 2, "shootdown: 707 of 707 checks hold"),
 ];
 
 /// How long these may take.
 const LIMIT: Duration = Duration::from_secs(1800);
+
+/// What every hunt ends with.
+const HUNTED: &str = "hunter: 11 of 11 checks hold";
 
 /// The cases of this module.
 pub fn cases() -> Vec<Case> {
@@ -85,7 +90,30 @@ pub fn cases() -> Vec<Case> {
         })
     };
     let long = LONG.iter().map(|row| case(row, Some(LIMIT)).full());
-    PROGRAMS.iter().map(|row| case(row, None)).chain(long).collect()
+    let hunt = |program, platform| case(&(program, platform, 2, HUNTED), Some(LIMIT));
+    // One core at a time, for random numbers of instructions.
+    let pairs = Case::new("kernel-hunter-long", |context, name| {
+        let machine = Machine { counting: true, timeout: Some(LIMIT), ..context.scenario(name, "hunter-long")? };
+        holds(machine, "hunter-long", HUNTED)
+    });
+    let hunts = [
+        hunt("hunter-short", Platform::Bochs),
+        hunt("hunter-short", Platform::Qemu).alone(),
+        hunt("hunter", Platform::Qemu).alone().full(),
+        pairs.full(),
+        Case::new("provoke-no-flush", stale_reads_are_noticed),
+    ];
+    PROGRAMS.iter().map(|row| case(row, None)).chain(long).chain(hunts).collect()
+}
+
+/// A kernel that forgets nothing is noticed by the hunter.
+fn stale_reads_are_noticed(context: &Context, name: &str) -> Result<()> {
+    let (kernel, program) = (context.selftest_kernel()?, context.program("hunter-short")?);
+    let machine = context.machine(name, &kernel, vec![program], &["provoke=no-flush"])?;
+    expect_failure(
+        &run::to_the_end(&Machine { smp: 2, ..machine })?,
+        &["hunter: reads of what was taken: ", "should be 0x0"],
+    )
 }
 
 fn holds(mut machine: Machine, program: &str, line: &str) -> Result<()> {

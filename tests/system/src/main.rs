@@ -46,5 +46,5 @@ fn run(cli: &Cli) -> Result<Counts> {
     if cli.list || cases.is_empty() {
         return Ok(Counts::default());
     }
-    Ok(runner::run(&Context::new()?, &cases))
+    Ok(runner::run(&Context::new()?, cases))
 }

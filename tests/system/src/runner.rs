@@ -16,8 +16,15 @@ use crate::context::Context;
 /// How many machines run at a time; more would starve each other on two cores.
 const THREADS: usize = 2;
 
-/// Runs the cases and prints a line for each.
-pub fn run(context: &Context, cases: &[Case]) -> Counts {
+/// Runs the cases and prints a line for each; those that want to be alone come last.
+pub fn run(context: &Context, cases: Vec<Case>) -> Counts {
+    let (alone, others): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.alone);
+    let mut counts = together(context, &others);
+    alone.iter().for_each(|case| counts += single(context, case));
+    counts
+}
+
+fn together(context: &Context, cases: &[Case]) -> Counts {
     let next = AtomicUsize::new(0);
     let counts = Mutex::new(Counts::default());
     thread::scope(|scope| {

@@ -6,7 +6,7 @@
 //! probe ever finds poison.
 //! Concurrency: one core revokes, one reads; see the module above.
 //! Source: the acceptance matrix, rows S8 and S9.
-use core::hint::spin_loop;
+use core::hint::{black_box, spin_loop};
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use abi::hip::ROOT_UTCB_ADDRESS;
@@ -14,10 +14,10 @@ use rt::{Environment, ExitStatus, println};
 
 use super::case::{Case, Form};
 use super::{
-    CALL, CALLS, COMMAND, CORES, ENOUGH, GOOD, HUNT, LARGE, LOOP, NOTHING, PLACE, POISON, READS, STALE, STAY, chunk,
-    command, prepare, probe, release, slots, until, wait,
+    CALL, CALLS, COMMAND, CORES, ENOUGH, GO, GOOD, HUNT, LARGE, LOOP, NOISE, NOTHING, PATIENCE, PLACE, POISON, READS,
+    STALE, STAY, chunk, command, prepare, probe, release, slots, wait,
 };
-use crate::raw::{Checks, word};
+use crate::raw::{Checks, down, time_stamp, word};
 
 /// Even while a page is lent, odd from when its revocation has returned.
 static EPOCH: AtomicU64 = AtomicU64::new(0);
@@ -45,10 +45,11 @@ impl Random {
         (self.0 >> 8) % bound
     }
 
-    /// Most often short, sometimes long.
+    /// Most often short, sometimes long; now and then another core may go first, where an emulator runs one at a time.
     fn pause(&mut self) {
-        let longest = [1, 16, 16, 256][self.below(4) as usize];
-        (0..self.below(longest)).for_each(|_| spin_loop());
+        let longest = [1, 64, 64, 1024][self.below(4) as usize];
+        (0..self.below(longest)).for_each(|step| _ = black_box(step));
+        (0..self.below(8) / 6).for_each(|_| spin_loop());
     }
 }
 
@@ -69,7 +70,7 @@ pub fn part(page: u64) {
     let (case, reader, mut random) = (Case::numbered(case), reader as usize % CORES, Random::new(seed));
     let divides = matches!(case.form, Form::Split | Form::Divided);
     let mut slot = slots(if divides { rounds } else { 1 });
-    let mut seen = 0;
+    let (mut seen, stale) = (0, STALE.load(SeqCst));
     for round in 0..rounds {
         let frame = chunk(round % 2);
         let content = word(frame + case.offset(), 0);
@@ -78,8 +79,15 @@ pub fn part(page: u64) {
         let reads = READS.load(SeqCst);
         EPOCH.store(2 * round, SeqCst);
         let lent = case.lend_with(page, frame, slot);
-        until(&READS, reads, false);
+        let (end, stale) = (time_stamp() + PATIENCE, || STALE.load(SeqCst) != stale);
+        while READS.load(SeqCst) == reads && !stale() && time_stamp() < end {
+            spin_loop();
+        }
         let read = READS.load(SeqCst) != reads;
+        // One is enough.
+        if stale() {
+            break;
+        }
         random.pause();
         let taken = case.take(frame);
         EPOCH.store(2 * round + 1, SeqCst);
@@ -114,7 +122,7 @@ fn pair(case: Case, (revoker, reader): (usize, usize), comes_and_goes: bool, (ro
         wait(revoker);
     }
     if comes_and_goes {
-        COMMAND[reader].store(ENOUGH, SeqCst);
+        until_it_ends(reader);
     }
     release(reader);
     SEEN.load(SeqCst)
@@ -138,7 +146,15 @@ pub fn coming(checks: &mut Checks, _: usize, case: Case) {
     row(checks, case, true);
 }
 
-/// Hunts on every pair of the first `cores` cores that `wanted` names, `count` revocations in all, and says so.
+/// Makes time slices of the emulator random, where it runs one core at a time: its clock ends them, wherever the core is.
+pub fn noise(core: usize) {
+    let mut random = Random::new(core as u64);
+    while COMMAND[core].load(SeqCst) == NOISE {
+        down(GO + CORES as u64, time_stamp() + 200 + random.below(20_000));
+    }
+}
+
+/// `count` revocations while another core reads: core 0 and core 1, or all pairs of cores in turn with noise from a third.
 pub fn run(environment: &Environment, count: u64, all_pairs: bool) -> ExitStatus {
     crate::announce("hunter", "whether anybody reads what was taken");
     let mut checks = Checks::new("hunter");
@@ -149,19 +165,31 @@ pub fn run(environment: &Environment, count: u64, all_pairs: bool) -> ExitStatus
     let pairs = pairs.filter(|&(_, to)| all_pairs || to == 1);
     let kinds = [(Form::Small, false), (Form::Small, true), (Form::Large, false), (Form::Large, true)];
     let number = (pairs.clone().count() * 2 * kinds.len()) as u64;
-    let (each, mut done, mut seen) = (count / number.max(1), 0, 0);
-    for (index, pair_of_cores) in pairs.enumerate() {
+    let (each, mut done, mut seen) = (count.div_ceil(number.max(1)), 0, 0);
+    for (revoker, reader) in pairs {
+        let third = (1..cores).find(|core| all_pairs && ![revoker, reader].contains(core));
+        third.into_iter().for_each(|core| command(core, NOISE, 0));
         for (form, grandchild) in kinds {
             for comes_and_goes in [false, true] {
-                let seed = index as u64 * 16 + done;
-                seen += pair(Case { form, grandchild }, pair_of_cores, comes_and_goes, (each, seed));
+                if STALE.load(SeqCst) != 0 {
+                    break;
+                }
+                seen += pair(Case { form, grandchild }, (revoker, reader), comes_and_goes, (each, done));
                 done += each;
             }
         }
-        println!("hunter: {done} revocations so far, {} stale reads", STALE.load(SeqCst));
+        third.into_iter().for_each(|core| _ = until_it_ends(core));
+        let stale = STALE.load(SeqCst);
+        println!("hunter: core {revoker} takes, core {reader} reads: {done} revocations so far, {stale} stale reads");
     }
     checks.check("rounds in which it was read", seen, done);
     checks.check("reads of what was taken", STALE.load(SeqCst), 0);
     println!("hunter: {done} revocations, {} reads, {} stale", READS.load(SeqCst), STALE.load(SeqCst));
     checks.finish()
+}
+
+/// Ends what a driver does until it is enough.
+fn until_it_ends(core: usize) -> bool {
+    COMMAND[core].store(ENOUGH, SeqCst);
+    wait(core)
 }

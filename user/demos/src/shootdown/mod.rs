@@ -70,13 +70,14 @@ static DRIVER_PAGES: Words = [const { AtomicU64::new(0) }; CORES];
 static NEXT_SLOT: AtomicU64 = AtomicU64::new(0);
 
 /// Commands: call the server of a domain, once, or again and again until it is enough; the part of a core in rows S1, S12
-/// and S8.
+/// and S8; interrupts of the clock until it is enough.
 const CALL: u64 = 1;
 const CALLS: u64 = 2;
 const PRIVATE: u64 = 3;
 const CROSS: u64 = 4;
 const HUNT: u64 = 5;
-const ENOUGH: u64 = 6;
+const NOISE: u64 = 6;
+const ENOUGH: u64 = 7;
 /// How a server stays: probing once, or all the time; or it does not, and revokes 2^argument pages there from others.
 const ONCE: u64 = 1;
 const LOOP: u64 = 2;
@@ -153,6 +154,7 @@ extern "C" fn drive() -> ! {
             PRIVATE => rows::private_part(core, page, Case::numbered(argument)),
             CROSS => crossing::part(core, page, Case::numbered(argument)),
             HUNT => hunt::part(page),
+            NOISE => hunt::noise(core),
             _ => {}
         }
         COMMAND[core].store(0, SeqCst);
