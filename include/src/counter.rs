@@ -37,6 +37,20 @@ impl Counter {
     ];
     /// How many there are.
     pub const COUNT: usize = 7;
+
+    /// Its name in results.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InterruptsSent => "ipis_sent",
+            Self::InterruptsTaken => "ipis_taken",
+            Self::FullFlushes => "full_flushes",
+            Self::PageFlushes => "page_flushes",
+            Self::RootLoads => "root_loads",
+            Self::LazyFlushes => "lazy_flushes",
+            Self::ViewFills => "sync_faults",
+        }
+    }
 }
 
 #[cfg(test)]

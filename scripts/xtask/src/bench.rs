@@ -2,16 +2,20 @@
 //!
 //! The program `user/bench` measures; this side boots it, puts targets and the figures of other kernels beside the
 //! results ([`table`]), and counts from a log of executed instructions what the number of instructions does not show.
+//! [`sweep`] measures revocation against what it depends on, with both protocols.
 //! Invariants: an operation that is refused or that does not exist yet is named in the output.
 //! Concurrency: one machine at a time.
 
+mod chart;
 mod code;
+pub mod count;
 pub mod document;
 mod drive;
 mod events;
 pub mod output;
 mod plot;
 mod profile;
+pub mod sweep;
 pub mod table;
 mod trace;
 mod view;
@@ -29,7 +33,7 @@ use crate::{build, workspace};
 use document::{Document, Operation};
 use drive::Drive;
 use output::Measured;
-use table::Group;
+use table::{BOOTS, Group, Setting};
 use view::Verdict;
 
 /// What the command line says.
@@ -47,7 +51,7 @@ pub struct Options {
     /// Write the figures as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a bar plot per group (SVG): figure, target, other kernels
+    /// Write plots (SVG): bars per group with figure, target, other kernels; of a sweep, lines
     #[arg(long, value_name = "DIR")]
     plot: Option<PathBuf>,
     /// Show ratios to an earlier run, a file of --json
@@ -56,6 +60,13 @@ pub struct Options {
     /// Fail when an operation is over its target by more than a quarter
     #[arg(long)]
     check: bool,
+    /// Instead of operations: revocation against sharers and pages, and private churn, with the kernel's protocol and with
+    /// the naive one (two boots)
+    #[arg(long)]
+    sweep: bool,
+    /// Cores of a sweep, 2 to 8; 8 unless given, 4 in time mode
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=8))]
+    cores: Option<u32>,
     /// Do not count events (CR3 and MSR writes, locked instructions, …); saves a second boot
     #[arg(long)]
     no_counters: bool,
@@ -92,6 +103,12 @@ impl Options {
         if !counting && (self.check || self.profile.is_some()) {
             bail!("--check and --profile are for instructions, not for --mode time");
         }
+        if self.sweep && !self.groups().contains(&Group::Shootdown) {
+            bail!("--sweep is about the group shootdown");
+        }
+        if self.cores.is_some() && !self.sweep {
+            bail!("--cores is for --sweep; operations have the cores that they are defined for");
+        }
         Ok(())
     }
 }
@@ -110,8 +127,20 @@ pub fn run(options: &Options) -> Result<()> {
     if let Some(operation) = &options.profile {
         return profile(&drive, operation);
     }
-    let (measured, cores) = measure(&drive, &options.groups(), counting && !options.no_counters)?;
-    println!("{}", view::table(&measured, &options.groups(), counting));
+    let (measured, cores) = if options.sweep {
+        let cores = options.cores.unwrap_or(if counting { 8 } else { 4 });
+        (sweep::measure(&drive, cores)?, cores)
+    } else {
+        measure(&drive, &options.groups(), counting && !options.no_counters)?
+    };
+    println!(
+        "{}",
+        if options.sweep {
+            sweep::table(&measured, counting)
+        } else {
+            view::table(&measured, &options.groups(), counting)
+        }
+    );
     let document = document(&drive, &measured, cores);
     if let Some(before) = &before {
         if before.mode != document.mode {
@@ -132,30 +161,25 @@ pub fn run(options: &Options) -> Result<()> {
 /// The operations of the groups that exist, and the greatest number of cores used.
 fn measure(drive: &Drive, groups: &[Group], counters: bool) -> Result<(Vec<Measured>, u32)> {
     let mut measured = Vec::new();
-    let mut cores: Vec<u32> = groups.iter().map(|group| group.cores()).collect();
-    cores.sort_unstable();
-    cores.dedup();
     let mut most = 1;
-    let mut known: Option<Vec<String>> = None;
-    for cores in cores {
-        let here: Vec<_> = groups.iter().filter(|group| group.cores() == cores).map(|group| group.name()).collect();
-        // The first boot says which groups the program knows; a machine for the others would show nothing.
-        if known.as_ref().is_some_and(|known| !known.iter().any(|group| here.contains(&group.as_str()))) {
+    for Setting { cores, groups: here, only } in BOOTS {
+        let chosen: Vec<_> = here.iter().filter(|group| groups.contains(group)).map(|group| group.name()).collect();
+        if chosen.is_empty() {
             continue;
         }
         println!("bench: measuring on {cores} core{}", if cores == 1 { "" } else { "s" });
-        let mut output = drive.measure(cores)?;
-        output.operations.retain(|each| here.contains(&each.group.as_str()));
+        let only = only.map(|only| format!(" only={only}")).unwrap_or_default();
+        let request = format!("groups={}{only}", chosen.join(","));
+        let mut output = drive.measure(cores, &request)?;
         if counters && output.operations.iter().any(|each| each.value.is_some()) {
             println!("bench: counting events");
             let code = drive.code(false)?;
-            let traces = drive.trace(cores, None)?;
+            let traces = drive.trace(cores, &request)?;
             for each in &mut output.operations {
-                each.counters = traces.get(&each.name).map(|trace| code.counters(trace)).unwrap_or_default();
+                each.events = traces.get(&each.name).map(|trace| code.events(trace)).unwrap_or_default();
             }
         }
         most = most.max(cores);
-        known = Some(output.groups);
         measured.append(&mut output.operations);
     }
     if drive.counting && groups.contains(&Group::Vm) {
@@ -168,8 +192,7 @@ fn document(drive: &Drive, measured: &[Measured], cores: u32) -> Document {
     let (mode, unit) = if drive.counting { ("instructions", "instructions") } else { ("time", "cycles") };
     let platform = if drive.platform == Platform::Kvm { "kvm" } else { "qemu" };
     let operation = |each: &Measured| {
-        let counters = each.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        Some(Operation { name: each.name.clone(), value: each.value?, unit: unit.into(), counters })
+        Some(Operation { name: each.name.clone(), value: each.value?, unit: unit.into(), counters: each.counters() })
     };
     let ops = measured.iter().filter_map(operation).collect();
     Document { mode: mode.into(), platform: platform.into(), cores, ops }
@@ -177,25 +200,32 @@ fn document(drive: &Drive, measured: &[Measured], cores: u32) -> Document {
 
 fn plots(directory: &Path, measured: &[Measured], document: &Document) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let write = |name: &str, svg: String| {
+        let file = directory.join(format!("{name}.svg"));
+        fs::write(&file, svg).with_context(|| format!("cannot write {}", file.display()))?;
+        println!("bench: {}", file.display());
+        anyhow::Ok(())
+    };
+    let unit = document.ops.first().map_or("instructions", |operation| &operation.unit);
+    let lines = sweep::plots(document, unit)?;
+    if !lines.is_empty() {
+        return lines.into_iter().try_for_each(|(name, svg)| write(name, svg));
+    }
     for group in Group::value_variants() {
         let of_group = measured.iter().filter(|each| each.group == group.name());
         let rows: Vec<_> = of_group.filter_map(|each| Some((each.name.clone(), each.value?))).collect();
-        let Some(unit) = document.ops.first().map(|operation| operation.unit.as_str()).filter(|_| !rows.is_empty())
-        else {
-            continue;
-        };
-        let file = directory.join(format!("{group}.svg"));
-        fs::write(&file, plot::bars(group.name(), unit, &rows))
-            .with_context(|| format!("cannot write {}", file.display()))?;
-        println!("bench: {}", file.display());
+        if !rows.is_empty() {
+            write(group.name(), plot::bars(group.name(), unit, &rows))?;
+        }
     }
     Ok(())
 }
 
 fn profile(drive: &Drive, operation: &str) -> Result<()> {
-    let cores = table::find(operation).map_or(1, |entry| entry.group.cores());
+    let group = table::find(operation).map_or(Group::Ipc, |entry| entry.group);
+    let cores = BOOTS.iter().find(|boot| boot.groups.contains(&group)).map_or(1, |boot| boot.cores);
     println!("bench: tracing {operation}");
-    let traces = drive.trace(cores, Some(operation))?;
+    let traces = drive.trace(cores, &format!("only={operation}"))?;
     let Some(iteration) = traces.get(operation) else {
         bail!("there is no operation `{operation}`, or the kernel refuses it; `cargo xtask bench` lists them");
     };
@@ -212,7 +242,10 @@ fn verdict(measured: &[Measured], check: bool) -> Result<()> {
     if !refused.is_empty() {
         bail!("the kernel refused: {}", refused.join(", "));
     }
-    let far = |each: &&Measured| Verdict::of(table::find(&each.name), each.value.unwrap_or(0)) == Verdict::FarOver;
+    let far = |each: &&Measured| {
+        let target = table::find(&each.name).and_then(|entry| entry.target(|name| output::value(measured, name)));
+        Verdict::of(target, each.value.unwrap_or(0)) == Verdict::FarOver
+    };
     let over: Vec<_> = measured.iter().filter(far).map(|each| each.name.as_str()).collect();
     if check && !over.is_empty() {
         bail!("over the target by more than a quarter: {}", over.join(", "));
@@ -222,11 +255,13 @@ fn verdict(measured: &[Measured], check: bool) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::count::Counts;
+    use super::output::Sums;
     use super::*;
 
     fn measured(name: &str, value: Option<u64>) -> Measured {
         let (name, group) = (name.to_owned(), "ipc".to_owned());
-        Measured { name, group, value, median: value, error: None, counters: [].into() }
+        Measured { name, group, value, median: value, error: None, counted: Sums::default(), events: Counts::new() }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From the ticks of several batches to one figure.
 //!
-//! Invariants: a figure is rounded to the nearest whole tick per operation; the minimum is at most the median.
+//! Invariants: a figure is rounded to the nearest whole tick per operation; the minimum of a cost is at most the median.
 //! Concurrency: plain values.
 
 /// Most batches of one operation.
@@ -16,7 +16,7 @@ pub struct Batches {
 /// Ticks per operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Figure {
-    /// Of the quickest batch.
+    /// Of the quickest batch; of a latency, the longest.
     pub minimum: u64,
     /// Of the middle one; of two, the slower.
     pub median: u64,
@@ -52,6 +52,13 @@ impl Batches {
         let each = |ticks: &u64| ticks.saturating_add(repetitions / 2).checked_div(repetitions);
         Some(Figure { minimum: each(sorted.first()?)?, median: each(sorted.get(self.count / 2)?)? })
     }
+
+    /// The figure for batches whose ticks are each the longest that something took: the longest of all, and the middle one.
+    #[must_use]
+    pub fn longest(&self) -> Option<Figure> {
+        let longest = *self.ticks.get(..self.count)?.iter().max()?;
+        self.figure(1).map(|figure| Figure { minimum: longest, ..figure })
+    }
 }
 
 impl Default for Batches {
@@ -81,6 +88,12 @@ mod tests {
     fn without_batches_or_operations_there_is_no_figure() {
         assert_eq!(batches(&[]).figure(10), None);
         assert_eq!(batches(&[5]).figure(0), None);
+    }
+
+    #[test]
+    fn of_a_latency_the_longest_counts() {
+        assert_eq!(batches(&[300, 900, 200]).longest(), Some(Figure { minimum: 900, median: 300 }));
+        assert_eq!(batches(&[]).longest(), None);
     }
 
     proptest! {

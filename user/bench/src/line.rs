@@ -3,6 +3,7 @@
 //! Invariants: names and reasons are the program's own text and hold no character that JSON would escape.
 //! Concurrency: plain values.
 
+use abi::counter::Counter;
 use core::fmt;
 
 use crate::figures::Figure;
@@ -65,6 +66,38 @@ pub struct Refusal {
     pub status: u8,
 }
 
+/// What the kernel counted on all cores while operations ran.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// How many operations these were.
+    pub operations: u64,
+    /// Sums, by the counters' numbers; `None` from a kernel that does not count.
+    pub sums: Option<[u64; Counter::COUNT]>,
+}
+
+impl Counts {
+    /// Adds so many operations, with what the counters were before and after; `None` from a kernel that does not count.
+    pub fn add(&mut self, operations: u64, sums: Option<([u64; Counter::COUNT], [u64; Counter::COUNT])>) {
+        self.operations += operations;
+        let Some((before, after)) = sums else { return };
+        let so_far = self.sums.get_or_insert_default();
+        for ((sum, after), before) in so_far.iter_mut().zip(after).zip(before) {
+            *sum += after.saturating_sub(before);
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(sums) = self.sums else { return Ok(()) };
+        write!(f, ",\"counted\":{{\"operations\":{}", self.operations)?;
+        for (counter, sum) in Counter::ALL.iter().zip(sums) {
+            write!(f, ",\"{}\":{sum}", counter.name())?;
+        }
+        f.write_str("}")
+    }
+}
+
 /// The result of one operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
@@ -78,16 +111,18 @@ pub struct Line {
     pub repetitions: u64,
     /// Ticks per operation, or why there are none.
     pub result: Result<Figure, Refusal>,
+    /// What the kernel counted meanwhile.
+    pub counts: Counts,
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, group, batches, repetitions, result } = self;
+        let Self { name, group, batches, repetitions, result, counts } = self;
         write!(f, "bench: {{\"name\":\"{name}\",\"group\":\"{group}\",")?;
         match result {
             Ok(Figure { minimum, median }) => write!(
                 f,
-                "\"value\":{minimum},\"median\":{median},\"batches\":{batches},\"repetitions\":{repetitions}}}"
+                "\"value\":{minimum},\"median\":{median},\"batches\":{batches},\"repetitions\":{repetitions}{counts}}}"
             ),
             Err(Refusal { step, status }) => write!(f, "\"error\":\"{step}: status {status}\"}}"),
         }
@@ -101,12 +136,26 @@ mod tests {
     #[test]
     fn a_result_is_one_object_on_one_line() {
         let result = Ok(Figure { minimum: 541, median: 542 });
-        let line = Line { name: "a_1w", group: "ipc", batches: 7, repetitions: 1000, result };
+        let counts = Counts::default();
+        let line = Line { name: "a_1w", group: "ipc", batches: 7, repetitions: 1000, result, counts };
         let expected =
             r#"bench: {"name":"a_1w","group":"ipc","value":541,"median":542,"batches":7,"repetitions":1000}"#;
         assert_eq!(line.to_string(), expected);
         let refused = Line { result: Err(Refusal { step: "create", status: 4 }), ..line };
         assert_eq!(refused.to_string(), r#"bench: {"name":"a_1w","group":"ipc","error":"create: status 4"}"#);
+    }
+
+    #[test]
+    fn what_the_kernel_counted_stands_behind_the_figures() {
+        let (mut counts, before) = (Counts::default(), [5; Counter::COUNT]);
+        counts.add(32, None);
+        assert_eq!(counts.to_string(), "");
+        let mut after = before;
+        after[Counter::InterruptsSent as usize] += 192;
+        counts.add(32, Some((before, after)));
+        let text = counts.to_string();
+        assert!(text.starts_with(r#","counted":{"operations":64,"ipis_sent":192,"ipis_taken":0,"#), "{text}");
+        assert!(text.ends_with('}'), "{text}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use object::{Object, ObjectSegment};
 
+use super::count::Counts;
 use super::events;
 use super::trace::Iteration;
 use crate::process;
@@ -55,12 +56,12 @@ impl Code {
     }
 
     /// How often each event happens in an iteration.
-    pub fn counters(&self, iteration: &Iteration) -> BTreeMap<&'static str, u64> {
-        let mut counters = BTreeMap::new();
+    pub fn events(&self, iteration: &Iteration) -> Counts {
+        let mut events = BTreeMap::<_, u64>::new();
         for event in iteration.0.iter().filter_map(|address| self.event(*address)) {
-            *counters.entry(event).or_default() += 1;
+            *events.entry(event).or_default() += 1;
         }
-        counters
+        events.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
     }
 
     /// The event that the instruction at `address` is.

@@ -3,12 +3,13 @@
 //! Invariants: reading what was written gives the same; unknown fields are ignored.
 //! Concurrency: pure, but for the files.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+
+use super::count::Counts;
 
 /// A run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -32,15 +33,15 @@ pub struct Operation {
     pub value: u64,
     /// Of what: `instructions` or `cycles`.
     pub unit: String,
-    /// How often events happen in one operation; empty if they were not counted.
+    /// How often events happen in one operation, by the kernel's counters and by a trace; empty if nothing was counted.
     #[serde(default)]
-    pub counters: BTreeMap<String, u64>,
+    pub counters: Counts,
 }
 
 impl Operation {
     /// A figure in instructions, without counters.
     pub fn new(name: &str, value: u64) -> Self {
-        Self { name: name.into(), value, unit: "instructions".into(), counters: BTreeMap::new() }
+        Self { name: name.into(), value, unit: "instructions".into(), counters: Counts::new() }
     }
 }
 
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     fn document() -> Document {
-        let counters = BTreeMap::from([("cr3_writes".to_owned(), 2)]);
+        let counters = Counts::from([("cr3_writes".to_owned(), 2.into())]);
         let operation = Operation { counters, ..Operation::new("a_1w", 541) };
         Document { mode: "instructions".into(), platform: "qemu".into(), cores: 1, ops: vec![operation] }
     }

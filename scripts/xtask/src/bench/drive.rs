@@ -57,17 +57,18 @@ impl Drive {
             kernel: Some(self.built.kernel.clone()),
             counting: self.counting,
             timeout: Some(Duration::from_secs(600)),
-            qemu_args: vec!["-fw_cfg".into(), format!("name={REQUEST},string={request}")],
+            // QEMU takes a comma that is meant as two.
+            qemu_args: vec!["-fw_cfg".into(), format!("name={REQUEST},string={}", request.replace(',', ",,"))],
             ..Machine::new("bench", Media::Iso(iso))
         })
     }
 
-    /// Measures everything that the program can.
+    /// Measures what the request says.
     ///
     /// # Errors
     /// The machine failed, or the program printed no calibration.
-    pub fn measure(&self, cores: u32) -> Result<Output> {
-        let outcome = run::to_the_end(&self.machine(cores, "measure")?)?.success()?;
+    pub fn measure(&self, cores: u32, request: &str) -> Result<Output> {
+        let outcome = run::to_the_end(&self.machine(cores, request)?)?.success()?;
         let output = Output::parse(&outcome.log)?;
         let Some(calibration) = output.calibration else { bail!("the program measured no calibration loop") };
         if self.counting && !calibration.counts_instructions() {
@@ -77,13 +78,13 @@ impl Drive {
         Ok(output)
     }
 
-    /// Traces operations: one iteration of each, those that the kernel refuses left out.
+    /// Traces operations that the request names: one iteration of each, without those that the kernel refuses and those
+    /// that are no loop on one core.
     ///
     /// # Errors
     /// The machine failed, or an operation's log makes no sense.
-    pub fn trace(&self, cores: u32, only: Option<&str>) -> Result<BTreeMap<String, Iteration>> {
-        let only = only.map(|name| format!(" only={name}")).unwrap_or_default();
-        let machine = self.machine(cores, &format!("trace={REPETITIONS}{only}"))?;
+    pub fn trace(&self, cores: u32, request: &str) -> Result<BTreeMap<String, Iteration>> {
+        let machine = self.machine(cores, &format!("trace={REPETITIONS} {request}"))?;
         let directory = workspace::scratch("traces")?;
         let mut running = run::start(&machine)?;
         let mut found = BTreeMap::new();

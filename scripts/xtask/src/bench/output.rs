@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::count::{Count, Counts};
+
 /// One operation, measured or refused.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 pub struct Measured {
@@ -21,9 +23,36 @@ pub struct Measured {
     pub median: Option<u64>,
     /// Why there is no value.
     pub error: Option<String>,
+    /// What the kernel counted on all cores: sums by name, and in how many operations.
+    #[serde(default)]
+    pub counted: Sums,
     /// How often each event happens in one operation; known after tracing only.
     #[serde(skip)]
-    pub counters: BTreeMap<&'static str, u64>,
+    pub events: Counts,
+}
+
+impl Measured {
+    /// What happens in one operation, by the kernel's counters and by the events of a trace.
+    pub fn counters(&self) -> Counts {
+        let Sums { operations, sums } = &self.counted;
+        let counted = sums.iter().map(|(name, &sum)| (name.clone(), Count::per(sum, *operations)));
+        counted.chain(self.events.clone()).collect()
+    }
+}
+
+/// The figure of an operation.
+pub fn value(measured: &[Measured], name: &str) -> Option<u64> {
+    measured.iter().find(|each| each.name == name)?.value
+}
+
+/// What the kernel counted.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+pub struct Sums {
+    /// In so many operations.
+    pub operations: u64,
+    /// By name.
+    #[serde(flatten)]
+    pub sums: BTreeMap<String, u64>,
 }
 
 /// What the platform's clock counts.
@@ -91,7 +120,7 @@ mod tests {
         "[ 0 info ] core 0: up",
         r#"bench: {"calibration":{"instructions":2000001,"ticks":2000004,"ticks_per_instruction":1.000,"empty":5}}"#,
         r#"bench: {"groups":["ipc","objects"]}"#,
-        r#"bench: {"name":"a","group":"ipc","value":541,"median":542,"batches":7,"repetitions":1000}"#,
+        r#"bench: {"name":"a","group":"ipc","value":541,"median":542,"batches":7,"repetitions":1000,"counted":{"operations":7000,"ipis_sent":21000,"root_loads":0}}"#,
         r#"bench: {"name":"b","group":"ipc","error":"create_sm: status 3"}"#,
         "bench: done, 2 of 2 operations",
     ];
@@ -103,6 +132,9 @@ mod tests {
         assert_eq!(output.groups, ["ipc", "objects"]);
         let [a, b] = &output.operations[..] else { panic!("{output:?}") };
         assert_eq!((a.value, a.median, a.error.as_deref()), (Some(541), Some(542), None));
+        let counters: Vec<_> = a.counters().into_iter().collect();
+        assert_eq!(counters, [("ipis_sent".to_owned(), Count::from(3)), ("root_loads".to_owned(), Count::ZERO)]);
+        assert!(b.counters().is_empty());
         assert_eq!((b.value, b.error.as_deref()), (None, Some("create_sm: status 3")));
     }
 

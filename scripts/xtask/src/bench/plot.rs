@@ -19,7 +19,7 @@ const SERIES: [(&str, &str); 4] =
 
 /// A plot of the operations with their values in `unit`; peers and targets only if these are instructions.
 pub fn bars(title: &str, unit: &str, operations: &[(String, u64)]) -> String {
-    let rows: Vec<_> = operations.iter().map(|(name, value)| (name, series(name, *value, unit))).collect();
+    let rows: Vec<_> = operations.iter().map(|(name, value)| (name, series(name, *value, unit, operations))).collect();
     let most = rows.iter().flat_map(|(_, series)| series.iter().flatten()).max().copied().unwrap_or(10);
     let decades = (most.max(10) as f64).log10().ceil();
     let scale = |value: u64| (value.max(1) as f64).log10() / decades * f64::from(BARS);
@@ -62,9 +62,11 @@ pub fn bars(title: &str, unit: &str, operations: &[(String, u64)]) -> String {
     svg + "</svg>\n"
 }
 
-fn series(name: &str, value: u64, unit: &str) -> [Option<u64>; 4] {
+fn series(name: &str, value: u64, unit: &str, all: &[(String, u64)]) -> [Option<u64>; 4] {
     let entry = find(name).filter(|_| unit == "instructions");
-    [Some(value), entry.and_then(|e| e.target), entry.and_then(|e| e.nova), entry.and_then(|e| e.genode)]
+    let figure = |name: &str| all.iter().find(|(other, _)| other == name).map(|&(_, value)| value);
+    let target = entry.and_then(|entry| entry.target(figure));
+    [Some(value), target, entry.and_then(|e| e.nova), entry.and_then(|e| e.genode)]
 }
 
 fn row_height(series: &[Option<u64>]) -> u32 {
@@ -75,28 +77,29 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// Whether every element is closed in order and no text holds what has to be escaped.
+#[cfg(test)]
+pub fn is_well_formed(xml: &str) -> bool {
+    let mut open = Vec::new();
+    for part in xml.trim().split('<').skip(1) {
+        let Some((tag, text)) = part.split_once('>') else { return false };
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
+        match (tag.starts_with('/'), tag.ends_with('/')) {
+            (true, _) if open.pop() != Some(name) => return false,
+            (false, false) => open.push(name),
+            _ => {}
+        }
+        let entities = text.matches('&').count() == text.matches(';').count();
+        if text.contains('>') || !entities || tag.matches('"').count() % 2 != 0 {
+            return false;
+        }
+    }
+    open.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Whether every element is closed in order and no text holds what has to be escaped.
-    fn is_well_formed(xml: &str) -> bool {
-        let mut open = Vec::new();
-        for part in xml.trim().split('<').skip(1) {
-            let Some((tag, text)) = part.split_once('>') else { return false };
-            let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
-            match (tag.starts_with('/'), tag.ends_with('/')) {
-                (true, _) if open.pop() != Some(name) => return false,
-                (false, false) => open.push(name),
-                _ => {}
-            }
-            let entities = text.matches('&').count() == text.matches(';').count();
-            if text.contains('>') || !entities || tag.matches('"').count() % 2 != 0 {
-                return false;
-            }
-        }
-        open.is_empty()
-    }
 
     fn widths(svg: &str) -> Vec<f64> {
         let bars = svg.lines().filter(|line| line.starts_with(&format!("<rect x=\"{LABELS}\" y=")));

@@ -36,11 +36,6 @@ impl Group {
             Self::Boot => "boot",
         }
     }
-
-    /// How many cores its operations are defined for.
-    pub const fn cores(self) -> u32 {
-        if matches!(self, Self::Shootdown) { 4 } else { 1 }
-    }
 }
 
 impl fmt::Display for Group {
@@ -58,6 +53,8 @@ pub struct Entry {
     pub group: Group,
     /// Most instructions; `None`: reported only.
     pub target: Option<u64>,
+    /// An operation of the same run, and at most so many hundredths of its figure.
+    pub beside: Option<(&'static str, u64)>,
     /// Instructions of NOVA 24.08 (January 2024).
     pub nova: Option<u64>,
     /// Instructions of the NOVA that Genode uses (release 10, September 2024).
@@ -65,6 +62,17 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Also judged beside another operation of the same run: at most so many hundredths of its figure.
+    const fn beside(self, name: &'static str, hundredths: u64) -> Self {
+        Self { beside: Some((name, hundredths)), ..self }
+    }
+
+    /// The lower of its targets, in a run whose figures `value` gives.
+    pub fn target(&self, value: impl Fn(&str) -> Option<u64>) -> Option<u64> {
+        let beside = self.beside.and_then(|(name, hundredths)| Some(value(name)? * hundredths / 100));
+        self.target.into_iter().chain(beside).min()
+    }
+
     /// The better of the two other kernels.
     pub fn best_peer(&self) -> Option<u64> {
         self.nova.into_iter().chain(self.genode).min()
@@ -78,7 +86,7 @@ const fn entry(group: Group, name: &'static str, target: u64, nova: u64, genode:
     const fn figure(value: u64) -> Option<u64> {
         if value == NO { None } else { Some(value) }
     }
-    Entry { name, group, target: figure(target), nova: figure(nova), genode: figure(genode) }
+    Entry { name, group, target: figure(target), beside: None, nova: figure(nova), genode: figure(genode) }
 }
 
 use Group::{Boot, Ipc, Memory, Objects, Shootdown, Vm};
@@ -111,7 +119,11 @@ pub const ENTRIES: &[Entry] = &[
     entry(Memory, "revoke_preemption_latency_1000", 3_000, NO, NO),
     entry(Memory, "revoke_preemption_latency_100000", 3_000, NO, NO),
     entry(Shootdown, "revoke_1x4k_remote3_shared", 1_600, 4_822, 6_231),
-    entry(Shootdown, "revoke_1x4k_remote3_untouched", 510, 4_822, 6_231),
+    entry(Shootdown, "revoke_1x4k_remote3_untouched", 510, 4_822, 6_231).beside("revoke_1x4k", 102),
+    entry(Shootdown, "private_churn_1", NO, NO, NO),
+    entry(Shootdown, "private_churn_2", NO, NO, NO).beside("private_churn_1", 105),
+    entry(Shootdown, "private_churn_4", NO, NO, NO).beside("private_churn_1", 105),
+    entry(Shootdown, "private_churn_8", NO, NO, NO).beside("private_churn_1", 105),
     entry(Objects, "create_sm", 350, 601, 903),
     entry(Objects, "create_pt", 350, 677, 919),
     entry(Objects, "create_ec_local", 2_500, 24_642, 6_958),
@@ -139,6 +151,24 @@ pub const ENTRIES: &[Entry] = &[
     entry(Boot, "boot_to_root_4_cores", NO, 111_600_000, 123_000_000),
 ];
 
+/// A machine that operations are measured on.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its cores.
+    pub cores: u32,
+    /// The groups that are measured on it.
+    pub groups: &'static [Group],
+    /// Only what is named so, as the program takes it.
+    pub only: Option<&'static str>,
+}
+
+/// The machines, one after the other.
+pub const BOOTS: [Setting; 3] = [
+    Setting { cores: 1, groups: &[Ipc, Memory, Objects, Vm], only: None },
+    Setting { cores: 4, groups: &[Shootdown], only: Some("revoke_*") },
+    Setting { cores: 8, groups: &[Shootdown], only: Some("private_churn_*") },
+];
+
 /// The entry of an operation.
 pub fn find(name: &str) -> Option<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.name == name)
@@ -154,6 +184,17 @@ mod tests {
             assert!(ENTRIES[..index].iter().all(|other| other.name != entry.name), "{}", entry.name);
         }
         assert!(ENTRIES.windows(2).all(|pair| pair[0].group <= pair[1].group));
+    }
+
+    #[test]
+    fn a_target_beside_another_operation_follows_its_figure() {
+        let alone = |figure| move |name: &str| (name == "revoke_1x4k").then_some(figure);
+        let untouched = find("revoke_1x4k_remote3_untouched").unwrap();
+        assert_eq!(untouched.target(alone(450)), Some(459));
+        assert_eq!((untouched.target(alone(1000)), untouched.target(|_| None)), (Some(510), Some(510)));
+        assert_eq!(find("private_churn_8").unwrap().target(|_| Some(2000)), Some(2100));
+        let besides = ENTRIES.iter().filter_map(|entry| entry.beside);
+        assert!(besides.into_iter().all(|(name, hundredths)| find(name).is_some() && hundredths > 100));
     }
 
     #[test]

@@ -5,8 +5,11 @@
 
 use std::fmt::Write;
 
+use abi::counter::Counter;
+
+use super::count::Count;
 use super::document::Document;
-use super::output::Measured;
+use super::output::{Measured, value};
 use super::table::{ENTRIES, Entry, Group, find};
 
 /// Whether an operation is within its target.
@@ -24,8 +27,8 @@ pub enum Verdict {
 
 impl Verdict {
     /// Judges `value` instructions.
-    pub fn of(entry: Option<&Entry>, value: u64) -> Self {
-        match entry.and_then(|entry| entry.target) {
+    pub fn of(target: Option<u64>, value: u64) -> Self {
+        match target {
             None => Self::None,
             Some(target) if value <= target => Self::Ok,
             Some(target) if value <= target + target / 4 => Self::Over,
@@ -52,7 +55,7 @@ pub fn table(measured: &[Measured], groups: &[Group], judged: bool) -> String {
     if judged {
         let _ = write!(text, " {TARGET:>7} {NOVA:>11} {GENODE:>13} {PEER:>9}  {:6} events", "");
     } else {
-        let _ = write!(text, " {:>12}", "median");
+        let _ = write!(text, " {:>12}  events", "median");
     }
     text.push('\n');
     for each in measured {
@@ -60,8 +63,8 @@ pub fn table(measured: &[Measured], groups: &[Group], judged: bool) -> String {
         let _ = write!(text, "{:width$}", each.name);
         let line = match (each.value, judged) {
             (None, _) => format!(" refused: {}", each.error.as_deref().unwrap_or("no value")),
-            (Some(value), false) => format!(" {value:>12} {:>12}", figure(each.median)),
-            (Some(value), true) => judged_line(entry, value, each),
+            (Some(value), false) => format!(" {value:>12} {:>12}  {}", figure(each.median), happened(each)),
+            (Some(value), true) => judged_line(entry, value, each, measured),
         };
         text += line.trim_end();
         text.push('\n');
@@ -70,7 +73,8 @@ pub fn table(measured: &[Measured], groups: &[Group], judged: bool) -> String {
     for entry in missing.iter().filter(|entry| measured.iter().all(|each| each.name != entry.name)) {
         let _ = write!(text, "{:width$} {:>12}", entry.name, "-");
         if judged {
-            let (target, nova, genode) = (figure(entry.target), figure(entry.nova), figure(entry.genode));
+            let target = figure(entry.target(|name| value(measured, name)));
+            let (nova, genode) = (figure(entry.nova), figure(entry.genode));
             let _ = write!(text, " {target:>7} {nova:>11} {genode:>13} {:>9}", "");
         }
         text += "  not there yet\n";
@@ -83,15 +87,25 @@ const PEER: &str = "best peer";
 const NOVA: &str = "NOVA 24.08";
 const GENODE: &str = "Genode's NOVA";
 
-fn judged_line(entry: Option<&Entry>, value: u64, each: &Measured) -> String {
-    let [target, nova, genode] =
-        [entry.and_then(|e| e.target), entry.and_then(|e| e.nova), entry.and_then(|e| e.genode)];
-    let peer = entry.and_then(Entry::best_peer).map_or_else(|| "-".into(), |peer| ratio(value, peer));
-    let verdict = Verdict::of(entry, value).text();
-    let events: Vec<_> = each.counters.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    let (target, nova, genode) = (figure(target), figure(nova), figure(genode));
-    format!(" {value:>12} {target:>7} {nova:>11} {genode:>13} {peer:>9}  {verdict:6} {}", events.join(", "))
+fn judged_line(entry: Option<&Entry>, figures: u64, each: &Measured, all: &[Measured]) -> String {
+    let target = entry.and_then(|entry| entry.target(|name| value(all, name)));
+    let peer = entry.and_then(Entry::best_peer).map_or_else(|| "-".into(), |peer| ratio(figures, peer));
+    let verdict = Verdict::of(target, figures).text();
+    let (target, nova, genode) =
+        (figure(target), figure(entry.and_then(|e| e.nova)), figure(entry.and_then(|e| e.genode)));
+    format!(" {figures:>12} {target:>7} {nova:>11} {genode:>13} {peer:>9}  {verdict:6} {}", happened(each))
 }
+
+/// What happened in one operation; interrupts also if there were none, because that is what a shootdown is about.
+fn happened(each: &Measured) -> String {
+    let counters = each.counters();
+    let told = |(name, count): &(&String, &Count)| **count != Count::ZERO || name.as_str() == IPIS;
+    let told: Vec<_> = counters.iter().filter(told).map(|(name, count)| format!("{name} {count}")).collect();
+    told.join(", ")
+}
+
+/// Counter of interrupts because of revocations.
+pub const IPIS: &str = Counter::InterruptsSent.name();
 
 fn figure(value: Option<u64>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
@@ -122,6 +136,7 @@ pub fn comparison(now: &Document, then: &Document) -> String {
 mod tests {
     use super::*;
     use crate::bench::document;
+    use crate::bench::output::Sums;
 
     fn measured(name: &str, value: Option<u64>) -> Measured {
         let error = value.is_none().then(|| "call: status 4".to_owned());
@@ -131,19 +146,19 @@ mod tests {
             value,
             median: value,
             error,
-            counters: [("locked", 2)].into(),
+            counted: Sums { operations: 2, sums: [("ipis_sent".into(), 0), ("root_loads".into(), 0)].into() },
+            events: [("locked".into(), 2.into())].into(),
         }
     }
 
     #[test]
     fn a_target_is_missed_far_by_more_than_a_quarter() {
-        let entry = find("ipc_same_pd_1w");
         for (value, verdict) in
             [(160, Verdict::Ok), (161, Verdict::Over), (200, Verdict::Over), (201, Verdict::FarOver)]
         {
-            assert_eq!(Verdict::of(entry, value), verdict, "{value}");
+            assert_eq!(Verdict::of(Some(160), value), verdict, "{value}");
         }
-        assert_eq!(Verdict::of(find("boot_to_root_1_core"), 1), Verdict::None);
+        assert_eq!(Verdict::of(None, 1), Verdict::None);
     }
 
     #[test]
@@ -152,7 +167,7 @@ mod tests {
         let text = table(&rows, &[Group::Ipc], true);
         let line = |name: &str| text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_default();
         let words: Vec<_> = line("null_hypercall").split_whitespace().collect();
-        assert_eq!(words, ["null_hypercall", "70", "45", "56", "80", "1.25", "OVER", "locked", "2"]);
+        assert_eq!(words, ["null_hypercall", "70", "45", "56", "80", "1.25", "OVER", "ipis_sent", "0,", "locked", "2"]);
         assert!(line("sm_up").ends_with("refused: call: status 4"), "{text}");
         assert!(line("sm_down").ends_with("not there yet"), "{text}");
         assert!(line("odd").contains(" 3 "), "{text}");

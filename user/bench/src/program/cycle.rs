@@ -6,7 +6,7 @@
 
 use super::enter::{self, DOWN, Entry, NOTE, Step};
 use super::objects::balance;
-use super::operation::{Arguments, Operation};
+use super::operation::{Arguments, Operation, operation};
 use super::resources::{DOMAIN, Resources, WITH_ITEM, window};
 use abi::utcb::Header;
 use abi::{Hypercall, Request, Selector};
@@ -24,7 +24,7 @@ const NAMES: [&str; 9] =
 
 /// The operations.
 pub const OPERATIONS: &[Operation] =
-    &[Operation { name: "domain_cycle", repetitions: 500, batches: 20, setup, prepare, run }];
+    &[Operation { repetitions: 500, batches: 20, prepare, ..operation("domain_cycle", setup, run) }];
 
 /// Notes the loader's part: message page, page of the new context's messages, and the request that maps the code.
 fn setup(resources: &mut Resources) -> Result<Arguments, Refusal> {

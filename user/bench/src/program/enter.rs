@@ -167,9 +167,9 @@ pub fn touch(address: u64) {
 }
 
 /// Gives memory to the heap.
-pub fn heap(start: u64, size: usize) {
+pub fn heap(start: u64, size: u64) {
     // SAFETY: the program has mapped ordinary memory there, for this and for good.
-    unsafe { rt::heap::add(start as usize, size) };
+    unsafe { rt::heap::add(start as usize, size as usize) };
 }
 
 /// A counter of a core.

@@ -4,7 +4,7 @@
 //! Source: interface §5 ("call", "reply") and §4 (host exceptions).
 
 use super::enter::{self, Entry};
-use super::operation::{Arguments, Operation};
+use super::operation::{Arguments, Operation, operation};
 use super::resources::{DOMAIN, Resources, identify, portal_at};
 use abi::{Hypercall, Mtd, Request, Selector, Status};
 use bench::line::Refusal;
@@ -55,15 +55,6 @@ pub const OPERATIONS: &[Operation] = &[
         load,
     ),
 ];
-
-/// An operation that uses nothing up.
-pub const fn operation(
-    name: &'static str,
-    setup: fn(&mut Resources) -> Result<Arguments, Refusal>,
-    run: fn(&mut Arguments, u64) -> Result<(), Refusal>,
-) -> Operation {
-    Operation { name, repetitions: 1000, batches: 11, setup, prepare: |_, _| Ok(()), run }
-}
 
 fn null(_: &mut Resources) -> Result<Arguments, Refusal> {
     let request = Request::new(Hypercall::Misc, NULL, Selector::new(0)).word();

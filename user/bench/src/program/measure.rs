@@ -1,13 +1,16 @@
 //! Runs one operation: in batches for a figure, or once between two signals for a tracer.
 //!
-//! Invariants: a batch runs before the first that counts, so that caches, tables and slabs are warm.
+//! Invariants: a batch runs before the first that counts, so that caches, tables and slabs are warm (not of a latency, whose
+//! longest is sought, and whose preparation is long); what the kernel counts
+//! is that of the batches, without their preparation.
 //! Concurrency: one operation at a time.
 
-use super::operation::{Arguments, Operation};
-use super::resources::Resources;
+use super::operation::{Arguments, Kind, Operation};
+use super::resources::{Resources, Setting};
 use super::{device, enter};
+use abi::counter::Counter;
 use bench::figures::{Batches, Figure};
-use bench::line::{Line, Refusal};
+use bench::line::{Counts, Line, Refusal};
 use bench::request::Request;
 use rt::ports::IoPorts;
 use rt::println;
@@ -16,9 +19,9 @@ use rt::println;
 pub fn measure(group: &'static str, operation: &Operation, resources: &mut Resources, request: &Request<'_>) -> Line {
     let repetitions = operation.repetitions.min(request.repetitions.unwrap_or(u64::MAX));
     let count = operation.batches.min(request.batches.unwrap_or(u64::MAX));
-    let mut batches = Batches::new();
-    let result = run(operation, resources, repetitions, count, &mut batches);
-    Line { name: operation.name, group, batches: batches.count(), repetitions, result }
+    let (mut batches, mut counts) = (Batches::new(), Counts::default());
+    let result = run(operation, resources, repetitions, count, (&mut batches, &mut counts));
+    Line { name: operation.name, group, batches: batches.count(), repetitions, result, counts }
 }
 
 fn run(
@@ -26,30 +29,60 @@ fn run(
     resources: &mut Resources,
     repetitions: u64,
     count: u64,
-    batches: &mut Batches,
+    (batches, counts): (&mut Batches, &mut Counts),
 ) -> Result<Figure, Refusal> {
     let mut arguments = (operation.setup)(resources)?;
-    (operation.prepare)(&mut arguments, repetitions)?;
-    (operation.run)(&mut arguments, repetitions)?;
+    if operation.kind != Kind::Latency {
+        (operation.prepare)(&mut arguments, repetitions)?;
+        (operation.run)(&mut arguments, repetitions)?;
+    }
+    let Setting { cores, counting, .. } = resources.setting();
     for _ in 0..count {
-        batches.add(timed(operation, &mut arguments, repetitions)?);
+        (operation.prepare)(&mut arguments, repetitions)?;
+        let before = counted(cores);
+        let ticks = timed(operation, &mut arguments, repetitions)?;
+        let after = counted(cores);
+        batches.add(if operation.kind == Kind::Latency { arguments.latency } else { ticks });
+        counts.add(repetitions * operation.share(), before.zip(after));
     }
     (operation.prepare)(&mut arguments, 0)?;
-    batches.figure(repetitions).ok_or(Refusal { step: "no batches", status: 0 })
+    let figure = match operation.kind {
+        Kind::Latency => batches.longest(),
+        // Of what runs at the same time the instructions add up, the time does not.
+        Kind::Cost | Kind::Parallel => {
+            batches.figure(if counting { repetitions * operation.share() } else { repetitions })
+        }
+    };
+    figure.ok_or(Refusal { step: "no batches", status: 0 })
 }
 
 fn timed(operation: &Operation, arguments: &mut Arguments, repetitions: u64) -> Result<u64, Refusal> {
-    (operation.prepare)(arguments, repetitions)?;
     let start = enter::ticks();
     let done = (operation.run)(arguments, repetitions);
     let end = enter::ticks();
     done.map(|()| end.saturating_sub(start))
 }
 
+/// The kernel's counters, each the sum over all cores.
+fn counted(cores: u64) -> Option<[u64; Counter::COUNT]> {
+    let mut sums = [0_u64; Counter::COUNT];
+    for (counter, sum) in Counter::ALL.into_iter().zip(&mut sums) {
+        for core in 0..cores {
+            *sum = sum.checked_add(enter::count(core, counter as u64))?;
+        }
+    }
+    Some(sums)
+}
+
 /// Runs an operation `repetitions` times, warm, between two signals of the tracer.
 pub fn trace(ports: IoPorts, group: &'static str, operation: &Operation, resources: &mut Resources, repetitions: u64) {
+    if operation.kind != Kind::Cost {
+        // There is no loop on one core that a tracer could find.
+        return;
+    }
     let refused = |refusal| {
-        println!("{}", Line { name: operation.name, group, batches: 0, repetitions, result: Err(refusal) });
+        let (result, counts) = (Err(refusal), Counts::default());
+        println!("{}", Line { name: operation.name, group, batches: 0, repetitions, result, counts });
     };
     let mut arguments = match (operation.setup)(resources) {
         Ok(arguments) => arguments,

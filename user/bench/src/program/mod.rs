@@ -5,22 +5,27 @@
 // UNSAFETY: hypercalls, deliberate faults and message pages at addresses that only the kernel knows cannot be expressed
 // safely; all of it is in the module `enter`.
 
+mod churn;
+mod crew;
 mod cycle;
 mod device;
 #[expect(unsafe_code, reason = "loops around hypercalls and faults, message pages at fixed addresses")]
 mod enter;
 mod ipc;
+mod latency;
 mod measure;
 mod memory;
 mod objects;
 mod operation;
+mod remote;
 mod resources;
 mod semaphores;
 mod vm;
 
 use bench::line::{Calibration, Groups};
 use bench::request::{MAX_LENGTH, Request};
-use resources::Resources;
+use operation::Kind;
+use resources::{Resources, Setting};
 use rt::ports::IoPorts;
 use rt::serial::COM1;
 use rt::{Environment, ExitStatus, console, println};
@@ -28,11 +33,14 @@ use rt::{Environment, ExitStatus, console, println};
 rt::entry!(main);
 
 /// The operations, by groups: one file and one line here for what belongs together; virtual CPUs are last.
-const GROUPS: [(&str, &[operation::Operation]); 7] = [
+const GROUPS: [(&str, &[operation::Operation]); 10] = [
     ("ipc", ipc::OPERATIONS),
     ("ipc", semaphores::OPERATIONS),
     ("memory", memory::OPERATIONS),
-    ("shootdown", memory::REMOTE),
+    ("memory", latency::OPERATIONS),
+    ("shootdown", churn::OPERATIONS),
+    ("shootdown", remote::OPERATIONS),
+    ("sweep", remote::SWEEPS),
     ("objects", objects::OPERATIONS),
     ("objects", cycle::OPERATIONS),
     ("vm", vm::OPERATIONS),
@@ -45,10 +53,13 @@ fn main(environment: &Environment) -> ExitStatus {
     };
     console::open(ports, COM1);
     let mut line = [0; MAX_LENGTH];
-    let request = Request::parse(device::request(ports, &mut line));
-    let mut resources = Resources::new(environment);
+    let request = device::request(ports, &mut line);
+    let (request, asked) = (Request::parse(request), !request.is_empty());
 
     let calibration = Calibration { ticks: enter::calibrate(), empty: enter::empty() };
+    let cores = environment.hip().enabled_cpus() as u64;
+    let setting = Setting { cores, counting: calibration.counts_instructions(), exact: !request.any_interrupts };
+    let mut resources = Resources::new(environment, setting);
     println!("{calibration}");
     if !calibration.counts_instructions() {
         println!("bench: this platform does not count instructions; the figures are ticks of its clock");
@@ -60,7 +71,9 @@ fn main(environment: &Environment) -> ExitStatus {
         groups.rotate_right(1);
     }
     let all = || groups.iter().flat_map(|(group, operations)| operations.iter().map(move |each| (*group, each)));
-    let wanted = || all().filter(|(_, operation)| request.wants(operation.name));
+    // A hundred thousand nodes are for those who ask.
+    let can = |operation: &operation::Operation| operation.cores <= cores && (asked || operation.kind != Kind::Latency);
+    let wanted = || all().filter(|(group, operation)| can(operation) && request.wants(group, operation.name));
     for (group, operation) in wanted() {
         match request.trace {
             Some(repetitions) => measure::trace(ports, group, operation, &mut resources, repetitions),

@@ -10,7 +10,7 @@
 
 use super::enter::{self, Entry, NEVER};
 use super::ipc::repeated;
-use super::operation::{Arguments, Operation};
+use super::operation::{Arguments, Operation, operation};
 use super::resources::{DOMAIN, GLOBAL, Resources, semaphore_at};
 use abi::qpd::Qpd;
 use abi::{Hypercall, Request, Selector};
@@ -37,14 +37,11 @@ pub const OPERATIONS: &[Operation] = &[
     creation("create_ec_local", LARGE, |resources| contexts(resources, 0), make_contexts),
     creation("create_ec_global", LARGE, |resources| contexts(resources, GLOBAL), make_contexts),
     Operation {
-        name: "create_sc",
         repetitions: THREADS,
         batches: BATCHES,
-        setup: scheduling,
-        prepare: |_, _| Ok(()),
-        run: |arguments, count| {
+        ..operation("create_sc", scheduling, |arguments, count| {
             repeated(enter::create_scheduling(&mut arguments.request, &mut arguments.registers, count), "create_sc")
-        },
+        })
     },
     creation("create_pd", LARGE, domains, make_domains),
     destruction("destroy_sm", SMALL, semaphores, make_semaphores),
@@ -59,7 +56,7 @@ const fn creation(
     setup: fn(&mut Resources) -> Result<Arguments, Refusal>,
     run: Step,
 ) -> Operation {
-    Operation { name, repetitions, batches: BATCHES, setup, prepare: destroy, run }
+    Operation { repetitions, batches: BATCHES, prepare: destroy, ..operation(name, setup, run) }
 }
 
 const fn destruction(
@@ -68,7 +65,7 @@ const fn destruction(
     setup: fn(&mut Resources) -> Result<Arguments, Refusal>,
     prepare: Step,
 ) -> Operation {
-    Operation { name, repetitions, batches: MANY, setup, prepare, run: destroy }
+    Operation { repetitions, batches: MANY, prepare, ..operation(name, setup, destroy) }
 }
 
 /// Destroys what was made last, each object with a hypercall, and waits until the kernel has given everything back.

@@ -4,8 +4,9 @@
 //! Concurrency: one user.
 
 use super::enter::{self, Entry};
+use abi::address::PAGE_SIZE;
 use abi::hip::Features;
-use abi::item::ItemFlags;
+use abi::item::{ItemFlags, ItemKind};
 use abi::qpd::Qpd;
 use abi::rights::MemoryRights;
 use abi::utcb::Header;
@@ -13,8 +14,8 @@ use abi::{Crd, Hypercall, Mtd, Request, Selector, TypedItem};
 use bench::line::Refusal;
 use rt::Environment;
 
-/// Behind the capabilities that the kernel hands to a root program.
-const FIRST_SELECTOR: u64 = 0x1000;
+/// Behind the capabilities that the kernel hands to a root program, and those that the runtime makes for threads.
+const FIRST_SELECTOR: u64 = 0x1_0000;
 /// Selector of the domain, as an argument.
 pub const DOMAIN: u64 = Selector::ROOT_DOMAIN.number();
 
@@ -26,6 +27,11 @@ pub const WITH_ITEM: Header = Header::new(0, 1);
 const DELEGATE: u8 = 1;
 /// Words of a message page where the first typed item is.
 const FIRST_ITEM: usize = 510;
+
+/// Physical memory for stacks of threads, 4 MiB, and where the program has it.
+const STACKS: u64 = 0xC00_0000;
+const STACKS_ORDER: u32 = 10;
+const HEAP: u64 = 0x1F_C000_0000;
 
 /// Selectors of a context's events.
 const EVENTS: u64 = 0x20;
@@ -44,12 +50,25 @@ pub struct Resources {
     neighbour: Option<u64>,
     note: bool,
     guest: Option<u64>,
+    heap: bool,
+    setting: Setting,
+}
+
+/// What the program runs on, and how it measures.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Cores that run.
+    pub cores: u64,
+    /// Whether ticks are instructions of all cores together.
+    pub counting: bool,
+    /// Whether interrupts beyond those that are due are refused.
+    pub exact: bool,
 }
 
 impl Resources {
     /// Everything is free at the start.
-    pub fn new(environment: &Environment) -> Self {
-        let message = environment.hip_address().wrapping_sub(abi::address::PAGE_SIZE);
+    pub fn new(environment: &Environment, setting: Setting) -> Self {
+        let message = environment.hip_address().wrapping_sub(PAGE_SIZE);
         let core = u64::from(environment.cpu());
         Self {
             core,
@@ -62,6 +81,8 @@ impl Resources {
             neighbour: None,
             note: false,
             guest: None,
+            heap: false,
+            setting,
         }
     }
 
@@ -75,6 +96,24 @@ impl Resources {
         self.core
     }
 
+    /// What the program runs on.
+    pub const fn setting(&self) -> Setting {
+        self.setting
+    }
+
+    /// Gives memory for stacks to the heap, once.
+    pub fn heap(&mut self) -> Result<(), Refusal> {
+        if core::mem::replace(&mut self.heap, true) {
+            return Ok(());
+        }
+        let item = TypedItem::new(memory(STACKS, STACKS_ORDER), ItemKind::Delegate, ItemFlags::HYPERVISOR, HEAP >> 12);
+        match enter::hypercall(self.offer(item), [window(), DOMAIN, 0, 0]) {
+            0 => enter::heap(HEAP, PAGE_SIZE << STACKS_ORDER),
+            status => return Err(Refusal { step: "heap", status }),
+        }
+        Ok(())
+    }
+
     /// The first of `count` fresh selectors.
     pub const fn selectors(&mut self, count: u64) -> u64 {
         self.selector += count;
@@ -83,8 +122,8 @@ impl Resources {
 
     /// The first of `count` fresh pages: virtual addresses that nothing is mapped at.
     pub const fn pages(&mut self, count: u64) -> u64 {
-        self.page += count * abi::address::PAGE_SIZE;
-        self.page - count * abi::address::PAGE_SIZE
+        self.page += count * PAGE_SIZE;
+        self.page - count * PAGE_SIZE
     }
 
     /// Makes the program's next calls carry `words` message words.
@@ -114,7 +153,7 @@ impl Resources {
     /// Puts an item into the message page that delegates the page of [`Entry`]'s code to where it is here; the first
     /// register of the hypercall that does. Window and domain go into RSI and RDX.
     pub fn offer_code(&mut self) -> u64 {
-        let page = Entry::Echo.address() / abi::address::PAGE_SIZE;
+        let page = Entry::Echo.address() / PAGE_SIZE;
         let code = Crd::memory(page, 0, MemoryRights::READ | MemoryRights::EXECUTE).unwrap_or(Crd::NULL);
         self.offer(TypedItem::delegate(code, ItemFlags::empty(), page))
     }
@@ -189,7 +228,7 @@ impl Resources {
         let events = self.events(entry)?;
         let (first, page) = (self.selectors(count), self.pages(count) | self.core);
         for index in 0..count {
-            let arguments = [DOMAIN, page + index * abi::address::PAGE_SIZE, 0, events];
+            let arguments = [DOMAIN, page + index * PAGE_SIZE, 0, events];
             create(Hypercall::CreateContext, GLOBAL, first + index, arguments, "create_ec")?;
         }
         Ok(first)
@@ -201,6 +240,11 @@ impl Resources {
         portal_at(at, context, entry, Mtd::empty())?;
         Ok(at)
     }
+}
+
+/// Memory from `address` on, 2^`order` pages.
+pub fn memory(address: u64, order: u32) -> Crd {
+    Crd::memory(address / PAGE_SIZE, order, MemoryRights::all()).unwrap_or(Crd::NULL)
 }
 
 /// A window for all memory, as an argument.

@@ -4,8 +4,8 @@
 //! Source: interface §5 ("sm_ctrl").
 
 use super::enter::{self, DOWN, Entry, PING, PONG, UP};
-use super::ipc::{operation, repeated};
-use super::operation::{Arguments, Operation};
+use super::ipc::repeated;
+use super::operation::{Arguments, Operation, operation};
 use super::resources::{Resources, run, semaphore_at};
 use bench::line::Refusal;
 

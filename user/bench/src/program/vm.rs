@@ -5,8 +5,8 @@
 
 use super::enter::guest::{self, Guest, NEXT, OVER};
 use super::enter::{self, DOWN, Entry, UP};
-use super::ipc::{operation, repeated};
-use super::operation::{Arguments, Operation};
+use super::ipc::repeated;
+use super::operation::{Arguments, Operation, operation};
 use super::resources::{DOMAIN, GLOBAL, Resources, create, identify, portal_at, semaphore_at};
 use abi::item::ItemFlags;
 use abi::operation::{ContextControl, RevokeFlags};

@@ -1,0 +1,118 @@
+//! How long a more urgent thread waits for the core while a long revocation is under way.
+//!
+//! A thread waits for points in time while the program revokes, and compares each with the time at which it runs. A page is
+//! delegated to as many addresses as there are to be nodes, and each of these mappings once more. First what was made of the
+//! mappings is revoked, a range of so many nodes with one child each; then the mappings, so many children of one node.
+//! Invariants: what counts are points in time while a revocation runs; the figure is the longest of all.
+//! Concurrency: the thread runs on the program's core and preempts it.
+//! Source: design plan §6.
+
+use super::crew;
+use super::enter::{self, DOWN, UP};
+use super::memory::{ALL, REVOKE, at};
+use super::operation::{Arguments, Kind, Operation, operation};
+use super::resources::{DOMAIN, Resources, WITH_ITEM, memory, semaphore_at, window};
+use abi::TypedItem;
+use abi::address::PAGE_SIZE;
+use abi::item::ItemFlags;
+use abi::qpd::Qpd;
+use bench::line::Refusal;
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+/// The operations: repetitions are nodes.
+pub const OPERATIONS: &[Operation] =
+    &[latency("revoke_preemption_latency_1000", 1000, 16), latency("revoke_preemption_latency_100000", 100_000, 1)];
+
+/// Where the mappings are, and what is made of them.
+const MAPPINGS: u64 = 0x40_0000_0000;
+const CHILDREN: u64 = 0x50_0000_0000;
+/// More urgent than the program.
+const URGENT: u8 = 2;
+/// Ticks from a wake-up to the next point in time: at least, and at most so many more. Odd, to come at all kinds of moments.
+const PERIOD: u64 = 20_011;
+const VARIATION: u64 = 7_919;
+/// The same for the first, so that there is one in a short revocation too.
+const FIRST: u64 = 1_000;
+
+/// Whether a revocation is under way, and the longest wait since this was last asked.
+static UNDER_WAY: AtomicU64 = AtomicU64::new(0);
+static LONGEST: AtomicU64 = AtomicU64::new(0);
+
+const fn latency(name: &'static str, nodes: u64, batches: u64) -> Operation {
+    Operation { kind: Kind::Latency, repetitions: nodes, batches, prepare: build, ..operation(name, setup, run) }
+}
+
+/// Starts the thread, once.
+fn setup(resources: &mut Resources) -> Result<Arguments, Refusal> {
+    static SEMAPHORES: AtomicU64 = AtomicU64::new(0);
+    let arguments = at(resources, ALL)?;
+    if SEMAPHORES.load(Relaxed) == 0 {
+        let begin = resources.selectors(2);
+        semaphore_at(begin, 0)?;
+        semaphore_at(begin + 1, 0)?;
+        resources.heap()?;
+        let urgent = Qpd::new(URGENT, Qpd::ROOT.quantum()).unwrap_or(Qpd::ROOT);
+        crew::spawn(resources.core() as u32, urgent, move || watch(begin, begin + 1))?;
+        SEMAPHORES.store(begin, Relaxed);
+    }
+    let message = resources.message_page();
+    Ok(Arguments { registers: [SEMAPHORES.load(Relaxed), 0, 0, message], ..arguments })
+}
+
+/// The thread: waits for the semaphore `begin`, then for points in time until nothing is under way.
+fn watch(begin: u64, never: u64) {
+    let down = |semaphore, deadline: u64| {
+        enter::hypercall(enter::control(semaphore, DOWN), [deadline >> 32, deadline & 0xFFFF_FFFF, 0, 0])
+    };
+    let mut variation = 0;
+    loop {
+        down(begin, 0);
+        let mut period = FIRST;
+        while UNDER_WAY.load(Acquire) != 0 {
+            variation = (variation + 1_237) % VARIATION;
+            let due = enter::ticks() + period + variation;
+            down(never, due);
+            let late = enter::ticks().saturating_sub(due);
+            if UNDER_WAY.load(Acquire) != 0 {
+                LONGEST.fetch_max(late, Relaxed);
+            }
+            // On a slow machine the revocation has to make progress too.
+            period = PERIOD.max(8 * late);
+        }
+    }
+}
+
+/// Makes the nodes.
+fn build(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
+    let delegate = |from: u64, order: u32, to: u64| {
+        let words = TypedItem::delegate(memory(from, order), ItemFlags::empty(), to / PAGE_SIZE).words();
+        let content = [(0, WITH_ITEM.word()), (510, words[0]), (511, words[1])];
+        content.into_iter().for_each(|(index, word)| enter::write_word(arguments.registers[3], index, word));
+        match enter::hypercall(arguments.request, [window(), DOMAIN, 0, 0]) {
+            0 => Ok(()),
+            status => Err(Refusal { step: "delegate", status }),
+        }
+    };
+    for page in (0..count).map(|index| index * PAGE_SIZE) {
+        delegate(ALL, 0, MAPPINGS + page)?;
+        delegate(MAPPINGS + page, 0, CHILDREN + page)?;
+    }
+    Ok(())
+}
+
+/// Revokes them while the thread watches.
+fn run(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
+    let order = count.next_power_of_two().trailing_zeros();
+    UNDER_WAY.store(1, Release);
+    enter::hypercall(enter::control(arguments.registers[0], UP), [0; 4]);
+    let done = [memory(MAPPINGS, order), memory(ALL, 0)].map(|range| enter::hypercall(REVOKE, [range.word(), 0, 0, 0]));
+    UNDER_WAY.store(0, Release);
+    arguments.latency = LONGEST.swap(0, Relaxed);
+    match done {
+        [0, 0] => Ok(()),
+        [0, status] | [status, _] => Err(Refusal { step: "revoke", status }),
+    }
+}
