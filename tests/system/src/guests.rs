@@ -42,6 +42,7 @@ pub fn cases() -> Vec<Case> {
             linux(context, name, &[], on_bochs)
         })
         .full(),
+        Case::new("vm-linux-reboot", reboots),
         Case::new("vm-multiboot", |context, name| {
             multiboot(context, name, &PRINTS, true, &["hi", "guest ends with value 0"])
         }),
@@ -65,6 +66,21 @@ fn first_line_on_bochs(context: &Context, name: &str) -> Result<()> {
     let limit = Duration::from_secs(400);
     let machine = Machine { platform: Platform::Bochs, smp: 1, timeout: Some(limit), ..machine };
     run::start(&machine)?.wait_for("check: begins", limit).map(drop)
+}
+
+/// Linux asks for a reset: its machine starts again, with what is on the disk.
+fn reboots(context: &Context, name: &str) -> Result<()> {
+    let command_line = Some("console=ttyS0 quiet rdinit=/again".into());
+    let options = Options { script: true, alone: true, command_line, ..Options::default() };
+    let outcome = run::to_the_end(&context.with_guest("linux", name, &[], &options)?)?.success()?;
+    for words in [
+        "again: for the first time",
+        "the guest asks for a reset; it starts again",
+        "2 virtual CPUs, and the mark on the disk",
+    ] {
+        expect_line(&outcome, &[words])?;
+    }
+    Ok(())
 }
 
 /// The scenario `linux` with its script.

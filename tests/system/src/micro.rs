@@ -31,6 +31,9 @@ const EXITS: &[Guest] = &[
     ("exit-undefined", "exit-undefined", ""),
     ("exit-protected", "exit-protected", ""),
     ("exit-cache", "exit-cache", ""),
+    ("exit-string", "exit-string", ""),
+    ("exit-shutdown", "exit-shutdown", "restart"),
+    ("exit-hang", "exit-hang", "restart watchdog=250"),
 ];
 
 /// One for each device.
@@ -50,6 +53,7 @@ const DEVICES: &[Guest] = &[
     ("device-net-1", "device-net", "net=1"),
     ("device-net-2", "device-net", "net=2"),
     ("device-rng", "device-rng", "rng"),
+    ("device-reset", "device-reset", "cpus=2 rng restart"),
 ];
 
 /// The cases of this module.

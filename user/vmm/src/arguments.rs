@@ -5,6 +5,9 @@
 
 use alloc::vec::Vec;
 
+/// How often a machine starts again.
+const RESTARTS: u32 = 20;
+
 /// What to run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arguments<'a> {
@@ -26,6 +29,12 @@ pub struct Arguments<'a> {
     pub rng: bool,
     /// `exits`: at the end, say what kinds of exits there were.
     pub exits: bool,
+    /// `restart`: the machine starts again after a fault that ends it too, not only after a reset that the guest asks for.
+    pub restart: bool,
+    /// `restarts=N`: how often it starts again; without it 20 times.
+    pub restarts: u32,
+    /// `watchdog=N`: a virtual CPU that does not leave the guest for so many milliseconds hangs, which is a fault.
+    pub watchdog: u32,
     /// `cpus=N`: virtual CPUs, 1 to 4.
     pub cpus: u32,
     /// The guest's command line.
@@ -58,6 +67,9 @@ impl<'a> Arguments<'a> {
             console: false,
             rng: false,
             exits: false,
+            restart: false,
+            restarts: RESTARTS,
+            watchdog: 0,
             cpus: 1,
             command_line,
         };
@@ -72,6 +84,9 @@ impl<'a> Arguments<'a> {
                 Some(("console", "virtio")) => arguments.console = true,
                 None if word == "rng" => arguments.rng = true,
                 None if word == "exits" => arguments.exits = true,
+                None if word == "restart" => arguments.restart = true,
+                Some(("restarts", count)) => arguments.restarts = count.parse().map_err(|_| word)?,
+                Some(("watchdog", milliseconds)) => arguments.watchdog = milliseconds.parse().map_err(|_| word)?,
                 Some(("cpus", count)) => {
                     arguments.cpus = count.parse().ok().filter(|count| (1..=4).contains(count)).ok_or(word)?;
                 }
@@ -103,6 +118,9 @@ mod tests {
         let disks =
             Arguments::parse("disk=16M disk=files rng console=virtio").map(|all| (all.disks, all.rng, all.console));
         assert_eq!(disks, Ok((alloc::vec![Disk::Memory(16 << 20), Disk::Module("files")], true, true)));
+        let again = Arguments::parse("restart watchdog=5").map(|all| (all.restart, all.restarts, all.watchdog));
+        assert_eq!(again, Ok((true, RESTARTS, 5)));
+        assert_eq!(Arguments::parse("restarts=often"), Err("restarts=often"));
         assert_eq!(Arguments::parse("cpus=9"), Err("cpus=9"));
         assert_eq!(Arguments::parse("kernel"), Err("kernel"));
     }

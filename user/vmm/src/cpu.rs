@@ -23,6 +23,8 @@ pub enum Mode {
     Handling = 1,
     /// It waits for a request.
     Waiting = 2,
+    /// The machine has ended, and it knows.
+    Ended = 3,
 }
 
 /// Whether it runs at all.
@@ -60,14 +62,22 @@ pub struct Private {
     pub phase: Phase,
     /// It was told to exit when the guest takes interrupts.
     pub window: bool,
+    /// It has not run since power-on.
+    pub fresh: bool,
+}
+
+impl Private {
+    fn new(lapic: Lapic, boot: bool) -> Self {
+        let phase = if boot { Phase::On } else { Phase::Off };
+        Self { lapic, kept: Kept::default(), phase, window: false, fresh: true }
+    }
 }
 
 impl Cpu {
     /// Processor `number`; 0 is the boot processor.
     #[must_use]
     pub fn new(number: u32) -> Self {
-        let phase = if number == 0 { Phase::On } else { Phase::Off };
-        let private = Private { lapic: Lapic::new(number == 0), kept: Kept::default(), phase, window: false };
+        let private = Private::new(Lapic::new(number == 0), number == 0);
         Self {
             shared: Shared::new(number),
             mode: AtomicU8::new(Mode::Handling as u8),
@@ -75,6 +85,14 @@ impl Cpu {
             exits: [const { AtomicU64::new(0) }; KINDS],
             private: Mutex::new(private),
         }
+    }
+
+    /// As at power-on; for a processor that does not run.
+    pub fn restart(&self) {
+        let boot = self.shared.id() == 0;
+        *self.private.lock() = Private::new(Lapic::power_on(boot, &self.shared), boot);
+        self.set_external(false);
+        self.set_mode(Mode::Handling);
     }
 
     /// Its own part, for its own thread.
@@ -88,7 +106,8 @@ impl Cpu {
         match self.mode.load(Ordering::SeqCst) {
             0 => Mode::Running,
             1 => Mode::Handling,
-            _ => Mode::Waiting,
+            2 => Mode::Waiting,
+            _ => Mode::Ended,
         }
     }
 

@@ -108,6 +108,15 @@ impl Devices {
         }
     }
 
+    /// As at power-on, but for what a battery or a disk keeps.
+    pub fn reset(&mut self) {
+        (self.pic, self.ioapic, self.pit) = (Pics::default(), IoApic::default(), Pit::default());
+        (self.uart, self.power, self.bridge) = (Uart::default(), Power::default(), Bridge::default());
+        self.rtc.reset();
+        self.functions.iter_mut().for_each(|function| function.reset());
+        (self.lines, self.external) = (0, false);
+    }
+
     /// Reads `size` bytes (1, 2 or 4) at `port`.
     pub fn port_read<M: Memory>(&mut self, port: u16, size: u8, access: &Access<'_, M>) -> u32 {
         let now = access.now;

@@ -52,8 +52,22 @@ pub enum End {
     Invalid(Place),
     /// It left the guest for a reason that this machine does not know.
     Unknown(u8, Place),
+    /// This processor has not left the guest for so many milliseconds.
+    Hang(usize, u32),
     /// The monitor was told to end it.
     Stopped,
+}
+
+impl End {
+    /// Whether the machine starts again: after a reset that the guest asked for, after a fault if `faults`.
+    #[must_use]
+    pub const fn is_restart(&self, faults: bool) -> bool {
+        match self {
+            Self::Reset => true,
+            Self::TripleFault(_) | Self::Invalid(_) | Self::Unknown(..) | Self::Hang(..) => faults,
+            Self::Off | Self::Exit(_) | Self::Stopped => false,
+        }
+    }
 }
 
 impl fmt::Display for End {
@@ -65,6 +79,9 @@ impl fmt::Display for End {
             Self::TripleFault(place) => write!(f, "the guest faulted while it handled a double fault: {place}"),
             Self::Invalid(place) => write!(f, "the processor refuses the guest's state: {place}"),
             Self::Unknown(index, place) => write!(f, "an exit of unknown kind {index:#x}: {place}"),
+            Self::Hang(cpu, milliseconds) => {
+                write!(f, "the guest hangs: virtual CPU {cpu} has not left it for {milliseconds} ms")
+            }
             Self::Stopped => f.write_str("the machine was ended from outside"),
         }
     }

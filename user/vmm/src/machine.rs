@@ -20,11 +20,16 @@ use crate::cpuid::{self, Topology};
 use crate::devices::{Access, Devices, Event, Sink};
 pub use crate::end::{End, Place};
 use crate::exit::{Backend, Exit, PortAccess, memory_access};
-use crate::instruction::{self, Device};
+use crate::instruction;
 use crate::state::{INTERRUPTS_ON, State, VALID, WINDOW};
 use crate::string::{self, Ports as _};
 use crate::sync::Mutex;
 use crate::{msr, start};
+
+mod restart;
+mod window;
+
+use window::Window;
 
 /// Exceptions that are injected.
 const UNDEFINED: u8 = 6;
@@ -114,6 +119,11 @@ impl<M: Memory, H: Host> Machine<M, H> {
         }
     }
 
+    /// Its memory.
+    pub const fn memory(&self) -> &M {
+        &self.memory
+    }
+
     /// The world it is in.
     pub const fn host(&self) -> &H {
         &self.host
@@ -122,18 +132,6 @@ impl<M: Memory, H: Host> Machine<M, H> {
     /// Its processors.
     pub fn cpus(&self) -> &[Cpu] {
         &self.cpus
-    }
-
-    /// Why it ended; `None` as long as it runs.
-    pub fn end(&self) -> Option<End> {
-        if self.has_ended.load(Ordering::Acquire) { *self.ended.lock() } else { None }
-    }
-
-    /// Ends it; the first reason counts.
-    pub fn stop(&self, end: End) {
-        self.ended.lock().get_or_insert(end);
-        self.has_ended.store(true, Ordering::Release);
-        (0..self.cpus.len()).for_each(|cpu| self.kick(cpu));
     }
 
     /// Gives a byte to the guest's console: to the virtio one if `preferred`, else to the serial port.
@@ -179,11 +177,7 @@ impl<M: Memory, H: Host> Machine<M, H> {
         let mut private = this.private();
         match exit {
             Exit::Cpuid => {}
-            Exit::Startup => {
-                if private.phase == Phase::On {
-                    self.boot.load(state, self.backend);
-                }
-            }
+            Exit::Startup => {}
             Exit::Recall | Exit::Window => private.window &= exit != Exit::Window,
             Exit::Init => {}
             Exit::Halt => {
@@ -213,6 +207,9 @@ impl<M: Memory, H: Host> Machine<M, H> {
 
     /// Delivers what waits for a processor and says what its thread does next.
     fn settle<W: Words>(&self, this: &Cpu, private: &mut Private, exit: Exit, state: &mut State<'_, W>) -> Action {
+        if core::mem::take(&mut private.fresh) && private.phase == Phase::On {
+            self.boot.load(state, self.backend);
+        }
         // What was being delivered when the guest was left has to be delivered again; at a recall it still waits.
         if state.injection() & VALID != 0 {
             let event = if state.is_raised_again() { 0 } else { state.injection() & !WINDOW };
@@ -220,6 +217,7 @@ impl<M: Memory, H: Host> Machine<M, H> {
         }
         loop {
             if let Some(end) = self.end() {
+                this.set_mode(Mode::Ended);
                 return Action::End(end);
             }
             match this.shared.take_start() {
@@ -255,7 +253,8 @@ impl<M: Memory, H: Host> Machine<M, H> {
             this.set_mode(Mode::Running);
             // What came in between did not see that it has to recall.
             let news = !wanted && self.next(this, private).is_some() || this.shared.is_urgent();
-            if !news || state.injection() & VALID != 0 && wanted {
+            let ended = self.has_ended.load(Ordering::SeqCst);
+            if !ended && (!news || state.injection() & VALID != 0 && wanted) {
                 break;
             }
             this.set_mode(Mode::Handling);
@@ -522,61 +521,6 @@ impl<M: Memory, H: Host> string::Ports for Machine<M, H> {
         if let Some(due) = due {
             self.host.set_device_timer(self.ticks(due));
         }
-    }
-}
-
-/// A place in memory where a device is.
-struct Window<'a, M, H> {
-    machine: &'a Machine<M, H>,
-    this: &'a Cpu,
-    private: &'a mut Private,
-    address: u64,
-}
-
-impl<M, H> Window<'_, M, H> {
-    /// Index of the local APIC's register, if it is one.
-    fn register(&self) -> Option<u32> {
-        let offset = self.address.checked_sub(vm_lapic::BASE_ADDRESS).filter(|offset| *offset < 0x1000)?;
-        let there = self.private.lapic.enabled() && !self.private.lapic.x2apic();
-        there.then_some(offset as u32 >> 4)
-    }
-}
-
-impl<M: Memory, H: Host> Device for Window<'_, M, H> {
-    fn read(&mut self, size: u8) -> u64 {
-        match self.register() {
-            Some(index) => self.private.lapic.read(&self.this.shared, index, self.machine.host.now()).into(),
-            None => {
-                let access = self.machine.access();
-                self.machine.devices.lock().memory_read(self.address, size, &access)
-            }
-        }
-    }
-
-    fn write(&mut self, size: u8, value: u64) {
-        match self.register() {
-            Some(index) => {
-                let now = self.machine.host.now();
-                let effect = self.private.lapic.write(&self.this.shared, index, value as u32, now);
-                self.machine.effect(effect);
-            }
-            None => {
-                let access = self.machine.access();
-                let due = {
-                    let mut devices = self.machine.devices.lock();
-                    devices.memory_write(self.address, size, value, &access);
-                    devices.deadline(access.now)
-                };
-                // A pin that was unmasked lets a timer be heard.
-                if let Some(due) = due {
-                    self.machine.host.set_device_timer(self.machine.ticks(due));
-                }
-            }
-        }
-    }
-
-    fn address(&self) -> u64 {
-        self.address
     }
 }
 

@@ -18,7 +18,7 @@ use crate::cpuid::Leaf;
 use crate::devices::Devices;
 use crate::exit::{Backend, Exit};
 use crate::layout::{PCI_CONFIG, PCI_PORTS, PCI_WINDOW};
-use crate::machine::{Action, Host, Machine, Parts};
+use crate::machine::{Action, End, Host, Machine, Parts};
 use crate::start::Boot;
 use crate::state::State;
 
@@ -172,7 +172,29 @@ impl Trial {
         if let Some(message) = self.messages.get_mut(cpu) {
             one(&self.machine, self.backend, cpu, message, first, second);
         }
-        self.machine.end().is_none()
+        match self.machine.end() {
+            None => true,
+            Some(End::Reset) => {
+                self.restart();
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// Starts the machine again, which has ended.
+    fn restart(&mut self) {
+        let Self { machine, messages, .. } = self;
+        for (cpu, message) in messages.iter_mut().enumerate() {
+            let _ = machine.resume(cpu, &mut State::new(message));
+        }
+        assert!(machine.is_quiet(), "a processor has not heard of the end");
+        machine.reset_devices();
+        machine.restart();
+        for (cpu, message) in messages.iter_mut().enumerate() {
+            let action = machine.resume(cpu, &mut State::new(message));
+            assert_eq!(action == Action::Resume, cpu == 0, "the first processor runs, and no other");
+        }
     }
 }
 
@@ -265,12 +287,12 @@ fn one(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::End;
     use crate::state::{INTERRUPTS_ON, VALID};
     use abi::Mtd;
     use abi::arch_state::ArchState;
     use core::mem::offset_of;
     use proptest::prelude::*;
+    use vm_memory::Memory;
 
     const QUALIFICATION: usize = offset_of!(ArchState, qual) / 8;
     const EVENT: usize = offset_of!(ArchState, inj_info) / 8;
@@ -388,6 +410,44 @@ mod tests {
         assert!(end.is_some_and(|end| end.to_string().contains("double fault: virtual CPU 0 at rip=0x1234 ")));
         machine.stop(End::Off);
         assert_eq!(machine.end(), end, "the first reason counts");
+    }
+
+    #[test]
+    fn a_reset_waits_for_all_processors_and_starts_as_at_power_on() {
+        let (machine, [mut first, mut second]) = running();
+        machine.write_memory(0x1000, &[7]);
+        all(&mut first);
+        first[QUALIFICATION] = 0xCF9 << 16 | 1 << 4;
+        let mut state = State::new(&mut first);
+        state.set_rax(6);
+        assert_eq!(machine.exit(0, Exit::Port, &mut state), Action::End(End::Reset));
+        assert!(!machine.is_quiet());
+        assert_eq!(machine.resume(1, &mut State::new(&mut second)), Action::End(End::Reset));
+        assert!(machine.is_quiet());
+        machine.reset_devices();
+        machine.restart();
+        assert_eq!((machine.end(), machine.memory().read_u16(0x1000)), (None, Some(0)));
+        assert_eq!(machine.resume(1, &mut State::new(&mut second)), Action::Wait(u64::MAX));
+        assert_eq!(machine.resume(0, &mut State::new(&mut first)), Action::Resume);
+        assert_eq!(State::new(&mut first).rip(), 0x10_0000, "where it is entered");
+        // The local APIC is in its first mode again.
+        all(&mut first);
+        let mut state = State::new(&mut first);
+        state.set_rcx(0x1B);
+        assert_eq!(machine.exit(0, Exit::Msr(Some(false)), &mut state), Action::Resume);
+        assert_eq!(state.rax(), 0xFEE0_0900);
+    }
+
+    #[test]
+    fn a_processor_that_stays_in_the_guest_is_found() {
+        let (machine, [mut message, _]) = running();
+        let mut exits = [0; 2];
+        assert_eq!(machine.stuck(&mut exits), None, "it had exits");
+        assert_eq!(machine.stuck(&mut exits), Some(0));
+        all(&mut message);
+        assert_eq!(machine.exit(0, Exit::Halt, &mut State::new(&mut message)), Action::Wait(u64::MAX));
+        let _ = machine.stuck(&mut exits);
+        assert_eq!(machine.stuck(&mut exits), None, "it waits");
     }
 
     proptest! {

@@ -7,10 +7,15 @@ use core::arch::asm;
 
 use crate::SCRATCH;
 
-/// Whether an address may be accessed: the program's own memory, low memory that nobody uses, or no memory at all.
+/// Whether an address may be accessed: the program's own memory, the page of start-up code, tables, or no memory at all.
 fn check(address: u64) {
-    let low = (0x8000..0x9000).contains(&address) || (0x6_0000..0x7_0000).contains(&address);
+    let low = (0x8000..0x9000).contains(&address) || (0xE_0000..0x10_0000).contains(&address);
     assert!(low || SCRATCH.contains(&address) || (SCRATCH.end..1 << 32).contains(&address), "{address:#x} is taken");
+}
+
+/// Panics unless all of it is the program's own.
+pub fn own(address: u64, length: u64) {
+    assert!(SCRATCH.contains(&address) && length <= SCRATCH.end - address, "{address:#x} is not ours");
 }
 
 macro_rules! accesses {

@@ -4,12 +4,14 @@
 //! Concurrency: see the programs.
 
 pub mod apic;
+pub mod clock;
 pub mod cpu;
 pub mod interrupts;
 pub mod memory;
 pub mod pci;
 pub mod port;
 pub mod processors;
+pub mod table;
 pub mod virtio;
 
 use core::arch::global_asm;
@@ -92,6 +94,11 @@ pub struct Checks {
 }
 
 impl Checks {
+    /// Whether anything was not as it should be.
+    pub const fn failed(&self) -> bool {
+        self.failed > 0
+    }
+
     /// Whether `found` is `expected`; says so if not.
     pub fn equal<T: Into<u64>>(&mut self, what: &str, found: T, expected: T) {
         let (found, expected) = (found.into(), expected.into());

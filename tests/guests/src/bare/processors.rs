@@ -11,6 +11,7 @@ use super::{apic, cpu, interrupts, memory};
 /// The page of the start-up code.
 const PAGE: u64 = 0x8000;
 static MAIN: AtomicU64 = AtomicU64::new(0);
+static STARTED: AtomicU64 = AtomicU64::new(0);
 
 global_asm!(
     // A jump over the pointer to the table of segments.
@@ -39,7 +40,13 @@ unsafe extern "C" {
     safe static trampoline_end: u8;
 }
 
+/// Whether another processor has come that far.
+pub fn was_started() -> bool {
+    STARTED.load(SeqCst) != 0
+}
+
 extern "C" fn start() -> ! {
+    STARTED.store(1, SeqCst);
     interrupts::attach();
     // SAFETY: `run` alone sets the word, from a function of that type.
     let main = unsafe {

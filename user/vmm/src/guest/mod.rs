@@ -125,15 +125,28 @@ fn run(startup: &Startup) -> Result<End, String> {
     for cpu in 0..arguments.cpus {
         vcpu::start(machine, domain, backend, cpu, core(cpu)).map_err(kernel)?;
     }
+    if arguments.watchdog > 0 {
+        timer::start_watchdog(machine, startup.core, arguments.watchdog).map_err(kernel)?;
+    }
+    let mut left = arguments.restarts;
     loop {
         let _ = ended.down();
-        if let Some(end) = machine.end() {
+        let Some(end) = machine.end() else { continue };
+        if !end.is_restart(arguments.restart) || left == 0 {
             let exits: Vec<u64> = machine.cpus().iter().map(vmm::cpu::Cpu::exits).collect();
             if arguments.exits {
                 report(machine);
             }
             println!("vmm: exits {exits:?} on cores {:?}", (0..arguments.cpus).map(core).collect::<Vec<_>>());
             return Ok(end);
+        }
+        // The others come by.
+        if machine.is_quiet() {
+            left -= 1;
+            println!("{}: {end}; it starts again", startup.name);
+            machine.reset_devices();
+            load(machine.memory(), &arguments, startup.tsc_khz)?;
+            machine.restart();
         }
     }
 }

@@ -8,8 +8,10 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::Status;
+use alloc::vec;
 use rt::capability::Semaphore;
 use rt::{thread, time};
+use vmm::machine::End;
 
 use super::Ours;
 
@@ -90,6 +92,24 @@ pub fn start_for_devices(machine: &'static Ours, core: u32) -> Result<(), Status
         loop {
             timer.wait();
             timer.set(machine.poll_devices());
+        }
+    })
+    .map(drop)
+}
+
+/// Starts the thread that ends a machine of which a virtual CPU does not leave the guest for so many milliseconds.
+///
+/// # Errors
+/// What the kernel answered.
+pub fn start_watchdog(machine: &'static Ours, core: u32, milliseconds: u32) -> Result<(), Status> {
+    let mut exits = vec![0; machine.cpus().len()];
+    let never = Semaphore::new(0)?;
+    thread::spawn(core, move || {
+        loop {
+            let _ = never.down_until(time::after(milliseconds.into()));
+            if let Some(cpu) = machine.stuck(&mut exits) {
+                machine.stop(End::Hang(cpu, milliseconds));
+            }
         }
     })
     .map(drop)

@@ -66,10 +66,8 @@ impl Serve for Handler {
                 Action::Wait(deadline) => host.wait(self.cpu, deadline),
                 Action::End(_) => {
                     let _ = host.ended().up();
-                    // For good: the machine is over.
-                    loop {
-                        host.wait(self.cpu, u64::MAX);
-                    }
+                    // Until it starts again, if it does.
+                    host.wait(self.cpu, u64::MAX);
                 }
             }
             action = self.machine.resume(self.cpu, &mut state);

@@ -103,6 +103,14 @@ impl Lapic {
         }
     }
 
+    /// That of a processor that is reset, with what others see of it.
+    #[must_use]
+    pub fn power_on(boot: bool, shared: &Shared) -> Self {
+        shared.reset(false);
+        while shared.take_start().is_some() {}
+        Self::new(boot)
+    }
+
     /// After an INIT: as after reset, but the mode stays.
     pub fn init(&mut self, shared: &Shared) {
         let base = self.base;

@@ -67,6 +67,8 @@ impl Window {
 #[derive(Debug)]
 pub struct Config {
     bytes: Box<[u8]>,
+    /// The same as it was before the guest first wrote.
+    before: Option<Box<[u8]>>,
     writable: Box<[u8]>,
     windows: [Option<Window>; 6],
     /// Where the next capability goes, and the byte that points to it.
@@ -80,6 +82,7 @@ impl Config {
     pub fn new(identity: &Identity) -> Self {
         let mut config = Self {
             bytes: vec![0; SIZE].into_boxed_slice(),
+            before: None,
             writable: vec![0; SIZE].into_boxed_slice(),
             windows: [None; 6],
             end: FIRST_CAPABILITY,
@@ -133,8 +136,16 @@ impl Config {
         (0..size.min(4)).fold(0, |value, index| value | byte(index) << (8 * index))
     }
 
+    /// As it was before the guest first wrote.
+    pub fn reset(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.bytes = before;
+        }
+    }
+
     /// Writes `size` bytes at `offset`.
     pub fn write(&mut self, offset: usize, size: usize, value: u32) {
+        self.before.get_or_insert_with(|| self.bytes.clone());
         for (index, new) in value.to_le_bytes().into_iter().enumerate().take(size) {
             let at = offset + index;
             if let (Some(byte), Some(mask)) = (self.bytes.get_mut(at), self.writable.get(at)) {

@@ -44,6 +44,11 @@ pub trait Device: Send {
     /// The same, to be written.
     fn config_mut(&mut self) -> &mut Config;
 
+    /// As at power-on; what is on a disk stays.
+    fn reset(&mut self) {
+        self.config_mut().reset();
+    }
+
     /// Reads `size` bytes (1, 2 or 4) at `offset` in window `window`.
     fn read(&mut self, window: usize, offset: u64, size: u8) -> u32 {
         let _ = (window, offset);

@@ -45,9 +45,18 @@ impl MsiX {
         body[2..6].copy_from_slice(&fields[1].to_le_bytes());
         body[6..].copy_from_slice(&fields[2].to_le_bytes());
         let capability = config.add_capability(NUMBER, &body, &[0, 0xC0])?;
-        let mut table = vec![0; WORDS * usize::from(count)].into_boxed_slice();
-        table.iter_mut().skip(3).step_by(WORDS).for_each(|control| *control = 1);
-        Some(Self { capability, table, pending: 0 })
+        let table = vec![0; WORDS * usize::from(count)].into_boxed_slice();
+        let mut new = Self { capability, table, pending: 0 };
+        new.reset();
+        Some(new)
+    }
+
+    /// All vectors masked, nothing pending.
+    pub fn reset(&mut self) {
+        for (index, word) in self.table.iter_mut().enumerate() {
+            *word = u32::from(index % WORDS == 3);
+        }
+        self.pending = 0;
     }
 
     /// Whether the guest uses it, so that the interrupt line is silent.

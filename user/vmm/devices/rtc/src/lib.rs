@@ -59,6 +59,12 @@ impl Rtc {
         Self { index: 0, memory, epoch: seconds as i64, flags: 0, seen: 0 }
     }
 
+    /// Time and memory stay, since they have a battery; interrupts are off.
+    pub fn reset(&mut self) {
+        self.memory[REGISTER_B as usize] &= !(PERIODIC | ALARM | UPDATE);
+        (self.index, self.flags) = (0, 0);
+    }
+
     /// Reads port 0x70 or 0x71.
     pub fn read(&mut self, port: u16, now: u64) -> u8 {
         if port & 1 == 0 {

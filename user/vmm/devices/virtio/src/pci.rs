@@ -260,6 +260,15 @@ impl<M: Model> Device for Pci<M> {
         &mut self.config
     }
 
+    fn reset(&mut self) {
+        Self::reset(self);
+        self.config.reset();
+        if let Some(messages) = &mut self.messages {
+            messages.reset();
+        }
+        (self.offered_half, self.accepted_half, self.selected) = (0, 0, 0);
+    }
+
     fn read(&mut self, window: usize, offset: u64, size: u8) -> u32 {
         if window == 1 {
             return self.messages.as_ref().map_or(0, |messages| messages.read(offset & !3, u64::from(TABLE) / 2));
