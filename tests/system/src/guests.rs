@@ -36,7 +36,7 @@ pub fn cases() -> Vec<Case> {
             let on_bochs = |machine| Machine {
                 platform: Platform::Bochs,
                 smp: 3,
-                timeout: Some(Duration::from_secs(1200)),
+                timeout: Some(Duration::from_secs(1800)),
                 ..machine
             };
             linux(context, name, &[], on_bochs)
