@@ -2,7 +2,8 @@
 //!
 //! The program `user/bench` measures; this side boots it, puts targets and the figures of other kernels beside the
 //! results ([`table`]), and counts from a log of executed instructions what the number of instructions does not show.
-//! [`sweep`] measures revocation against what it depends on, with both protocols.
+//! [`sweep`] measures revocation against what it depends on, with both protocols; [`model`] says what follows for larger
+//! machines.
 //! Invariants: an operation that is refused or that does not exist yet is named in the output.
 //! Concurrency: one machine at a time.
 
@@ -12,6 +13,7 @@ pub mod count;
 pub mod document;
 mod drive;
 mod events;
+mod model;
 pub mod output;
 mod plot;
 mod profile;
@@ -25,7 +27,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::machine::Platform;
 use crate::setup::{self, Purpose};
@@ -38,7 +40,14 @@ use view::Verdict;
 
 /// What the command line says.
 #[derive(Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true,
+    disable_help_subcommand = true
+)]
 pub struct Options {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Groups of operations; all when none is named
     #[arg(value_enum)]
     groups: Vec<Group>,
@@ -76,6 +85,13 @@ pub struct Options {
     /// An argument of the kernel; may be repeated
     #[arg(long = "kernel-arg", value_name = "ARG")]
     kernel_args: Vec<String>,
+}
+
+/// What does not measure.
+#[derive(Subcommand, Debug)]
+enum Other {
+    /// Predict what a revocation costs on up to 1024 cores, from measured counts and published latencies
+    Model(model::Options),
 }
 
 /// What is counted.
@@ -118,6 +134,9 @@ impl Options {
 /// # Errors
 /// A machine failed, the kernel refused an operation, or with `--check` a target is missed by more than a quarter.
 pub fn run(options: &Options) -> Result<()> {
+    if let Some(Other::Model(options)) = &options.other {
+        return model::run(options);
+    }
     options.check()?;
     let before = options.compare.as_deref().map(Document::load).transpose()?;
     setup::run(Purpose::Run)?;
