@@ -97,6 +97,10 @@ struct Boot {
     /// Virtual CPUs of the guest, 1 to 4
     #[arg(long, value_name = "N")]
     guest_cpus: Option<u32>,
+    /// A disk of the guest, in place of the one in memory: an image, whose file stays as it is: the guest's changes (up to
+    /// 4 MiB) last as long as its machine; FILE:ro for one that is only read; may be repeated
+    #[arg(long = "guest-disk", value_name = "FILE")]
+    guest_disks: Vec<PathBuf>,
     /// Without the second guest that the script talks to
     #[arg(long)]
     guest_alone: bool,
@@ -191,6 +195,7 @@ impl Boot {
             cpus: self.guest_cpus,
             multiboot: self.multiboot_guest.clone(),
             modules: self.guest_modules.clone(),
+            disks: self.guest_disks.clone(),
             script,
             alone: self.guest_alone,
         }

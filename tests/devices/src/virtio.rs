@@ -4,7 +4,7 @@
 //! Invariants: a device touches the guest's memory only where that is.
 //! Concurrency: plain values.
 
-use vm_block::{Block, Disk};
+use vm_block::{Block, Disk, Overlay};
 use vm_console::Console;
 use vm_memory::{Memory, TestMemory};
 use vm_net::{FRAME, Net, Wire};
@@ -171,7 +171,8 @@ pub fn transport() -> Box<dyn Driven> {
 }
 
 pub fn block() -> Box<dyn Driven> {
-    driven(Block::new(Disk::Memory(vec![0; 8192].into())))
+    static IMAGE: [u8; 16384] = [7; 16384];
+    driven(Block::new(Disk::Changing(Overlay::new(&IMAGE, 8192))))
 }
 
 pub fn console() -> Box<dyn Driven> {

@@ -49,6 +49,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("vm-multiboot-string", |context, name| {
             multiboot(context, name, &STRINGS, true, &["hi", "guest ends with value 0"])
         }),
+        Case::new("vm-multiboot-module", |context, name| {
+            multiboot(context, name, &MODULE, true, &["this is the module", "guest ends with value 0"])
+        }),
         Case::new("vm-multiboot-status", |context, name| {
             multiboot(context, name, &FAILS, false, &["guest ends with value 5", "exit status 5"])
         }),
@@ -68,10 +71,13 @@ fn first_line_on_bochs(context: &Context, name: &str) -> Result<()> {
     run::start(&machine)?.wait_for("check: begins", limit).map(drop)
 }
 
-/// Linux asks for a reset: its machine starts again, with what is on the disk.
+/// Linux asks for a reset: its machine starts again, with what is on the disk; the disk's file stays as it is.
 fn reboots(context: &Context, name: &str) -> Result<()> {
     let command_line = Some("console=ttyS0 quiet rdinit=/again".into());
-    let options = Options { script: true, alone: true, command_line, ..Options::default() };
+    let file = workspace::scratch("guests")?.join(format!("{name}.disk"));
+    fs::write(&file, vec![0x55; 1 << 20]).with_context(|| format!("cannot write {}", file.display()))?;
+    let disks = vec![file.clone()];
+    let options = Options { script: true, alone: true, command_line, disks, ..Options::default() };
     let outcome = run::to_the_end(&context.with_guest("linux", name, &[], &options)?)?.success()?;
     for words in [
         "again: for the first time",
@@ -79,6 +85,10 @@ fn reboots(context: &Context, name: &str) -> Result<()> {
         "2 virtual CPUs, and the mark on the disk",
     ] {
         expect_line(&outcome, &[words])?;
+    }
+    let after = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    if after.iter().any(|byte| *byte != 0x55) {
+        bail!("the guest changed {}", file.display());
     }
     Ok(())
 }
@@ -146,6 +156,14 @@ const STRINGS: [u8; 28] = [
     0xBE, 0x19, 0x01, 0x10, 0x00, 0xB9, 3, 0, 0, 0, 0x66, 0xBA, 0xF8, 0x03, 0xFC, 0xF3, 0x6E, 0x31, 0xC0, 0x66, 0xBA,
     0xF4, 0x00, 0xEE, 0xF4, b'h', b'i', 10,
 ];
+/// `mov esi, [ebx + 24]; mov esi, [esi]; mov ecx, 19; mov dx, 0x3F8; cld; rep outsb; mov eax, [ebx + 20]; dec eax;
+/// mov dx, 0xF4; out dx, eax; hlt`: prints the first module, and ends with the number of others.
+const MODULE: [u8; 28] = [
+    0x8B, 0x73, 0x18, 0x8B, 0x36, 0xB9, 19, 0, 0, 0, 0x66, 0xBA, 0xF8, 0x03, 0xFC, 0xF3, 0x6E, 0x8B, 0x43, 0x14, 0x48,
+    0x66, 0xBA, 0xF4, 0x00, 0xEF, 0xF4, 0x90,
+];
+/// What is in that module.
+const TEXT: &[u8] = b"this is the module\n";
 /// `mov dx, 0xF4; mov al, 5; out dx, al; hlt`.
 const FAILS: [u8; 8] = [0x66, 0xBA, 0xF4, 0x00, 0xB0, 5, 0xEE, 0xF4];
 /// `ud2`, with no handlers at all.
@@ -155,7 +173,9 @@ const FAULTS: [u8; 2] = [0x0F, 0x0B];
 fn multiboot(context: &Context, name: &str, code: &[u8], good: bool, lines: &[&str]) -> Result<()> {
     let file = workspace::scratch("guests")?.join(format!("{name}.elf"));
     fs::write(&file, elf(code)).with_context(|| format!("cannot write {}", file.display()))?;
-    let options = Options { multiboot: Some(file), script: true, ..Options::default() };
+    let modules = if code == MODULE { vec![file.with_extension("module")] } else { Vec::new() };
+    modules.iter().try_for_each(|module| fs::write(module, TEXT))?;
+    let options = Options { multiboot: Some(file), modules, script: true, ..Options::default() };
     let outcome = run::to_the_end(&context.with_guest("linux", name, &[], &options)?)?;
     if good && !outcome.passed {
         bail!("{}", outcome.explain(40));

@@ -7,10 +7,11 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use xtask::guest::program;
+use xtask::guest::{Options, program};
 use xtask::image::Module;
 use xtask::machine::{Machine, Platform};
 use xtask::run;
+use xtask::workspace;
 
 use crate::case::Case;
 use crate::context::{Context, expect_line};
@@ -49,6 +50,7 @@ const DEVICES: &[Guest] = &[
     ("device-power", "device-power", ""),
     ("device-pci", "device-pci", "rng"),
     ("device-block", "device-block", "disk=1M"),
+    ("device-image", "device-image", "disk=device-image+1M disk=device-image"),
     ("device-console", "device-console", "console=virtio"),
     ("device-net-1", "device-net", "net=1"),
     ("device-net-2", "device-net", "net=2"),
@@ -65,7 +67,25 @@ pub fn cases() -> Vec<Case> {
         let name = format!("vm-guests-{group}-{platform:?}").to_lowercase();
         Case::new(name, move |context, name| all_of(context, name, guests, platform))
     })
+    .chain([Case::new("vm-guest-files", files)])
     .collect()
+}
+
+/// What the user names: kernel, initial file system, command line and number of processors.
+fn files(context: &Context, name: &str) -> Result<()> {
+    let initial = workspace::scratch("guests")?.join(format!("{name}.initial"));
+    fs::write(&initial, b"initial\n").with_context(|| format!("cannot write {}", initial.display()))?;
+    let options = Options {
+        kernel: Some(context.file("boot-linux")?),
+        initial: Some(initial),
+        command_line: Some("one two".into()),
+        cpus: Some(2),
+        script: true,
+        alone: true,
+        ..Options::default()
+    };
+    let outcome = run::to_the_end(&context.with_guest("linux", name, &[], &options)?)?.success()?;
+    expect_line(&outcome, &["the guest ends with value 0"])
 }
 
 /// Boots them all on two cores, and sees what becomes of each.

@@ -19,7 +19,8 @@ pub struct Arguments<'a> {
     pub initial: Option<&'a str>,
     /// `module=NAME`: further modules for a Multiboot guest.
     pub modules: Vec<&'a str>,
-    /// `disk=NAME`: a module as a disk that is only read; `disk=16M`: memory as a disk; again.
+    /// `disk=NAME`: a module as a disk that is only read; `disk=NAME+4M`: one whose changes are kept, up to so many bytes;
+    /// `disk=16M`: memory as a disk; again.
     pub disks: Vec<Disk<'a>>,
     /// `net=N`: a network device, whose address ends with this number.
     pub net: Option<u8>,
@@ -46,6 +47,8 @@ pub struct Arguments<'a> {
 pub enum Disk<'a> {
     /// A module.
     Module(&'a str),
+    /// A module, and as many bytes of memory for its changes.
+    Changing(&'a str, usize),
     /// As many bytes of memory.
     Memory(usize),
 }
@@ -97,12 +100,11 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// A number of mebibytes, or a name.
+/// A number of mebibytes, or a name, or both.
 fn disk(text: &str) -> Disk<'_> {
-    match text.strip_suffix('M').and_then(|count| count.parse::<u16>().ok()) {
-        Some(count) => Disk::Memory(usize::from(count) << 20),
-        None => Disk::Module(text),
-    }
+    let size = |text: &str| Some(usize::from(text.strip_suffix('M')?.parse::<u16>().ok()?) << 20);
+    let both = text.rsplit_once('+').and_then(|(name, room)| Some(Disk::Changing(name, size(room)?)));
+    both.or_else(|| size(text).map(Disk::Memory)).unwrap_or(Disk::Module(text))
 }
 
 #[cfg(test)]
@@ -115,9 +117,16 @@ mod tests {
         let Ok(arguments) = arguments else { unreachable!("it is understood") };
         assert_eq!((arguments.kernel, arguments.initial, arguments.cpus), (Some("linux"), Some("files"), 2));
         assert_eq!(arguments.command_line, "console=ttyS0 quiet");
-        let disks =
-            Arguments::parse("disk=16M disk=files rng console=virtio").map(|all| (all.disks, all.rng, all.console));
-        assert_eq!(disks, Ok((alloc::vec![Disk::Memory(16 << 20), Disk::Module("files")], true, true)));
+        let disks = Arguments::parse("disk=16M disk=files disk=more+2M rng console=virtio")
+            .map(|all| (all.disks, all.rng, all.console));
+        assert_eq!(
+            disks,
+            Ok((
+                alloc::vec![Disk::Memory(16 << 20), Disk::Module("files"), Disk::Changing("more", 2 << 20)],
+                true,
+                true
+            ))
+        );
         let again = Arguments::parse("restart watchdog=5").map(|all| (all.restart, all.restarts, all.watchdog));
         assert_eq!(again, Ok((true, RESTARTS, 5)));
         assert_eq!(Arguments::parse("restarts=often"), Err("restarts=often"));

@@ -7,9 +7,11 @@ use core::arch::asm;
 
 use crate::SCRATCH;
 
-/// Whether an address may be accessed: the program's own memory, the page of start-up code, tables, or no memory at all.
+/// Whether an address may be accessed: the program's own memory, boot parameters, start-up code and command line, tables, or no memory at all.
 fn check(address: u64) {
-    let low = (0x8000..0x9000).contains(&address) || (0xE_0000..0x10_0000).contains(&address);
+    let low = (0x7000..0x9000).contains(&address)
+        || (0x2_0000..0x2_1000).contains(&address)
+        || (0xE_0000..0x10_0000).contains(&address);
     assert!(low || SCRATCH.contains(&address) || (SCRATCH.end..1 << 32).contains(&address), "{address:#x} is taken");
 }
 

@@ -18,5 +18,10 @@ pub fn write(device: u32, offset: u32, value: u32) {
 
 /// The device with this vendor and device number.
 pub fn find(vendor: u32, device: u32) -> Option<u32> {
-    (0..32).find(|number| read(*number, 0) == device << 16 | vendor)
+    find_from(0, vendor, device)
+}
+
+/// The first one from number `first` on.
+pub fn find_from(first: u32, vendor: u32, device: u32) -> Option<u32> {
+    (first..32).find(|number| read(*number, 0) == device << 16 | vendor)
 }

@@ -40,7 +40,7 @@ fn main(checks: &mut Checks) {
     checks.equal("no such request", request(&mut disk, 77, 0, 512), 2);
     // A ring in the chain: the device needs a reset, and works again after it.
     disk.offer(0, &[(HEADER, 16, false)]);
-    memory::write64(0x30_0008, 16 | 1 << 32);
+    memory::write64(disk.ring(0) + 8, 16 | 1 << 32);
     disk.offer(0, &[]);
     checks.that("it is offended", disk.status() & 0x40 != 0);
     disk.reset();

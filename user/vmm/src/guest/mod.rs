@@ -159,11 +159,10 @@ fn functions(arguments: &Arguments<'_>, link: Option<&'static Link>) -> Result<V
         (layout::PCI_PORTS + 0x100 * index as u16, layout::PCI_WINDOW as u32 + 0x1000 * index)
     };
     for disk in &arguments.disks {
+        let module = |name: &str| file(name).ok_or_else(|| format!("there is no module `{name}` that it may read"));
         let disk = match *disk {
-            Disk::Module(name) => {
-                let bytes = file(name).ok_or_else(|| format!("there is no module `{name}` that it may read"))?;
-                vm_block::Disk::Image(bytes)
-            }
+            Disk::Module(name) => vm_block::Disk::Image(module(name)?),
+            Disk::Changing(name, room) => vm_block::Disk::Changing(vm_block::Overlay::new(module(name)?, room)),
             Disk::Memory(size) => vm_block::Disk::Memory(vec![0; size].into_boxed_slice()),
         };
         let (ports, table) = place(all.len());

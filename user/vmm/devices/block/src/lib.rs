@@ -1,4 +1,5 @@
-//! Device model: a virtio block device, backed by an image that is only read, or by memory.
+//! Device model: a virtio block device, backed by an image that is only read, or whose changes are kept in memory, or by
+//! memory.
 //!
 //! Invariants: nothing outside the disk is read or written; every request with room for it gets a status.
 //! Concurrency: plain value; a request is done when the driver's notification returns.
@@ -8,7 +9,12 @@
 
 extern crate alloc;
 
+mod overlay;
+
+pub use overlay::Overlay;
+
 use alloc::boxed::Box;
+use core::ops::Range;
 
 use vm_memory::Memory;
 use vm_virtio::{Broken, Chain, Context, Model, Queue};
@@ -38,20 +44,42 @@ const HEADER: usize = 16;
 pub enum Disk {
     /// An image that cannot be written.
     Image(&'static [u8]),
+    /// An image whose changes are kept in memory.
+    Changing(Overlay),
     /// Memory.
     Memory(Box<[u8]>),
 }
 
 impl Disk {
-    fn bytes(&self) -> &[u8] {
+    const fn size(&self) -> usize {
         match self {
-            Self::Image(bytes) => bytes,
-            Self::Memory(bytes) => bytes,
+            Self::Image(bytes) => bytes.len(),
+            Self::Changing(overlay) => overlay.size(),
+            Self::Memory(bytes) => bytes.len(),
+        }
+    }
+
+    /// The bytes of `range`, as many from its start as lie together.
+    fn read(&self, range: Range<usize>) -> &[u8] {
+        match self {
+            Self::Image(bytes) => bytes.get(range),
+            Self::Changing(overlay) => Some(overlay.read(range.start, range.len())),
+            Self::Memory(bytes) => bytes.get(range),
+        }
+        .unwrap_or_default()
+    }
+
+    /// The same, to be written; `None` if that is not possible.
+    fn write(&mut self, range: Range<usize>) -> Option<&mut [u8]> {
+        match self {
+            Self::Image(_) => None,
+            Self::Changing(overlay) => overlay.write(range.start, range.len()),
+            Self::Memory(bytes) => bytes.get_mut(range),
         }
     }
 
     const fn is_writable(&self) -> bool {
-        matches!(self, Self::Memory(_))
+        !matches!(self, Self::Image(_))
     }
 }
 
@@ -67,7 +95,7 @@ impl Block {
     #[must_use]
     pub fn new(disk: Disk) -> Self {
         let mut config = [0; 60];
-        let sectors = disk.bytes().len() as u64 / SECTOR;
+        let sectors = disk.size() as u64 / SECTOR;
         for (at, bytes) in [
             (0, &sectors.to_le_bytes()[..]),
             (12, &SEGMENTS.to_le_bytes()[..]),
@@ -100,35 +128,52 @@ impl Block {
     }
 
     fn read(&self, chain: &Chain, memory: &dyn Memory, sector: u64, room: u64) -> Result<u8, Broken> {
-        let Some(bytes) = range(sector, room).and_then(|range| self.disk.bytes().get(range)) else { return Ok(FAILED) };
-        chain.write(memory, 0, bytes)?;
+        let Some(mut range) = self.range(sector, room) else { return Ok(FAILED) };
+        let mut done = 0;
+        while !range.is_empty() {
+            let bytes = self.disk.read(range.clone());
+            if bytes.is_empty() {
+                return Ok(FAILED);
+            }
+            chain.write(memory, done, bytes)?;
+            done += bytes.len() as u64;
+            range.start += bytes.len();
+        }
         Ok(OK)
     }
 
     fn write(&mut self, chain: &Chain, memory: &dyn Memory, sector: u64) -> Result<u8, Broken> {
         let all: u64 = chain.readable.iter().map(|(_, length)| u64::from(*length)).sum();
-        let length = all.saturating_sub(HEADER as u64);
-        let Disk::Memory(disk) = &mut self.disk else { return Ok(FAILED) };
-        let Some(mut to) = range(sector, length).and_then(|range| disk.get_mut(range)) else { return Ok(FAILED) };
+        let Some(mut range) = self.range(sector, all.saturating_sub(HEADER as u64)) else { return Ok(FAILED) };
         let mut skip = HEADER as u64;
         for (address, length) in &chain.readable {
-            let length = u64::from(*length);
-            if skip >= length {
-                skip -= length;
-                continue;
+            let (mut address, mut length) = (*address, u64::from(*length));
+            let skipped = skip.min(length);
+            (address, length, skip) = (address.wrapping_add(skipped), length - skipped, skip - skipped);
+            while length > 0 {
+                let end = range.end.min(range.start.saturating_add(length as usize));
+                let Some(part) = self.disk.write(range.start..end).filter(|part| !part.is_empty()) else {
+                    return Ok(FAILED);
+                };
+                if !memory.read(address, part) {
+                    return Err(Broken);
+                }
+                let count = part.len();
+                range.start += count;
+                (address, length) = (address.wrapping_add(count as u64), length - count as u64);
             }
-            let (part, rest) = to.split_at_mut_checked((length - skip) as usize).ok_or(Broken)?;
-            if !memory.read(address.wrapping_add(skip), part) {
-                return Err(Broken);
-            }
-            (to, skip) = (rest, 0);
         }
         Ok(OK)
+    }
+
+    /// The bytes of a request; `None` if they are not whole sectors of the disk.
+    fn range(&self, sector: u64, length: u64) -> Option<Range<usize>> {
+        range(sector, length).filter(|range| range.end <= self.disk.size())
     }
 }
 
 /// The bytes of a request; `None` if they are not whole sectors.
-fn range(sector: u64, length: u64) -> Option<core::ops::Range<usize>> {
+fn range(sector: u64, length: u64) -> Option<Range<usize>> {
     let start = sector.checked_mul(SECTOR)?;
     let end = start.checked_add(length).filter(|_| length.is_multiple_of(SECTOR))?;
     Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
@@ -203,6 +248,19 @@ mod tests {
         assert_eq!(request(&mut block, READ, 2, &mut data), OK);
         assert_eq!((data[511], data[512], data[1535], data[1536]), (0, 7, 7, 0));
         assert_eq!((request(&mut block, FLUSH, 0, &mut []), request(&mut block, 99, 0, &mut [])), (OK, UNSUPPORTED));
+    }
+
+    #[test]
+    fn changes_of_an_image_are_kept_until_there_is_no_room() {
+        static IMAGE: [u8; 16384] = [1; 16384];
+        let mut block = Block::new(Disk::Changing(Overlay::new(&IMAGE, 8192)));
+        assert_eq!(block.features() & READ_ONLY, 0);
+        assert_eq!(request(&mut block, WRITE, 7, &mut [9; 1024]), OK);
+        let mut data = [0; 2048];
+        assert_eq!(request(&mut block, READ, 6, &mut data), OK);
+        assert_eq!((data[511], data[512], data[1535], data[1536]), (1, 9, 9, 1));
+        assert_eq!(request(&mut block, WRITE, 16, &mut [9; 512]), FAILED);
+        assert_eq!(request(&mut block, READ, 31, &mut [0; 1024]), FAILED);
     }
 
     #[test]
