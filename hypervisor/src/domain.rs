@@ -167,6 +167,17 @@ pub fn map_guest(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: 
     }
 }
 
+/// Adds rights to what is mapped at `virt`, or to what guests see there, in place: nobody has to forget anything. False if a
+/// larger page is to be divided for it.
+pub fn raise(domain: &Domain, (virt, size): (u64, u64), rights: Attributes, guests: bool) -> bool {
+    let (_tables, range) = (TABLES.lock(), (VirtAddr::new(virt), size));
+    match (guests, vcpu::uses_ept()) {
+        (false, _) => domain.master().raise(&HARDWARE, range, rights),
+        (true, true) => nested::<Ept>(domain).is_ok_and(|table| table.raise(&HARDWARE, range, rights)),
+        (true, false) => nested::<Host>(domain).is_ok_and(|table| table.raise(&HARDWARE, range, rights)),
+    }
+}
+
 /// As [`crate::translations::restrict`], in the table of the domain's guests, which forget it when they are next entered.
 pub fn restrict_guest(domain: &Domain, (virt, size): (u64, u64), left: Attributes) {
     fn restrict<F: Format>(domain: &Domain, range: (VirtAddr, u64), left: Attributes) -> Result<(), Error> {

@@ -48,7 +48,7 @@ pub fn delegate(
     receiver: Ref<Domain>,
     window: Crd,
 ) -> Result<(), Status> {
-    items(page).try_for_each(|(_, item)| delegate_one(store, sender, item, receiver, window).map(drop))
+    items(page).try_for_each(|(_, item)| delegate_one(store, sender, (item, item.flags()), receiver, window).map(drop))
 }
 
 /// Passes the items of a message from `from` to `to`, and writes what was received into the page of `to`.
@@ -65,7 +65,9 @@ pub fn exchange(store: &Store<'_>, from: &Identity, to: &Identity, windows: Wind
         };
         let result = match item.kind() {
             ItemKind::TranslateOrDelegate | ItemKind::Delegate if translated.is_null() => {
-                item.received(delegate_one(store, from.domain, item, to.domain, windows.delegate)?, true)
+                // Who opens a window says where there is room, not what may go.
+                let flags = item.flags().difference(ItemFlags::REPLACE);
+                item.received(delegate_one(store, from.domain, (item, flags), to.domain, windows.delegate)?, true)
             }
             _ => item.received(translated, false),
         };
@@ -79,7 +81,7 @@ pub fn exchange(store: &Store<'_>, from: &Identity, to: &Identity, windows: Wind
 fn delegate_one(
     store: &Store<'_>,
     sender: Ref<Domain>,
-    item: TypedItem,
+    (item, flags): (TypedItem, ItemFlags),
     receiver: Ref<Domain>,
     window: Crd,
 ) -> Result<Crd, Status> {
@@ -94,11 +96,11 @@ fn delegate_one(
         _ => Some(place(range(item.range), range(window), item.hotspot())),
     };
     let Some((source, target)) = placed else { return Ok(Crd::NULL) };
-    let hypervisor = root::hypervisor(store).filter(|_| item.flags().contains(ItemFlags::HYPERVISOR));
+    let hypervisor = root::hypervisor(store).filter(|_| flags.contains(ItemFlags::HYPERVISOR));
     let (from, flags) = match hypervisor {
         // What is the hypervisor's stays so.
-        Some(hypervisor) if root::is_root(sender) => (hypervisor, item.flags().difference(ItemFlags::GRANT)),
-        _ => (sender, item.flags()),
+        Some(hypervisor) if root::is_root(sender) => (hypervisor, flags.difference(ItemFlags::GRANT)),
+        _ => (sender, flags),
     };
     mapping::delegate(store, (from, kind), Span::from(source), (receiver, target.base), (rights, flags))?;
     Ok(Crd::new(kind, rights, target.order, target.base).unwrap_or(Crd::NULL))

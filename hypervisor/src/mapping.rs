@@ -6,7 +6,7 @@
 //! Concurrency: one lock for the whole tree; cores are made to forget translations after it is released, once for all that
 //! an operation has taken.
 //! Source: interface §3 and §5; lecture C:241-372; `docs/src/decisions/0003-objects-and-sync.md`.
-use crate::domain::{map_guest, map_user, restrict_guest, set_ports};
+use crate::domain::{self, map_guest, map_user, restrict_guest, set_ports};
 use crate::tables::HARDWARE;
 use crate::translations::{self, Cores};
 use crate::{lifetime, slots};
@@ -162,6 +162,30 @@ impl Effects for Machine<'_> {
         }
     }
 
+    fn raised(&mut self, piece: &Piece) {
+        let domain = self.stored.domain(piece.space.owner);
+        match piece.space.kind {
+            Kind::Memory => {
+                let ((virt, phys, size), rights) = (shown(piece), attributes(piece.rights));
+                let (range, none) = ((virt, size), Attributes::empty());
+                // A part of a larger page is mapped anew.
+                if !domain::raise(domain, range, rights, false) {
+                    translations::restrict(domain, range, none, &mut self.shootdown);
+                    let _ = map_user(domain, virt, phys, size, rights);
+                }
+                if piece.attributes.has(Manner::GUEST) && !domain::raise(domain, range, rights, true) {
+                    restrict_guest(domain, range, none);
+                    self.shootdown.add_all();
+                    let _ = map_guest(domain, virt, phys, size, rights);
+                }
+            }
+            // The slots are there.
+            Kind::Objects => drop(self.fill(piece, piece.rights)),
+            // A port is allowed or not.
+            _ => {}
+        }
+    }
+
     fn may_continue(&mut self) -> bool {
         self.steps += 1;
         self.steps < SLICE
@@ -255,6 +279,10 @@ pub fn delegate(
     let manner = |flag, manner| if flags.contains(flag) { manner } else { Manner::NONE };
     let attributes = manner(ItemFlags::GUEST, Manner::GUEST).or(manner(ItemFlags::LAST, Manner::LAST));
     let transfer = Transfer { from, range, to, base, rights, attributes };
+    if flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE) && !flags.intersects(ItemFlags::GRANT | ItemFlags::COPY)
+    {
+        overmap(&stored, &transfer, flags.contains(ItemFlags::REPLACE))?;
+    }
     loop {
         let mut machine = Machine::new(&stored);
         let guard = TREE.lock();
@@ -265,11 +293,32 @@ pub fn delegate(
         };
         drop(guard);
         machine.shootdown.finish(&Cores);
-        match outcome {
-            Ok(Outcome::Preempted) => {}
-            Ok(Outcome::Done) => return Ok(()),
-            Err(Error::Full) => return Err(Status::QuotaExhausted),
-            Err(_) => return Err(Status::BadParameter),
+        if is_done(outcome)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether an operation has come to its end, or why it never will.
+fn is_done(outcome: Result<Outcome, Error>) -> Result<bool, Status> {
+    match outcome {
+        Ok(outcome) => Ok(outcome == Outcome::Done),
+        Err(Error::Full) => Err(Status::QuotaExhausted),
+        Err(_) => Err(Status::BadParameter),
+    }
+}
+
+/// What is in the way of a delegation gets its rights, or with `replace` goes.
+#[cold]
+fn overmap(stored: &Stored<'_>, transfer: &Transfer, replace: bool) -> Result<(), Status> {
+    loop {
+        let mut machine = Machine::new(stored);
+        let guard = TREE.lock();
+        let outcome = Tree(stored).overmap(transfer, replace, &mut machine);
+        drop(guard);
+        machine.shootdown.finish(&Cores);
+        if is_done(outcome)? {
+            return Ok(());
         }
     }
 }

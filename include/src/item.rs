@@ -1,7 +1,7 @@
 //! Typed items: what a message or a delegation carries besides words.
 //!
-//! An item is two words: a range descriptor, and a word of kind, flags and hotspot. Second word: bits 1:0 kind, 2 to 4
-//! flags that only Vela has ([`crate::hip::Features::ITEM_FORMS`]), 7:5 unused, 8 to 11 flags, 63:12 hotspot (page number
+//! An item is two words: a range descriptor, and a word of kind, flags and hotspot. Second word: bits 1:0 kind, 2 to 6
+//! flags that only Vela has ([`crate::hip::Features::ITEM_FORMS`], [`crate::hip::Features::OVERMAPPING`]), 7 unused, 8 to 11 flags, 63:12 hotspot (page number
 //! or selector). Items fill the UTCB from its end downwards ([`crate::utcb::item_offset`]).
 //! Invariants: every pair of words decodes and encodes to itself.
 //! Concurrency: plain values.
@@ -37,6 +37,12 @@ bitflags! {
         /// Extension: the sender's mapping becomes the receiver's, with what was delegated from it. With [`ItemFlags::COPY`]
         /// it is a grant.
         const GRANT = 1 << 4;
+        /// Extension: where the receiver has the same from the same mapping of the sender already, it gets the rights that
+        /// it lacks, and nobody is interrupted for it. Without meaning for copies and grants.
+        const RAISE = 1 << 5;
+        /// Extension: as [`ItemFlags::RAISE`], and what else the receiver has there goes, with all that was delegated from
+        /// it. Ignored in messages between contexts: a window says where there is room, not what may go.
+        const REPLACE = 1 << 6;
         /// Enter the memory also into the table that the domain's devices use.
         const DEVICE = 1 << 8;
         /// Enter the memory or the ports also into the guest's table.
@@ -145,7 +151,7 @@ mod tests {
             let item = TypedItem::from_words(range, control);
             prop_assert_eq!(item.words(), [range, control]);
             let rebuilt = TypedItem::new(item.range, item.kind(), item.flags(), item.hotspot());
-            prop_assert_eq!(rebuilt.words(), [range, control & !0xE0]);
+            prop_assert_eq!(rebuilt.words(), [range, control & !0x80]);
         }
     }
 }

@@ -27,6 +27,7 @@ use abi::{Kind, Rights};
 mod family;
 mod index;
 mod node;
+mod overmap;
 mod query;
 mod revoke;
 mod split;
@@ -212,6 +213,9 @@ pub trait Effects {
     /// `piece`, with the rights it had, has only `left` now; none: it is gone. `last` says that nobody has anything of
     /// its tree any more: an object without holders.
     fn revoked(&mut self, piece: &Piece, left: Rights, last: bool);
+
+    /// `piece`, which had fewer rights, is about to have those that it says.
+    fn raised(&mut self, piece: &Piece);
 
     /// Whether to go on. Asked after at least one step that lasts, so that repetition reaches the end.
     fn may_continue(&mut self) -> bool {

@@ -8,6 +8,8 @@
 //! Concurrency: the caller holds the lock of the space; entries become visible to the hardware one at a time, a new
 //! table only after it is complete (it is handed out zeroed).
 //! Source: lecture D:385-401 (software walk), D:466-482 (generic entries).
+mod raise;
+
 use crate::format::{Attributes, Entry, Format};
 use crate::frames::OutOfMemory;
 use crate::mmu::Mmu;
@@ -119,9 +121,12 @@ impl<F: Format> Table<F> {
     /// As for [`Self::descend`].
     pub fn put(&self, mmu: &impl Mmu, virt: VirtAddr, level: u32, entry: u64, frame: Source<'_>) -> Result<bool> {
         let (table, index) = (self.descend(mmu, virt, level, frame)?, virt.index(level));
-        let differs = (mmu.read(table, index) ^ entry) & !F::EVIDENCE != 0;
+        let old = mmu.read(table, index);
+        let differs = (old ^ entry) & !F::EVIDENCE != 0;
         if differs {
-            mmu.write(table, index, entry);
+            // What was there may be remembered, whatever has been noted of it.
+            let noted = if old == 0 { 0 } else { old & F::EVIDENCE | F::ACCESSED };
+            mmu.write(table, index, entry | noted);
         }
         Ok(differs)
     }

@@ -65,6 +65,8 @@ bitflags! {
         const ITEM_FORMS = 1 << 3;
         /// Extension: counters of cores can be read ([`crate::operation::Misc::Count`]).
         const COUNTERS = 1 << 4;
+        /// Extension: typed items can raise and replace what is mapped ([`crate::item::ItemFlags::RAISE`]).
+        const OVERMAPPING = 1 << 5;
     }
 }
 

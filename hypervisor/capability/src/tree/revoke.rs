@@ -183,7 +183,7 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// The end of a revocation at `id`: takes `rights` from it, and joins what can be joined now.
-    fn settle(&self, id: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) {
+    pub(super) fn settle(&self, id: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) {
         let parent = self.at(id).parent();
         let remaining = if self.strip(id, rights, steps) { parent } else { Some(id) };
         if let Some(id) = remaining {

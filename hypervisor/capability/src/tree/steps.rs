@@ -15,7 +15,7 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    fn into_result(self) -> Result<Outcome, Error> {
+    pub(super) fn into_result(self) -> Result<Outcome, Error> {
         match self {
             Self::Preempted => Ok(Outcome::Preempted),
             Self::Failed(error) => Err(error),

@@ -2,6 +2,7 @@
 mod derived;
 mod joining;
 mod model;
+mod overmap;
 mod rules;
 mod scale;
 mod state;

@@ -15,6 +15,7 @@ const GIB: u64 = 1 << 18;
 enum Step {
     Map(u64, u64, u64),
     Restrict(u64, u64, Attributes),
+    Raise(u64, u64),
 }
 
 /// Ranges whose ends lie on boundaries of all sizes.
@@ -26,7 +27,8 @@ fn step() -> impl Strategy<Value = Step> {
     let map = (edge(), edge(), edge()).prop_map(|(virt, phys, pages)| Step::Map(virt, phys, pages + 1));
     let left = prop_oneof![Just(Attributes::empty()), Just(!Attributes::WRITE)];
     let restrict = (edge(), edge(), left).prop_map(|(virt, pages, left)| Step::Restrict(virt, pages + 1, left));
-    prop_oneof![map, restrict]
+    let raise = (edge(), edge()).prop_map(|(virt, pages)| Step::Raise(virt, pages + 1));
+    prop_oneof![2 => map, 2 => restrict, 1 => raise]
 }
 
 /// What pages show, by their first page: how many, which, and whether they can be written. Runs, as a gigabyte has many.
@@ -55,6 +57,16 @@ impl Model {
         if left.is_empty() {
             self.0.retain(|start, _| !(page..page + count).contains(start));
         }
+    }
+
+    /// Makes what the range shows writable, as far as `raised` says so of the first page of each run, if not all of it.
+    fn raise(&mut self, page: u64, count: u64, all: bool, raised: impl Fn(u64) -> bool) {
+        for at in probes().chain([page, page + count]) {
+            if (page..=page + count).contains(&at) {
+                self.cut(at);
+            }
+        }
+        self.0.range_mut(page..page + count).for_each(|(&start, run)| run.2 = run.2 || all || raised(start));
     }
 
     fn is_free(&self, page: u64, count: u64) -> bool {
@@ -92,6 +104,21 @@ fn agrees<F: Format>(steps: &[Step]) {
                 let outcome = table.restrict(&arena, range, left, &mut |_, _| Ok(arena.table()), &mut |_| {});
                 assert_eq!(outcome, Ok(()));
                 model.restrict(virt, count, left);
+            }
+            Step::Raise(virt, count) => {
+                let tables = arena.tables();
+                let complete = table.raise(&arena, (VirtAddr::new(virt << 12), count << 12), RW);
+                assert_eq!(tables, arena.tables());
+                let larger = |page: u64| table.lookup(&arena, VirtAddr::new(page << 12)).is_some_and(|(.., at)| at > 1);
+                assert!(
+                    complete || larger(virt) || larger(virt + count - 1),
+                    "only large leaves can be covered in part"
+                );
+                // What is complete is raised in full, and what is not at most that.
+                let raised = |page: u64| {
+                    table.lookup(&arena, VirtAddr::new(page << 12)).is_some_and(|(_, rights, _)| rights.contains(RW))
+                };
+                model.raise(virt, count, complete, raised);
             }
         }
         for page in probes() {
@@ -147,4 +174,32 @@ fn a_gigabyte_of_which_a_page_is_taken_is_divided_twice() {
     assert_eq!(other.map(&arena, mapping, &mut |_, _| Ok(arena.table())), Ok(()));
     let failed = other.restrict(&arena, range, none, &mut |_, _| Err(OutOfMemory::Pool), &mut |_| {});
     assert_eq!((failed.is_err(), other.lookup(&arena, VirtAddr::new(0))), (true, None));
+}
+
+#[test]
+fn rights_are_added_in_place_and_what_was_noted_stays() {
+    let (arena, mut source) = (Arena::default(), 0);
+    let table = Table::<Host>::new(arena.table());
+    let read = Mapping {
+        virt: VirtAddr::new(0x1000),
+        phys: PhysAddr::truncate(0x5000),
+        size: 0x3000,
+        attributes: Attributes::READ | Attributes::USER,
+    };
+    let mut frame = |_: PhysAddr, _: usize| {
+        source += 1;
+        Ok(arena.table())
+    };
+    assert_eq!(table.map(&arena, read, &mut frame), Ok(()));
+    let leaves = table.descend(&arena, read.virt, 1, &mut frame).unwrap_or(PhysAddr::truncate(0));
+    arena.write(leaves, 2, arena.read(leaves, 2) | Host::EVIDENCE);
+    assert!(table.raise(&arena, (VirtAddr::new(0x2000), 0x4000), Attributes::WRITE));
+    let rights =
+        |virt| table.lookup(&arena, VirtAddr::new(virt)).map(|(_, rights, _)| rights.contains(Attributes::WRITE));
+    assert_eq!(
+        [rights(0x1000), rights(0x2000), rights(0x3000), rights(0x4000)],
+        [Some(false), Some(true), Some(true), None]
+    );
+    assert_eq!([arena.read(leaves, 2) & Host::EVIDENCE, arena.read(leaves, 3) & Host::EVIDENCE], [Host::EVIDENCE, 0]);
+    assert_eq!(source, 3);
 }

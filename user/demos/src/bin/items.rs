@@ -1,4 +1,5 @@
-//! Typed items that say grant, copy, and last: who can take back what, and who can hand it on.
+//! Typed items that say grant, copy, last, raise, and replace: who can take back what, who can hand it on, and what becomes of
+//! what is there.
 //!
 //! Written straight against the interface. Ends with success if every check holds. Concurrency: one thread.
 #![no_std]
@@ -24,13 +25,24 @@ const PLACES: u64 = 0x7_0000;
 #[repr(align(4096))]
 struct Page([core::sync::atomic::AtomicU32; 1024]);
 static PAGE: Page = Page([const { core::sync::atomic::AtomicU32::new(0) }; 1024]);
+static SECOND: Page = Page([const { core::sync::atomic::AtomicU32::new(0) }; 1024]);
 
 fn object(selector: u64) -> Crd {
     Crd::objects(Selector::new(selector), 0, Rights::ALL).unwrap_or(Crd::NULL)
 }
 
 fn page(number: u64) -> Crd {
-    Crd::memory(number, 0, MemoryRights::READ | MemoryRights::WRITE).unwrap_or(Crd::NULL)
+    page_with(number, MemoryRights::READ | MemoryRights::WRITE)
+}
+
+fn page_with(number: u64, rights: MemoryRights) -> Crd {
+    Crd::memory(number, 0, rights).unwrap_or(Crd::NULL)
+}
+
+/// What may be done with what is at `range`.
+fn rights(range: Crd) -> u64 {
+    let [_, found, _] = answer(Hypercall::Misc, 0, SELF, [range.word(), 0, 0, 0]);
+    Crd::from_word(found).rights().bits().into()
 }
 
 /// Hands `from` on within the program's own domain, to `to`.
@@ -54,7 +66,7 @@ fn revoke(range: Crd, own: bool) -> u64 {
 }
 
 fn main(environment: &Environment) -> ExitStatus {
-    demos::announce("items", "grant, copy, last");
+    demos::announce("items", "grant, copy, last, raise, replace");
     let mut checks = Checks::new("items");
     let announced = environment.hip().header().features.contains(Features::ITEM_FORMS);
     checks.check("the extension is announced", announced.into(), 1);
@@ -62,6 +74,10 @@ fn main(environment: &Environment) -> ExitStatus {
     grants(&mut checks);
     last(&mut checks);
     pages(&mut checks);
+    let announced = environment.hip().header().features.contains(Features::OVERMAPPING);
+    checks.check("overmapping is announced", announced.into(), 1);
+    raised(&mut checks);
+    replaced(&mut checks);
     checks.finish()
 }
 
@@ -123,4 +139,54 @@ fn pages(checks: &mut Checks) {
     checks.check("the owner takes back", revoke(page(own), false), 0);
     checks.check("nothing is left", has(page(PLACES + 1)) << 4 | has(page(PLACES + 2)), 0);
     checks.check("but its own", PAGE.0[5].load(SeqCst).into(), 0x1234);
+}
+
+/// More rights to what is there.
+fn raised(checks: &mut Checks) {
+    let own = (&raw const PAGE).addr() as u64 >> 12;
+    let (at, other) = (PLACES + 3, PLACES + 4);
+    checks.check("to read", give(page_with(own, MemoryRights::READ), page(at), ItemFlags::empty()), 0);
+    checks.check("it was read", word32((at << 12) + 20).load(SeqCst).into(), 0x1234);
+    checks.check("once more, to write", give(page(own), page(at), ItemFlags::empty()), 0);
+    checks.check("which does nothing", rights(page(at)), 1);
+    checks.check("unless it is asked for", give(page(own), page(at), ItemFlags::RAISE), 0);
+    checks.check("the right is there", rights(page(at)), 3);
+    word32((at << 12) + 24).store(0x77, SeqCst);
+    checks.check("and can be used", PAGE.0[6].load(SeqCst).into(), 0x77);
+    checks.check(
+        "not by who has not given it",
+        give(page_with(own, MemoryRights::READ), page(other), ItemFlags::empty()),
+        0,
+    );
+    checks.check("from elsewhere", give(page(at), page(other), ItemFlags::RAISE), 0);
+    checks.check("nothing comes", rights(page(other)), 1);
+    checks.check("what is raised is taken like the rest", revoke(page(own), false), 0);
+    checks.check("all of it", has(page(at)) << 4 | has(page(other)), 0);
+    let at = group(checks, 3);
+    let weak = Crd::objects(Selector::new(at[0]), 0, Rights::new(2)).unwrap_or(Crd::NULL);
+    checks.check("a semaphore without up", give(weak, object(at[2]), ItemFlags::empty()), 0);
+    checks.check("has no up", up(at[2]) & 0xFF, 4);
+    checks.check("raised", give(object(at[0]), object(at[2]), ItemFlags::RAISE), 0);
+    checks.check("has it", up(at[2]), 0);
+}
+
+/// Something else where something is.
+fn replaced(checks: &mut Checks) {
+    let (own, second) = ((&raw const PAGE).addr() as u64 >> 12, (&raw const SECOND).addr() as u64 >> 12);
+    let (at, below) = (PLACES + 5, PLACES + 6);
+    SECOND.0[5].store(0x5678, SeqCst);
+    checks.check("a page", give(page(own), page(at), ItemFlags::empty()), 0);
+    checks.check("handed on", give(page(at), page(below), ItemFlags::empty()), 0);
+    let shown = || u64::from(word32((at << 12) + 20).load(SeqCst));
+    checks.check("is seen", shown(), 0x1234);
+    checks.check("another one", give(page(second), page(at), ItemFlags::RAISE), 0);
+    checks.check("does not come", shown(), 0x1234);
+    checks.check("unless it is to replace", give(page(second), page(at), ItemFlags::REPLACE), 0);
+    checks.check("then it is there", shown(), 0x5678);
+    checks.check("what was handed on is gone", has(page(below)), 0);
+    checks.check("the first stays where it comes from", PAGE.0[5].load(SeqCst).into(), 0x1234);
+    checks.check("its owner has nothing to take", revoke(page(own), false), 0);
+    checks.check("there", shown(), 0x5678);
+    checks.check("the new one's has", revoke(page(second), false), 0);
+    checks.check("nothing is left", has(page(at)), 0);
 }

@@ -147,6 +147,17 @@ impl Case {
         }
     }
 
+    /// Lends the page that is probed, with its leaf if that is the form, once more, to raise its rights.
+    pub(super) fn raise(self, chunk: u64, slot: u64) -> u64 {
+        let (from, to) = (chunk + self.offset(), slot + self.offset());
+        let order = if self.form == Form::Large { 9 } else { 0 };
+        let mut status = give(ROOT_UTCB_ADDRESS, (SELF, from), order, (DOMAINS, to), ItemFlags::RAISE);
+        if self.grandchild {
+            status |= give(ROOT_UTCB_ADDRESS, (DOMAINS, to), order, (DOMAINS + 1, to), ItemFlags::RAISE);
+        }
+        status
+    }
+
     /// Takes the page that is probed, with its leaf if that is the form.
     pub(super) fn take(self, chunk: u64) -> u64 {
         let order = if self.form == Form::Large { 9 } else { 0 };

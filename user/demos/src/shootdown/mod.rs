@@ -82,6 +82,8 @@ const ENOUGH: u64 = 7;
 const ONCE: u64 = 1;
 const LOOP: u64 = 2;
 const REVOKE: u64 = 3;
+/// Or it stores.
+const POKE: u64 = 4;
 
 #[repr(align(4096))]
 struct Stacks([[AtomicU64; 1024]; 2 * CORES]);
@@ -92,6 +94,7 @@ global_asm!(
     "shootdown_fix:", "call {fix}", "mov edi, 1", "syscall",
     "shootdown_probe:", "mov rax, [rdi]", "ret",
     "shootdown_probe_failed:", "mov rax, -1", "ret",
+    "shootdown_poke:", "mov rax, [rdi]", "mov [rdi], rax", "ret",
     serve = sym serve, fix = sym fix,
 );
 
@@ -109,6 +112,14 @@ fn probe(address: u64) -> u64 {
     value
 }
 
+/// As [`probe`], and stores what it found.
+fn poke(address: u64) -> u64 {
+    let value;
+    // SAFETY: as above; what is there is stored again.
+    unsafe { asm!("call shootdown_poke", in("rdi") address, out("rax") value) };
+    value
+}
+
 fn entry(function: unsafe extern "C" fn()) -> u64 {
     (function as *const ()).addr() as u64
 }
@@ -120,6 +131,9 @@ extern "C" fn serve(core: u64) {
     if stay == REVOKE {
         let (place, order) = (PLACE[core].load(SeqCst), ARGUMENT[core].load(SeqCst) as u32);
         return FOUND[core].store(take(place, order), SeqCst);
+    }
+    if stay == POKE {
+        return FOUND[core].store(poke(PLACE[core].load(SeqCst)), SeqCst);
     }
     FOUND[core].store(hunt::look(core), SeqCst);
     while stay != 0 && STAY[core].load(SeqCst) != 0 {

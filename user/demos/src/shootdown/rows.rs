@@ -7,11 +7,13 @@ use core::sync::atomic::Ordering::SeqCst;
 
 use super::case::{Case, Form};
 use super::{
-    ARGUMENT, FIXED, FOUND, GOOD, LARGE, LOOP, NOTHING, ONCE, PLACE, PRIVATE, REVOKE, STALE, STAY, chunk, command,
-    count, counts, since, slots, take, touch, wait,
+    ARGUMENT, FIXED, FOUND, GOOD, LARGE, LOOP, NOTHING, ONCE, PLACE, POKE, PRIVATE, REVOKE, STALE, STAY, chunk,
+    command, count, counts, since, slots, take, touch, wait,
 };
-use crate::raw::{Checks, call};
+use crate::raw::{Checks, call, hypercall};
 use abi::counter::Counter;
+use abi::rights::MemoryRights;
+use abi::{Crd, Hypercall};
 
 /// Rounds of row S1.
 const ROUNDS: u64 = 6;
@@ -167,6 +169,32 @@ pub fn adding(checks: &mut Checks, cores: usize, case: Case) {
     checks.check("entries brought in", count(1, Counter::ViewFills) - fills, filled);
     over(checks, chunk(0));
     over(checks, chunk(1));
+}
+
+/// S5: more rights to what is there interrupt nobody and flush nothing, and who remembers fewer goes on without its pager;
+/// but a part of a large leaf is mapped anew.
+pub fn raising(checks: &mut Checks, cores: usize, case: Case) {
+    let (slot, user) = (slots(1), case.user());
+    let place = slot + case.offset();
+    checks.check("lend", case.lend(chunk(0), slot), 0);
+    let writes = Crd::memory(chunk(0) >> 12, 9, MemoryRights::WRITE).unwrap_or(Crd::NULL);
+    checks.check("take the right to write", hypercall(Hypercall::Revoke, 0, 0, [writes.word(), 0, 0, 0]), 0);
+    let store = || {
+        let found = touch(user, 1, place, POKE);
+        wait(1);
+        found
+    };
+    checks.check("a store fails", store(), NOTHING);
+    sees(checks, user, 1, place, ONCE);
+    let (before, fixed) = (counts(cores), FIXED.load(SeqCst));
+    checks.check("raise", case.raise(chunk(0), slot), 0);
+    let told = u64::from(case.form == Form::Split);
+    costs(checks, cores, before, told, &[1][..told as usize], [1, 0]);
+    super::release(1);
+    checks.check("a store", store(), GOOD);
+    checks.check("faults that the pager sees", FIXED.load(SeqCst) - fixed, 0);
+    over(checks, chunk(0));
+    gone(checks, user, 1, place);
 }
 
 /// S6: what nobody has used interrupts nobody, and nothing is forgotten, also where the domain runs.

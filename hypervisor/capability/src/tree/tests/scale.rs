@@ -59,6 +59,8 @@ impl Effects for Latency<'_> {
         Ok(())
     }
     fn revoked(&mut self, _: &Piece, _: Rights, _: bool) {}
+    fn raised(&mut self, _piece: &Piece) {}
+
     fn may_continue(&mut self) -> bool {
         self.note();
         !self.preempt

@@ -328,6 +328,16 @@ impl Effects for Mirror<'_> {
         }
     }
 
+    fn raised(&mut self, piece: &Piece) {
+        self.world.check_structure();
+        for (place, entry) in places(piece) {
+            let old = self.entries.insert(place, entry);
+            let (origin, rights, attributes) = old.expect("what is raised was there");
+            assert_eq!((origin, attributes), (entry.0, entry.2));
+            assert!(rights & !entry.1 == 0 && rights != entry.1, "rights are added");
+        }
+    }
+
     fn may_continue(&mut self) -> bool {
         if self.left == 0 || self.left > self.slice {
             self.left = self.slice;
