@@ -47,6 +47,15 @@ pub const SCENARIOS: &[Scenario] = &[
         limits: Some([300, 1800]),
     },
     Scenario {
+        name: "linux-revoke",
+        about: "the guest's script on two cores, random delegations and revocations on the others",
+        program: "root",
+        configuration: Some("linux-revoke.conf"),
+        headless: None,
+        kernel_args: &[],
+        limits: Some([300, 1800]),
+    },
+    Scenario {
         name: "hello",
         about: "three programs in domains of their own call each other on two cores",
         program: "root",
@@ -142,7 +151,7 @@ pub fn find(name: &str) -> Result<&'static Scenario> {
     }
     let mut known = String::new();
     for scenario in SCENARIOS {
-        known += &format!("\n  {:8} {}", scenario.name, scenario.about);
+        known += &format!("\n  {:12} {}", scenario.name, scenario.about);
     }
     bail!("there is no scenario `{name}`; known are:{known}")
 }

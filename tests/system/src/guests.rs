@@ -43,6 +43,7 @@ pub fn cases() -> Vec<Case> {
         })
         .full(),
         Case::new("vm-linux-reboot", reboots),
+        Case::new("vm-linux-revoke", beside_revocations),
         Case::new("vm-multiboot", |context, name| {
             multiboot(context, name, &PRINTS, true, &["hi", "guest ends with value 0"])
         }),
@@ -69,6 +70,20 @@ fn first_line_on_bochs(context: &Context, name: &str) -> Result<()> {
     let limit = Duration::from_secs(400);
     let machine = Machine { platform: Platform::Bochs, smp: 1, timeout: Some(limit), ..machine };
     run::start(&machine)?.wait_for("check: begins", limit).map(drop)
+}
+
+/// Linux runs its script while another program delegates and revokes at random on the remaining cores.
+fn beside_revocations(context: &Context, name: &str) -> Result<()> {
+    let machine = context.configured("linux-revoke", name, &[])?;
+    let outcome = run::to_the_end(&Machine { timeout: Some(Duration::from_secs(300)), ..machine })?.success()?;
+    for words in ["check: 2 virtual CPUs", "check: done", "2 programs have done their work, with 0 deaths"] {
+        expect_line(&outcome, &[words])?;
+    }
+    let line = |words: &str| outcome.log.iter().rposition(|line| line.contains(words));
+    match (line("check: begins"), line("moves, all well")) {
+        (Some(begins), Some(last)) if last > begins => Ok(()),
+        _ => bail!("the moves were over before the guest's script began: {}", outcome.explain(40)),
+    }
 }
 
 /// Linux asks for a reset: its machine starts again, with what is on the disk; the disk's file stays as it is.

@@ -109,6 +109,8 @@ pub enum Right {
     Read(String),
     /// `may guest SIZE`: run a guest with so much memory, in bytes.
     Guest(u64),
+    /// `may domains`: make domains of its own, and give time to their contexts.
+    Domains,
 }
 
 /// What happens when a program dies.

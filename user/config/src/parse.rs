@@ -13,7 +13,7 @@ use crate::{Config, Cores, Error, Kill, MAX_ARGUMENTS, MAX_NAME, MAX_PROGRAMS, P
 const TOP: &str = "images, program, kill";
 const LINES: &str =
     "image, arguments, cores, memory, quota, priority, may, provides, restart, must, program, images, kill";
-const RIGHTS: &str = "console, ports, interrupt, use, read, guest";
+const RIGHTS: &str = "console, ports, interrupt, use, read, guest, domains";
 const POLICIES: &str = "never, on-failure, always";
 
 type Words<'a> = core::str::SplitWhitespace<'a>;
@@ -205,7 +205,7 @@ fn needs(first: &str) -> &'static str {
         "memory" => "a size, as 256K",
         "quota" => "a number of pages",
         "priority" => "a number from 1 to 127",
-        "may" => "a right: console, ports, interrupt, use, read, guest",
+        "may" => "a right: console, ports, interrupt, use, read, guest, domains",
         "restart" => "a policy: never, on-failure, always",
         "must" => "a duty: finish",
         _ => "a name",
@@ -232,6 +232,7 @@ fn cores<'a>(program: &mut Program, first: &'a str, words: Words<'a>) -> Outcome
 fn right(kind: &str, words: &mut Words<'_>) -> Outcome<Right> {
     match kind {
         "console" => Ok(Right::Console),
+        "domains" => Ok(Right::Domains),
         "ports" => {
             let word = words.next().ok_or(Problem::Missing("may ports", "a port or a range, as 0x60-0x64"))?;
             let bad = || Problem::Number("range of ports", word.to_owned(), "0 to 0xffff, as 0x60 or 0x60-0x64");

@@ -12,6 +12,7 @@ program log
     may console           # the serial port
     may ports 0x60-0x64
     may interrupt 4
+    may domains
     provides log
     restart always
 program alpha
@@ -42,7 +43,7 @@ fn a_configuration_means_what_it_says() {
     assert_eq!(config.images, ["log.bin", "peer"]);
     assert_eq!(config.kills, [Kill { program: "alpha".into(), after: 120 }]);
     let log = config.program("log").unwrap();
-    assert_eq!(log.rights, [Right::Console, Right::Ports(0x60, 0x64), Right::Interrupt(4)]);
+    assert_eq!(log.rights, [Right::Console, Right::Ports(0x60, 0x64), Right::Interrupt(4), Right::Domains]);
     assert_eq!((&log.cores, log.restart, log.must_finish), (&Cores::All, Restart::Always, false));
     assert_eq!((log.memory, log.quota, log.priority), (256 << 10, 256, 2));
     let alpha = config.program("alpha").unwrap();
@@ -56,7 +57,7 @@ fn a_configuration_means_what_it_says() {
 fn what_is_unknown_is_named_with_what_is_known() {
     assert_eq!(
         with("may console", "may foo"),
-        "line 7: unknown right `foo`; known: console, ports, interrupt, use, read, guest"
+        "line 7: unknown right `foo`; known: console, ports, interrupt, use, read, guest, domains"
     );
     assert_eq!(
         with("restart always", "restart often"),

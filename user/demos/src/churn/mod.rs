@@ -5,6 +5,7 @@
 //! After each the program's use of kernel memory is what it was.
 //! Concurrency: see [`threads`] and [`soak`].
 //! Source: interface §5 and §8.
+pub mod moves;
 mod soak;
 mod threads;
 

@@ -4,11 +4,11 @@
 //! back in part or whole, ranges are looked up. Nobody can say what is where in the meantime; in the end all goes.
 //! Concurrency: a thread per core, which wait while [`RUNS`] is 0.
 //! Source: interface §3 and §5.
+use super::moves::{COUNT, Moves};
 use super::{SELF, item, objects};
 use crate::raw::{Checks, down, hypercall, time_stamp, up};
 use crate::threads;
-use abi::item::ItemFlags;
-use abi::{Crd, Hypercall, TypedItem};
+use abi::{Crd, Hypercall};
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use rt::println;
 
@@ -18,7 +18,6 @@ const OBJECTS: u64 = 0x2810;
 /// Ups of the main thread for each core, and back.
 const BEGIN: u64 = 0x2820;
 const END: u64 = 0x2830;
-const COUNT: u64 = 3;
 
 #[repr(align(0x1_0000))]
 struct Pages {
@@ -41,51 +40,20 @@ pub fn prepare(cores: u64) -> u64 {
 
 extern "C" fn work(core: u64) -> ! {
     let page = 0x5000_0000 + core * 0x2000 + 0x1000;
+    let pages = (&raw const PAGES).addr() as u64 >> 12;
+    let delegate = |[source, to]: [u64; 2], window: Crd, what| {
+        item(page, what);
+        let _ = hypercall(Hypercall::Misc, 1, source, [window.word(), to, 0, 0]);
+    };
+    let moves = Moves { own: SELF, domains: DOMAINS, objects: OBJECTS, pages, delegate };
     let mut state = core + 1;
     loop {
         let _ = down(BEGIN + core, 0);
         for _ in 0..STEPS.load(SeqCst) {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            step(page, state >> 16);
+            moves.step(state >> 16);
         }
         let _ = up(END + core);
-    }
-}
-
-/// The range of this program that everything comes from, or the same units in another domain.
-fn range(random: u64) -> Crd {
-    let (order, rights) = (random & 3, if random & 4 == 0 { 0x1F } else { random >> 3 & 0x1F });
-    let unit = (random >> 8 & 15) >> order << order;
-    let (kind, base) = match random >> 12 & 1 {
-        0 => (1, ((&raw const PAGES).addr() as u64 >> 12) + unit),
-        _ => (3, OBJECTS + unit),
-    };
-    Crd::from_word(base << 12 | order << 7 | rights << 2 | kind)
-}
-
-fn step(page: u64, random: u64) {
-    let domain = |random: u64| DOMAINS + random % COUNT;
-    let range = range(random);
-    let (one, other) = (domain(random >> 20), domain(random >> 24));
-    match random >> 32 & 15 {
-        0..8 => {
-            let source = if random >> 40 & 3 == 0 { SELF } else { one };
-            let shift = random >> 42 & 15;
-            item(page, TypedItem::delegate(range, ItemFlags::empty(), range.base() ^ shift));
-            let window = match range.kind() {
-                abi::Kind::Memory => Crd::from_word(31 << 7 | 0x1F << 2 | 1),
-                _ => objects(0, 31),
-            };
-            let _ = hypercall(Hypercall::Misc, 1, source, [window.word(), other, 0, 0]);
-        }
-        8..11 => {
-            let flags = 2 | (random >> 40 & 5) as u8;
-            let _ = hypercall(Hypercall::Revoke, flags, 0, [range.word(), other, 0, 0]);
-        }
-        // From where it all comes: what others have loses rights, this program does not.
-        11 => drop(hypercall(Hypercall::Revoke, 0, 0, [range.word(), 0, 0, 0])),
-        12 => drop(up(OBJECTS + (random >> 40 & 15))),
-        _ => drop(hypercall(Hypercall::Misc, 0, 0, [range.word(), 0, 0, 0])),
     }
 }
 

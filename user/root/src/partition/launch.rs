@@ -202,7 +202,7 @@ fn guest(life: &mut Life, program: &Program, around: &mut Surroundings<'_>) -> R
 /// Ports, interrupts, and the right to make objects.
 fn rights(life: &Life, program: &Program, around: &Surroundings<'_>) -> Result<(), Status> {
     let mut make = DomainRights::CREATE_CONTEXT | DomainRights::CREATE_PORTAL | DomainRights::CREATE_SEMAPHORE;
-    if program.rights.iter().any(|right| matches!(right, Right::Guest(_))) {
+    if program.rights.iter().any(|right| matches!(right, Right::Guest(_) | Right::Domains)) {
         make |= DomainRights::CREATE_DOMAIN | DomainRights::CREATE_SCHEDULING;
     }
     life.domain.give_itself(Selector::new(DOMAIN), make)?;
@@ -218,7 +218,7 @@ fn rights(life: &Life, program: &Program, around: &Surroundings<'_>) -> Result<(
                 let at = Selector::new(interrupts.next().unwrap_or(INTERRUPTS));
                 life.domain.give(item::window(at), &[TypedItem::delegate(range, ItemFlags::HYPERVISOR, 0)])?;
             }
-            Right::Use(_) | Right::Read(_) | Right::Guest(_) => {}
+            Right::Use(_) | Right::Read(_) | Right::Guest(_) | Right::Domains => {}
         }
     }
     Ok(())

@@ -242,6 +242,8 @@ impl Manager {
                 Restart::OnFailure => !well,
                 Restart::Always => true,
             };
+        // Work that ends badly was not done, whatever was said before.
+        entry.done &= well || again;
         let what = if again { "; it starts again" } else { "" };
         match end {
             End::Exit(status) if well => {
