@@ -12,7 +12,6 @@ program log
     may console           # the serial port
     may ports 0x60-0x64
     may interrupt 4
-    may domains
     provides log
     restart always
 program alpha
@@ -43,7 +42,7 @@ fn a_configuration_means_what_it_says() {
     assert_eq!(config.images, ["log.bin", "peer"]);
     assert_eq!(config.kills, [Kill { program: "alpha".into(), after: 120 }]);
     let log = config.program("log").unwrap();
-    assert_eq!(log.rights, [Right::Console, Right::Ports(0x60, 0x64), Right::Interrupt(4), Right::Domains]);
+    assert_eq!(log.rights, [Right::Console, Right::Ports(0x60, 0x64), Right::Interrupt(4)]);
     assert_eq!((&log.cores, log.restart, log.must_finish), (&Cores::All, Restart::Always, false));
     assert_eq!((log.memory, log.quota, log.priority), (256 << 10, 256, 2));
     let alpha = config.program("alpha").unwrap();
@@ -51,6 +50,12 @@ fn a_configuration_means_what_it_says() {
     assert_eq!(alpha.cores, Cores::These(vec![1, 0]));
     assert_eq!((alpha.memory, alpha.quota, alpha.priority), (1 << 20, 64, 7));
     assert!(alpha.may_use("log") && !alpha.may_use("beta") && alpha.must_finish);
+}
+
+#[test]
+fn a_program_may_be_allowed_to_make_domains() {
+    let config = Config::parse(&GOOD.replace("may interrupt 4", "may domains")).unwrap();
+    assert_eq!(config.program("log").map(|log| log.rights.last()), Some(Some(&Right::Domains)));
 }
 
 #[test]
