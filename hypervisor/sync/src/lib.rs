@@ -5,7 +5,7 @@
 //! under an unchanged algorithm.
 //! Invariants: interrupts are off in the kernel wherever a lock is held, so no lock masks them; locks are held for a
 //! bounded number of steps.
-//! Concurrency: this is where it is defined; [`Spin`] counts how often a core found a lock taken.
+//! Concurrency: this is where it is defined.
 //! Source: `docs/src/decisions/0003-objects-and-sync.md`.
 #![cfg_attr(not(any(test, loom, shuttle)), no_std)]
 #![forbid(unsafe_code)]
