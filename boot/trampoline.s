@@ -72,7 +72,7 @@ application_entry:
     mov cr3, rax
     mov rsp, {STACK_TOP}
     xor ebp, ebp
-    call {START}
+    call application_start
 3:  cli
     hlt
     jmp 3b

@@ -26,13 +26,12 @@ static MAILBOX: Mailbox = Mailbox { root: AtomicU64::new(0), expected: AtomicU32
 /// No core is expected. No core has this id: it is the broadcast.
 const NOBODY: u32 = u32::MAX;
 
-// SAFETY: the symbols are defined by `boot/trampoline.s`, and by the kernel binary with this signature.
+// SAFETY: the symbols are defined by `boot/trampoline.s`; the kernel binary defines what the trampoline calls.
 unsafe extern "C" {
     static trampoline_start: u8;
     static trampoline_end: u8;
     static trampoline_gdt_base: u8;
     static trampoline_jump: u8;
-    fn application_start() -> !;
 }
 
 global_asm!(
@@ -41,7 +40,6 @@ global_asm!(
     MAILBOX = sym MAILBOX,
     ROOT = const offset_of!(Mailbox, root),
     EXPECTED = const offset_of!(Mailbox, expected),
-    START = sym application_start,
 );
 
 /// The trampoline, in place.

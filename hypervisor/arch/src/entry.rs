@@ -23,33 +23,11 @@ use objects::frame::{self, Frame};
 use percpu::{CoreLocal, GDT_ENTRIES};
 use x86::msr;
 
-// SAFETY: the symbols are defined by `entry.s`, and by the kernel binary with these signatures.
+// SAFETY: the symbols are defined by `entry.s`.
 unsafe extern "C" {
     static trap_stubs: [[u8; 16]; 256];
     fn syscall_entry();
     fn resume(frame: *const Frame) -> !;
-    fn trap_user(frame: &Frame) -> *const Frame;
-    fn trap_kernel(frame: &Frame);
-    fn requested();
-    fn hypercall(frame: &Frame);
-    fn try_call(word: u64, unused: u64, frame: &Frame) -> !;
-    fn try_reply(first: u64, second: u64, frame: &Frame) -> !;
-    fn try_event(word: u64, frame: &Frame, address: u64, vector: u64) -> !;
-    fn try_fault(word: u64, frame: &Frame, address: u64, vector: u64) -> !;
-    fn up(word: u64) -> u64;
-    fn finish_up(word: u64);
-    fn create_domain(word: u64, frame: &Frame) -> u64;
-    fn create_context(word: u64, frame: &Frame) -> u64;
-    fn create_scheduling(word: u64, frame: &Frame) -> u64;
-    fn create_portal(word: u64, frame: &Frame) -> u64;
-    fn create_semaphore(word: u64, frame: &Frame) -> u64;
-    fn try_revoke(word: u64, frame: &Frame) -> u64;
-    fn try_down(word: u64) -> u64;
-    fn wait(frame: &Frame, why: u64);
-    fn hazards(frame: &Frame) -> *const Frame;
-    fn guest_enter(frame: &Frame) -> GuestEntry;
-    fn svm_exited(frame: &Frame) -> *const Frame;
-    fn vmx_exited(frame: &Frame) -> *const Frame;
 }
 
 /// What an attempt answers that leaves everything to `hypercall`, having changed nothing.
@@ -101,39 +79,17 @@ global_asm!(
     VECTOR = const offset_of!(Frame, vector),
     RAX = const offset_of!(Frame, rax),
     RDI = const offset_of!(Frame, rdi),
-    TRAP_USER = sym trap_user,
-    TRAP_KERNEL = sym trap_kernel,
     REQUEST = const vector::REQUEST,
-    REQUESTED = sym requested,
-    HYPERCALL = sym hypercall,
-    REPLY = sym try_reply,
-    CALL = sym try_call,
-    EVENT = sym try_event,
-    FAULT = sym try_fault,
     PLAIN = const PLAIN,
     EVENT_BASE = const Context::EVENT_BASE,
     CAPABILITIES = const CAPABILITIES as i32,
-    UP = sym up,
-    FINISH_UP = sym finish_up,
-    CREATE_PD = sym create_domain,
-    CREATE_EC = sym create_context,
-    CREATE_SC = sym create_scheduling,
-    CREATE_PT = sym create_portal,
-    CREATE_SM = sym create_semaphore,
-    REVOKE = sym try_revoke,
-    DOWN = sym try_down,
-    WAIT = sym wait,
     SLOW = const SLOW,
     BAD_PARAMETER = const abi::Status::BadParameter as u8,
-    HAZARDS = sym hazards,
     ERROR = const offset_of!(Frame, error),
     USER_DATA = const frame::USER_DATA,
     GDT = const local(CoreLocal::GDT),
     GDT_SIZE = const GDT_ENTRIES * 8,
     HOST_STATE = const local(CoreLocal::HOST_STATE),
-    GUEST_ENTER = sym guest_enter,
-    SVM_EXITED = sym svm_exited,
-    VMX_EXITED = sym vmx_exited,
 );
 
 /// Address of the entry stub of `vector`.

@@ -85,7 +85,7 @@ trap_from_user:
 .global event_general, call_general
 event_general:
     mov rsp, {STACK_TOP}
-    call {TRAP_USER}
+    call trap_user
     mov rdi, rax
     jmp resume
 
@@ -99,7 +99,7 @@ trap_request:
     push 2
     popfq
     mov rsp, {STACK_TOP}
-    call {REQUESTED}
+    call requested
     mov rsp, [{FRAME}]
     cmp dword ptr [{HAZARD}], 0
     jne 1f
@@ -131,9 +131,9 @@ trap_request:
     jmp \function
 .endm
 trap_event:
-    ATTEMPT_EVENT {EVENT}
+    ATTEMPT_EVENT try_event
 trap_fault:
-    ATTEMPT_EVENT {FAULT}, fault
+    ATTEMPT_EVENT try_fault, fault
 
 // On an interrupt stack, whatever ran before: report and return, or do not return.
 trap_apart:
@@ -156,7 +156,7 @@ trap_nested:
     and rsp, -16
     push 2
     popfq
-    call {TRAP_KERNEL}
+    call trap_kernel
     mov rsp, rbx
     POP_REGISTERS
     add rsp, 16                                     // vector, error code
@@ -176,7 +176,7 @@ resume:
     add rsp, 16                                     // vector, error code
     iretq
 1:  mov rsp, {STACK_TOP}
-    call {HAZARDS}
+    call hazards
     mov rdi, rax
     jmp resume
 
@@ -192,7 +192,7 @@ leave_by_sysret:
 // for none) and how it is entered.
 guest:
     mov rsp, {STACK_TOP}
-    call {GUEST_ENTER}
+    call guest_enter
     mov rdi, [{FRAME}]
     test rax, rax
     jz resume
@@ -214,7 +214,7 @@ svm_enter:
     cli
     stgi
     mov rdi, [{FRAME}]
-    call {SVM_EXITED}
+    call svm_exited
     mov rdi, rax
     jmp resume
 
@@ -240,7 +240,7 @@ vmx_exit:
     mov eax, {USER_DATA}
     mov ds, eax
     mov es, eax
-3:  call {VMX_EXITED}
+3:  call vmx_exited
     mov rdi, rax
     jmp resume
 
@@ -274,7 +274,7 @@ general:
     mov rdi, r11
 call_general:
     mov rsp, {STACK_TOP}
-    call {HYPERCALL}
+    call hypercall
     mov rdi, [{FRAME}]
     jmp resume
 
@@ -308,9 +308,9 @@ way_refused:
     sysretq
 .endm
 way_up:
-    ATTEMPT {UP}, 1f
+    ATTEMPT up, 1f
 1:  mov edi, eax
-    call {FINISH_UP}
+    call finish_up
     mov r11, [{FRAME}]
     xor eax, eax
     jmp 8b
@@ -319,13 +319,13 @@ way_create:                                         // number 2 to 6
     mov r11, [r11 * 8 + creators - 16]
     ATTEMPT r11, general, frame
 way_revoke:
-    ATTEMPT {REVOKE}, general, frame
+    ATTEMPT try_revoke, general, frame
 way_down:
-    ATTEMPT {DOWN}, 1f
+    ATTEMPT try_down, 1f
 1:  SAVE_OTHERS r11
     mov rdi, r11
     mov esi, eax
-    call {WAIT}
+    call wait
     mov rdi, [{FRAME}]
     jmp resume
 attempted:
@@ -342,7 +342,7 @@ way_call:
     mov rsp, {STACK_TOP} - 8
     shr rdi, 8
     LOAD_CAPABILITY
-    jmp {CALL}
+    jmp try_call
 
 // RSI: the frame of the context to run from RCX on with RDI in its first register; nothing of the kernel's in others.
 .global start, start_elsewhere
@@ -371,7 +371,7 @@ way_reply:
     jne way_general
     mov rdx, rsp                                    // leaves RDI and RSI for the copy
     mov rsp, {STACK_TOP} - 8
-    jmp {REPLY}
+    jmp try_reply
 
 // RSI: the frame of a caller that has its reply.
 .global return_to_caller
@@ -402,7 +402,7 @@ host_gdt:
     .quad {GDT}
 .balign 8
 creators:
-    .quad {CREATE_PD}, {CREATE_EC}, {CREATE_SC}, {CREATE_PT}, {CREATE_SM}
+    .quad create_domain, create_context, create_scheduling, create_portal, create_semaphore
 syscall_ways:
 .set way, 0
 .rept 256
