@@ -31,7 +31,7 @@ const DISMISS: u32 = 1 << 6;
 /// Has the context's core do what `request` says, or if that is 0 look again at those that were put aside because of it.
 pub fn post(store: &Store<'_>, context: Ref<Context>, request: u32) {
     let target = store.get(context);
-    target.request(request);
+    target.requests.add(request);
     if scheduler::is_own(target.identity().core) {
         attend(store, context);
         scheduler::unpark(store);
@@ -43,7 +43,7 @@ pub fn post(store: &Store<'_>, context: Ref<Context>, request: u32) {
 /// Does what was requested of a context of this core.
 pub fn attend(store: &Store<'_>, context: Ref<Context>) {
     let target = store.get(context);
-    let requests = target.take_requests();
+    let requests = target.requests.take();
     let asked = |request| requests & request != 0;
     if asked(RECALL) {
         target.recall();
@@ -137,7 +137,7 @@ pub fn kill(store: &Store<'_>, context: Ref<Context>) {
                     detach(store, reference);
                 }
                 // It has moved, and its time stayed for its handler.
-                if let Some(scheduling) = store.reference(dead.take_scheduling()) {
+                if let Some(scheduling) = store.reference(dead.scheduling.take()) {
                     scheduler::end(store, scheduling);
                 }
             }

@@ -120,26 +120,26 @@ pub fn discard(store: &Store<'_>, scheduling: Ref<Scheduling>) {
 /// Has a scheduling context's core do what `request` says.
 fn ask(store: &Store<'_>, scheduling: Ref<Scheduling>, request: u32) {
     let target = store.get(scheduling);
-    target.request(request);
+    target.requests.add(request);
     if is_own(target.core) { attend(store, scheduling) } else { tell(store, target.core, scheduling.id()) }
 }
 
 /// Does what other cores want of a scheduling context of this core.
 fn attend(store: &Store<'_>, scheduling: Ref<Scheduling>) {
     let target = store.get(scheduling);
-    let requests = target.take_requests();
+    let requests = target.requests.take();
     if requests & END == 0 {
         return arrive(store, scheduling);
     }
     let context = store.get(target.context);
     if context.has_moved() {
-        return context.set_scheduling(scheduling.to_word());
+        return context.scheduling.set(scheduling.to_word());
     }
     // On its way here from another core it cannot be stopped: it ends when it has come.
     let waits = || store.reference::<Context>(target.with.get()).map(|context| store.get(context));
     let away = target.place() == Place::Away && requests & WAKE == 0;
-    if away && !waits().is_some_and(|context| context.take_scheduling_if(scheduling.to_word())) {
-        return target.request(END);
+    if away && !waits().is_some_and(|context| context.scheduling.take_if(scheduling.to_word())) {
+        return target.requests.add(END);
     }
     retire(store, scheduling);
     // Whoever wakes it may have asked for that already, and say so only after this.
@@ -454,7 +454,7 @@ pub fn stop_waiting(store: &Store<'_>, context: Ref<Context>, next: Continuation
     let left = waiter.continuation() == Continuation::AwaitRemote || leave_queue(store, context);
     waiter.proceed(next);
     // If another core was faster, it makes the scheduling context ready.
-    if left && let Some(scheduling) = store.reference(waiter.take_scheduling()) {
+    if left && let Some(scheduling) = store.reference(waiter.scheduling.take()) {
         wake(store, scheduling);
     }
 }
@@ -468,11 +468,11 @@ pub fn resume(store: &Store<'_>, context: Ref<Context>, status: Status) {
         // It is out of the queue, and so nobody but its core changes it.
         waiter.frame().rdi.set(u64::from(status.number()));
         waiter.set_continuation(Continuation::Run);
-        let word = waiter.scheduling();
-        waiter.set_scheduling(0);
+        let word = waiter.scheduling.get();
+        waiter.scheduling.set(0);
         word
     } else {
-        let word = waiter.take_scheduling();
+        let word = waiter.scheduling.take();
         if waiter.continuation() == Continuation::AwaitSemaphore {
             waiter.frame().rdi.set(u64::from(status.number()));
         }
@@ -555,7 +555,7 @@ pub fn leave(store: &Store<'_>, context: Ref<Context>, semaphore: u64) -> bool {
     let scheduling = unsafe { store.at::<Scheduling>(word) };
     waiter.set_continuation(Continuation::AwaitSemaphore);
     waiter.semaphore.set(semaphore);
-    waiter.set_scheduling(word);
+    waiter.scheduling.set(word);
     scheduling.with.set(context.to_word());
     scheduling.set_place(Place::Away);
     true
@@ -570,7 +570,7 @@ pub fn leave_with(store: &Store<'_>, context: Ref<Context>) {
         store.get(scheduling).with.set(context.to_word());
         store.get(scheduling).set_place(Place::Away);
     }
-    store.get(context).set_scheduling(scheduling.map_or(0, Ref::to_word));
+    store.get(context).scheduling.set(scheduling.map_or(0, Ref::to_word));
 }
 
 /// Leaves the kernel for the first time on this core, as soon as something is ready.

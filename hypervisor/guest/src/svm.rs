@@ -124,7 +124,7 @@ pub struct Entry {
 }
 
 /// A virtual CPU.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Guest<'p> {
     /// Its registers, but for what the block has.
     pub frame: &'p Frame,

@@ -11,7 +11,7 @@ use objects::Page;
 use objects::frame::Register;
 
 /// The tags of a core.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Tags {
     generation: Register,
     last: Register,

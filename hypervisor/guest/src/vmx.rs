@@ -204,7 +204,7 @@ impl Limits {
 }
 
 /// A virtual CPU, whose control structure is the current one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Guest<'p, F> {
     /// Its registers, but for what the control structure has.
     pub frame: &'p Frame,

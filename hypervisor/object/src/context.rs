@@ -10,7 +10,7 @@
 //! Source: interface §4, §5 and §7; `docs/src/decisions/0007-register-frame.md`.
 use crate::domain::Domain;
 use crate::frame::{Frame, GUEST, Register, SYSCALL};
-use crate::reference::{Object, Ref, kind};
+use crate::reference::{Kind, Object, Ref};
 use abi::event::{RECALL, STARTUP, VCPU_RECALL, VCPU_STARTUP};
 use core::mem::offset_of;
 use schedule::{InboxLinks, Lent, Requests, WaitLinks};
@@ -117,7 +117,7 @@ pub const NO_ROOT: u64 = u64::MAX;
 pub type Page = [AtomicU64; 512];
 
 /// What a context is made of; it never changes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Identity {
     /// The domain it belongs to.
     pub domain: Ref<Domain>,
@@ -147,7 +147,6 @@ impl Identity {
 }
 
 /// An execution context.
-#[derive(Debug)]
 #[repr(C)]
 pub struct Context {
     frame: Frame,
@@ -159,7 +158,9 @@ pub struct Context {
     pub caller: Register,
     /// Word of the reference to the context that serves it, 0 for none.
     pub partner: Register,
-    scheduling: Lent,
+    /// Word of the reference to the scheduling context that waits with it, 0 for none. Of several cores that take it one
+    /// gets it.
+    pub scheduling: Lent,
     /// Word of the reference to the semaphore that it waits for.
     pub semaphore: Register,
     /// Its place among those who wait for the semaphore.
@@ -175,7 +176,8 @@ pub struct Context {
     pub memory_portal: Register,
     /// TSC ticks that it has run for; changed on its core.
     pub time: Register,
-    requests: Requests,
+    /// What its core is to do with it: bits that the kernel defines.
+    pub requests: Requests,
     owns_page: AtomicBool,
     /// Its place in the inbox of its core.
     pub inbox: InboxLinks,
@@ -185,9 +187,9 @@ pub struct Context {
     pub count: Count,
 }
 
-// SAFETY: the numbers of object types stand in `reference::kind`, each once.
+// SAFETY: each kind of capability is one type's.
 unsafe impl Object for Context {
-    const KIND: u32 = kind::CONTEXT;
+    const KIND: u32 = Kind::Context as u32;
 }
 
 impl Context {
@@ -294,38 +296,6 @@ impl Context {
     /// Takes the recall back.
     pub fn take_recall(&self) {
         self.continuation.fetch_and(!RECALLED, AcqRel);
-    }
-
-    /// Adds to what its core is to do with it: bits that the kernel defines.
-    pub fn request(&self, bits: u32) {
-        self.requests.add(bits);
-    }
-
-    /// Takes what its core is to do with it.
-    pub fn take_requests(&self) -> u32 {
-        self.requests.take()
-    }
-
-    /// Word of the reference to the scheduling context that waits with it, 0 for none.
-    #[must_use]
-    pub fn scheduling(&self) -> u64 {
-        self.scheduling.get()
-    }
-
-    /// Sets which scheduling context waits with it.
-    pub fn set_scheduling(&self, scheduling: u64) {
-        self.scheduling.set(scheduling);
-    }
-
-    /// Takes the scheduling context that waits with it: a word as [`Self::scheduling`], which is 0 from now on. Of several
-    /// cores that try one gets it.
-    pub fn take_scheduling(&self) -> u64 {
-        self.scheduling.take()
-    }
-
-    /// As [`Self::take_scheduling`], if it is `expected`.
-    pub fn take_scheduling_if(&self, expected: u64) -> bool {
-        self.scheduling.take_if(expected)
     }
 
     /// The event that it takes next or took last.

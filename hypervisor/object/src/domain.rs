@@ -6,7 +6,7 @@
 //! after that its spaces are emptied. The record itself stays until nothing that it has paid for is left.
 //! Concurrency: tables never change place; the port bitmap appears once; slabs are behind a lock.
 //! Source: lecture D:281-311; design plan §3; `docs/src/decisions/0019-lifetimes.md`.
-use crate::reference::{Object, Ref, kind};
+use crate::reference::{Kind, Object, Ref};
 use crate::slabs::Slabs;
 use abi::PhysAddr;
 use capability::tree::SpaceIndex;
@@ -44,9 +44,9 @@ pub struct Domain {
     pub lost: AtomicU64,
 }
 
-// SAFETY: the numbers of object types stand in `reference::kind`, each once.
+// SAFETY: each kind of capability is one type's.
 unsafe impl Object for Domain {
-    const KIND: u32 = kind::DOMAIN;
+    const KIND: u32 = Kind::Domain as u32;
 }
 
 impl Domain {

@@ -7,7 +7,6 @@
 //! Concurrency: a frame is used by the core on which the context runs, or by whoever holds the stopped context;
 //! registers are relaxed atomics (plain loads and stores), so that a shared borrow suffices.
 //! Source: AMD64 manual volume 2, §8.9 (interrupt stack frame); `docs/src/decisions/0007-register-frame.md`.
-use core::fmt;
 use sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Value of [`Frame::vector`] after SYSCALL.
@@ -52,14 +51,8 @@ impl Register {
     }
 }
 
-impl fmt::Debug for Register {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}", self.get())
-    }
-}
-
 /// Registers in the order in which entry code stores them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[repr(C, align(16))]
 #[expect(missing_docs, reason = "registers are named by the architecture")]
 pub struct Frame {

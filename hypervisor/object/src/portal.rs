@@ -6,12 +6,11 @@
 //! Source: interface §5 ("create_pt", "pt_ctrl").
 use crate::context::Context;
 use crate::frame::Register;
-use crate::reference::{Object, Ref, kind};
+use crate::reference::{Kind, Object, Ref};
 use abi::{Mtd, VirtAddr};
 use sync::Count;
 
 /// A portal.
-#[derive(Debug)]
 pub struct Portal {
     /// The context that serves calls.
     pub context: Ref<Context>,
@@ -27,9 +26,9 @@ pub struct Portal {
     pub revoked: Register,
 }
 
-// SAFETY: the numbers of object types stand in `reference::kind`, each once.
+// SAFETY: each kind of capability is one type's.
 unsafe impl Object for Portal {
-    const KIND: u32 = kind::PORTAL;
+    const KIND: u32 = Kind::Portal as u32;
 }
 
 impl Portal {

@@ -6,34 +6,17 @@
 //! Concurrency: plain values.
 //! Source: `docs/src/decisions/0003-objects-and-sync.md`.
 use abi::Rights;
-use capability::word::{Capability, Kind};
-use core::fmt;
+use capability::word::Capability;
+pub use capability::word::Kind;
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
-
-/// The numbers of the object types, each of one type only: those of capabilities, and nodes.
-pub mod kind {
-    use capability::word::Kind;
-    /// Protection domain.
-    pub const DOMAIN: u32 = Kind::Domain as u32;
-    /// Execution context.
-    pub const CONTEXT: u32 = Kind::Context as u32;
-    /// Scheduling context.
-    pub const SCHEDULING: u32 = Kind::Scheduling as u32;
-    /// Portal.
-    pub const PORTAL: u32 = Kind::Portal as u32;
-    /// Semaphore.
-    pub const SEMAPHORE: u32 = Kind::Semaphore as u32;
-    /// Node of the mapping tree.
-    pub const NODE: u32 = 6;
-}
 
 /// A type whose values live in the store.
 ///
 /// # Safety
 /// No other type has the same [`Object::KIND`].
 pub unsafe trait Object: Sync + Sized {
-    /// Number of the type, not 0.
+    /// Number of the type, not 0: that of its kind of capability, or of nodes, which have none, 6.
     const KIND: u32;
 }
 
@@ -100,8 +83,10 @@ impl<T> PartialEq for Ref<T> {
     }
 }
 impl<T> Eq for Ref<T> {}
-impl<T> fmt::Debug for Ref<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+
+#[cfg(test)]
+impl<T> core::fmt::Debug for Ref<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "@{:#x}", self.0)
     }
 }

@@ -8,7 +8,7 @@
 //! Source: interface §5 ("create_sc") and §8.
 use crate::context::Context;
 use crate::frame::Register;
-use crate::reference::{Object, Ref, kind};
+use crate::reference::{Kind, Object, Ref};
 use schedule::{Budget, InboxLinks, ReadyLinks, Requests};
 use sync::Count;
 
@@ -32,7 +32,6 @@ pub enum Place {
 }
 
 /// A scheduling context.
-#[derive(Debug)]
 pub struct Scheduling {
     /// The context that runs on it, itself or through whom it calls.
     pub context: Ref<Context>,
@@ -49,7 +48,8 @@ pub struct Scheduling {
     pub times: [Register; 4],
     priority: Register,
     place: AtomicU32,
-    requests: Requests,
+    /// What its core is to do with it: bits that the kernel defines.
+    pub requests: Requests,
     /// Word of the reference to the context that it waits with, if it does; 0 for none.
     pub with: Register,
     quantum: Register,
@@ -57,9 +57,9 @@ pub struct Scheduling {
     pub left: Register,
 }
 
-// SAFETY: the numbers of object types stand in `reference::kind`, each once.
+// SAFETY: each kind of capability is one type's.
 unsafe impl Object for Scheduling {
-    const KIND: u32 = kind::SCHEDULING;
+    const KIND: u32 = Kind::Scheduling as u32;
 }
 
 impl Scheduling {
@@ -116,15 +116,5 @@ impl Scheduling {
     /// Sets where it is.
     pub fn set_place(&self, place: Place) {
         self.place.store(place as u32, Relaxed);
-    }
-
-    /// Adds to what its core is to do with it: bits that the kernel defines.
-    pub fn request(&self, bits: u32) {
-        self.requests.add(bits);
-    }
-
-    /// Takes what its core is to do with it.
-    pub fn take_requests(&self) -> u32 {
-        self.requests.take()
     }
 }

@@ -8,7 +8,7 @@
 //! Concurrency: behind the counters' locks (see [`Counter`]), before which an interrupt takes that of its target.
 //! Source: interface §5 ("create_sm", "sm_ctrl", "assign_gsi").
 use crate::context::{Context, Continuation};
-use crate::reference::{Object, Ref, kind};
+use crate::reference::{Kind, Object, Ref};
 use crate::store::Store;
 use schedule::{Counter, Down, Elements, Empty, Id, SignalLinks, Tried, WaitLinks};
 use sync::{Count, Spin};
@@ -28,9 +28,9 @@ enum Role {
     Interrupt(u8, Spin<Option<Ref<Semaphore>>>),
 }
 
-// SAFETY: the numbers of object types stand in `reference::kind`, each once.
+// SAFETY: each kind of capability is one type's.
 unsafe impl Object for Semaphore {
-    const KIND: u32 = kind::SEMAPHORE;
+    const KIND: u32 = Kind::Semaphore as u32;
 }
 
 /// What a down takes.

@@ -15,7 +15,6 @@ use memory::frames::FrameNumber;
 use sync::atomic::Ordering::Relaxed;
 
 /// A place for an object of type `T`, which [`Store::write`] makes one. One that is dropped is lost.
-#[derive(Debug)]
 #[must_use = "a slot that is dropped is lost"]
 pub struct Slot<T>(NonZeroU32, PhantomData<fn() -> T>);
 
@@ -26,7 +25,6 @@ impl<T> Slot<T> {
 }
 
 /// Pages of objects of type `T`.
-#[derive(Debug)]
 pub struct Slab<T> {
     /// Offset of the first page with a free slot, 0 if none.
     first: u32,
