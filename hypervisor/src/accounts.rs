@@ -47,9 +47,9 @@ pub fn claim(store: &Store<'_>, hypervisor: Ref<Domain>) -> Result<(), Status> {
     };
     let nobody = Context::new(identity, 0);
     nobody.set_continuation(Continuation::Dead);
-    let nobody = lifetime::add(store, hypervisor, nobody)?;
+    let nobody = lifetime::add(store, hypervisor, || nobody)?;
     for (id, core) in (0..).zip(cores::running()) {
-        let idle = lifetime::add(store, hypervisor, Scheduling::new(nobody, id, 0, scheduler::default_budget()))?;
+        let idle = lifetime::add(store, hypervisor, || Scheduling::new(nobody, id, 0, scheduler::default_budget()))?;
         let rights = SchedulingRights::all().into();
         publish_new(store, hypervisor, Selector::new(id.into()), rights, idle)?;
         core.idle.store(idle.to_word(), Relaxed);

@@ -13,7 +13,6 @@ use abi::address::{PAGE_BITS, USER_END};
 use abi::crd::MAX_ORDER;
 use abi::rights::{MemoryRights, PortalRights};
 use abi::{Crd, Mtd, Rights, Selector, Status};
-use capability::word::Kind;
 use core::sync::atomic::Ordering::Relaxed;
 use ipc::{message, state};
 use objects::frame::{Frame, SYSCALL, USER_FLAGS};
@@ -39,9 +38,7 @@ pub fn call(
     blocking: bool,
 ) -> Outcome {
     let capability = look_up(selector);
-    let word = capability.object(Kind::Portal, PortalRights::CALL.into());
-    // SAFETY: capabilities to portals are made from references to portals only; a capability keeps its object.
-    let Some(portal_ref) = word.and_then(|word| unsafe { store.trusted::<Portal>(word) }) else {
+    let Some(portal_ref) = slots::object::<Portal>(store, capability, PortalRights::CALL) else {
         return Outcome::Return(Status::BadCapability);
     };
     let portal = store.get(portal_ref);
@@ -61,7 +58,7 @@ pub fn call(
         }
     }
     if let Err(status) = send(store, caller, callee) {
-        return ask_for_memory(store, (caller_ref, caller), callee, status);
+        return exhausted::calling(store, (caller_ref, caller), callee, (exhausted::CALL, status));
     }
     caller.set_continuation(Continuation::AwaitReply);
     serve(store, (caller_ref, caller), portal);
@@ -70,19 +67,6 @@ pub fn call(
         scheduler::help(store, portal.context);
     }
     Outcome::Switched
-}
-
-/// What becomes of a call whose items `callee` has no memory for: it is made again when there is some, or ends with
-/// `status`.
-fn ask_for_memory(store: &Store<'_>, caller: (Ref<Context>, &Context), callee: &Context, status: Status) -> Outcome {
-    match exhausted::calling(store, caller, callee) {
-        Delivery::Done(handler) | Delivery::Busy(handler) => {
-            again(caller.1.frame());
-            scheduler::help(store, handler);
-            Outcome::Switched
-        }
-        Delivery::Refused => Outcome::Return(status),
-    }
 }
 
 /// Makes a context's hypercall happen again, with the same registers, when it goes on.
@@ -130,24 +114,61 @@ pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context), 
     // A caller that is gone gets nothing; the time is somebody's all the same.
     let Some(caller_ref) = caller else { return scheduler::reschedule(store, false) };
     let caller = store.get(caller_ref);
-    if semaphore.is_some() || !caller.is(Continuation::AwaitReply) {
-        return answer(store, callee, caller_ref, semaphore);
+    match caller.continuation() {
+        Continuation::AwaitHandler if caller.has_moved() => contexts::kill(store, caller_ref),
+        Continuation::AwaitHandler => {
+            if !restore(store, callee, caller) {
+                return contexts::die(store, caller_ref, vectors::NO_MEMORY);
+            }
+            caller.proceed(Continuation::Run);
+        }
+        Continuation::AwaitMemory => drop(caller.proceed(Continuation::Run)),
+        Continuation::AwaitMemoryForReply => drop(caller.proceed(Continuation::ReplyAgain)),
+        Continuation::AwaitRelay => match semaphore {
+            Some(_) => drop(caller.proceed(Continuation::CallPortal)),
+            None => remote::complete(store, caller_ref, send(store, callee, caller).err()),
+        },
+        _ => {
+            if semaphore.is_some() {
+                again(caller.frame());
+            } else if send(store, callee, caller).is_err()
+                && let Delivery::Done(next) | Delivery::Busy(next) =
+                    reply_later(store, (callee_ref, callee), caller_ref)
+            {
+                return scheduler::help(store, next);
+            }
+            caller.proceed(Continuation::Run);
+        }
     }
-    if send(store, callee, caller).is_err() {
-        return match reply_later(store, (callee_ref, callee), caller_ref) {
-            Delivery::Done(next) | Delivery::Busy(next) => scheduler::help(store, next),
-            Delivery::Refused => scheduler::reschedule(store, false),
-        };
+    let goes_on = caller.continuation() != Continuation::Dead;
+    if semaphore.is_some_and(|semaphore| goes_on && !scheduler::hold(store, caller_ref, semaphore)) {
+        return scheduler::reschedule(store, false);
     }
-    caller.set_continuation(Continuation::Run);
     // Whoever helped goes on with his own business, the caller with his own time.
-    if !pays_for(store, caller_ref) || !switch::to(store, caller_ref) {
+    if !caller.is(Continuation::Run) || !pays_for(store, caller_ref) || !switch::to(store, caller_ref) {
         scheduler::reschedule(store, false);
     }
 }
 
+/// Gives `caller`, which has had an event, the state and the memory that its handler has left in its message. False if there
+/// is no memory for its vector registers.
+fn restore(store: &Store<'_>, handler: &Context, caller: &Context) -> bool {
+    let from = handler.identity().message;
+    let guest = caller.identity().guest;
+    let mtd = if guest { vcpu::restore(caller, from) } else { state::restore(from, caller.frame()) };
+    if mtd.contains(Mtd::FPU) && !vectors::change(store, caller, from) {
+        return false;
+    }
+    // What the handler delegates lands where the fault was, within a window that holds all of memory there.
+    let around = caller.qualification()[1] >> PAGE_BITS;
+    let delegate = Crd::memory(around, MAX_ORDER, MemoryRights::all()).unwrap_or(Crd::NULL);
+    // A handler that cannot give what it promised will see the fault again.
+    let _ = items::delegate(store, handler.identity().domain, from, caller.identity().domain, delegate);
+    true
+}
+
 /// What becomes of a reply for whose items the caller has no memory: it is made again when there is some, or the call ends
-/// with a status. The context to go on with, if the reply waits.
+/// with a status, and the caller can go on. The context to go on with, if the reply waits.
 fn reply_later(store: &Store<'_>, callee: (Ref<Context>, &Context), caller_ref: Ref<Context>) -> Delivery {
     let caller = store.get(caller_ref);
     callee.1.caller.set(caller_ref.to_word());
@@ -158,7 +179,6 @@ fn reply_later(store: &Store<'_>, callee: (Ref<Context>, &Context), caller_ref: 
         Delivery::Refused => {
             callee.1.caller.set(0);
             caller.frame().rdi.set(u64::from(Status::QuotaExhausted.number()));
-            caller.proceed(Continuation::Run);
         }
     }
     delivery
@@ -186,51 +206,6 @@ pub fn reply_again(store: &Store<'_>, callee_ref: Ref<Context>) -> Delivery {
     Delivery::Refused
 }
 
-/// Lets a caller go on that is not simply one of this core: it has faulted, has been recalled, is a proxy, or is to wait
-/// for `semaphore` first.
-fn answer(store: &Store<'_>, callee: &Context, caller_ref: Ref<Context>, semaphore: Option<Ref<Semaphore>>) {
-    let (caller, from) = (store.get(caller_ref), callee.identity().message);
-    match caller.continuation() {
-        Continuation::AwaitHandler if caller.has_moved() => contexts::kill(store, caller_ref),
-        Continuation::AwaitHandler => {
-            let guest = caller.identity().guest;
-            let mtd = if guest { vcpu::restore(caller, from) } else { state::restore(from, caller.frame()) };
-            if mtd.contains(Mtd::FPU) && !vectors::change(store, caller, from) {
-                return contexts::die(store, caller_ref, vectors::NO_MEMORY);
-            }
-            // What the handler delegates lands where the fault was, within a window that holds all of memory there.
-            let around = caller.qualification()[1] >> PAGE_BITS;
-            let delegate = Crd::memory(around, MAX_ORDER, MemoryRights::all()).unwrap_or(Crd::NULL);
-            // A handler that cannot give what it promised will see the fault again.
-            let _ = items::delegate(store, callee.identity().domain, from, caller.identity().domain, delegate);
-            caller.proceed(Continuation::Run);
-        }
-        Continuation::AwaitMemory => drop(caller.proceed(Continuation::Run)),
-        Continuation::AwaitMemoryForReply => drop(caller.proceed(Continuation::ReplyAgain)),
-        Continuation::AwaitRelay => match semaphore {
-            Some(_) => drop(caller.proceed(Continuation::CallPortal)),
-            None => remote::complete(store, caller_ref, send(store, callee, caller).err()),
-        },
-        _ => {
-            match semaphore {
-                Some(_) => drop(again(caller.frame())),
-                None if send(store, callee, caller).is_err() => {
-                    caller.frame().rdi.set(u64::from(Status::QuotaExhausted.number()));
-                }
-                None => {}
-            }
-            caller.proceed(Continuation::Run);
-        }
-    }
-    let goes_on = caller.continuation() != Continuation::Dead;
-    if semaphore.is_some_and(|semaphore| goes_on && !scheduler::hold(store, caller_ref, semaphore)) {
-        return scheduler::reschedule(store, false);
-    }
-    if !caller.is(Continuation::Run) || !pays_for(store, caller_ref) || !switch::to(store, caller_ref) {
-        scheduler::reschedule(store, false);
-    }
-}
-
 /// Links of a chain of contexts that serve one another which are followed at once.
 pub const LONGEST: usize = 1024;
 
@@ -253,7 +228,7 @@ pub fn pays_for(store: &Store<'_>, context: Ref<Context>) -> bool {
 }
 
 /// What became of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// This context handles it, as soon as it runs.
     Done(Ref<Context>),
@@ -263,6 +238,23 @@ pub enum Delivery {
     Refused,
 }
 
+/// As [`deliver`], for a context that has been current until now; whoever is to run goes on. False if nobody can take the
+/// event.
+pub fn tell(store: &Store<'_>, context_ref: Ref<Context>, event: u64, qualification: [u64; 2]) -> bool {
+    let handler = match deliver(store, context_ref, event, qualification) {
+        Delivery::Done(handler) => handler,
+        Delivery::Busy(handler) => {
+            let context = store.get(context_ref);
+            context.set_event(event, qualification);
+            context.proceed(Continuation::Event);
+            handler
+        }
+        Delivery::Refused => return false,
+    };
+    scheduler::help(store, handler);
+    true
+}
+
 /// Turns an event of a context, whose domain's tables are loaded, into a call through its portal for it, with error code
 /// and address.
 pub fn deliver(store: &Store<'_>, faulter_ref: Ref<Context>, event: u64, qualification: [u64; 2]) -> Delivery {
@@ -270,14 +262,12 @@ pub fn deliver(store: &Store<'_>, faulter_ref: Ref<Context>, event: u64, qualifi
     let (frame, identity) = (faulter.frame(), faulter.identity());
     let selector = Selector::new(identity.event_base + event);
     let capability = if identity.guest {
-        slots::find(store.get(identity.domain), selector)
+        slots::look_up_in(store.get(identity.domain), selector)
     } else {
         frame.rip.set(frame.rip.get().min(USER_END));
         look_up(selector)
     };
-    let word = capability.object(Kind::Portal, Rights::NONE);
-    // SAFETY: as in `call`.
-    let Some(portal) = word.and_then(|word| unsafe { store.trusted::<Portal>(word) }) else { return Delivery::Refused };
+    let Some(portal) = slots::object::<Portal>(store, capability, Rights::NONE) else { return Delivery::Refused };
     let portal = store.get(portal);
     let handler = store.get(portal.context);
     if handler.identity().core != faulter.identity().core {

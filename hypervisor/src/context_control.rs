@@ -7,7 +7,7 @@
 //! so that one whose word says more is stopped until its core has delivered the recall.
 //! Source: interface §5 ("ec_ctrl", "sc_ctrl").
 use crate::call::{self, Outcome};
-use crate::create::named;
+use crate::slots::named;
 use crate::{clock, contexts, migrate, msr, scheduler, switch, vcpu, vectors};
 use abi::event::VCPU_RECALL;
 use abi::operation::{ContextControl, SchedulingControl};

@@ -9,7 +9,7 @@
 use crate::domain::{self, map_user};
 use crate::lifetime::{self, Counted};
 use crate::mapping::publish;
-use crate::slots::look_up;
+use crate::slots::{find, look_up, named};
 use crate::translations::{self, Cores};
 use crate::{clock, cores, mapping, pool, scheduler, switch, vcpu};
 use abi::address::PAGE_SIZE;
@@ -55,24 +55,6 @@ hypercalls!(
     create_semaphore by semaphore
 );
 
-/// The object at `selector` of the current domain, if it is a `T` and the capability has these rights.
-///
-/// # Errors
-/// [`Status::BadCapability`] if not.
-#[inline]
-pub fn named<T: Object>(store: &Store<'_>, selector: u64, needed: impl Into<Rights>) -> Result<Ref<T>, Status> {
-    find(store, selector, needed).ok_or(Status::BadCapability)
-}
-
-/// As [`named`], where it has to be quick.
-#[inline]
-fn find<T: Object>(store: &Store<'_>, selector: u64, needed: impl Into<Rights>) -> Option<Ref<T>> {
-    let word =
-        Capability::from_word(arch::capability::load(selector)).object(objects::kind_of::<T>(), needed.into())?;
-    // SAFETY: a capability of a kind is made from a reference to an object of that type, and keeps it.
-    Some(unsafe { store.certain(word) })
-}
-
 /// What a hypercall that makes an object answers if a capability does not do,
 const BAD: Result<(), Status> = Err(Status::BadCapability);
 /// or if the domain that is to pay has too few pages left.
@@ -82,16 +64,17 @@ const FULL: Result<(), Status> = Err(Status::QuotaExhausted);
 ///
 /// # Errors
 /// [`Status::BadCapability`] if that is about to end, [`Status::QuotaExhausted`].
+#[inline(always)]
 pub fn store_new<T: Charged>(
     store: &Store<'_>,
     payer: Ref<Domain>,
     holds: Counted,
-    object: T,
+    make: impl FnOnce() -> T,
 ) -> Result<Ref<T>, Status> {
     if !holds.count(store).acquire() {
         return Err(Status::BadCapability);
     }
-    Ok(lifetime::add(store, payer, object).inspect_err(|_| holds.release(store))?)
+    Ok(lifetime::add(store, payer, make).inspect_err(|_| holds.release(store))?)
 }
 
 /// Puts the capability to a new object into the caller's space; without it the object ends.
@@ -160,8 +143,8 @@ fn new_domain(store: &Store<'_>, donor: Ref<Domain>, lower: u32, upper: u32) -> 
     let undo = || unsafe { pages.into_iter().for_each(|page| pool::release(page, quota)) };
     let own = Quota::funded_by(quota, lower, upper).inspect_err(|_| undo()).or(Err(Status::QuotaExhausted))?;
     let views = arch::pool::words(pages[1]).ok_or(OutOfMemory::Pool)?;
-    let domain = Domain::new(pages[0], views, own, Some(donor));
-    store_new(store, donor, Counted::Record(donor), domain).inspect_err(|_| {
+    let make = || Domain::new(pages[0], views, own, Some(donor));
+    store_new(store, donor, Counted::Record(donor), make).inspect_err(|_| {
         // The account went with the domain that could not be stored; its pages came from there.
         let _ = quota.endow(upper);
         undo();
@@ -184,10 +167,10 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) 
         return Err(Status::BadFeature);
     }
     let Some(domain) = find::<Domain>(store, frame.rsi.get(), DomainRights::CREATE_CONTEXT) else { return BAD };
-    let owner = store.get(domain);
-    if !owner.quota.has(7) {
+    if !store.get(domain).quota.has(7) {
         return FULL;
     }
+    let owner = store.get(domain);
     if message >= USER_LIMIT {
         return Err(Status::BadParameter);
     }
@@ -214,8 +197,8 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) 
         proxy: false,
         guest,
     };
-    let context = Context::new(identity, frame.rax.get());
-    let context = store_new(store, domain, Counted::Domain(domain), context).inspect_err(|_| {
+    let make = || Context::new(identity, frame.rax.get());
+    let context = store_new(store, domain, Counted::Domain(domain), make).inspect_err(|_| {
         if !guest {
             let mut shootdown = translations::shootdown();
             translations::restrict(owner, (message, PAGE_SIZE), format::Attributes::empty(), &mut shootdown);
@@ -253,13 +236,7 @@ fn portal(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
     let entry = VirtAddr::new(frame.r8.get());
     let portal = Portal::new(context, entry, Mtd::from_bits_retain(frame.rax.get()));
     let Some(portal) = portal.filter(|_| entry.get() < USER_LIMIT) else { return Err(Status::BadParameter) };
-    if !store.get(context).count.acquire() {
-        return BAD;
-    }
-    let Some(portal) = lifetime::place(store, payer, portal) else {
-        Counted::Context(context).release(store);
-        return FULL;
-    };
+    let portal = store_new(store, payer, Counted::Context(context), || portal)?;
     publish_new(store, caller, at, PortalRights::all().into(), portal)
 }
 
@@ -280,14 +257,8 @@ fn scheduling(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Fram
     }
     let Some(parameters) = Qpd::from_word(frame.rax.get()) else { return Err(Status::BadParameter) };
     let budget = Budget::new(parameters.quantum(), clock::khz());
-    if !store.get(context).count.acquire() {
-        return BAD;
-    }
-    let Some(slot) = lifetime::slot(store, payer) else {
-        Counted::Context(context).release(store);
-        return FULL;
-    };
-    let scheduling = store.write(slot, Scheduling::new(context, identity.core, parameters.priority(), budget));
+    let make = || Scheduling::new(context, identity.core, parameters.priority(), budget);
+    let scheduling = store_new(store, payer, Counted::Context(context), make)?;
     publish_new(store, caller, at, SchedulingRights::all().into(), scheduling)
         .inspect_err(|_| scheduler::discard(store, scheduling))?;
     scheduler::wake(store, scheduling);
@@ -308,8 +279,8 @@ fn semaphore(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame
     if frame.rax.get() != 0 {
         return signal(store, (caller, payer), at, frame);
     }
-    let new = lifetime::place(store, payer, Semaphore::new(frame.rdx.get()));
-    let Some(semaphore) = new else { return FULL };
+    let new = Semaphore::new(frame.rdx.get());
+    let semaphore = lifetime::add(store, payer, || new)?;
     publish_new(store, caller, at, SemaphoreRights::all().into(), semaphore)
 }
 
@@ -324,8 +295,8 @@ fn signal(
     if !store.get(chained).is_plain() {
         return BAD;
     }
-    let signal = Semaphore::signal(frame.rdx.get(), chained);
-    let signal = store_new(store, payer, Counted::Semaphore(chained), signal)?;
+    let make = || Semaphore::signal(frame.rdx.get(), chained);
+    let signal = store_new(store, payer, Counted::Semaphore(chained), make)?;
     publish_new(store, caller, at, SemaphoreRights::all().into(), signal)
 }
 

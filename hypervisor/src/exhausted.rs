@@ -6,15 +6,17 @@
 //! such a portal gets a status. A retry finds what was done before in place, and passes over it.
 //! Concurrency: the core of the context that waits, which must be the handler's.
 //! Source: interface §9.
-use crate::call::{self, Delivery};
+use crate::call::{self, Delivery, Outcome};
+use crate::scheduler;
+use abi::Status;
 use objects::{Context, Continuation, Portal, Ref, Store};
 
 /// Reasons, in the handler's third register: the receiver of a call,
-const CALL: u64 = 1;
+pub const CALL: u64 = 1;
 /// of a reply,
 const REPLY: u64 = 2;
 /// or the caller of a hypercall.
-const OWN: u64 = 4;
+pub const OWN: u64 = 4;
 
 /// The portal through which `party` asks for memory.
 fn portal_of<'s>(store: &'s Store<'_>, party: &Context) -> Option<&'s Portal> {
@@ -54,14 +56,21 @@ fn ask(
     Delivery::Done(portal.context)
 }
 
-/// The caller of a hypercall, which is to be made again, lacks memory.
-pub fn own(store: &Store<'_>, caller: (Ref<Context>, &Context)) -> Delivery {
-    ask(store, caller, (caller.1, caller.1), OWN, Continuation::AwaitMemory)
-}
-
-/// `callee` lacks memory for the items of the call of `caller`, which is to be made again.
-pub fn calling(store: &Store<'_>, caller: (Ref<Context>, &Context), callee: &Context) -> Delivery {
-    ask(store, caller, (callee, caller.1), CALL, Continuation::AwaitMemory)
+/// `party` lacks memory for the hypercall of `caller`, which is made again when there is some, or ends with `status`.
+pub fn calling(
+    store: &Store<'_>,
+    caller: (Ref<Context>, &Context),
+    party: &Context,
+    (reason, status): (u64, Status),
+) -> Outcome {
+    match ask(store, caller, (party, caller.1), reason, Continuation::AwaitMemory) {
+        Delivery::Done(next) | Delivery::Busy(next) => {
+            call::again(caller.1.frame());
+            scheduler::help(store, next);
+            Outcome::Switched
+        }
+        Delivery::Refused => Outcome::Return(status),
+    }
 }
 
 /// `caller` lacks memory for the items of the reply of `callee`, which is to be made again.

@@ -173,7 +173,8 @@ pub fn exit(backend: &impl Backend, vcpu: &Context, event: u8, details: [u64; 2]
     // SAFETY: as in `try_call`.
     let store = unsafe { arch::pool::store() };
     let identity = vcpu.identity();
-    let word = slots::find(store.get(identity.domain), Selector::new(identity.event_base + u64::from(event))).word();
+    let word =
+        slots::look_up_in(store.get(identity.domain), Selector::new(identity.event_base + u64::from(event))).word();
     let Some(portal) = portal(&store, word, Rights::NONE) else { return };
     let (handler_ref, handler) = (portal.context, store.get(portal.context));
     if !is_free(handler) || !vcpu.is(Continuation::Run) || portal.transfer.intersects(Mtd::FPU) {
@@ -295,10 +296,10 @@ fn reply() -> ! {
     }
 }
 
-/// Word of the object of `kind` that the hypercall `word` names, if the capability has these rights.
+/// Word of the semaphore that the hypercall `word` names, if the capability has these rights.
 #[inline]
-fn named(word: u64, kind: Kind, needed: Rights) -> Option<u64> {
-    Capability::from_word(arch::capability::load(word >> 8)).object(kind, needed)
+fn named(word: u64, needed: SemaphoreRights) -> Option<u64> {
+    Capability::from_word(arch::capability::load(word >> 8)).object(Kind::Semaphore, needed.into())
 }
 
 const BAD_CAPABILITY: u64 = Status::BadCapability as u64;
@@ -310,7 +311,7 @@ const WHOLE: u64 = 1;
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn up(word: u64) -> u64 {
-    let Some(word) = named(word, Kind::Semaphore, SemaphoreRights::UP.into()) else { return BAD_CAPABILITY };
+    let Some(word) = named(word, SemaphoreRights::UP) else { return BAD_CAPABILITY };
     // SAFETY: in the kernel, interrupts off; the store is local to this function. For the word see `portal`.
     let store = unsafe { arch::pool::store() };
     // SAFETY: as above.
@@ -327,14 +328,11 @@ extern "C" fn up(word: u64) -> u64 {
 extern "C" fn finish_up(word: u64) {
     // SAFETY: as in `up`.
     let store = unsafe { arch::pool::store() };
-    if word & WHOLE == 0 {
+    match word & WHOLE {
         // SAFETY: it is that of a context that was waiting just now: it exists for a grace period at least.
-        unsafe { store.trusted(word) }
-            .into_iter()
-            .for_each(|waiter| scheduler::resume(&store, waiter, Status::Success));
-    } else {
-        // SAFETY: as in `up`.
-        unsafe { store.trusted(word & !WHOLE) }.into_iter().for_each(|whole| semaphore::up(&store, whole));
+        0 => scheduler::resume(&store, unsafe { store.certain(word) }, Status::Success),
+        // SAFETY: it is that of the semaphore that `up` has found.
+        _ => semaphore::up(&store, unsafe { store.certain(word & !WHOLE) }),
     }
 }
 
@@ -345,7 +343,7 @@ const WAITS: u64 = SLOW + 1;
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn try_down(word: u64) -> u64 {
-    let Some(word) = named(word, Kind::Semaphore, SemaphoreRights::DOWN.into()) else { return BAD_CAPABILITY };
+    let Some(word) = named(word, SemaphoreRights::DOWN) else { return BAD_CAPABILITY };
     // SAFETY: as in `up`.
     let store = unsafe { arch::pool::store() };
     // SAFETY: the word is that of a context; it is not 0 while one runs.

@@ -5,9 +5,9 @@
 //! is used as an address.
 //! Concurrency: runs on the core of the caller, interrupts off.
 //! Source: interface §1, §3 and §5.
-use crate::call::{self, Delivery, Outcome, again};
+use crate::call::{self, Outcome, again};
 use crate::{
-    context_control, cores, create, exhausted, interrupt, items, mapping, power, reclaim, root, scheduler, semaphore,
+    context_control, cores, create, exhausted, interrupt, items, mapping, power, reclaim, root, semaphore, slots,
     switch,
 };
 use abi::operation::{CallFlags, DomainControl, Misc, RevokeFlags};
@@ -37,14 +37,7 @@ extern "C" fn hypercall(frame: &Frame) {
     let outcome = match outcome {
         Outcome::Return(Status::QuotaExhausted) if reclaim::hurry() => again(frame),
         Outcome::Return(Status::QuotaExhausted) if !creates(request.hypercall) && !quota.has(LEAST) => {
-            match exhausted::own(&store, caller) {
-                Delivery::Done(next) | Delivery::Busy(next) => {
-                    let outcome = again(frame);
-                    scheduler::help(&store, next);
-                    outcome
-                }
-                Delivery::Refused => outcome,
-            }
+            exhausted::calling(&store, caller, caller.1, (exhausted::OWN, Status::QuotaExhausted))
         }
         other => other,
     };
@@ -109,14 +102,14 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
             None => Err(Status::BadParameter),
         },
         // There is no IOMMU that could be told.
-        Hypercall::AssignPci => create::named::<Domain>(store, at.number(), Rights::NONE).and(Err(Status::BadDevice)),
+        Hypercall::AssignPci => slots::named::<Domain>(store, at.number(), Rights::NONE).and(Err(Status::BadDevice)),
     };
     Outcome::Return(done.err().unwrap_or(Status::Success))
 }
 
 /// Delegates the typed items of the caller's message page from the domain `source` into `window` of `destination`.
 fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<(), Status> {
-    let domain = |selector| create::named::<Domain>(store, selector, Rights::NONE);
+    let domain = |selector| slots::named::<Domain>(store, selector, Rights::NONE);
     let source = domain(request.selector.number())?;
     let destination = domain(frame.rdx.get())?;
     let window = Crd::from_word(frame.rsi.get());
@@ -138,7 +131,7 @@ fn count(caller: Ref<Domain>, core: Selector, frame: &Frame) -> Result<(), Statu
 fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<Outcome, Status> {
     let flags = RevokeFlags::from_bits_retain(request.flags);
     let owner = match flags.contains(RevokeFlags::REMOTE) {
-        true => create::named::<Domain>(store, frame.rdx.get(), Rights::NONE)?,
+        true => slots::named::<Domain>(store, frame.rdx.get(), Rights::NONE)?,
         false => caller.identity().domain,
     };
     let range = Crd::from_word(frame.rsi.get());
@@ -148,7 +141,7 @@ fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) 
         return Ok(again(frame));
     }
     // Told when what was revoked is given back; without the right for that, nobody is.
-    let notified = create::named::<Semaphore>(store, request.selector.number(), SemaphoreRights::UP);
+    let notified = slots::named::<Semaphore>(store, request.selector.number(), SemaphoreRights::UP);
     if let Some(semaphore) = notified.ok().filter(|_| request.selector.number() != 0) {
         if reclaim::hurry() {
             return Ok(again(frame));
@@ -179,7 +172,7 @@ extern "C" fn try_revoke(word: u64, frame: &Frame) -> u64 {
 
 /// Moves quota (RDX pages) to the domain in RSI, or reads limit and usage.
 fn control_domain(store: &Store<'_>, request: Request, frame: &Frame) -> Result<(), Status> {
-    let domain = |selector| create::named::<Domain>(store, selector, Rights::NONE);
+    let domain = |selector| slots::named::<Domain>(store, selector, Rights::NONE);
     let quota = &store.get(domain(request.selector.number())?).quota;
     if DomainControl::from_flags(request.flags & 2) == Some(DomainControl::ReadQuota) {
         frame.rsi.set(quota.limit().into());

@@ -6,10 +6,11 @@
 //! What an interrupt is chained to has a reference from it.
 //! Concurrency: an interrupt arrives on the core that it is assigned to; assigned and acknowledged from all cores.
 //! Source: interface §5 ("assign_gsi", "sm_ctrl"), §7 and §8; `docs/src/decisions/0008-vectors.md`.
-use crate::create::{named, publish_new};
+use crate::create::publish_new;
 use crate::domain::TABLES;
 use crate::lifetime::{self, Counted};
 use crate::log::warning;
+use crate::slots::named;
 use crate::tables::HARDWARE;
 use crate::{cores, scheduler, semaphore};
 use abi::hip::CPU_SLOTS;
@@ -46,7 +47,7 @@ pub fn add_devices(region: Region) {
 /// Its quota is exhausted.
 pub fn claim(store: &Store<'_>, hypervisor: Ref<Domain>) -> Result<(), Status> {
     for (number, slot) in (0..).zip(&SEMAPHORES) {
-        let semaphore = lifetime::add(store, hypervisor, Semaphore::interrupt(number))?;
+        let semaphore = lifetime::add(store, hypervisor, || Semaphore::interrupt(number))?;
         slot.store(semaphore.to_word(), Relaxed);
         let at = Selector::new(CPU_SLOTS as u64 + u64::from(number));
         publish_new(store, hypervisor, at, SemaphoreRights::all().into(), semaphore)?;

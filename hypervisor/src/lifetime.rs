@@ -11,71 +11,56 @@ use capability::word::Kind;
 use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
 use memory::shootdown::Shootdown;
-use objects::{Charged, Context, Domain, Object, Portal, Ref, Scheduling, Semaphore, Slot, Store};
+use objects::{Charged, Context, Domain, Portal, Ref, Scheduling, Semaphore, Slot, Store};
 use percpu::Hazard;
 use sync::Count;
 
-/// A reference to an object that is counted.
-#[derive(Clone, Copy)]
-pub enum Counted {
-    /// A use of a domain.
-    Domain(Ref<Domain>),
-    /// The record of a domain, for something that it has paid for.
-    Record(Ref<Domain>),
-    /// A context.
-    Context(Ref<Context>),
-    /// A scheduling context.
-    Scheduling(Ref<Scheduling>),
-    /// A portal.
-    Portal(Ref<Portal>),
-    /// A semaphore.
-    Semaphore(Ref<Semaphore>),
+/// Makes [`Counted`]: the objects, the number of each in words, and what counts its references.
+macro_rules! counted {
+    ($($(#[$about:meta])* $name:ident of $object:ident is $number:expr, by $count:ident;)+) => {
+        /// A reference to an object that is counted.
+        #[derive(Clone, Copy)]
+        pub enum Counted { $($(#[$about])* $name(Ref<$object>),)+ }
+
+        impl Counted {
+            /// Reads a unit of an object space, or the word of a chain.
+            pub fn from_word(store: &Store<'_>, word: u64) -> Option<Self> {
+                match word & 7 {
+                    // SAFETY: words are made from references to objects of the kind in the low bits, which still exist.
+                    $(number if number == $number => unsafe { store.trusted(word >> 3) }.map(Self::$name),)+
+                    _ => None,
+                }
+            }
+
+            /// The word for a chain.
+            pub fn word(self) -> u64 {
+                match self { $(Self::$name(it) => it.to_word() << 3 | $number,)+ }
+            }
+
+            /// Its count.
+            pub fn count<'s>(self, store: &'s Store<'_>) -> &'s Count {
+                match self { $(Self::$name(it) => &store.get(it).$count,)+ }
+            }
+        }
+    };
 }
 
-/// The kind, in words of chains, of [`Counted::Record`].
-const RECORD: u64 = 6;
+counted! {
+    /// A use of a domain.
+    Domain of Domain is Kind::Domain as u64, by uses;
+    /// The record of a domain, for something that it has paid for.
+    Record of Domain is 6, by count;
+    /// A context.
+    Context of Context is Kind::Context as u64, by count;
+    /// A scheduling context.
+    Scheduling of Scheduling is Kind::Scheduling as u64, by count;
+    /// A portal.
+    Portal of Portal is Kind::Portal as u64, by count;
+    /// A semaphore.
+    Semaphore of Semaphore is Kind::Semaphore as u64, by references;
+}
 
 impl Counted {
-    /// Reads a unit of an object space, or the word of a chain.
-    pub fn from_word(store: &Store<'_>, word: u64) -> Option<Self> {
-        fn to<T: Object>(store: &Store<'_>, word: u64) -> Option<Ref<T>> {
-            // SAFETY: the words are made from references to objects of the kind in the low bits, which still exist.
-            unsafe { store.trusted(word >> 3) }
-        }
-        match Kind::from_number(word & 7) {
-            Some(Kind::Domain) => to(store, word).map(Self::Domain),
-            Some(Kind::Context) => to(store, word).map(Self::Context),
-            Some(Kind::Scheduling) => to(store, word).map(Self::Scheduling),
-            Some(Kind::Portal) => to(store, word).map(Self::Portal),
-            Some(Kind::Semaphore) => to(store, word).map(Self::Semaphore),
-            None => to(store, word).map(Self::Record),
-        }
-    }
-
-    /// The word for a chain.
-    pub fn word(self) -> u64 {
-        match self {
-            Self::Domain(it) => it.to_word() << 3 | Kind::Domain as u64,
-            Self::Record(it) => it.to_word() << 3 | RECORD,
-            Self::Context(it) => it.to_word() << 3 | Kind::Context as u64,
-            Self::Scheduling(it) => it.to_word() << 3 | Kind::Scheduling as u64,
-            Self::Portal(it) => it.to_word() << 3 | Kind::Portal as u64,
-            Self::Semaphore(it) => it.to_word() << 3 | Kind::Semaphore as u64,
-        }
-    }
-
-    /// Its count.
-    pub fn count<'s>(self, store: &'s Store<'_>) -> &'s Count {
-        match self {
-            Self::Domain(it) => &store.get(it).uses,
-            Self::Record(it) => &store.get(it).count,
-            Self::Context(it) => &store.get(it).count,
-            Self::Scheduling(it) => &store.get(it).count,
-            Self::Portal(it) => &store.get(it).count,
-            Self::Semaphore(it) => &store.get(it).references,
-        }
-    }
-
     /// One reference less; the last one puts the object aside, or has it end on its own core first.
     pub fn release(self, store: &Store<'_>) {
         match self {
@@ -93,18 +78,14 @@ impl Counted {
     }
 }
 
-/// Stores `object`; `payer` pays for the page if it takes a new one.
+/// Stores what `make` returns; `payer` pays for the page if it takes a new one.
 ///
 /// # Errors
 /// The payer's quota or the pool is exhausted.
-pub fn add<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, object: T) -> Result<Ref<T>, OutOfMemory> {
-    place(store, payer, object).ok_or(OutOfMemory::Quota)
-}
-
-/// As [`add`], where it has to be quick.
 #[inline(always)]
-pub fn place<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, object: T) -> Option<Ref<T>> {
-    Some(store.write(slot(store, payer)?, object))
+pub fn add<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, make: impl FnOnce() -> T) -> Result<Ref<T>, OutOfMemory> {
+    let slot = slot(store, payer).ok_or(OutOfMemory::Quota)?;
+    Ok(store.write(slot, make()))
 }
 
 /// A slot that `payer` pays for.

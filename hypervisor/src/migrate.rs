@@ -7,8 +7,9 @@
 //! on with the old one's time until it replies, and then that ends ([`Context::has_moved`]).
 //! Concurrency: the old context's core, where it waits for its handler: the caller.
 //! Source: interface §5 ("ec_ctrl", operation 4).
-use crate::create::{give_memory_portal, named, publish_new, store_new, undo};
+use crate::create::{give_memory_portal, publish_new, store_new, undo};
 use crate::lifetime::Counted;
+use crate::slots::named;
 use crate::{cores, mapping, scheduler, vectors};
 use abi::event::RECALL;
 use abi::item::ItemFlags;
@@ -46,8 +47,8 @@ pub fn migrate(
     }
     let new = copy(store, old, core)?;
     give_memory_portal(store, store.get(new), Some(portal_ref));
-    let scheduling = Scheduling::new(new, core, time.priority(), time.budget());
-    let scheduling = store_new(store, old.identity().domain, Counted::Context(new), scheduling).inspect_err(|_| {
+    let make = || Scheduling::new(new, core, time.priority(), time.budget());
+    let scheduling = store_new(store, old.identity().domain, Counted::Context(new), make).inspect_err(|_| {
         store.get(new).give_page();
         old.take_page();
         Counted::Context(new).release(store);
@@ -82,7 +83,7 @@ fn copy(store: &Store<'_>, old: &Context, core: u32) -> Result<Ref<Context>, Sta
         to.set(from.get());
     }
     new.set_continuation(Continuation::Run);
-    let new = store_new(store, domain, Counted::Domain(domain), new)?;
+    let new = store_new(store, domain, Counted::Domain(domain), || new)?;
     old.give_page();
     Ok(new)
 }

@@ -93,10 +93,10 @@ fn create(store: &Store<'_>, caller: &Context, core: u32) -> Option<Ref<Context>
     let identity = Identity { core, message_at: 0, global: true, proxy: true, guest: false, ..*caller.identity() };
     let proxy = Context::new(identity, 0);
     proxy.set_continuation(Continuation::Idle);
-    let proxy = lifetime::add(store, domain, proxy).ok()?;
+    let proxy = lifetime::add(store, domain, || proxy).ok()?;
     let scheduling = Scheduling::new(proxy, core, 1, scheduler::default_budget());
     scheduling.set_place(Place::Nowhere);
-    let Ok(scheduling) = lifetime::add(store, domain, scheduling) else {
+    let Ok(scheduling) = lifetime::add(store, domain, || scheduling) else {
         // SAFETY: nobody has learnt of it.
         unsafe { lifetime::remove(store, proxy, None) };
         return None;

@@ -5,10 +5,11 @@
 //! explained in words.
 //! Concurrency: boot core, once, after all cores are up.
 //! Source: interface §7; design plan §3.
-use crate::create::{named, publish_new};
+use crate::create::publish_new;
 use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
 use crate::log::info;
+use crate::slots::named;
 use crate::stop::give_up;
 use crate::tables::HARDWARE;
 use crate::{accounts, contexts, cores, interrupt, lifetime, mapping, pool, power, scheduler};
@@ -95,14 +96,14 @@ fn make(store: &Store<'_>, facts: &Facts<'_>, file: PhysAddr, image: &Image<'_>)
     context.frame().rip.set(image.entry);
     context.frame().rdi.set(u64::from(core));
     context.set_continuation(Continuation::Run);
-    let context = lifetime::add(store, domain, context)?;
+    let context = lifetime::add(store, domain, || context)?;
     contexts::set_root(context);
     let _ = store.get(context).count.acquire();
     let budget = scheduler::default_budget();
-    let scheduling = lifetime::add(store, domain, Scheduling::new(context, core, ROOT_PRIORITY, budget))?;
+    let scheduling = lifetime::add(store, domain, || Scheduling::new(context, core, ROOT_PRIORITY, budget))?;
     power::start(facts.machine.fadt.as_ref());
     for (selector, key) in [(Selector::ROOT_SUSPEND, Key::Suspend), (Selector::ROOT_MSR, Key::Msr)] {
-        let semaphore = lifetime::add(store, domain, Semaphore::new(0))?;
+        let semaphore = lifetime::add(store, domain, || Semaphore::new(0))?;
         // It stands for something even when no capability to it is left.
         let _ = store.get(semaphore).references.acquire();
         KEYS[key as usize].store(semaphore.to_word(), Ordering::Relaxed);
@@ -162,7 +163,7 @@ fn new_domain(
     let quota = Quota::funded_by(kernel, lower, upper).map_err(|_| OutOfMemory::Quota)?;
     let domain = Domain::new(pages[0], views, quota, None);
     match payer {
-        Some(payer) => lifetime::add(store, payer, domain),
+        Some(payer) => lifetime::add(store, payer, || domain),
         None => {
             let page = pool::dirty(Order::PAGE, kernel)?.into_number();
             let mut slab = Slab::new();

@@ -6,8 +6,8 @@
 //! Concurrency: a semaphore is used from all cores; a waiter is made to go on by its own core.
 //! Source: interface §5 ("sm_ctrl").
 use crate::call::Outcome;
-use crate::create::named;
 use crate::scheduler;
+use crate::slots::named;
 use abi::operation::SemaphoreFlags;
 use abi::rights::SemaphoreRights;
 use abi::{Request, Status};

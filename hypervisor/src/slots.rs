@@ -8,23 +8,21 @@
 use crate::domain::TABLES;
 use crate::tables::HARDWARE;
 use crate::{pool, switch, views};
-use abi::{PhysAddr, Selector, VirtAddr};
+use abi::{PhysAddr, Rights, Selector, Status, VirtAddr};
 use capability::word::Capability;
 use core::sync::atomic::AtomicU64;
 use memory::format::{Attributes, Entry, Format, Host};
 use memory::frames::OutOfMemory;
 use memory::layout::CAPABILITIES;
 use memory::mmu::Mmu;
-use objects::{Domain, Ref, Store};
+use objects::{Domain, Object, Ref, Store};
 
 const RW: Attributes = Attributes::READ.union(Attributes::WRITE);
-/// Slots in a page.
-const PER_PAGE: usize = 512;
 
 /// The capability at `selector` of the current domain.
 #[inline]
 pub fn look_up(selector: Selector) -> Capability {
-    Capability::from_word(arch::capability::load(u64::from(selector.slot())))
+    Capability::from_word(arch::capability::load(selector.number()))
 }
 
 /// Fills the slot of `selector`, if the core shows the space of `owner` because it runs one of its contexts, and the slot
@@ -36,11 +34,33 @@ pub fn fill_shown(store: &Store<'_>, owner: Ref<Domain>, selector: Selector, cap
 }
 
 /// The capability at `selector` of a domain whose tables need not be loaded.
-pub fn find(domain: &Domain, selector: Selector) -> Capability {
-    let virt = VirtAddr::new(CAPABILITIES + u64::from(selector.slot()) * 8);
-    let below = |table, level| Host::target(HARDWARE.read(table, virt.index(level)));
+pub fn look_up_in(domain: &Domain, selector: Selector) -> Capability {
+    let below = |table, level| Host::target(HARDWARE.read(table, address(selector).index(level)));
     let page = below(domain.directory, 2).and_then(|leaves| below(leaves, 1));
     Capability::from_word(page.map_or(0, |page| HARDWARE.read(page, selector.slot() as usize)))
+}
+
+/// The object of a capability, if it is a `T` and the capability has these rights.
+#[inline]
+pub fn object<T: Object>(store: &Store<'_>, capability: Capability, needed: impl Into<Rights>) -> Option<Ref<T>> {
+    let word = capability.object(objects::kind_of::<T>(), needed.into())?;
+    // SAFETY: a capability of a kind is made from a reference to an object of that type, and keeps it.
+    Some(unsafe { store.certain(word) })
+}
+
+/// The object at `selector` of the current domain, if it is a `T` and the capability has these rights.
+#[inline]
+pub fn find<T: Object>(store: &Store<'_>, selector: u64, needed: impl Into<Rights>) -> Option<Ref<T>> {
+    object(store, Capability::from_word(arch::capability::load(selector)), needed)
+}
+
+/// As [`find`].
+///
+/// # Errors
+/// [`Status::BadCapability`] if not.
+#[inline]
+pub fn named<T: Object>(store: &Store<'_>, selector: u64, needed: impl Into<Rights>) -> Result<Ref<T>, Status> {
+    find(store, selector, needed).ok_or(Status::BadCapability)
 }
 
 /// The slot of `selector` in the domain's space; its page and table are made if missing.
@@ -62,7 +82,7 @@ pub fn known(domain: &Domain, selector: Selector) -> Option<&'static AtomicU64> 
     let virt = address(selector);
     let leaves = Host::target(HARDWARE.read(domain.directory, virt.index(2)))?;
     let page = Host::target(HARDWARE.read(leaves, virt.index(1)))?;
-    Some(HARDWARE.word(page, selector.slot() as usize % PER_PAGE))
+    Some(HARDWARE.word(page, selector.slot() as usize))
 }
 
 #[cold]
@@ -70,7 +90,7 @@ fn make(domain: &Domain, selector: Selector) -> Result<&'static AtomicU64, OutOf
     let virt = address(selector);
     let leaves = below(domain, domain.directory, virt, 2)?;
     let page = below(domain, leaves, virt, 1)?;
-    Ok(HARDWARE.word(page, selector.slot() as usize % PER_PAGE))
+    Ok(HARDWARE.word(page, selector.slot() as usize))
 }
 
 /// What the entry of `level` for `virt` in `table` refers to: a table or, at level 1, a page; made if absent.

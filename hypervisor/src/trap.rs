@@ -5,7 +5,6 @@
 //! ring 0 stops the machine with a report; a fault of ring 3 is the program's, never the kernel's.
 //! Concurrency: on the core where it happened, interrupts off. NMI and #DB may interrupt ring 0 anywhere.
 //! Source: AMD64 manual volume 2, chapter 8; interface §6; `docs/src/decisions/0008-vectors.md`.
-use crate::call::Delivery;
 use crate::domain;
 use crate::log::warning;
 use crate::report::{self, name};
@@ -15,7 +14,6 @@ use abi::counter::Counter;
 use abi::event::Exception;
 use arch::{apic, vector};
 use memory::format::Attributes;
-use objects::Continuation;
 use objects::frame::Frame;
 use percpu::Hazard;
 
@@ -122,14 +120,8 @@ fn user_exception(frame: &Frame) {
         return;
     }
     let (event, qualification) = (frame.vector.get(), [frame.error.get(), address]);
-    match call::deliver(&store, context_ref, event, qualification) {
-        Delivery::Done(handler) => return scheduler::help(&store, handler),
-        Delivery::Busy(handler) => {
-            context.set_event(event, qualification);
-            context.proceed(Continuation::Event);
-            return scheduler::help(&store, handler);
-        }
-        Delivery::Refused => {}
+    if call::tell(&store, context_ref, event, qualification) {
+        return;
     }
     let (short, long) = name(frame.vector.get());
     let rip = frame.rip.get();

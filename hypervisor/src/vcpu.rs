@@ -7,12 +7,11 @@
 //! instructions or devices is known here.
 //! Concurrency: the core of the virtual CPU; the host's interrupts end an entry, and are taken where nothing is borrowed.
 //! Source: interface §4 and §6; design plan §3; `docs/src/decisions/0023-virtual-cpus.md`.
-use crate::call::{self, Delivery};
 use crate::log::info;
 use crate::stop::give_up;
 use crate::svm::Svm;
 use crate::vmx::Vmx;
-use crate::{contexts, domain, fast, pool, scheduler, switch, trap, vectors};
+use crate::{call, contexts, domain, fast, pool, switch, trap, vectors};
 use abi::address::PAGE_SIZE;
 use abi::{Mtd, PhysAddr, hip};
 use arch::entry::GuestEntry;
@@ -24,7 +23,7 @@ use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
 use memory::table::MapError;
 use objects::frame::Frame;
-use objects::{Context, Continuation, Domain, Page};
+use objects::{Context, Domain, Page};
 use sync::Once;
 
 /// A way of running virtual CPUs.
@@ -245,16 +244,8 @@ extern "C" fn vmx_exited(frame: &Frame) -> *const Frame {
 fn tell(event: u8, details: [u64; 2]) {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = &unsafe { arch::pool::store() };
-    let Some((vcpu_ref, vcpu)) = switch::current(store) else { return };
-    match call::deliver(store, vcpu_ref, event.into(), details) {
-        Delivery::Done(handler) => scheduler::help(store, handler),
-        Delivery::Busy(handler) => {
-            vcpu.set_event(event.into(), details);
-            vcpu.proceed(Continuation::Event);
-            scheduler::help(store, handler);
-        }
-        Delivery::Refused => {
-            contexts::die(store, vcpu_ref, format_args!("a virtual CPU without a portal for event {event:#x}"));
-        }
+    let Some((vcpu, _)) = switch::current(store) else { return };
+    if !call::tell(store, vcpu, event.into(), details) {
+        contexts::die(store, vcpu, format_args!("a virtual CPU without a portal for event {event:#x}"));
     }
 }
