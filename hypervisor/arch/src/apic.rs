@@ -73,14 +73,12 @@ fn write(register: u32, value: u32) {
 }
 
 /// Physical address at which the processor puts the controller's page.
-#[must_use]
 pub fn base() -> u64 {
     // SAFETY: every 64-bit processor has this register.
     unsafe { msr::rdmsr(msr::IA32_APIC_BASE) & 0x000F_FFFF_FFFF_F000 }
 }
 
 /// Whether the firmware has switched on the MSR interface already; then there is no way back to the page.
-#[must_use]
 pub fn in_msr_mode() -> bool {
     // SAFETY: as above.
     unsafe { msr::rdmsr(msr::IA32_APIC_BASE) & BASE_X2APIC != 0 }
@@ -135,7 +133,6 @@ pub fn enable() {
 }
 
 /// The calling core's id.
-#[must_use]
 pub fn id() -> u32 {
     let id = read(ID);
     if by_msr() { id } else { id >> 24 }
@@ -147,7 +144,6 @@ pub fn end_of_interrupt() {
 }
 
 /// Whether the interrupt with this vector is in service, so that [`end_of_interrupt`] is due.
-#[must_use]
 pub fn in_service(vector: u8) -> bool {
     let vector = u32::from(vector);
     read(IN_SERVICE + vector / 32 * 0x10) >> (vector % 32) & 1 != 0
@@ -217,7 +213,6 @@ pub fn start_count() {
 }
 
 /// How far the counter has come since [`start_count`], in timer ticks.
-#[must_use]
 pub fn count() -> u32 {
     u32::MAX - read(CURRENT_COUNT)
 }

@@ -93,7 +93,6 @@ impl Trampoline {
     }
 
     /// Whether the offer was taken.
-    #[must_use]
     pub fn taken(&self) -> bool {
         MAILBOX.expected.load(Ordering::Acquire) == NOBODY
     }

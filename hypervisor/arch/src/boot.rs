@@ -49,26 +49,22 @@ macro_rules! address {
 }
 
 /// Physical address of something in the image.
-#[must_use]
 pub const fn image_phys(virt: VirtAddr) -> PhysAddr {
     PhysAddr::truncate(virt.get().wrapping_sub(layout::IMAGE_OFFSET))
 }
 
 /// Code; constants and what is sealed after boot; variables, boot tables and the boot core's pages.
-#[must_use]
 pub fn sections() -> [Section; 3] {
     let ends = [address!(text_start), address!(text_end), address!(sealed_end), address!(data_end)];
     [0, 1, 2].map(|index| Section { start: ends[index], end: ends[index + 1] })
 }
 
 /// Physical addresses of the whole image, the pages that run before paging included.
-#[must_use]
 pub fn image() -> Region {
     Region { start: image_phys(address!(image_start)).get(), end: image_phys(address!(data_end)).get() }
 }
 
 /// Physical addresses of the boot core's pages: kernel stack, interrupt stacks, core-local page.
-#[must_use]
 pub fn boot_core_pages() -> [PhysAddr; 3] {
     [address!(boot_stack), address!(boot_interrupt_stacks), address!(boot_core_local)].map(image_phys)
 }
@@ -103,7 +99,6 @@ impl BootTable {
     }
 
     /// Virtual address of the table.
-    #[must_use]
     pub fn address(self) -> u64 {
         self.entries().as_ptr().addr() as u64
     }

@@ -61,7 +61,6 @@ pub fn end_with_null(frame: &Frame) {
 }
 
 /// Whether the kernel instruction at `rip` is one of the accesses.
-#[must_use]
 pub fn is_access(rip: u64) -> bool {
     let (mut access, end) = (&raw const accesses_start, &raw const accesses_end);
     while access < end {

@@ -31,7 +31,6 @@ const PATIENCE: u32 = 10_000_000;
 
 impl Reference {
     /// The power-management timer at `port`, with a counter of 32 bits or 24.
-    #[must_use]
     pub fn power_management(port: u16, wide: bool) -> Self {
         let mask = if wide { u32::MAX } else { 0xFF_FFFF };
         // SAFETY: a read-only counter.
@@ -40,7 +39,6 @@ impl Reference {
     }
 
     /// Channel 2 of the interval timer, which is started.
-    #[must_use]
     pub fn interval_timer() -> Self {
         let [count, control] = interval_ports();
         // SAFETY: the gate of the speaker's timer channel.
@@ -53,7 +51,6 @@ impl Reference {
     }
 
     /// The time-stamp counter, whose frequency CPUID tells.
-    #[must_use]
     pub fn time_stamp(khz: u32) -> Self {
         Self { name: "CPUID", hertz: u64::from(khz) * 1000, mask: u32::MAX, counter: Counter::TimeStamp }
     }

@@ -38,7 +38,6 @@ pub unsafe fn load_root(root: u64) {
 }
 
 /// Physical address of the current top-level table.
-#[must_use]
 pub fn root() -> PhysAddr {
     // SAFETY: reads a register.
     PhysAddr::truncate(unsafe { x86::controlregs::cr3() } & !0xFFF)
@@ -52,14 +51,12 @@ pub fn set_fault_address(address: u64) {
 }
 
 /// Address of the last page fault on this core.
-#[must_use]
 pub fn fault_address() -> u64 {
     // SAFETY: reads a register.
     unsafe { x86::controlregs::cr2() as u64 }
 }
 
 /// The stack pointer, roughly: somewhere in the caller's frame.
-#[must_use]
 pub fn stack_pointer() -> u64 {
     let value: u64;
     // SAFETY: reads a register.
@@ -75,7 +72,6 @@ pub fn flush_page(address: u64) {
 
 /// The time-stamp counter; what is before or after it may overlap with it.
 #[inline]
-#[must_use]
 pub fn time_stamp() -> u64 {
     // SAFETY: reads a counter.
     unsafe { core::arch::x86_64::_rdtsc() }

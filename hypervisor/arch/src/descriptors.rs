@@ -25,7 +25,6 @@ unsafe impl Sync for Gates {}
 static GATES: Gates = Gates(UnsafeCell::new([[0; 2]; 256]));
 
 /// Address of the interrupt table.
-#[must_use]
 pub fn gates() -> u64 {
     GATES.0.get().addr() as u64
 }

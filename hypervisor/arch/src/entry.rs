@@ -93,7 +93,6 @@ global_asm!(
 );
 
 /// Address of the entry stub of `vector`.
-#[must_use]
 pub fn stub(vector: u8) -> u64 {
     // SAFETY: the array of stubs is defined by `entry.s`, one per vector; only its address is taken.
     let stub = unsafe { &raw const trap_stubs[usize::from(vector)] };
@@ -101,7 +100,6 @@ pub fn stub(vector: u8) -> u64 {
 }
 
 /// Address at which SYSCALL enters the kernel.
-#[must_use]
 pub fn syscall_address() -> u64 {
     let entry: unsafe extern "C" fn() = syscall_entry;
     entry as usize as u64

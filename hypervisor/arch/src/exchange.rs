@@ -10,7 +10,6 @@ use core::arch::asm;
 ///
 /// # Safety
 /// CR4 allows XSAVE.
-#[must_use]
 pub unsafe fn xcr0() -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: the caller's promise; reads a register.
@@ -30,7 +29,6 @@ pub unsafe fn set_xcr0(value: u64) {
 }
 
 /// The four breakpoint addresses.
-#[must_use]
 pub fn breakpoints() -> [u64; 4] {
     let [a, b, c, d]: [u64; 4];
     // SAFETY: reads registers.

@@ -18,7 +18,6 @@ const fn interrupt_stack(vector: u8) -> u64 {
 }
 
 /// A 64-bit interrupt gate to `entry` for ring 0, or for ring 3 as well where `INT3` and `INTO` use it.
-#[must_use]
 pub const fn gate(vector: u8, entry: u64) -> [u64; 2] {
     let privilege = if vector == 3 || vector == 4 { 3 } else { 0 };
     let low = entry & 0xFFFF

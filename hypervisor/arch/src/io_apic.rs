@@ -74,7 +74,6 @@ pub fn set_default(number: u32, mode: u32) {
 }
 
 /// Whether an interrupt comes from a pin; others are messages.
-#[must_use]
 pub fn has_pin(number: u8) -> bool {
     of(number).0.load(Relaxed) != 0
 }

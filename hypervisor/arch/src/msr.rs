@@ -42,7 +42,6 @@ unsafe extern "C" {
 }
 
 /// The value of a register, if there is one.
-#[must_use]
 pub fn read(register: u32) -> Option<u64> {
     let mut value = 0;
     msr_read(register, &mut value).then_some(value)
@@ -59,7 +58,6 @@ pub unsafe fn write(register: u32, value: u64) -> bool {
 }
 
 /// If the kernel instruction at `rip` is one of the accesses: where it goes on when it has faulted.
-#[must_use]
 pub fn absent_exit(rip: u64) -> Option<u64> {
     let address = |label: *const u8| label.addr() as u64;
     let accesses = [address(&raw const msr_read_here), address(&raw const msr_write_here)];

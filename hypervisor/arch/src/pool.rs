@@ -33,20 +33,17 @@ pub unsafe fn install(start: PhysAddr, size: u64, reserved: u64) {
 }
 
 /// Physical address of frame `number` of the pool.
-#[must_use]
 pub fn phys(number: u32) -> PhysAddr {
     PhysAddr::truncate(START.load(Ordering::Relaxed) + u64::from(number) * PAGE_SIZE)
 }
 
 /// Number of the pool's frame that holds `address`; `None` outside the pool.
-#[must_use]
 pub fn number(address: PhysAddr) -> Option<u32> {
     let offset = address.get().checked_sub(START.load(Ordering::Relaxed))?;
     (offset < SIZE.load(Ordering::Acquire)).then_some((offset / PAGE_SIZE) as u32)
 }
 
 /// Virtual address of `address`; `None` outside the pool or among the descriptors.
-#[must_use]
 pub fn virt(address: PhysAddr) -> Option<u64> {
     let offset = address.get().checked_sub(START.load(Ordering::Relaxed))?;
     let inside = offset >= RESERVED.load(Ordering::Relaxed) && offset < SIZE.load(Ordering::Acquire);
@@ -54,7 +51,6 @@ pub fn virt(address: PhysAddr) -> Option<u64> {
 }
 
 /// The frame at `address` as words; `None` outside the pool, among the descriptors, or not page-aligned.
-#[must_use]
 pub fn words(address: PhysAddr) -> Option<&'static [AtomicU64; 512]> {
     let virt = virt(address).filter(|_| address.is_aligned(PAGE_SIZE))?;
     let words = core::ptr::with_exposed_provenance::<[AtomicU64; 512]>(virt as usize);
@@ -64,7 +60,6 @@ pub fn words(address: PhysAddr) -> Option<&'static [AtomicU64; 512]> {
 }
 
 /// Physical address of a page of the pool that [`words`] gave.
-#[must_use]
 pub fn phys_of(words: &'static [AtomicU64; 512]) -> PhysAddr {
     let offset = (words.as_ptr().addr() as u64).wrapping_sub(layout::POOL_BASE);
     PhysAddr::truncate(START.load(Ordering::Relaxed).wrapping_add(offset))
@@ -75,7 +70,6 @@ pub fn phys_of(words: &'static [AtomicU64; 512]) -> PhysAddr {
 /// # Safety
 /// They are the first page of a block of several.
 #[inline]
-#[must_use]
 pub unsafe fn page_after(words: &'static [AtomicU64; 512]) -> &'static [AtomicU64; 512] {
     let next = words.as_ptr().addr() + PAGE_SIZE as usize;
     // SAFETY: the caller's promise; otherwise as in `words`.
@@ -183,7 +177,6 @@ impl Hardware {
     ///
     /// # Safety
     /// It is used with addresses of frames that serve as tables only: a write elsewhere would change an object.
-    #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())
     }
@@ -191,7 +184,6 @@ impl Hardware {
     /// Word `index` (below 512) of a table, or of a page that a table shows and that consists of words that several cores
     /// use: a page of capabilities.
     #[inline]
-    #[must_use]
     pub fn word(&self, page: PhysAddr, index: usize) -> &'static AtomicU64 {
         // SAFETY: by the promise of `new` the address is that of a page of the pool, which is mapped for ever; it is
         // accessed through atomics only.

@@ -32,13 +32,11 @@ impl Port {
     ///
     /// # Safety
     /// Writing to the device behind the port must not make it access memory (no DMA controller, no PCI configuration).
-    #[must_use]
     pub const unsafe fn new(number: u16) -> Self {
         Self(number)
     }
 
     /// The port `distance` above this one, of the same device.
-    #[must_use]
     pub(crate) const fn above(self, distance: u16) -> Self {
         Self(self.0.wrapping_add(distance))
     }

@@ -8,7 +8,6 @@
 
 /// Frequency in kHz of a counter that made `ticks` while a reference of `hertz` made `reference` ticks; `None` if the
 /// reference did not move.
-#[must_use]
 pub fn kilohertz(ticks: u64, reference: u64, hertz: u64) -> Option<u32> {
     let product = u128::from(ticks) * u128::from(hertz);
     let khz = product.checked_div(u128::from(reference) * 1000)?;
@@ -21,13 +20,11 @@ pub struct Factor(pub u64);
 
 impl Factor {
     /// Converts ticks of a counter of `from` kHz (not 0) to ticks of one of `to` kHz.
-    #[must_use]
     pub fn new(from: u32, to: u32) -> Self {
         Self((u64::from(to) << 32) / u64::from(from.max(1)))
     }
 
     /// Timer ticks for `ticks`, between 1 and the 32-bit timer's maximum; longer waits are chained by the caller.
-    #[must_use]
     pub fn timer_ticks(self, ticks: u64) -> u32 {
         let scaled = (u128::from(ticks) * u128::from(self.0)) >> 32;
         scaled.clamp(1, u128::from(u32::MAX)) as u32

@@ -22,7 +22,6 @@ unsafe extern "C" {
 }
 
 /// Number of tags, the host's included, if virtual CPUs can run: at least 2.
-#[must_use]
 pub fn tags(features: &Features) -> Option<u64> {
     let allowed = features.svm && msr::read(VM_CR).is_none_or(|value| value & DISABLED == 0);
     let info = CpuId::new().get_svm_info().filter(|_| allowed)?;
@@ -48,7 +47,6 @@ pub unsafe fn enable(pages: PhysAddr) -> PhysAddr {
 }
 
 /// Address of the code that enters a virtual CPU.
-#[must_use]
 pub fn entry() -> u64 {
     let entry: unsafe extern "C" fn() = svm_enter;
     entry as usize as u64

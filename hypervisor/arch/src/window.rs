@@ -50,7 +50,6 @@ pub struct View {
 impl View {
     /// Shows `length` bytes at `phys`. `None` if they reach beyond the processor's physical addresses, or the window
     /// has no room.
-    #[must_use]
     pub fn new(phys: PhysAddr, length: usize, attributes: Attributes) -> Option<Self> {
         let end = phys.get().checked_add(length as u64)?;
         if length == 0 || end > 1 << PHYSICAL_BITS.load(Ordering::Relaxed) {
@@ -83,7 +82,6 @@ impl View {
     ///
     /// # Safety
     /// It is memory, and nobody writes it while the slice lives.
-    #[must_use]
     pub unsafe fn bytes(&self) -> &[u8] {
         // SAFETY: mapped readable for the lifetime of `self`; the rest is the caller's duty.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.length) }
@@ -110,7 +108,6 @@ impl View {
     ///
     /// # Safety
     /// Reading the register at the view's address plus `offset` has no effect on memory.
-    #[must_use]
     pub unsafe fn register(&self, offset: usize) -> u32 {
         // SAFETY: within the view and aligned, the rest is the caller's duty.
         self.word(offset).map_or(0, |word| unsafe { word.read_volatile() })

@@ -17,19 +17,16 @@ pub struct Range {
 
 impl Range {
     /// The range of that order that holds `base`.
-    #[must_use]
     pub const fn around(base: u64, order: u32) -> Self {
         Self { base: base & !mask(order), order }
     }
 
     /// Number of units.
-    #[must_use]
     pub const fn count(self) -> u64 {
         1 << self.order
     }
 
     /// Whether all of `other` lies inside.
-    #[must_use]
     pub const fn covers(self, other: Self) -> bool {
         self.order >= other.order && Self::around(other.base, self.order).base == self.base
     }
@@ -55,7 +52,6 @@ pub const fn place(sent: Range, window: Range, hotspot: u64) -> (Range, Range) {
 
 /// What a delegation of `sent` into `window` moves where source and destination must be the same units, as for ports:
 /// the smaller of the two if one covers the other.
-#[must_use]
 pub const fn overlap(sent: Range, window: Range) -> Option<Range> {
     let sent = Range::around(sent.base, sent.order);
     let window = Range::around(window.base, window.order);

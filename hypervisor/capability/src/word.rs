@@ -24,7 +24,6 @@ pub enum Kind {
 
 impl Kind {
     /// The kind with that number.
-    #[must_use]
     pub const fn from_number(number: u64) -> Option<Self> {
         match number {
             1 => Some(Self::Domain),
@@ -46,7 +45,6 @@ impl Capability {
     pub const NULL: Self = Self(0);
 
     /// The capability with `rights` to the object of `kind` that `reference`, a reference's word below 2^32, names.
-    #[must_use]
     pub const fn new(kind: Kind, rights: Rights, reference: u64) -> Self {
         if rights.is_none() {
             return Self::NULL;
@@ -55,37 +53,31 @@ impl Capability {
     }
 
     /// What a slot holds.
-    #[must_use]
     pub const fn from_word(word: u64) -> Self {
         Self(word)
     }
 
     /// As a slot holds it.
-    #[must_use]
     pub const fn word(self) -> u64 {
         self.0
     }
 
     /// The object as a unit that the mapping tree can name: type and reference.
-    #[must_use]
     pub const fn origin(self) -> u64 {
         self.0 >> 5
     }
 
     /// The capability with `rights` to the object that [`Self::origin`] named.
-    #[must_use]
     pub const fn from_origin(origin: u64, rights: Rights) -> Self {
         if rights.is_none() { Self::NULL } else { Self(origin << 5 | rights.bits() as u64) }
     }
 
     /// The rights.
-    #[must_use]
     pub const fn rights(self) -> Rights {
         Rights::new((self.0 & 0x1F) as u8)
     }
 
     /// The reference's word, if the capability is to an object of `kind` and carries all of `needed`.
-    #[must_use]
     pub const fn object(self, kind: Kind, needed: Rights) -> Option<u64> {
         let needed = (kind as u64) << 5 | needed.bits() as u64;
         if self.0 & (7 << 5 | needed) == needed { Some(self.0 >> 8) } else { None }

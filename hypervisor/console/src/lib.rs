@@ -33,13 +33,11 @@ pub enum Level {
 
 impl Level {
     /// The level's name on the command line and in the log.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         ["error", "warn", "info", "debug"][self as usize]
     }
 
     /// The level with this name.
-    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Error, Self::Warn, Self::Info, Self::Debug].into_iter().find(|level| level.name() == name)
     }

@@ -77,7 +77,6 @@ pub enum Exit {
 
 /// The value of XCR0 that a guest gets if it asks for `wanted` and the host manages `components`: one that the processor
 /// takes.
-#[must_use]
 pub const fn sane_xcr0(wanted: u64, components: u64) -> u64 {
     const SSE: u64 = 1 << 1;
     const AVX: u64 = 1 << 2;

@@ -200,21 +200,18 @@ impl Guest<'_> {
 
     /// Details of the last exit; of a nested fault its error code and guest-physical address.
     #[inline]
-    #[must_use]
     pub fn information(&self) -> [u64; 2] {
         [load(self.block, INFO_1), load(self.block, INFO_2)]
     }
 
     /// Whether accesses to debug registers exit.
     #[inline]
-    #[must_use]
     pub fn lacks_breakpoints(&self) -> bool {
         load(self.block, CR_DR) & DEBUG != 0
     }
 
     /// Whether the guest has enabled breakpoints.
     #[inline]
-    #[must_use]
     pub fn uses_breakpoints(&self) -> bool {
         load(self.block, DR7) & 0xFF != 0
     }

@@ -101,7 +101,6 @@ pub fn save(frame: &Frame, mtd: Mtd, qualification: [u64; 2], page: &Page) {
 
 /// The descriptor in a page.
 #[inline]
-#[must_use]
 pub fn descriptor(page: &Page) -> Mtd {
     Mtd::from_bits_retain(page[MTD].load(Relaxed))
 }

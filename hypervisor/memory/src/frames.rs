@@ -178,7 +178,6 @@ impl<'pool> Frames<'pool> {
     }
 
     /// Number of free frames.
-    #[must_use]
     pub const fn free_frames(&self) -> u32 {
         self.free
     }

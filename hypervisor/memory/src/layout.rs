@@ -49,7 +49,6 @@ pub const GIB_511: u64 = 0xFFFF_FFFF_C000_0000;
 pub const STACK_BOTTOM: u64 = STACK_TOP - STACK_PAGES * PAGE_SIZE;
 
 /// First address after interrupt stack `ist` (1 to 4); each is followed downwards by an unmapped page.
-#[must_use]
 pub const fn interrupt_stack_top(ist: u64) -> u64 {
     STACK_BOTTOM - PAGE_SIZE - (ist - 1) * (INTERRUPT_STACK_PAGES + 1) * PAGE_SIZE
 }

@@ -53,7 +53,6 @@ impl Quota {
     /// An account with a limit of `limit` pages from nowhere, all of them
     /// transferable. For the first account of the machine; others are filled
     /// from it by [`transfer`].
-    #[must_use]
     pub fn new(limit: u32) -> Self {
         Self { account: AtomicU64::new(Account { limit, usage: 0 }.pack()), lower: 0 }
     }
@@ -74,25 +73,21 @@ impl Quota {
     }
 
     /// Pages that may be in use.
-    #[must_use]
     pub fn limit(&self) -> u32 {
         self.read().limit
     }
 
     /// Pages that are in use.
-    #[must_use]
     pub fn usage(&self) -> u32 {
         self.read().usage
     }
 
     /// Pages of the limit that cannot be transferred away.
-    #[must_use]
     pub fn lower(&self) -> u32 {
         self.lower
     }
 
     /// Whether `pages` pages could be charged.
-    #[must_use]
     pub fn has(&self, pages: u32) -> bool {
         let Account { limit, usage } = self.read();
         limit.saturating_sub(usage) >= pages

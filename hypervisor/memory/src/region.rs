@@ -18,44 +18,37 @@ pub struct Region {
 impl Region {
     /// The region of `length` bytes from `base`; what would lie beyond the
     /// 64-bit address range is cut off.
-    #[must_use]
     pub const fn from_length(base: u64, length: u64) -> Self {
         Self { start: base, end: base.saturating_add(length) }
     }
 
     /// Number of bytes covered.
-    #[must_use]
     pub const fn length(&self) -> u64 {
         self.end.saturating_sub(self.start)
     }
 
     /// Whether no byte is covered.
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.start >= self.end
     }
 
     /// Whether the byte at `address` is covered.
-    #[must_use]
     pub const fn contains(&self, address: u64) -> bool {
         self.start <= address && address < self.end
     }
 
     /// Whether every byte of `other` is covered (true for an empty `other`).
-    #[must_use]
     pub const fn covers(&self, other: &Self) -> bool {
         other.is_empty() || (self.start <= other.start && other.end <= self.end)
     }
 
     /// Whether some byte is covered by both.
-    #[must_use]
     pub const fn overlaps(&self, other: &Self) -> bool {
         !self.is_empty() && !other.is_empty() && self.start < other.end && other.start < self.end
     }
 
     /// The largest region inside this one whose bounds are multiples of
     /// `alignment` bytes, a power of two. It may be empty.
-    #[must_use]
     pub const fn aligned_inward(&self, alignment: u64) -> Self {
         let mask = alignment - 1;
         let end = self.end & !mask;
@@ -66,7 +59,6 @@ impl Region {
     }
 
     /// The bytes covered by both; it may be empty.
-    #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         Self { start: self.start.max(other.start), end: self.end.min(other.end) }
     }

@@ -82,7 +82,6 @@ impl Continuation {
     }
 
     /// What follows once the semaphore that it waits for is its; `None` if it waits for none.
-    #[must_use]
     pub const fn woken(self) -> Option<Self> {
         match self {
             Self::AwaitSemaphore | Self::AwaitResume => Some(Self::Run),
@@ -93,13 +92,11 @@ impl Continuation {
     }
 
     /// Whether it waits for memory.
-    #[must_use]
     pub const fn is_short_of_memory(self) -> bool {
         matches!(self, Self::AwaitMemory | Self::AwaitMemoryForReply)
     }
 
     /// Whether the context that it names as its partner serves it.
-    #[must_use]
     pub const fn is_served(self) -> bool {
         matches!(self, Self::AwaitReply | Self::AwaitHandler | Self::AwaitRelay) || self.is_short_of_memory()
     }
@@ -140,7 +137,6 @@ pub struct Identity {
 
 impl Identity {
     /// The event that it takes when it is recalled.
-    #[must_use]
     pub fn recall(&self) -> u64 {
         u64::from(if self.guest { VCPU_RECALL } else { RECALL })
     }
@@ -197,7 +193,6 @@ impl Context {
     pub const EVENT_BASE: usize = offset_of!(Self, identity) + offset_of!(Identity, event_base);
 
     /// A context with this stack pointer. A local one waits for a call, a global one starts with the startup event.
-    #[must_use]
     pub fn new(identity: Identity, stack: u64) -> Self {
         let frame = Frame::user(0, stack);
         let (vector, event) = if identity.guest { (GUEST, VCPU_STARTUP) } else { (SYSCALL, STARTUP) };
@@ -232,7 +227,6 @@ impl Context {
     /// # Safety
     /// `frame` is a part of a context.
     #[inline]
-    #[must_use]
     pub unsafe fn of_frame(frame: &Frame) -> &Self {
         const { assert!(offset_of!(Self, frame) == 0) };
         // SAFETY: the caller's promise; the frame is the first field. Contexts lie in the pool, whose addresses are exposed.
@@ -240,26 +234,22 @@ impl Context {
     }
 
     /// Its registers.
-    #[must_use]
     pub fn frame(&self) -> &Frame {
         &self.frame
     }
 
     /// What it is made of.
-    #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// What it does next.
-    #[must_use]
     pub fn continuation(&self) -> Continuation {
         Continuation::from_bits(self.continuation.load(Acquire))
     }
 
     /// Whether it does this next, and nothing before: no recall.
     #[inline]
-    #[must_use]
     pub fn is(&self, continuation: Continuation) -> bool {
         self.continuation.load(Acquire) == continuation as u32
     }
@@ -288,7 +278,6 @@ impl Context {
     }
 
     /// Whether [`Self::recall`] has been called since the last [`Self::take_recall`].
-    #[must_use]
     pub fn is_recalled(&self) -> bool {
         self.continuation.load(Acquire) & RECALLED != 0
     }
@@ -299,13 +288,11 @@ impl Context {
     }
 
     /// The event that it takes next or took last.
-    #[must_use]
     pub fn event(&self) -> u64 {
         self.event.load(Relaxed)
     }
 
     /// What the processor said of that event: error code, and address of the fault.
-    #[must_use]
     pub fn qualification(&self) -> [u64; 2] {
         [&self.qualification[0], &self.qualification[1]].map(|word| word.load(Relaxed))
     }
@@ -324,13 +311,11 @@ impl Context {
     }
 
     /// Whether its message page goes when it goes.
-    #[must_use]
     pub fn owns_page(&self) -> bool {
         self.owns_page.load(Acquire)
     }
 
     /// Whether it has become another, and waits for its handler only so that this can go on with its time.
-    #[must_use]
     pub fn has_moved(&self) -> bool {
         !self.owns_page() && self.continuation() == Continuation::AwaitHandler
     }

@@ -51,7 +51,6 @@ unsafe impl Object for Domain {
 
 impl Domain {
     /// A domain with these tables and this quota, no capability and no port.
-    #[must_use]
     pub fn new(directory: PhysAddr, views: &'static [AtomicU64; 512], quota: Quota, donor: Option<Ref<Self>>) -> Self {
         Self {
             directory,
@@ -69,7 +68,6 @@ impl Domain {
     }
 
     /// The master of its user memory.
-    #[must_use]
     pub const fn master(&self) -> Table<Host> {
         Table::new(self.directory)
     }

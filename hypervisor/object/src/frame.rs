@@ -27,14 +27,12 @@ pub struct Register(AtomicU64);
 
 impl Register {
     /// A register with this value.
-    #[must_use]
     pub const fn new(value: u64) -> Self {
         Self(AtomicU64::new(value))
     }
 
     /// Its value.
     #[inline]
-    #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -87,7 +85,6 @@ const _: () = assert!(size_of::<Frame>() == 176 && align_of::<Frame>() == 16);
 
 impl Frame {
     /// The frame of a context that is to start at `rip` in ring 3 with stack pointer `rsp`; other registers are 0.
-    #[must_use]
     pub fn user(rip: u64, rsp: u64) -> Self {
         Self {
             rip: Register::new(rip),
@@ -101,7 +98,6 @@ impl Frame {
 
     /// All of them, in the order of the fields.
     #[inline]
-    #[must_use]
     pub const fn words(&self) -> &[Register; 22] {
         const { assert!(size_of::<Self>() == size_of::<[Register; 22]>()) };
         // SAFETY: the structure is laid out as in C, and consists of that many registers.
@@ -109,7 +105,6 @@ impl Frame {
     }
 
     /// Whether the trap came from ring 3.
-    #[must_use]
     pub fn from_user(&self) -> bool {
         self.cs.get() & 3 == 3
     }

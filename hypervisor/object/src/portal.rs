@@ -33,7 +33,6 @@ unsafe impl Object for Portal {
 
 impl Portal {
     /// A portal to `context`, with identity 0. `None` if `entry` is not in the user range.
-    #[must_use]
     pub fn new(context: Ref<Context>, entry: VirtAddr, transfer: Mtd) -> Option<Self> {
         let (count, identity, revoked) = (Count::new(), Register::default(), Register::default());
         entry.is_user().then_some(Self { context, entry, transfer, count, identity, revoked })

@@ -27,7 +27,6 @@ pub unsafe trait Object: Sync + Sized {
 pub unsafe trait Plain: Object {}
 
 /// The kind of capabilities to objects of type `T`, which is one that has capabilities.
-#[must_use]
 pub const fn kind_of<T: Object>() -> Kind {
     const {
         match Kind::from_number(T::KIND as u64) {
@@ -51,13 +50,11 @@ impl<T> Ref<T> {
     }
 
     /// The reference as the name of an element of a queue.
-    #[must_use]
     pub const fn id(self) -> NonZeroU32 {
         self.0
     }
 
     /// The reference as a word, for a field that holds one; never 0.
-    #[must_use]
     pub const fn to_word(self) -> u64 {
         self.0.get() as u64
     }
@@ -65,7 +62,6 @@ impl<T> Ref<T> {
 
 impl<T: Object> Ref<T> {
     /// The capability to the object with these rights.
-    #[must_use]
     pub const fn capability(self, rights: Rights) -> Capability {
         Capability::new(kind_of::<T>(), rights, self.to_word())
     }

@@ -64,7 +64,6 @@ unsafe impl Object for Scheduling {
 
 impl Scheduling {
     /// A scheduling context with a full budget, in no queue; priority 1 to 127.
-    #[must_use]
     pub fn new(context: Ref<Context>, core: u32, priority: u8, budget: Budget) -> Self {
         Self {
             context,
@@ -83,13 +82,11 @@ impl Scheduling {
     }
 
     /// Its budget, in TSC ticks.
-    #[must_use]
     pub fn budget(&self) -> Budget {
         Budget { quantum: self.quantum.get(), left: self.left.get() }
     }
 
     /// Its priority.
-    #[must_use]
     pub fn priority(&self) -> u8 {
         self.priority.get() as u8
     }

@@ -81,37 +81,31 @@ impl Semaphore {
     }
 
     /// A plain semaphore with this count, nobody waiting.
-    #[must_use]
     pub fn new(count: u64) -> Self {
         Self::make(count, Role::Plain)
     }
 
     /// A signal with this value, chained to a plain semaphore, which it has a reference to.
-    #[must_use]
     pub fn signal(value: u64, chained: Ref<Self>) -> Self {
         Self::make(0, Role::Signal(value, chained))
     }
 
     /// The semaphore of the interrupt with this number.
-    #[must_use]
     pub fn interrupt(number: u8) -> Self {
         Self::make(0, Role::Interrupt(number, Spin::new(None)))
     }
 
     /// Whether it is neither a signal nor an interrupt.
-    #[must_use]
     pub const fn is_plain(&self) -> bool {
         matches!(self.role, Role::Plain)
     }
 
     /// The semaphore that it, a signal, is chained to.
-    #[must_use]
     pub const fn chained(&self) -> Option<Ref<Self>> {
         if let Role::Signal(_, chained) = self.role { Some(chained) } else { None }
     }
 
     /// Number of the interrupt that it stands for.
-    #[must_use]
     pub const fn number(&self) -> Option<u8> {
         if let Role::Interrupt(number, _) = self.role { Some(number) } else { None }
     }

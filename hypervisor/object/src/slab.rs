@@ -43,7 +43,6 @@ impl<T: Object> Slab<T> {
     pub const PER_PAGE: usize = (PAGE - GRANULE) / Self::SLOT;
 
     /// A slab without pages.
-    #[must_use]
     pub const fn new() -> Self {
         const { assert!(Self::PER_PAGE > 0, "an object must fit a page with its header") };
         Self { first: 0, object: PhantomData }

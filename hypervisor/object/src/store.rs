@@ -57,7 +57,6 @@ impl<'m> Store<'m> {
     /// The memory is readable, writable and aligned to 4096 for `'m`; all accesses to its pages of objects go through
     /// stores over this same memory; what is not a page of objects is not touched by any. On the machine there is one
     /// such memory, at [`memory::layout::POOL_BASE`], whatever `base` and `pages` are.
-    #[must_use]
     pub const unsafe fn new(base: NonNull<u8>, pages: usize) -> Self {
         #[cfg(target_os = "none")]
         let _ = (base, pages);
@@ -83,7 +82,6 @@ impl<'m> Store<'m> {
     }
 
     /// The object that `reference` names.
-    #[must_use]
     pub fn get<T: Object>(&self, reference: Ref<T>) -> &T {
         debug_assert!(self.kind_of(reference.offset()) == Some(T::KIND), "a stale reference");
         // SAFETY: references come from `write` to this memory (the crate's invariant 2), which wrote a `T` there;
@@ -93,7 +91,6 @@ impl<'m> Store<'m> {
     }
 
     /// The reference that a field holds as a word; `None` for 0, and for what is not an object of this type.
-    #[must_use]
     pub fn reference<T: Object>(&self, word: u64) -> Option<Ref<T>> {
         let offset = NonZeroU32::new(u32::try_from(word).ok()?)?;
         (self.kind_of(offset.get() as usize) == Some(T::KIND)).then_some(Ref::new(offset))
@@ -104,7 +101,6 @@ impl<'m> Store<'m> {
     /// # Safety
     /// `word` is 0 or [`Ref::to_word`] of an object of type `T` that still exists.
     #[inline]
-    #[must_use]
     pub unsafe fn trusted<T: Object>(&self, word: u64) -> Option<Ref<T>> {
         let id = NonZeroU32::new(word as u32)?;
         debug_assert!(self.kind_of(id.get() as usize) == Some(T::KIND), "a stale reference");
@@ -116,7 +112,6 @@ impl<'m> Store<'m> {
     /// # Safety
     /// `word` is [`Ref::to_word`] of an object of type `T` that still exists.
     #[inline]
-    #[must_use]
     pub unsafe fn certain<T: Object>(&self, word: u64) -> Ref<T> {
         debug_assert!(self.kind_of(word as usize) == Some(T::KIND), "a stale reference");
         // SAFETY: words of references are not 0.
@@ -128,7 +123,6 @@ impl<'m> Store<'m> {
     /// # Safety
     /// `word` is [`Ref::to_word`] of an object of type `T` that still exists.
     #[inline]
-    #[must_use]
     pub unsafe fn at<T: Object>(&self, word: u64) -> &T {
         debug_assert!(self.kind_of(word as usize) == Some(T::KIND), "a stale reference");
         // SAFETY: as for [`Self::get`], with the caller's promise.
@@ -139,13 +133,11 @@ impl<'m> Store<'m> {
     ///
     /// # Safety
     /// `id` is [`Ref::id`] of an object of type `T` that still exists.
-    #[must_use]
     pub const unsafe fn named<T: Object>(&self, id: NonZeroU32) -> Ref<T> {
         Ref::new(id)
     }
 
     /// The domain that pays for the page of an object.
-    #[must_use]
     pub fn payer<T: Object>(&self, reference: Ref<T>) -> Option<Ref<Domain>> {
         NonZeroU32::new(self.header(reference.offset()).payer.load(Ordering::Relaxed)).map(Ref::new)
     }

@@ -24,7 +24,6 @@ use memory::layout::CORE_LOCAL;
 ///
 /// # Safety
 /// `page` is the address, in the pool or the image, of the core-local page of a core that runs.
-#[must_use]
 pub unsafe fn shared_of(page: u64) -> &'static Shared {
     let page = core::ptr::with_exposed_provenance::<CoreLocal>(page as usize);
     // SAFETY: the caller's promise; the page is never given back, and `Shared` consists of atomics. Only that part of the
@@ -34,7 +33,6 @@ pub unsafe fn shared_of(page: u64) -> &'static Shared {
 
 /// The core-local page of the core that asks.
 #[inline]
-#[must_use]
 pub fn this() -> &'static CoreLocal {
     let page = core::ptr::with_exposed_provenance::<CoreLocal>(CORE_LOCAL as usize);
     // SAFETY: boot maps a zeroed, writable, page-aligned frame of its own at this address on every core before Rust

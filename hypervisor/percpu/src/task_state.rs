@@ -32,7 +32,6 @@ const _: () = assert!(size_of::<TaskState>() == 104);
 
 impl TaskState {
     /// The task state of a core whose task state is at `base`: interrupt stacks 1 to 4 and the I/O bitmap.
-    #[must_use]
     pub const fn new(base: u64) -> Self {
         let ist =
             [interrupt_stack_top(1), interrupt_stack_top(2), interrupt_stack_top(3), interrupt_stack_top(4), 0, 0, 0];
@@ -42,7 +41,6 @@ impl TaskState {
 }
 
 /// The global descriptor table of a core whose task state is at `task`.
-#[must_use]
 pub const fn descriptor_table(task: u64) -> [u64; GDT_ENTRIES] {
     // Offset of the last byte: the first one after the two pages of the bitmap.
     let limit = IO_BITMAP + 0x2000 - task;

@@ -27,7 +27,6 @@ pub struct Budget {
 impl Budget {
     /// A full quantum of so many microseconds at a TSC of `khz` kHz. It has at least one tick, and lasts at most as long
     /// as 64 bits count.
-    #[must_use]
     pub fn new(microseconds: u64, khz: u32) -> Self {
         let ticks = match microseconds.checked_mul(khz.into()) {
             Some(product) => product / 1000,
@@ -46,13 +45,11 @@ impl Budget {
     }
 
     /// The TSC value at which a context that is put on the core at `now` will have used up what is left.
-    #[must_use]
     pub fn deadline(self, now: u64) -> u64 {
         now.saturating_add(self.left)
     }
 
     /// Whether nothing is left.
-    #[must_use]
     pub fn is_spent(self) -> bool {
         self.left == 0
     }

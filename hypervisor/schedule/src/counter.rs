@@ -131,7 +131,6 @@ pub struct Counter(Spin<State>);
 
 impl Counter {
     /// A counter with this count; nobody waits.
-    #[must_use]
     pub fn new(count: u64) -> Self {
         Self(Spin::new(State { count, ..State::default() }))
     }

@@ -38,7 +38,6 @@ pub struct InboxLinks {
 
 impl InboxLinks {
     /// Whether the element is in an inbox.
-    #[must_use]
     pub fn is_pending(&self) -> bool {
         self.pending.load(Acquire) != 0
     }
@@ -90,7 +89,6 @@ impl Inbox {
 
     /// Whether nothing is waiting to be taken out. Without ordering: for a look before going idle, with interrupts off,
     /// so that the interrupt of a later push ends the idling.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.head.load(Relaxed) == 0
     }

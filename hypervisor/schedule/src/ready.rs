@@ -102,7 +102,6 @@ impl ReadyQueue {
 
     /// The oldest element of the highest priority that has any, and that priority.
     #[inline]
-    #[must_use]
     pub fn highest(&self) -> Option<(Id, u8)> {
         let (word, above) = match self.ready[1].get() {
             0 => (self.ready[0].get(), 0),
@@ -114,7 +113,6 @@ impl ReadyQueue {
 
     /// Whether nothing is in the queue.
     #[inline]
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ready[0].get() | self.ready[1].get() == 0
     }

@@ -35,7 +35,6 @@ pub struct Lent(AtomicU64);
 
 impl Lent {
     /// The word, without taking it. Without ordering.
-    #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }

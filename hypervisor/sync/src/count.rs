@@ -27,7 +27,6 @@ impl Default for Count {
 
 impl Count {
     /// One reference: its maker's.
-    #[must_use]
     pub fn new() -> Self {
         Self { references: AtomicU32::new(1), next: AtomicU64::new(0) }
     }
@@ -69,7 +68,6 @@ impl Chain {
     }
 
     /// Number of objects.
-    #[must_use]
     pub fn length(&self) -> u32 {
         self.length.get()
     }

@@ -24,7 +24,6 @@ pub struct Link(AtomicU32);
 impl Link {
     /// The name.
     #[inline]
-    #[must_use]
     pub fn get(&self) -> Option<Id> {
         Id::new(self.0.load(Relaxed))
     }

@@ -69,7 +69,6 @@ impl Timeouts {
     }
 
     /// The element that has waited longest for the earliest deadline, and that deadline.
-    #[must_use]
     pub fn first<E: Elements<TimeoutLinks>>(&self, elements: &E) -> Option<(Id, u64)> {
         let id = self.root.get()?;
         Some((id, elements.links(id).deadline.load(Relaxed)))

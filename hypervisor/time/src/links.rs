@@ -23,7 +23,6 @@ pub struct TimeoutLinks {
 
 impl TimeoutLinks {
     /// Whether the element waits for a deadline.
-    #[must_use]
     pub fn is_pending(&self) -> bool {
         self.rank.load(Relaxed) != 0
     }

@@ -34,13 +34,11 @@ impl Order {
     pub const COUNT: usize = Self::MAX.0 as usize + 1;
 
     /// The order `log2`, if blocks can be that large.
-    #[must_use]
     pub const fn new(log2: u8) -> Option<Self> {
         if log2 <= Self::MAX.0 { Some(Self(log2)) } else { None }
     }
 
     /// The smallest order whose blocks have `bytes` bytes, if there is one.
-    #[must_use]
     pub const fn covering(bytes: u64) -> Option<Self> {
         if bytes > Self::MAX.bytes() {
             return None;
@@ -50,19 +48,16 @@ impl Order {
     }
 
     /// log2 of the number of frames.
-    #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
     /// Number of frames in a block.
-    #[must_use]
     pub const fn frames(self) -> u32 {
         1 << self.0
     }
 
     /// Number of bytes in a block.
-    #[must_use]
     pub const fn bytes(self) -> u64 {
         PAGE_SIZE << self.0
     }
@@ -95,13 +90,11 @@ pub struct Frame<State = Dirty> {
 
 impl<State> Frame<State> {
     /// The block's first frame.
-    #[must_use]
     pub const fn number(&self) -> FrameNumber {
         self.number
     }
 
     /// The block's order.
-    #[must_use]
     pub const fn order(&self) -> Order {
         self.order
     }
