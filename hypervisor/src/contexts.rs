@@ -68,7 +68,7 @@ pub fn attend(store: &Store<'_>, context: Ref<Context>) {
         accounts::add(store, accounts::KILLED_CONTEXTS, target.time.get());
         // Whoever was woken by an up has left its deadline behind.
         scheduler::stop_waiting(store, context, Continuation::Dead);
-        vectors::forget(target);
+        vectors::forget(target, false);
         vcpu::forget(target);
         Counted::Context(context).put_aside(store);
     }

@@ -145,7 +145,7 @@ pub fn start_others(listed: &[Core], machine: &MachineTables, page: PhysAddr) {
         // SAFETY: the core has run nothing yet.
         unsafe { apic::send_init(core.apic_id) };
     }
-    arch::clock::pause(clock::khz(), AFTER_RESET);
+    wait_for(AFTER_RESET, || false);
     let give_up = cpu::time_stamp() + u64::from(clock::khz()) * ALL_SILENCE / 1000;
     let mut silent = 0;
     for (tried, core) in others.iter().enumerate() {
@@ -193,7 +193,7 @@ fn start_one(trampoline: &Trampoline, id: u32, apic_id: u32, tables: &CoreTables
 }
 
 /// Waits until `done`, at most `microseconds`; the answer is whether it is.
-fn wait_for(microseconds: u64, done: impl Fn() -> bool) -> bool {
+pub fn wait_for(microseconds: u64, done: impl Fn() -> bool) -> bool {
     let end = cpu::time_stamp() + u64::from(clock::khz()) * microseconds / 1000;
     while !done() {
         if cpu::time_stamp() > end {

@@ -23,7 +23,7 @@ use memory::quota::Quota;
 use memory::region::Region;
 use sync::{Once, Spin};
 
-static FRAMES: Once<Spin<Frames<'static>>> = Once::new();
+static FRAMES: Spin<Frames<'static>> = Spin::new(Frames::none());
 static QUOTA: Once<Quota> = Once::new();
 static POISON: AtomicBool = AtomicBool::new(false);
 /// What freed frames are filled with in poisoning mode: not canonical as an address, absent as a table entry.
@@ -80,7 +80,7 @@ pub fn start(boot: &BootInfo<'_>, information: Region, options: &Options<'_>, ph
     let frames = slots.and_then(|slots| Frames::new(slots, (descriptors / PAGE_SIZE) as u32));
     let frames = frames.unwrap_or_else(|| give_up!("the frame allocator refuses the pool"));
     let free = frames.free_frames();
-    FRAMES.call_once(|| Spin::new(frames));
+    *FRAMES.lock() = frames;
     QUOTA.call_once(|| Quota::new(free));
     POISON.store(options.poison, Ordering::Relaxed);
     let poisoned = if options.poison { ", freed frames are poisoned" } else { "" };
@@ -116,10 +116,9 @@ pub fn zeroed(order: Order) -> Result<Frame<Clean>, OutOfMemory> {
 /// # Errors
 /// The account or the pool is exhausted.
 pub fn charged(order: Order, quota: &Quota) -> Result<Frame<Clean>, OutOfMemory> {
-    let frames = FRAMES.get().ok_or(OutOfMemory::Pool)?;
     let frame = match order {
-        Order::PAGE => frames.lock().allocate_page(quota)?,
-        order => Err(frames.lock().allocate(order, quota)?),
+        Order::PAGE => FRAMES.lock().allocate_page(quota)?,
+        order => Err(FRAMES.lock().allocate(order, quota)?),
     };
     Ok(frame.unwrap_or_else(|dirty| {
         dirty.cleared_by(|number, order| {
@@ -134,7 +133,7 @@ pub fn charged(order: Order, quota: &Quota) -> Result<Frame<Clean>, OutOfMemory>
 /// # Errors
 /// The account or the pool is exhausted.
 pub fn dirty(order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
-    FRAMES.get().ok_or(OutOfMemory::Pool)?.lock().allocate(order, quota)
+    FRAMES.lock().allocate(order, quota)
 }
 
 /// Gives back the block at `start`, which [`address`] named, nothing refers to any more and `quota` paid for. A defect
@@ -164,15 +163,14 @@ pub unsafe fn release_clean(start: PhysAddr, quota: &Quota) {
 
 #[inline]
 fn give_back(start: PhysAddr, by: impl FnOnce(&mut Frames<'_>, Frame<Dirty>) -> Result<(), Defect>) {
-    let Some(frames) = FRAMES.get() else { return };
     let number = number(start);
     if POISON.load(Ordering::Relaxed)
-        && let Ok(frame) = frames.lock().reclaim(number)
+        && let Ok(frame) = FRAMES.lock().reclaim(number)
     {
         // SAFETY: the frame was allocated, and its owner is done with it.
         unsafe { arch::pool::fill(number.0, frame.order().index() as u32, POISON_PATTERN) };
     }
-    let mut frames = frames.lock();
+    let mut frames = FRAMES.lock();
     if let Err(defect) = frames.reclaim(number).and_then(|frame| by(&mut frames, frame)) {
         drop(frames);
         warning!("memory pool: {defect:?} at {start}");
@@ -190,15 +188,13 @@ fn number(start: PhysAddr) -> FrameNumber {
 /// As for [`charged`].
 pub fn table_of(root: PhysAddr, quota: &Quota, table: PhysAddr, index: usize) -> Result<PhysAddr, OutOfMemory> {
     let frame = charged(Order::PAGE, quota)?.into_number();
-    if let Some(frames) = FRAMES.get() {
-        frames.lock().note(number(root), frame, number(table).0 * ENTRIES_OF_TABLE + index as u32);
-    }
+    FRAMES.lock().note(number(root), frame, number(table).0 * ENTRIES_OF_TABLE + index as u32);
     Ok(arch::pool::phys(frame.0))
 }
 
 /// The entry that refers to `table`, if it came from [`table_of`].
 pub fn referrer(table: PhysAddr) -> Option<(PhysAddr, usize)> {
-    let entry = FRAMES.get()?.lock().noted(number(table))?;
+    let entry = FRAMES.lock().noted(number(table))?;
     Some((arch::pool::phys(entry / ENTRIES_OF_TABLE), (entry % ENTRIES_OF_TABLE) as usize))
 }
 
@@ -213,9 +209,8 @@ pub unsafe fn release_tables(
     count: usize,
     mut cleared: impl FnMut(PhysAddr, usize),
 ) -> bool {
-    let next = || FRAMES.get().and_then(|frames| frames.lock().denote(number(root)));
     for _ in 0..count {
-        let Some((frame, entry)) = next() else { return true };
+        let Some((frame, entry)) = FRAMES.lock().denote(number(root)) else { return true };
         let (table, index) = (arch::pool::phys(entry / ENTRIES_OF_TABLE), (entry % ENTRIES_OF_TABLE) as usize);
         HARDWARE.write(table, index, 0);
         cleared(table, index);
@@ -227,7 +222,7 @@ pub unsafe fn release_tables(
 
 /// Frames that are free.
 pub fn free() -> u32 {
-    FRAMES.get().map_or(0, |frames| frames.lock().free_frames())
+    FRAMES.lock().free_frames()
 }
 
 /// A single zeroed frame that becomes a table or the like, by its physical address, charged to the kernel.

@@ -5,7 +5,7 @@
 //! with its memory are not resumed from.
 //! Concurrency: set up by the boot core; the caller's core.
 //! Source: interface §5 ("misc", operation 2); ACPI specification 6.5, §4.8.3.2.
-use crate::{clock, root};
+use crate::{cores, root};
 use abi::{Selector, Status};
 use arch::port::Port;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -44,6 +44,6 @@ pub fn suspend(store: &Store<'_>, selector: Selector, frame: &Frame) -> Result<(
             port.write16(port.read16() & !TYPE | (kind.get() as u16) << 10 & TYPE | ENABLE);
         }
     }
-    arch::clock::pause(clock::khz(), PATIENCE);
+    cores::wait_for(PATIENCE, || false);
     Err(Status::BadParameter)
 }

@@ -166,7 +166,7 @@ fn new_domain(
         Some(payer) => lifetime::add(store, payer, || domain),
         None => {
             let page = pool::dirty(Order::PAGE, kernel)?.into_number();
-            let mut slab = Slab::new();
+            let mut slab = Slab::default();
             // SAFETY: the page was just handed out to us and is given to the slab for good.
             unsafe { slab.grow(store, page, 0) };
             let slot = slab.reserve(store).ok_or(OutOfMemory::Pool)?;

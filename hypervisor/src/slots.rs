@@ -43,7 +43,7 @@ pub fn look_up_in(domain: &Domain, selector: Selector) -> Capability {
 /// The object of a capability, if it is a `T` and the capability has these rights.
 #[inline]
 pub fn object<T: Object>(store: &Store<'_>, capability: Capability, needed: impl Into<Rights>) -> Option<Ref<T>> {
-    let word = capability.object(objects::kind_of::<T>(), needed.into())?;
+    let word = capability.object(T::KIND, needed.into())?;
     // SAFETY: a capability of a kind is made from a reference to an object of that type, and keeps it.
     Some(unsafe { store.certain(word) })
 }

@@ -196,21 +196,19 @@ pub fn change(store: &Store<'_>, context: &Context, message: &Page) -> bool {
 /// Gives the vector registers of `from`, of this core, to `to`, which has none yet.
 #[cold]
 pub fn hand_over(from: &Context, to: &Context) {
-    let (local, Some(setup)) = (&percpu::this().local, SETUP.get()) else { return };
-    let address = from.vectors.swap(0, Relaxed);
-    if address != 0 && local.vectors.get() == address {
-        save(local, &VectorState { optimised: false, ..setup.state });
-        abandon(local, setup);
-    }
-    to.vectors.store(address, Relaxed);
+    forget(from, true);
+    to.vectors.store(from.vectors.swap(0, Relaxed), Relaxed);
 }
 
-/// Before `context` goes, on its core: its area is not in use any more.
+/// Takes the state of `context`, of this core, out of the registers, if it is there, into its area if that `stays` in use.
 #[cold]
-pub fn forget(context: &Context) {
+pub fn forget(context: &Context, stays: bool) {
     let (local, Some(setup)) = (&percpu::this().local, SETUP.get()) else { return };
     let address = context.vectors.load(Relaxed);
     if address != 0 && local.vectors.get() == address {
+        if stays {
+            save(local, &VectorState { optimised: false, ..setup.state });
+        }
         abandon(local, setup);
     }
 }

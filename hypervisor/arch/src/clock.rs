@@ -96,11 +96,3 @@ pub fn calibrate(reference: &Reference) -> Option<(u32, u32)> {
     }
     None
 }
-
-/// Waits for `microseconds` of a TSC of `tsc_khz`.
-pub fn pause(tsc_khz: u32, microseconds: u64) {
-    let end = cpu::time_stamp() + u64::from(tsc_khz) * microseconds / 1000;
-    while cpu::time_stamp() < end {
-        sync::relax();
-    }
-}

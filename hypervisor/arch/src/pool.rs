@@ -185,9 +185,10 @@ impl Hardware {
     /// use: a page of capabilities.
     #[inline]
     pub fn word(&self, page: PhysAddr, index: usize) -> &'static AtomicU64 {
+        let offset = page.get() - START.load(Ordering::Relaxed) + (index as u64 & 511) * 8;
         // SAFETY: by the promise of `new` the address is that of a page of the pool, which is mapped for ever; it is
         // accessed through atomics only.
-        unsafe { &*place_of(page, index) }
+        unsafe { &*core::ptr::with_exposed_provenance((layout::POOL_BASE + offset) as usize) }
     }
 
     /// The cores that may use the table.
@@ -198,13 +199,6 @@ impl Hardware {
         // SAFETY: as in `word`, the table is a frame of the pool, each of which has a word here, by the promise of `install`.
         unsafe { &*core::ptr::with_exposed_provenance::<AtomicU64>(place) }
     }
-}
-
-/// Where entry `index` of the table at `table` is.
-#[inline]
-fn place_of(table: PhysAddr, index: usize) -> *const AtomicU64 {
-    let offset = table.get() - START.load(Ordering::Relaxed) + (index as u64 & 511) * 8;
-    core::ptr::with_exposed_provenance((layout::POOL_BASE + offset) as usize)
 }
 
 impl Mmu for Hardware {

@@ -7,8 +7,6 @@
 //! Source: lecture D:336, D:354; AMD64 manual volume 2, §12.2.4 (I/O-permission bitmap); trap T8.
 /// Number of ports.
 pub const PORTS: u64 = 1 << 16;
-/// Words of 64 bits in the bitmap: two pages.
-pub const WORDS: usize = (PORTS / 64) as usize;
 
 /// The words that `count` ports from `base` on touch, each with the mask of its ports.
 pub fn words(base: u64, count: u64) -> impl Iterator<Item = (usize, u64)> {
@@ -26,6 +24,9 @@ pub fn words(base: u64, count: u64) -> impl Iterator<Item = (usize, u64)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Words of 64 bits in the bitmap: two pages.
+    const WORDS: usize = (PORTS / 64) as usize;
 
     proptest! {
         #[test]

@@ -20,20 +20,8 @@ pub enum Kind {
     Portal = 4,
     /// Semaphore.
     Semaphore = 5,
-}
-
-impl Kind {
-    /// The kind with that number.
-    pub const fn from_number(number: u64) -> Option<Self> {
-        match number {
-            1 => Some(Self::Domain),
-            2 => Some(Self::Context),
-            3 => Some(Self::Scheduling),
-            4 => Some(Self::Portal),
-            5 => Some(Self::Semaphore),
-            _ => None,
-        }
-    }
+    /// Node of the mapping tree, to which there are no capabilities.
+    Node = 6,
 }
 
 /// A capability, or none.

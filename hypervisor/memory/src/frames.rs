@@ -71,6 +71,11 @@ pub struct Frames<'pool> {
 }
 
 impl<'pool> Frames<'pool> {
+    /// An allocator that has nothing.
+    pub const fn none() -> Self {
+        Self { descriptors: &mut [], lists: [Link::NONE; Order::COUNT], shelves: [Shelf::EMPTY; 2], free: 0 }
+    }
+
     /// An allocator for as many frames as there are descriptors; the first
     /// `reserved` frames are never handed out.
     ///
@@ -85,8 +90,7 @@ impl<'pool> Frames<'pool> {
         if reserved >= count {
             return None;
         }
-        let shelves = [Shelf::EMPTY, Shelf::EMPTY];
-        let mut frames = Self { descriptors, lists: [Link::NONE; Order::COUNT], shelves, free: 0 };
+        let mut frames = Self { descriptors, ..Self::none() };
         // Highest block first, so that the lists hand out low frames first.
         let mut end = count;
         while end > reserved {

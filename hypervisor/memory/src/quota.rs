@@ -83,6 +83,7 @@ impl Quota {
     }
 
     /// Pages of the limit that cannot be transferred away.
+    #[cfg(test)]
     pub fn lower(&self) -> u32 {
         self.lower
     }

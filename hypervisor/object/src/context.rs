@@ -183,9 +183,9 @@ pub struct Context {
     pub count: Count,
 }
 
-// SAFETY: each kind of capability is one type's.
+// SAFETY: each kind is one type's.
 unsafe impl Object for Context {
-    const KIND: u32 = Kind::Context as u32;
+    const KIND: Kind = Kind::Context;
 }
 
 impl Context {
@@ -218,7 +218,7 @@ impl Context {
             owns_page: AtomicBool::new(!identity.proxy),
             inbox: InboxLinks::default(),
             timeout: TimeoutLinks::default(),
-            count: Count::new(),
+            count: Count::default(),
         }
     }
 

@@ -44,9 +44,9 @@ pub struct Domain {
     pub lost: AtomicU64,
 }
 
-// SAFETY: each kind of capability is one type's.
+// SAFETY: each kind is one type's.
 unsafe impl Object for Domain {
-    const KIND: u32 = Kind::Domain as u32;
+    const KIND: Kind = Kind::Domain;
 }
 
 impl Domain {
@@ -59,8 +59,8 @@ impl Domain {
             quota,
             donor,
             slabs: Spin::new(Slabs::default()),
-            uses: Count::new(),
-            count: Count::new(),
+            uses: Count::default(),
+            count: Count::default(),
             ports: Default::default(),
             nested: AtomicU64::new(0),
             lost: AtomicU64::new(0),

@@ -27,7 +27,7 @@ mod store;
 pub use context::{Context, Continuation, Identity, NO_ROOT, Page};
 pub use domain::Domain;
 pub use portal::Portal;
-pub use reference::{Object, Plain, Ref, kind_of};
+pub use reference::{Object, Plain, Ref};
 pub use scheduling::{Place, Scheduling};
 pub use semaphore::{Semaphore, Take};
 pub use slab::{Slab, Slot};

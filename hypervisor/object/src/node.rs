@@ -4,12 +4,12 @@
 //! Invariants: none beyond the tree's.
 //! Concurrency: the tree's lock.
 //! Source: `docs/src/decisions/0003-objects-and-sync.md`.
-use crate::reference::{Object, Plain};
+use crate::reference::{Kind, Object, Plain};
 use capability::tree::Node;
 
-// SAFETY: no kind of capability has this number.
+// SAFETY: each kind is one type's.
 unsafe impl Object for Node {
-    const KIND: u32 = 6;
+    const KIND: Kind = Kind::Node;
 }
 
 // SAFETY: all fields are atomic integers.

@@ -26,15 +26,15 @@ pub struct Portal {
     pub revoked: Register,
 }
 
-// SAFETY: each kind of capability is one type's.
+// SAFETY: each kind is one type's.
 unsafe impl Object for Portal {
-    const KIND: u32 = Kind::Portal as u32;
+    const KIND: Kind = Kind::Portal;
 }
 
 impl Portal {
     /// A portal to `context`, with identity 0. `None` if `entry` is not in the user range.
     pub fn new(context: Ref<Context>, entry: VirtAddr, transfer: Mtd) -> Option<Self> {
-        let (count, identity, revoked) = (Count::new(), Register::default(), Register::default());
+        let (count, identity, revoked) = (Count::default(), Register::default(), Register::default());
         entry.is_user().then_some(Self { context, entry, transfer, count, identity, revoked })
     }
 }

@@ -16,8 +16,8 @@ use core::num::NonZeroU32;
 /// # Safety
 /// No other type has the same [`Object::KIND`].
 pub unsafe trait Object: Sync + Sized {
-    /// Number of the type, not 0: that of its kind of capability, or of nodes, which have none, 6.
-    const KIND: u32;
+    /// The type.
+    const KIND: Kind;
 }
 
 /// An object for which any bytes are a value.
@@ -25,17 +25,6 @@ pub unsafe trait Object: Sync + Sized {
 /// # Safety
 /// It consists of integers, or atomics of them.
 pub unsafe trait Plain: Object {}
-
-/// The kind of capabilities to objects of type `T`, which is one that has capabilities.
-pub const fn kind_of<T: Object>() -> Kind {
-    const {
-        match Kind::from_number(T::KIND as u64) {
-            Some(kind) => kind,
-            // PANIC: while it is compiled, if at all.
-            None => panic!("there are no capabilities to objects of this type"),
-        }
-    }
-}
 
 /// A reference to an object of type `T`.
 pub struct Ref<T>(NonZeroU32, PhantomData<fn() -> T>);
@@ -63,7 +52,8 @@ impl<T> Ref<T> {
 impl<T: Object> Ref<T> {
     /// The capability to the object with these rights.
     pub const fn capability(self, rights: Rights) -> Capability {
-        Capability::new(kind_of::<T>(), rights, self.to_word())
+        const { assert!(!matches!(T::KIND, Kind::Node), "there are no capabilities to nodes") };
+        Capability::new(T::KIND, rights, self.to_word())
     }
 }
 

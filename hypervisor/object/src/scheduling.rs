@@ -57,9 +57,9 @@ pub struct Scheduling {
     pub left: Register,
 }
 
-// SAFETY: each kind of capability is one type's.
+// SAFETY: each kind is one type's.
 unsafe impl Object for Scheduling {
-    const KIND: u32 = Kind::Scheduling as u32;
+    const KIND: Kind = Kind::Scheduling;
 }
 
 impl Scheduling {
@@ -70,7 +70,7 @@ impl Scheduling {
             core,
             ready: ReadyLinks::default(),
             inbox: InboxLinks::default(),
-            count: Count::new(),
+            count: Count::default(),
             times: [const { Register::new(0) }; 4],
             priority: Register::new(priority.into()),
             place: AtomicU32::new(Place::Away as u32),

@@ -28,9 +28,9 @@ enum Role {
     Interrupt(u8, Spin<Option<Ref<Semaphore>>>),
 }
 
-// SAFETY: each kind of capability is one type's.
+// SAFETY: each kind is one type's.
 unsafe impl Object for Semaphore {
-    const KIND: u32 = Kind::Semaphore as u32;
+    const KIND: Kind = Kind::Semaphore;
 }
 
 /// What a down takes.
@@ -77,7 +77,7 @@ impl Parties<'_> {
 
 impl Semaphore {
     fn make(count: u64, role: Role) -> Self {
-        Self { counter: Counter::new(count), references: Count::new(), role, links: SignalLinks::default() }
+        Self { counter: Counter::new(count), references: Count::default(), role, links: SignalLinks::default() }
     }
 
     /// A plain semaphore with this count, nobody waiting.

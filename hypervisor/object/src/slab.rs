@@ -33,7 +33,8 @@ pub struct Slab<T> {
 
 impl<T: Object> Default for Slab<T> {
     fn default() -> Self {
-        Self::new()
+        const { assert!(Self::PER_PAGE > 0, "an object must fit a page with its header") };
+        Self { first: 0, object: PhantomData }
     }
 }
 
@@ -41,12 +42,6 @@ impl<T: Object> Slab<T> {
     const SLOT: usize = size_of::<T>().next_multiple_of(GRANULE);
     /// Objects in a page.
     pub const PER_PAGE: usize = (PAGE - GRANULE) / Self::SLOT;
-
-    /// A slab without pages.
-    pub const fn new() -> Self {
-        const { assert!(Self::PER_PAGE > 0, "an object must fit a page with its header") };
-        Self { first: 0, object: PhantomData }
-    }
 
     /// Takes a free slot; with none there, give the slab a page and try again.
     #[inline(always)]
@@ -79,7 +74,7 @@ impl<T: Object> Slab<T> {
     pub unsafe fn grow(&mut self, store: &Store<'_>, page: FrameNumber, payer: u32) {
         let start = page.0 * PAGE as u32;
         let header = store.header(start as usize);
-        header.kind.store(T::KIND, Relaxed);
+        header.kind.store(T::KIND as u32, Relaxed);
         header.payer.store(payer, Relaxed);
         header.free.store(Self::PER_PAGE as u32, Relaxed);
         header.first.store(0, Relaxed);

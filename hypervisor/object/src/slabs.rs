@@ -7,33 +7,29 @@
 use crate::{Context, Domain, Object, Portal, Scheduling, Semaphore, Slab};
 use capability::tree::Node;
 
-/// The slabs of a domain.
-#[derive(Default)]
-pub struct Slabs {
-    domains: Slab<Domain>,
-    contexts: Slab<Context>,
-    schedulings: Slab<Scheduling>,
-    portals: Slab<Portal>,
-    semaphores: Slab<Semaphore>,
-    nodes: Slab<Node>,
-}
-
 /// An object that domains pay for.
 pub trait Charged: Object {
     /// The slab for objects of this type.
     fn slab(slabs: &mut Slabs) -> &mut Slab<Self>;
 }
 
-macro_rules! charged {
-    ($($object:ident in $field:ident),+) => { $(
-        impl Charged for $object {
-            fn slab(slabs: &mut Slabs) -> &mut Slab<Self> {
-                &mut slabs.$field
+/// Makes [`Slabs`], of which object types.
+macro_rules! slabs {
+    ($($object:ident in $field:ident),+) => {
+        /// The slabs of a domain.
+        #[derive(Default)]
+        pub struct Slabs { $($field: Slab<$object>),+ }
+
+        $(
+            impl Charged for $object {
+                fn slab(slabs: &mut Slabs) -> &mut Slab<Self> {
+                    &mut slabs.$field
+                }
             }
-        }
-    )+ };
+        )+
+    };
 }
-charged!(
+slabs!(
     Domain in domains, Context in contexts, Scheduling in schedulings, Portal in portals, Semaphore in semaphores,
     Node in nodes
 );

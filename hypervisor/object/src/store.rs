@@ -83,7 +83,7 @@ impl<'m> Store<'m> {
 
     /// The object that `reference` names.
     pub fn get<T: Object>(&self, reference: Ref<T>) -> &T {
-        debug_assert!(self.kind_of(reference.offset()) == Some(T::KIND), "a stale reference");
+        debug_assert!(self.kind_of(reference.offset()) == Some(T::KIND as u32), "a stale reference");
         // SAFETY: references come from `write` to this memory (the crate's invariant 2), which wrote a `T` there;
         // it stays one until `Slab::remove`, which happens only when no reference is left. `T` is `Sync`, and a shared
         // borrow is all that is given out.
@@ -93,7 +93,7 @@ impl<'m> Store<'m> {
     /// The reference that a field holds as a word; `None` for 0, and for what is not an object of this type.
     pub fn reference<T: Object>(&self, word: u64) -> Option<Ref<T>> {
         let offset = NonZeroU32::new(u32::try_from(word).ok()?)?;
-        (self.kind_of(offset.get() as usize) == Some(T::KIND)).then_some(Ref::new(offset))
+        (self.kind_of(offset.get() as usize) == Some(T::KIND as u32)).then_some(Ref::new(offset))
     }
 
     /// The reference that a field holds as a word, without looking at the object; `None` for 0.
@@ -103,7 +103,7 @@ impl<'m> Store<'m> {
     #[inline]
     pub unsafe fn trusted<T: Object>(&self, word: u64) -> Option<Ref<T>> {
         let id = NonZeroU32::new(word as u32)?;
-        debug_assert!(self.kind_of(id.get() as usize) == Some(T::KIND), "a stale reference");
+        debug_assert!(self.kind_of(id.get() as usize) == Some(T::KIND as u32), "a stale reference");
         Some(Ref::new(id))
     }
 
@@ -113,7 +113,7 @@ impl<'m> Store<'m> {
     /// `word` is [`Ref::to_word`] of an object of type `T` that still exists.
     #[inline]
     pub unsafe fn certain<T: Object>(&self, word: u64) -> Ref<T> {
-        debug_assert!(self.kind_of(word as usize) == Some(T::KIND), "a stale reference");
+        debug_assert!(self.kind_of(word as usize) == Some(T::KIND as u32), "a stale reference");
         // SAFETY: words of references are not 0.
         Ref::new(unsafe { NonZeroU32::new_unchecked(word as u32) })
     }
@@ -124,7 +124,7 @@ impl<'m> Store<'m> {
     /// `word` is [`Ref::to_word`] of an object of type `T` that still exists.
     #[inline]
     pub unsafe fn at<T: Object>(&self, word: u64) -> &T {
-        debug_assert!(self.kind_of(word as usize) == Some(T::KIND), "a stale reference");
+        debug_assert!(self.kind_of(word as usize) == Some(T::KIND as u32), "a stale reference");
         // SAFETY: as for [`Self::get`], with the caller's promise.
         unsafe { self.place(word as usize).cast().as_ref() }
     }

@@ -20,17 +20,13 @@ pub struct Count {
 }
 
 impl Default for Count {
+    /// One reference: its maker's.
     fn default() -> Self {
-        Self::new()
+        Self { references: AtomicU32::new(1), next: AtomicU64::new(0) }
     }
 }
 
 impl Count {
-    /// One reference: its maker's.
-    pub fn new() -> Self {
-        Self { references: AtomicU32::new(1), next: AtomicU64::new(0) }
-    }
-
     /// One more reference; false if there is none left to join.
     #[must_use = "without a reference the object may go"]
     pub fn acquire(&self) -> bool {
@@ -79,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_last_release_is_told_and_nobody_joins_after_it() {
-        let count = Count::new();
+        let count = Count::default();
         assert!(count.acquire());
         assert!(!count.release());
         assert!(count.release());
@@ -88,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_chain_hands_out_each_object_once() {
-        let counts = [Count::new(), Count::new(), Count::new()];
+        let counts = [Count::default(), Count::default(), Count::default()];
         let chain = Chain::default();
         for (index, count) in counts.iter().enumerate() {
             chain.push(index as u64 + 1, count);
@@ -100,7 +96,7 @@ mod tests {
 
     #[test]
     fn of_many_threads_exactly_one_has_the_last_reference() {
-        let count = Count::new();
+        let count = Count::default();
         let last = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|_| scope.spawn(|| (0..1000).filter(|_| count.acquire() && count.release()).count()))
@@ -133,7 +129,7 @@ mod model {
         let met = std::sync::Arc::new(Mutex::new(BTreeSet::new()));
         let outcomes = met.clone();
         loom::model(move || {
-            let object = Arc::new(Object { count: Count::new(), field: UnsafeCell::new(0) });
+            let object = Arc::new(Object { count: Count::default(), field: UnsafeCell::new(0) });
             // One core calls through it, another takes its capability away; whoever is last ends it.
             let release = |object: &Object| {
                 object.field.with(|_| ());

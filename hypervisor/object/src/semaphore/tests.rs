@@ -28,7 +28,7 @@ impl<'m> World<'m> {
     fn new(memory: &'m mut Memory) -> Self {
         // SAFETY: the memory lives and is borrowed as long as the store; only this store touches it.
         let store = unsafe { Store::new(NonNull::from(memory).cast(), 4) };
-        let (mut semaphores, mut contexts) = (Slab::new(), Slab::new());
+        let (mut semaphores, mut contexts) = (Slab::default(), Slab::default());
         // SAFETY: pages of that memory, each used once.
         unsafe {
             semaphores.grow(&store, FrameNumber(1), 0);

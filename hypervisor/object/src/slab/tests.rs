@@ -1,6 +1,7 @@
 //! Slabs against a plain model, on host memory; Miri runs this too.
 use super::*;
 use crate::Store;
+use crate::reference::Kind;
 use core::ptr::NonNull;
 use sync::atomic::AtomicU64;
 
@@ -28,14 +29,14 @@ struct Thing {
     value: AtomicU64,
     _bulk: [u64; 30],
 }
-// SAFETY: the only types with these numbers in this test.
+// SAFETY: the only types of these kinds in the stores of these tests.
 unsafe impl Object for Thing {
-    const KIND: u32 = 7;
+    const KIND: Kind = Kind::Portal;
 }
 struct Other(#[expect(dead_code, reason = "only its type matters")] AtomicU64);
 // SAFETY: as above.
 unsafe impl Object for Other {
-    const KIND: u32 = 8;
+    const KIND: Kind = Kind::Scheduling;
 }
 
 fn thing(value: u64) -> Thing {
@@ -55,7 +56,7 @@ fn insert(slab: &mut Slab<Thing>, store: &Store<'_>, free: &mut Vec<u32>, value:
 fn objects_keep_their_value_and_pages_come_back() {
     let mut host = Host::new(6);
     let (store, free) = host.store();
-    let mut slab = Slab::<Thing>::new();
+    let mut slab = Slab::<Thing>::default();
     let mut live: Vec<(Ref<Thing>, u64)> = Vec::new();
     let mut random = 1u64;
     for step in 0..if cfg!(miri) { 300 } else { 20_000 } {
@@ -84,7 +85,7 @@ fn objects_keep_their_value_and_pages_come_back() {
 fn a_word_names_an_object_of_its_own_type_only() {
     let mut host = Host::new(3);
     let (store, free) = host.store();
-    let mut slab = Slab::<Thing>::new();
+    let mut slab = Slab::<Thing>::default();
     let reference = insert(&mut slab, &store, free, 5);
     let word = reference.map_or(0, Ref::to_word);
     assert_eq!(store.reference::<Thing>(word), reference);
@@ -105,11 +106,11 @@ fn ended_objects_are_dropped() {
     }
     // SAFETY: as above.
     unsafe impl Object for Noisy {
-        const KIND: u32 = 9;
+        const KIND: Kind = Kind::Semaphore;
     }
     let mut host = Host::new(2);
     let (store, _) = host.store();
-    let mut slab = Slab::<Noisy>::new();
+    let mut slab = Slab::<Noisy>::default();
     // SAFETY: page 1 is free.
     unsafe { slab.grow(&store, FrameNumber(1), 0) };
     let reference = slab.reserve(&store).map(|slot| store.write(slot, Noisy(1)));
