@@ -12,6 +12,7 @@ use crate::lifetime::Counted;
 use crate::switch::{self, Tables};
 use crate::{accounts, clock, contexts, cores, reclaim, remote, translations};
 use abi::Status;
+use abi::counter::Counter;
 use arch::{apic, cpu};
 use objects::{Context, Continuation, Place, Ref, Scheduling, Semaphore, Store, Take};
 use percpu::Hazard;
@@ -103,7 +104,9 @@ fn preempt(store: &Store<'_>, priority: u8) {
     // SAFETY: as in `release`.
     let running = unsafe { store.trusted::<Scheduling>(percpu::this().local.scheduling.get()) };
     if running.is_none_or(|running| store.get(running).priority() < priority) {
-        percpu::this().shared.raise(Hazard::Schedule);
+        let shared = &percpu::this().shared;
+        shared.raise(Hazard::Schedule);
+        shared.count(Counter::Preemptions, running.is_some().into());
     }
 }
 

@@ -78,10 +78,10 @@ impl Machine for Cores {
     }
 }
 
-/// Makes this core forget what it was asked to.
+/// Makes this core forget what it was asked to; whether it was asked to.
 #[inline]
-pub fn serve() {
-    percpu::this().shared.core.serve(&Cores);
+pub fn serve() -> bool {
+    percpu::this().shared.core.serve(&Cores)
 }
 
 /// Leaves of `size` bytes at `virt` only the rights in `left`, or nothing, in the domain's master and in what its cores have

@@ -152,8 +152,11 @@ pub fn rights(error: u64) -> Option<Attributes> {
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn requested() {
-    percpu::this().shared.count(Counter::InterruptsTaken, 1);
-    translations::serve();
+    let shared = &percpu::this().shared;
+    shared.count(Counter::InterruptsTaken, 1);
+    if !translations::serve() && shared.hazard.raised() == 0 {
+        shared.count(Counter::InterruptsFalse, 1);
+    }
     // Interrupts are on in ring 3 and where nothing is borrowed only.
     reclaim::pass();
     apic::end_of_interrupt();

@@ -22,6 +22,10 @@ pub enum Counter {
     LazyFlushes = 5,
     /// Page faults that brought an entry from a domain's tables to the core's.
     ViewFills = 6,
+    /// Interrupts taken from other cores when there was nothing to do any more: it had been done inside the kernel.
+    InterruptsFalse = 7,
+    /// Times that a scheduling context became ready that is more urgent than the one that runs.
+    Preemptions = 8,
 }
 
 impl Counter {
@@ -34,9 +38,11 @@ impl Counter {
         Self::RootLoads,
         Self::LazyFlushes,
         Self::ViewFills,
+        Self::InterruptsFalse,
+        Self::Preemptions,
     ];
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 9;
 
     /// Its name in results.
     #[must_use]
@@ -49,6 +55,8 @@ impl Counter {
             Self::RootLoads => "root_loads",
             Self::LazyFlushes => "lazy_flushes",
             Self::ViewFills => "sync_faults",
+            Self::InterruptsFalse => "ipis_false",
+            Self::Preemptions => "preemptions",
         }
     }
 }

@@ -126,15 +126,16 @@ impl Core {
         self.asked.fetch_add(1, AcqRel);
     }
 
-    /// Does what this core, the calling one, was asked for up to now.
+    /// Does what this core, the calling one, was asked for up to now; whether there was something.
     #[inline]
-    pub fn serve(&self, machine: &impl Machine) {
+    pub fn serve(&self, machine: &impl Machine) -> bool {
         let asked = self.asked.load(Acquire);
         if asked == self.done.load(Relaxed) {
-            return;
+            return false;
         }
         machine.flush(Pages(self.pages.swap(0, AcqRel)));
         self.done.store(asked, Release);
+        true
     }
 }
 

@@ -181,7 +181,7 @@ pub fn run(options: &Options) -> Result<()> {
 fn measure(drive: &Drive, groups: &[Group], counters: bool) -> Result<(Vec<Measured>, u32)> {
     let mut measured = Vec::new();
     let mut most = 1;
-    for Setting { cores, groups: here, only } in BOOTS {
+    for Setting { cores, groups: here, only, loops } in BOOTS {
         let chosen: Vec<_> = here.iter().filter(|group| groups.contains(group)).map(|group| group.name()).collect();
         if chosen.is_empty() {
             continue;
@@ -190,7 +190,7 @@ fn measure(drive: &Drive, groups: &[Group], counters: bool) -> Result<(Vec<Measu
         let only = only.map(|only| format!(" only={only}")).unwrap_or_default();
         let request = format!("groups={}{only}", chosen.join(","));
         let mut output = drive.measure(cores, &request)?;
-        if counters && output.operations.iter().any(|each| each.value.is_some()) {
+        if counters && loops && output.operations.iter().any(|each| each.value.is_some()) {
             println!("bench: counting events");
             let code = drive.code(false)?;
             let traces = drive.trace(cores, &request)?;

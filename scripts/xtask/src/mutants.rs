@@ -69,7 +69,7 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "pages are taken before requests are counted",
         SHOOTDOWN,
-        "let asked = self.asked.load(Acquire);\n        if asked == self.done.load(Relaxed) {\n            return;\n        }\n        machine.flush(Pages(self.pages.swap(0, AcqRel)));\n",
+        "let asked = self.asked.load(Acquire);\n        if asked == self.done.load(Relaxed) {\n            return false;\n        }\n        machine.flush(Pages(self.pages.swap(0, AcqRel)));\n",
         "machine.flush(Pages(self.pages.swap(0, AcqRel)));\n        let asked = self.asked.load(Acquire);\n",
     ),
     mutant(

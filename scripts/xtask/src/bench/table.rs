@@ -160,13 +160,15 @@ pub struct Setting {
     pub groups: &'static [Group],
     /// Only what is named so, as the program takes it.
     pub only: Option<&'static str>,
+    /// Whether operations are loops on one core, in which a tracer finds events.
+    pub loops: bool,
 }
 
 /// The machines, one after the other.
 pub const BOOTS: [Setting; 3] = [
-    Setting { cores: 1, groups: &[Ipc, Memory, Objects, Vm], only: None },
-    Setting { cores: 4, groups: &[Shootdown], only: Some("revoke_*") },
-    Setting { cores: 8, groups: &[Shootdown], only: Some("private_churn_*") },
+    Setting { cores: 1, groups: &[Ipc, Memory, Objects, Vm], only: None, loops: true },
+    Setting { cores: 4, groups: &[Shootdown], only: Some("revoke_*"), loops: true },
+    Setting { cores: 8, groups: &[Shootdown], only: Some("private_churn_*"), loops: false },
 ];
 
 /// The entry of an operation.
