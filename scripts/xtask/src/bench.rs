@@ -13,6 +13,7 @@ pub mod count;
 pub mod document;
 mod drive;
 mod events;
+mod linux;
 mod model;
 pub mod output;
 mod plot;
@@ -79,6 +80,9 @@ pub struct Options {
     /// Do not count events (CR3 and MSR writes, locked instructions, …); saves a second boot
     #[arg(long)]
     no_counters: bool,
+    /// Leave out Linux in a virtual machine and directly on the emulator (some minutes)
+    #[arg(long)]
+    no_linux: bool,
     /// Only show where the instructions of this operation go, by function and line; writes the listing to a file
     #[arg(long, value_name = "OP")]
     profile: Option<String>,
@@ -160,7 +164,16 @@ pub fn run(options: &Options) -> Result<()> {
             view::table(&measured, &options.groups(), counting)
         }
     );
-    let document = document(&drive, &measured, cores);
+    let mut document = document(&drive, &measured, cores);
+    let rows = if counting && !options.sweep && options.groups().contains(&Group::Vm) && !options.no_linux {
+        linux::measure(&drive)?
+    } else {
+        Vec::new()
+    };
+    if !rows.is_empty() {
+        println!("{}", linux::rows::table(&rows));
+        document.ops.append(&mut linux::rows::operations(&rows));
+    }
     if let Some(before) = &before {
         if before.mode != document.mode {
             bail!("the earlier run counted in mode `{}`, this one in `{}`", before.mode, document.mode);

@@ -12,7 +12,7 @@ use crate::toolchain::TARGET;
 use crate::{process, workspace};
 
 /// The packages with programs for ring 3, and for guests.
-const PROGRAMS: [&str; 7] = ["root", "services", "vmm", "bench", "demos", "conformance", "micro-guests"];
+const PROGRAMS: [&str; 8] = ["root", "services", "vmm", "measure", "bench", "demos", "conformance", "micro-guests"];
 
 /// What a build gave.
 #[derive(Clone, Debug)]

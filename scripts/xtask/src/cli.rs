@@ -76,7 +76,7 @@ enum Wanted {
 /// What is booted.
 #[derive(Args)]
 struct Boot {
-    /// Boot configuration: linux, linux-revoke, hello, counter, idle, bench, ud2
+    /// Boot configuration: linux, linux-revoke, hello, counter, idle, bench, measure, ud2
     #[arg(long, default_value = scenario::SCENARIOS[0].name)]
     scenario: String,
     /// Another root program (ELF) in place of the scenario's

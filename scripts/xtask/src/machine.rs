@@ -45,6 +45,16 @@ pub enum Media {
     Iso(PathBuf),
     /// A multiboot1 ELF32 file, loaded by QEMU itself (`-kernel`).
     Multiboot(PathBuf),
+    /// A Linux kernel with its initial file system and command line, loaded by QEMU itself, without Vela; the machine has no
+    /// devices but those of the chip set and those that are asked for.
+    Linux {
+        /// The kernel.
+        kernel: PathBuf,
+        /// The initial file system.
+        initial: PathBuf,
+        /// The command line.
+        command_line: String,
+    },
 }
 
 /// A machine to boot.
@@ -144,7 +154,7 @@ impl Machine {
             Platform::Bochs if self.gdb || !self.qemu_args.is_empty() => {
                 bail!("--gdb and --qemu-arg are for QEMU, not for Bochs")
             }
-            Platform::Bochs if matches!(self.media, Media::Multiboot(_)) => {
+            Platform::Bochs if !matches!(self.media, Media::Iso(_)) => {
                 bail!("Bochs boots from an ISO only")
             }
             _ => Ok(()),

@@ -92,6 +92,14 @@ pub const SCENARIOS: &[Scenario] = &[
         limits: None,
     },
     Scenario {
+        name: "measure",
+        about: "a Linux guest that measures its machine; `cargo xtask bench vm` makes tables of it",
+        program: "root",
+        configuration: Some("measure.conf"),
+        headless: None,
+        kernel_args: &[],
+    },
+    Scenario {
         name: "ud2",
         about: "a root program of one undefined instruction: must fail",
         program: "ud2",
@@ -117,22 +125,38 @@ impl Scenario {
             }
             bail!("the scenario `{}` starts no programs that --kill could end", self.name);
         };
-        let path = workspace::root().join(CONFIGURATIONS).join(name);
-        let mut text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        text = guest.adapt(&text)?;
+        let mut text = guest.adapt(&configuration(name)?)?;
         for kill in kills {
             text += &kill_line(kill)?;
         }
-        let config = Config::parse(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
-        modules.push(Module { name: name.into(), data: text.into_bytes(), args: Vec::new() });
-        for image in &config.images {
-            modules.push(match guest.module(image)? {
-                Some(module) => module,
-                None => Module::program(&built.program(image)?)?,
-            });
-        }
+        modules.append(&mut configured(name, text, built, guest)?);
         Ok(modules)
     }
+}
+
+/// The text of a boot configuration.
+///
+/// # Errors
+/// It cannot be read.
+pub fn configuration(name: &str) -> Result<String> {
+    let path = workspace::root().join(CONFIGURATIONS).join(name);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The configuration `text`, called `name`, and the modules that it names.
+///
+/// # Errors
+/// It is wrong, or a program is not there.
+pub fn configured(name: &str, text: String, built: &Built, guest: &guest::Options) -> Result<Vec<Module>> {
+    let config = Config::parse(&text).map_err(|error| anyhow!("{name}: {error}"))?;
+    let mut modules = vec![Module { name: name.into(), data: text.into_bytes(), args: Vec::new() }];
+    for image in &config.images {
+        modules.push(match guest.module(image, built)? {
+            Some(module) => module,
+            None => Module::program(&built.program(image)?)?,
+        });
+    }
+    Ok(modules)
 }
 
 /// The line of the configuration for `NAME@MS`.

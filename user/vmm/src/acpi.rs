@@ -69,7 +69,7 @@ pub fn write(memory: &impl Memory, cpus: u32) -> Result<u64, NoRoom> {
     // The root pointer comes first: that is where it is looked for.
     let mut tables = Tables { memory, next: TABLES + 64 };
     let control = tables.put(&bytes(&FACS::new()))?;
-    let definitions = tables.put(definitions().as_slice())?;
+    let definitions = tables.put(definitions(cpus).as_slice())?;
     let mut index = XSDT::new(OWNER, TABLE, 1);
     index.add_entry(tables.put(fixed(control, definitions).as_slice())?);
     index.add_entry(tables.put(processors(cpus).as_slice())?);
@@ -128,11 +128,12 @@ fn processors(cpus: u32) -> Sdt {
     table
 }
 
-/// The DSDT: the bus, the serial port, the clock, and how to switch off.
-fn definitions() -> Sdt {
+/// The DSDT: the processors, the bus, the serial port, the clock, and how to switch off.
+fn definitions(cpus: u32) -> Sdt {
     let off = Package::new(vec![&vm_power::SLEEP_OFF, &vm_power::SLEEP_OFF, &ZERO, &ZERO]);
     let mut table = Sdt::new(*b"DSDT", 36, 6, OWNER, TABLE, 1);
     table.append_slice(&bytes(&Name::new("_S5_".into(), &off)));
+    (0..cpus).for_each(|cpu| table.append_slice(&processor(cpu)));
     table.append_slice(&bus());
     let line = |number: u8| Interrupt::new(true, true, false, false, number.into());
     let (io, interrupt) = (IO::new(layout::UART, layout::UART, 0, 8), line(layout::UART_INTERRUPT));
@@ -140,6 +141,15 @@ fn definitions() -> Sdt {
     let (io, interrupt) = (IO::new(0x70, 0x70, 0, 2), line(layout::RTC_INTERRUPT));
     table.append_slice(&device("RTC_", "PNP0B00", &ResourceTemplate::new(vec![&io, &interrupt])));
     table
+}
+
+/// A processor. With it a guest chooses how it idles: one that expects to be woken soon leaves its timer alone.
+fn processor(cpu: u32) -> Vec<u8> {
+    let kind = Name::new("_HID".into(), &"ACPI0007");
+    let number = Name::new("_UID".into(), &cpu);
+    let name = alloc::format!("C{cpu:03}");
+    let device = Device::new(Path::new(&name), vec![&kind, &number]);
+    bytes(&Scope::new("_SB_".into(), vec![&device]))
 }
 
 fn device(name: &str, kind: &str, resources: &ResourceTemplate<'_>) -> Vec<u8> {

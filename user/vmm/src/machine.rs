@@ -15,6 +15,7 @@ use vm_lapic::{Delivery, Destination, Effect, Message};
 use vm_memory::Memory;
 use vm_power::Outcome;
 
+use crate::count;
 use crate::cpu::{Cpu, Mode, Phase, Private};
 use crate::cpuid::{self, Topology};
 use crate::devices::{Access, Devices, Event, Sink};
@@ -339,7 +340,13 @@ impl<M: Memory, H: Host> Machine<M, H> {
         if string {
             return self.string(state, port);
         }
-        if read {
+        if port == count::PORT && size == 4 {
+            if read {
+                state.set_rax(count::total(&self.cpus).into());
+            } else {
+                count::report(&self.cpus, |byte| self.host.print(byte));
+            }
+        } else if read {
             let value = u64::from(self.port_read(port, size));
             let rax = match size {
                 1 => state.rax() & !0xFF | value & 0xFF,

@@ -1,4 +1,5 @@
-//! The guest's initial file system: BusyBox, the scripts of `user/vmm/initramfs`, and the drivers for virtual devices.
+//! The guest's initial file system: BusyBox, the scripts of `user/vmm/initramfs`, the program `user/vmm/measure`, and the
+//! drivers for virtual devices.
 //!
 //! Invariants: made anew when the scripts or the kernel change.
 //! Concurrency: written under a name of its own, then renamed.
@@ -10,7 +11,7 @@ use anyhow::{Context, Result};
 
 use super::cpio::Archive;
 use super::debian;
-use crate::workspace;
+use crate::{elf, workspace};
 
 const SCRIPTS: &str = "user/vmm/initramfs";
 /// Drivers in the order in which they are loaded.
@@ -29,11 +30,12 @@ const DRIVERS: [&str; 12] = [
     "net/virtio_net.ko",
 ];
 
-/// Makes the archive, with the drivers of Debian's kernel or of the one in `kernel`, if its drivers lie beside it; its path.
+/// Makes the archive, with the program `measure`, and with the drivers of Debian's kernel or of the one in `kernel`, if its
+/// drivers lie beside it; its path.
 ///
 /// # Errors
 /// A package cannot be fetched or a file not read.
-pub fn build(kernel: Option<&Path>) -> Result<PathBuf> {
+pub fn build(kernel: Option<&Path>, measure: &Path) -> Result<PathBuf> {
     let busybox = debian::busybox()?;
     let drivers = match kernel {
         Some(file) => beside(file),
@@ -45,6 +47,7 @@ pub fn build(kernel: Option<&Path>) -> Result<PathBuf> {
     }
     archive.device("dev/console", 5, 1);
     archive.file("bin/busybox", &read(&busybox)?);
+    archive.file("measure", &elf::stripped(read(measure)?));
     let mut order = String::new();
     for driver in DRIVERS {
         if let Some(path) = drivers.as_ref().and_then(|drivers| find(drivers, driver)) {

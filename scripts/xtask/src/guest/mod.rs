@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::build::Built;
 use crate::image::{Image, Module, Protocol};
 
 /// Names of the modules that are not programs of the workspace.
@@ -147,8 +148,8 @@ impl Options {
     ///
     /// # Errors
     /// It cannot be read, or fetched.
-    pub fn module(&self, name: &str) -> Result<Option<Module>> {
-        let Some(file) = self.file(name)? else { return Ok(None) };
+    pub fn module(&self, name: &str, built: &Built) -> Result<Option<Module>> {
+        let Some(file) = self.file(name, built)? else { return Ok(None) };
         let mut data = fs::read(&file).with_context(|| format!("cannot read the guest's file {}", file.display()))?;
         if name == KERNEL {
             data = program::image(data).with_context(|| format!("{} is no guest", file.display()))?;
@@ -157,7 +158,7 @@ impl Options {
     }
 
     /// The file that is the module `name`.
-    fn file(&self, name: &str) -> Result<Option<PathBuf>> {
+    fn file(&self, name: &str, built: &Built) -> Result<Option<PathBuf>> {
         Ok(Some(match name {
             KERNEL => match &self.kernel {
                 Some(file) => file.clone(),
@@ -165,7 +166,7 @@ impl Options {
             },
             INITIAL => match &self.initial {
                 Some(file) => file.clone(),
-                None => initramfs::build(self.kernel.as_deref())?,
+                None => initramfs::build(self.kernel.as_deref(), &built.program("measure")?)?,
             },
             MULTIBOOT => {
                 self.multiboot.clone().context("the configuration names a Multiboot guest; use --multiboot-guest")?

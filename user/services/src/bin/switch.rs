@@ -41,19 +41,23 @@ impl State {
             return Some(port);
         }
         let port = at(None)?;
-        while self.switch.receive(port).is_some() {}
+        self.switch.set_present(port, true);
         *self.clients.get_mut(port)? = Some((client, None));
         Some(port)
     }
 
     fn send(&mut self, from: Port, frame: &Frame) {
-        let clients = &mut self.clients;
+        let (clients, mut gone) = (&mut self.clients, [false; PORTS]);
         self.switch.send(from, frame.bytes(), |port| {
             let Some(entry) = clients.get_mut(port) else { return };
             if entry.as_ref().is_some_and(|(_, bell)| bell.as_ref().is_some_and(|bell| bell.up().is_err())) {
                 *entry = None;
+                gone.get_mut(port).into_iter().for_each(|gone| *gone = true);
             }
         });
+        for (port, _) in gone.into_iter().enumerate().filter(|(_, gone)| *gone) {
+            self.switch.set_present(port, false);
+        }
     }
 }
 

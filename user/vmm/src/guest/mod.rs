@@ -23,8 +23,8 @@ use vm_memory::Memory;
 use vm_virtio::Pci;
 use vmm::arguments::{Arguments, Disk};
 use vmm::devices::Devices;
-use vmm::exit::{Backend, NAMES};
-use vmm::machine::{End, Machine, Parts, leak};
+use vmm::exit::Backend;
+use vmm::machine::{End, Host as _, Machine, Parts, leak};
 use vmm::start::Boot;
 use vmm::{layout, linux, multiboot};
 
@@ -73,14 +73,6 @@ fn verdict(startup: &Startup, end: End) -> ExitStatus {
         End::Off => ExitStatus::SUCCESS,
         End::Exit(value) => ExitStatus::new(u8::try_from(value).unwrap_or(u8::MAX)),
         _ => ExitStatus::FAILURE,
-    }
-}
-
-/// Prints what kinds of exits there were.
-fn report(machine: &Ours) {
-    let counts = |kind: usize| machine.cpus().iter().map(move |cpu| cpu.exits_of(kind));
-    for (kind, name) in NAMES.iter().enumerate().filter(|(kind, _)| counts(*kind).any(|count| count > 0)) {
-        println!("vmm: exits: {name}: {:?}", counts(kind).collect::<Vec<_>>());
     }
 }
 
@@ -135,7 +127,7 @@ fn run(startup: &Startup) -> Result<End, String> {
         if !end.is_restart(arguments.restart) || left == 0 {
             let exits: Vec<u64> = machine.cpus().iter().map(vmm::cpu::Cpu::exits).collect();
             if arguments.exits {
-                report(machine);
+                vmm::count::report(machine.cpus(), |byte| machine.host().print(byte));
             }
             println!("vmm: exits {exits:?} on cores {:?}", (0..arguments.cpus).map(core).collect::<Vec<_>>());
             return Ok(end);

@@ -1,6 +1,7 @@
 //! A switch: learns which address is at which port, and queues frames there.
 //!
-//! Invariants: queues and the table of addresses are bounded; a frame never comes back to where it came from.
+//! Invariants: queues, all of them together, and the table of addresses are bounded; nothing waits where nobody is; a frame
+//! never comes back to where it came from.
 //! Concurrency: plain value; whoever shares it locks it.
 //! Source: IEEE 802.1D, §7.8 (the learning process), without ageing.
 
@@ -9,8 +10,10 @@ use alloc::vec::Vec;
 
 use crate::FRAME;
 
-/// Frames that wait at a port.
+/// Frames that wait at a port, at most.
 const WAITING: usize = 64;
+/// Frames that wait at all ports together, at most: 256 KiB.
+const TOTAL: usize = (256 << 10) / FRAME;
 /// Addresses that are known.
 const KNOWN: usize = 256;
 
@@ -22,15 +25,23 @@ type Address = [u8; 6];
 /// The switch.
 #[derive(Debug, Default)]
 pub struct Switch {
-    ports: Vec<VecDeque<Vec<u8>>>,
+    /// Those where somebody is have a queue.
+    ports: Vec<Option<VecDeque<Vec<u8>>>>,
     known: Vec<(Address, Port)>,
 }
 
 impl Switch {
-    /// One with so many ports.
+    /// One with so many ports, where nobody is.
     #[must_use]
     pub fn new(ports: usize) -> Self {
-        Self { ports: (0..ports).map(|_| VecDeque::new()).collect(), known: Vec::new() }
+        Self { ports: (0..ports).map(|_| None).collect(), known: Vec::new() }
+    }
+
+    /// Somebody is at `port` from now on, or nobody; what waits there is gone.
+    pub fn set_present(&mut self, port: Port, present: bool) {
+        if let Some(queue) = self.ports.get_mut(port) {
+            *queue = present.then(VecDeque::new);
+        }
     }
 
     /// Takes a frame that came in at `from`; the ports that it waits at now are given to `tell`.
@@ -44,9 +55,12 @@ impl Switch {
         }
         self.learn(*source, from);
         let known = self.known.iter().find(|(address, _)| address == to).map(|(_, port)| *port);
+        let mut waiting: usize = self.ports.iter().flatten().map(VecDeque::len).sum();
         for (port, queue) in self.ports.iter_mut().enumerate() {
-            if port != from && known.is_none_or(|known| known == port) && queue.len() < WAITING {
+            let Some(queue) = queue.as_mut().filter(|queue| queue.len() < WAITING && waiting < TOTAL) else { continue };
+            if port != from && known.is_none_or(|known| known == port) {
                 queue.push_back(frame.to_vec());
+                waiting += 1;
                 tell(port);
             }
         }
@@ -54,7 +68,7 @@ impl Switch {
 
     /// The next frame that waits at `port`.
     pub fn receive(&mut self, port: Port) -> Option<Vec<u8>> {
-        self.ports.get_mut(port)?.pop_front()
+        self.ports.get_mut(port)?.as_mut()?.pop_front()
     }
 
     fn learn(&mut self, address: Address, port: Port) {
@@ -81,6 +95,13 @@ mod tests {
         frame
     }
 
+    /// A switch with somebody at each of so many ports.
+    fn full(ports: usize) -> Switch {
+        let mut switch = Switch::new(ports);
+        (0..ports).for_each(|port| switch.set_present(port, true));
+        switch
+    }
+
     fn sent(switch: &mut Switch, port: Port, frame: &[u8]) -> Vec<Port> {
         let mut told = Vec::new();
         switch.send(port, frame, |port| told.push(port));
@@ -89,7 +110,7 @@ mod tests {
 
     #[test]
     fn unknown_addresses_go_everywhere_known_ones_to_their_port() {
-        let mut switch = Switch::new(3);
+        let mut switch = full(3);
         assert_eq!(sent(&mut switch, 0, &frame(2, 1)), [1, 2]);
         assert_eq!(sent(&mut switch, 1, &frame(1, 2)), [0]);
         assert_eq!(sent(&mut switch, 0, &frame(2, 1)), [1]);
@@ -99,17 +120,30 @@ mod tests {
 
     #[test]
     fn queues_are_bounded() {
-        let mut switch = Switch::new(2);
+        let mut switch = full(2);
         for _ in 0..1000 {
             sent(&mut switch, 0, &frame(9, 1));
         }
         assert_eq!(core::iter::from_fn(|| switch.receive(1)).count(), WAITING);
+        let mut switch = full(16);
+        (0..1000).for_each(|_| _ = sent(&mut switch, 0, &frame(9, 1)));
+        let waiting = (0..16).map(|port| core::iter::from_fn(|| switch.receive(port)).count());
+        assert_eq!(waiting.sum::<usize>(), TOTAL);
+    }
+
+    #[test]
+    fn nothing_waits_where_nobody_is() {
+        let mut switch = full(3);
+        switch.set_present(2, false);
+        assert_eq!(sent(&mut switch, 0, &frame(9, 1)), [1]);
+        switch.set_present(1, false);
+        assert_eq!((switch.receive(1), sent(&mut switch, 0, &frame(9, 1))), (None, vec![]));
     }
 
     proptest! {
         #[test]
         fn no_frame_makes_it_panic(frames in proptest::collection::vec((0..4_usize, proptest::collection::vec(any::<u8>(), 0..30)), 0..100)) {
-            let mut switch = Switch::new(3);
+            let mut switch = full(3);
             for (port, frame) in frames {
                 prop_assert!(!sent(&mut switch, port, &frame).contains(&port));
                 switch.receive(port);

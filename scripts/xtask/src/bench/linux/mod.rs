@@ -1,0 +1,163 @@
+//! The same Linux in a virtual machine and on the emulator directly: instructions, time and exits.
+//!
+//! Kernel, initial file system, command line, memory and virtio devices are the same; the direct machine has nothing else but
+//! what its chip set has.
+//! Concurrency: one machine after the other.
+
+mod debugger;
+pub mod rows;
+mod session;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::drive::Drive;
+use crate::image::{Image, Module};
+use crate::machine::{Machine, Media, Platform};
+use crate::{guest, scenario, workspace};
+use rows::Row;
+use session::{Session, Stops};
+
+/// The boot configuration, and what in it says how many virtual CPUs there are.
+const CONFIGURATION: &str = "measure.conf";
+const ONE_CPU: &str = "cpus=1";
+/// The guest's memory and the size of its disk, in MiB, as there.
+const MEMORY: u32 = 256;
+const DISK: u64 = 4;
+/// Where the kernel's 64-bit entry is: behind what the monitor loads at its preferred address, and QEMU at 1 MiB.
+const ENTRY_IN_GUEST: u64 = 0x100_0200;
+const ENTRY_DIRECTLY: u64 = 0x10_0200;
+/// The line of the console behind which only programs run that are linked elsewhere.
+const SYSTEM_RUNS: &str = "root program: ";
+/// Of the line that says how fast the time-stamp counter is: what stands before and behind.
+const CLOCK: (&str, &str) = ("clock: TSC ", " MHz");
+
+/// Whether instructions are counted, and on how many cores and virtual CPUs.
+#[derive(Clone, Copy)]
+struct Setting {
+    counting: bool,
+    cpus: u32,
+}
+
+/// Everything that is compared.
+///
+/// # Errors
+/// A machine fails.
+pub fn measure(drive: &Drive) -> Result<Vec<Row>> {
+    let counting = Setting { counting: true, cpus: 1 };
+    println!("bench: Linux in a virtual machine, counting instructions");
+    let guest = in_guest(drive, counting)?;
+    let khz = frequency(&guest.log)?;
+    println!("bench: Linux directly on the emulator, counting instructions");
+    let direct = directly(drive, counting, khz)?;
+    let mut all = rows::counted(&guest, &direct);
+    all.append(&mut rows::exits(&guest, &[("init", 25_000), ("block_4k", 4), ("block_1m", 8)]));
+    all.append(&mut rows::reasons(&guest.log));
+
+    for (cpus, names) in [
+        (1, &[("init", Some(1_800)), ("block_4k", Some(4_000)), ("block_1m", Some(2_000)), ("net_send", None)][..]),
+        (2, &[("pipe", None)][..]),
+    ] {
+        let setting = Setting { counting: false, cpus };
+        println!("bench: Linux in a virtual machine and directly, in time, on {cpus} core(s)");
+        let guest = in_guest(drive, setting)?;
+        let khz = frequency(&guest.log)?;
+        let direct = directly(drive, setting, khz)?;
+        all.append(&mut rows::timed(&guest, &direct, khz, names));
+        all.append(&mut rows::exits(&guest, &[("pipe", 6)]));
+    }
+    Ok(all)
+}
+
+fn in_guest(drive: &Drive, setting: Setting) -> Result<Session> {
+    let text = scenario::configuration(CONFIGURATION)?.replace(ONE_CPU, &format!("cpus={}", setting.cpus));
+    let mut modules = vec![Module::program(&drive.built.program("root")?)?];
+    modules.append(&mut scenario::configured(CONFIGURATION, text, &drive.built, &guest::Options::default())?);
+    let kernel_args = vec!["exit=0xf4".to_owned()];
+    let iso = Image { kernel: drive.built.kernel.clone(), kernel_args, modules }.build()?;
+    let machine = Machine { kernel: Some(drive.built.kernel.clone()), ..Machine::new("bench-guest", Media::Iso(iso)) };
+    session(drive, machine, setting, ENTRY_IN_GUEST, Some(SYSTEM_RUNS))
+}
+
+fn directly(drive: &Drive, setting: Setting, khz: u64) -> Result<Session> {
+    let options = guest::Options::default();
+    let directory = workspace::scratch("linux")?;
+    let file = |name: &str| -> Result<PathBuf> {
+        let module = options.module(name, &drive.built)?.with_context(|| format!("there is no {name}"))?;
+        let file = directory.join(name);
+        fs::write(&file, module.data).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(file)
+    };
+    let disk = directory.join("disk");
+    fs::write(&disk, vec![0; (DISK << 20) as usize]).with_context(|| format!("cannot write {}", disk.display()))?;
+    let text = scenario::configuration(CONFIGURATION)?;
+    let line = text.lines().find_map(|line| line.split_once(" -- ")).context("no command line")?.1.trim();
+    let hints = format!("tsc_early_khz={khz} lpj={} tsc=reliable no_timer_check", khz * 1000 / 250);
+    let command_line = format!("{line} {hints}");
+    let media = Media::Linux { kernel: file("vmlinuz")?, initial: file("initrd")?, command_line };
+    let mut machine = Machine { memory: MEMORY, ..Machine::new("bench-direct", media) };
+    machine.qemu_args = [
+        "-S".to_owned(),
+        "-drive".into(),
+        format!("if=none,id=disk,format=raw,file={}", disk.display()),
+        "-device".into(),
+        "virtio-blk-pci,drive=disk,disable-legacy=on".into(),
+        "-netdev".into(),
+        "hubport,id=net,hubid=0".into(),
+        "-device".into(),
+        "virtio-net-pci,netdev=net,disable-legacy=on".into(),
+        "-device".into(),
+        "virtio-rng-pci,disable-legacy=on".into(),
+    ]
+    .into();
+    session(drive, machine, setting, ENTRY_DIRECTLY, None)
+}
+
+fn session(drive: &Drive, machine: Machine, setting: Setting, entry: u64, after: Option<&str>) -> Result<Session> {
+    let socket = session::socket(&machine.name);
+    let record = workspace::scratch("linux")?.join(format!("{}.record", machine.name));
+    let mut machine = Machine { platform: Platform::Qemu, smp: setting.cpus, counting: setting.counting, ..machine };
+    machine.qemu_args.extend(["-gdb".into(), format!("unix:{},server=on,wait=off", socket.display())]);
+    if setting.counting {
+        // Only a machine that records what comes from outside says how many instructions it has executed.
+        machine.qemu_args.extend(["-icount".into(), format!("rr=record,rrfile={}", record.display())]);
+    }
+    let program = drive.built.program("measure")?;
+    let found = session::run(&machine, &socket, &Stops { entry, program: &program, after });
+    // Both may not be there.
+    let _ = fs::remove_file(&socket);
+    let _ = fs::remove_file(&record);
+    found.with_context(|| format!("the machine {}", machine.name))
+}
+
+/// Ticks per millisecond of the time-stamp counter, as the kernel has measured.
+fn frequency(log: &[String]) -> Result<u64> {
+    let text = log.iter().find_map(|line| line.split_once(CLOCK.0)?.1.split_once(CLOCK.1));
+    let megahertz =
+        text.and_then(|(number, _)| number.parse::<f64>().ok()).context("the kernel's clock is not known")?;
+    Ok((megahertz * 1000.0).round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frequency_is_the_kernels() {
+        let log = ["[ 0 info ] clock: TSC 1497.600 MHz (CPUID), timer by TSC deadline".to_owned()];
+        assert_eq!(frequency(&log).ok(), Some(1_497_600));
+        assert!(frequency(&[]).is_err());
+    }
+
+    #[test]
+    fn the_configuration_says_what_is_assumed_of_it() {
+        let text = scenario::configuration(CONFIGURATION).unwrap();
+        let arguments = text.lines().find(|line| line.contains(" -- ")).unwrap();
+        assert!(
+            arguments.contains(ONE_CPU) && arguments.contains(&format!("disk={DISK}M")) && arguments.contains("quiet")
+        );
+        assert!(text.contains(&format!("may guest {MEMORY}M")));
+    }
+}

@@ -1,0 +1,193 @@
+//! One boot of Linux with `/measure` as its first process, in a virtual machine or on the emulator directly.
+//!
+//! The machine is stopped at the kernel's 64-bit entry, at the program's first instruction, and before and after each thing
+//! that the program measures. Where instructions are counted, QEMU says then how many it has executed: idle time is not
+//! among them.
+//! Invariants: what the program printed and where it stopped fit together, or the session is an error.
+//! Concurrency: one machine, on the calling thread.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use object::{Object, ObjectSymbol};
+use serde::Deserialize;
+
+use super::debugger::Debugger;
+use crate::machine::Machine;
+use crate::run::{self, Running};
+
+/// How long a stretch between two stops may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How long the whole may take.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// What the program printed about one thing.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+struct Line {
+    name: String,
+    #[serde(default)]
+    count: u64,
+    #[serde(default)]
+    ticks: u64,
+    exits: Option<u64>,
+    error: Option<String>,
+}
+
+/// What one thing took.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Figure {
+    /// Repetitions.
+    pub count: u64,
+    /// Instructions of the whole machine, all repetitions together; 0 if they were not counted.
+    pub instructions: u64,
+    /// Ticks of the time-stamp counter, all repetitions together.
+    pub ticks: u64,
+    /// Exits of virtual CPUs, all repetitions together; `None` without a monitor.
+    pub exits: Option<u64>,
+}
+
+/// What a session found.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// From the kernel's entry to its first process.
+    pub boot: Duration,
+    /// By name; `init` is from the kernel's entry to the first process.
+    pub figures: BTreeMap<String, Figure>,
+    /// Everything that was printed.
+    pub log: Vec<String>,
+}
+
+/// Where to stop, and when to begin with that.
+pub struct Stops<'a> {
+    /// The kernel's 64-bit entry.
+    pub entry: u64,
+    /// The program's file.
+    pub program: &'a Path,
+    /// A line of the console before which other code may run at these addresses.
+    pub after: Option<&'a str>,
+}
+
+/// A stop.
+#[derive(Clone, Copy)]
+struct Stop {
+    instructions: u64,
+    reached: Instant,
+}
+
+/// Boots `machine`, which has `socket` as its debugger interface.
+///
+/// # Errors
+/// The machine fails, or does not stop where it has to.
+pub fn run(machine: &Machine, socket: &Path, stops: &Stops<'_>) -> Result<Session> {
+    let [start, mark] = symbols(stops.program)?;
+    let machine = Machine { timeout: Some(LIMIT), ..machine.clone() };
+    let mut running = run::start(&machine)?;
+    if let Some(line) = stops.after {
+        running.wait_for(line, PATIENCE)?;
+    }
+    let mut debugger = Debugger::connect(socket, PATIENCE)?;
+    let mut session = Session::default();
+    let reach = |debugger: &mut Debugger, running: &mut Running, what: &str, address| -> Result<Stop> {
+        debugger.set_breakpoint(address, true)?;
+        if !debugger.run()? {
+            bail!("the machine ended before {what}");
+        }
+        debugger.set_breakpoint(address, false)?;
+        here(running, machine.counting)
+    };
+    let entry = reach(&mut debugger, &mut running, "the kernel's entry", stops.entry)?;
+    let init = reach(&mut debugger, &mut running, "the first process", start)?;
+    session.boot = init.reached - entry.reached;
+    debugger.set_breakpoint(mark, true)?;
+    let mut marks = Vec::new();
+    while debugger.run()? {
+        marks.push(here(&mut running, machine.counting)?);
+    }
+    session.log = running.finish().success()?.log;
+    session.figures = figures(&session.log, init.instructions - entry.instructions, &counts(&marks))?;
+    Ok(session)
+}
+
+/// Where the machine stands.
+fn here(running: &mut Running, counting: bool) -> Result<Stop> {
+    let reached = Instant::now();
+    let instructions = if counting { executed(&running.monitor("info replay")?)? } else { 0 };
+    Ok(Stop { instructions, reached })
+}
+
+/// The number of instructions in the answer to `info replay`.
+fn executed(answer: &str) -> Result<u64> {
+    let count = answer.rsplit_once("instruction count = ").map(|(_, count)| count.trim());
+    count.and_then(|count| count.parse().ok()).with_context(|| format!("QEMU counts no instructions: {answer}"))
+}
+
+/// Instructions from each odd stop to the next even one.
+fn counts(marks: &[Stop]) -> Vec<u64> {
+    marks.chunks_exact(2).map(|pair| pair[1].instructions - pair[0].instructions).collect()
+}
+
+/// Puts lines and counts together.
+fn figures(log: &[String], boot: u64, counts: &[u64]) -> Result<BTreeMap<String, Figure>> {
+    let mut found = BTreeMap::new();
+    let texts = log.iter().filter_map(|line| line.split_once("measure: ")).filter(|(_, text)| text.starts_with('{'));
+    let counts = std::iter::once(boot).chain(counts.iter().copied()).map(Some).chain(std::iter::repeat(None));
+    for ((_, text), instructions) in texts.zip(counts) {
+        let line: Line = serde_json::from_str(text).with_context(|| format!("not a result: {text}"))?;
+        if let Some(why) = line.error {
+            bail!("{}: {why}", line.name);
+        }
+        let instructions = instructions.with_context(|| format!("no stops for {}", line.name))?;
+        found.insert(line.name, Figure { count: line.count, instructions, ticks: line.ticks, exits: line.exits });
+    }
+    if found.is_empty() {
+        bail!("the program measured nothing; the log:\n  | {}", log.join("\n  | "));
+    }
+    Ok(found)
+}
+
+/// Addresses of the program's entry and of its mark.
+fn symbols(program: &Path) -> Result<[u64; 2]> {
+    let data = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    let file = object::File::parse(&*data).with_context(|| format!("{} is no ELF file", program.display()))?;
+    let address = |name: &str| {
+        let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name));
+        symbol.map(|symbol| symbol.address()).with_context(|| format!("{} has no {name}", program.display()))
+    };
+    Ok([address("_start")?, address("measure_mark")?])
+}
+
+/// A place for a machine's debugger interface.
+pub fn socket(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("vela-{}-{name}.gdb", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_at_the_end_of_the_answer() {
+        let answer = "Recording execution '/dev/null': instruction count = 1757225057\n";
+        assert_eq!(executed(answer).ok(), Some(1_757_225_057));
+        assert!(executed("Record/replay is not active").is_err());
+    }
+
+    #[test]
+    fn lines_and_counts_come_in_the_same_order() {
+        let log = [
+            r#"measure: {"name":"init","count":1,"ticks":5,"exits":7}"#,
+            "measure: devices: nothing",
+            r#"[    1.2] measure: {"name":"user_loop","count":2,"ticks":20}"#,
+        ];
+        let log = log.map(String::from);
+        let found = figures(&log, 100, &[40]).unwrap();
+        assert_eq!(found["init"], Figure { count: 1, instructions: 100, ticks: 5, exits: Some(7) });
+        assert_eq!(found["user_loop"], Figure { count: 2, instructions: 40, ticks: 20, exits: None });
+        assert!(figures(&log, 100, &[]).is_err(), "without its stops a line says nothing");
+        let failed = [r#"measure: {"name":"pipe","error":"system call 22: error 24"}"#.to_owned()];
+        assert!(figures(&failed, 0, &[]).is_err_and(|error| error.to_string().contains("error 24")));
+    }
+}

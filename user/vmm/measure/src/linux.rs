@@ -1,0 +1,161 @@
+//! What the program needs of Linux and of the processor: entry point, system calls, output, ports, the counter.
+//!
+//! Invariants: pointers handed to the kernel are those of live slices, or of strings that end with a zero.
+//! Concurrency: one thread.
+//! Source: Linux, Documentation/ABI and arch/x86/entry/syscalls/syscall_64.tbl; System V ABI, "Process Initialization".
+
+use core::arch::{asm, global_asm};
+use core::fmt::{self, Write};
+
+/// Numbers of system calls.
+pub mod number {
+    pub const READ: usize = 0;
+    pub const WRITE: usize = 1;
+    pub const OPEN: usize = 2;
+    pub const CLOSE: usize = 3;
+    pub const IOCTL: usize = 16;
+    pub const PREAD: usize = 17;
+    pub const PIPE: usize = 22;
+    pub const SOCKET: usize = 41;
+    pub const SEND_TO: usize = 44;
+    pub const FORK: usize = 57;
+    pub const EXECVE: usize = 59;
+    pub const EXIT: usize = 60;
+    pub const WAIT: usize = 61;
+    pub const GETPPID: usize = 110;
+    pub const MOUNT: usize = 165;
+    pub const IOPL: usize = 172;
+    pub const SET_AFFINITY: usize = 203;
+    pub const LOAD_MODULE: usize = 313;
+}
+
+/// The port where the monitor says how many exits there were; all ones where there is no monitor.
+const EXITS: u16 = 0xEA;
+/// The port that ends the machine.
+const END: u16 = 0xF4;
+
+global_asm!(
+    ".globl _start",
+    "_start:",
+    "mov rdi, [rsp]",
+    "and rsp, -16",
+    "call measure_main",
+    ".globl measure_mark",
+    "measure_mark:",
+    "nop",
+    "ret",
+);
+
+// SAFETY: defined above, with this signature.
+unsafe extern "C" {
+    fn measure_mark();
+}
+
+/// The program's entry, with the number of its arguments.
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn measure_main(arguments: usize) -> ! {
+    // Only the program itself starts itself with more than its name.
+    if arguments < 2 {
+        super::work::run();
+    }
+    exit()
+}
+
+/// Tells a debugger that something begins or ends.
+pub fn mark() {
+    // SAFETY: changes nothing.
+    unsafe { measure_mark() }
+}
+
+/// Ends the process.
+pub fn exit() -> ! {
+    loop {
+        let _ = call(number::EXIT, [0; 6]);
+    }
+}
+
+/// A system call; negative results are errors.
+pub fn call(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> Result<usize, Refusal> {
+    let result: isize;
+    // SAFETY: callers pass live slices and strings; the kernel changes these registers only.
+    unsafe {
+        asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
+            in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    usize::try_from(result).map_err(|_| Refusal { number, error: result.unsigned_abs() })
+}
+
+/// What Linux refused.
+#[derive(Clone, Copy)]
+pub struct Refusal {
+    number: usize,
+    error: usize,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "system call {}: error {}", self.number, self.error)
+    }
+}
+
+/// The time-stamp counter.
+pub fn ticks() -> u64 {
+    let (low, high): (u64, u64);
+    // SAFETY: reads a counter.
+    unsafe { asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack)) };
+    high << 32 | low
+}
+
+/// A loop of twice as many instructions.
+pub fn spin(count: u64) {
+    // SAFETY: counts a register down.
+    unsafe { asm!("2:", "dec {0}", "jnz 2b", inout(reg) count => _, options(nostack, nomem)) };
+}
+
+/// How many exits there were; `None` without a monitor that counts.
+pub fn exits() -> Option<u32> {
+    let value: u32;
+    // SAFETY: `allow_ports` was called first; reading changes nothing.
+    unsafe { asm!("in eax, dx", in("dx") EXITS, out("eax") value, options(nostack, nomem)) };
+    (value != u32::MAX).then_some(value)
+}
+
+/// Has a monitor print its table of exits.
+pub fn report_exits() {
+    // SAFETY: as above; without a monitor nothing is there.
+    unsafe { asm!("out dx, eax", in("dx") EXITS, in("eax") 0, options(nostack, nomem)) };
+}
+
+/// Lets the program use ports.
+pub fn allow_ports() -> Result<(), Refusal> {
+    call(number::IOPL, [3, 0, 0, 0, 0, 0]).map(drop)
+}
+
+/// Ends the machine.
+pub fn end() {
+    // SAFETY: ends the machine, or does nothing.
+    unsafe { asm!("out dx, eax", in("dx") END, in("eax") 0, options(nostack, nomem)) };
+}
+
+struct Console;
+
+impl Write for Console {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        call(number::WRITE, [1, text.as_ptr() as usize, text.len(), 0, 0, 0]).map(drop).map_err(|_| fmt::Error)
+    }
+}
+
+/// Prints a line in one piece.
+pub fn print(text: fmt::Arguments<'_>) {
+    // A console that takes nothing leaves nobody to tell.
+    let _ = Console.write_fmt(format_args!("measure: {text}\n"));
+}
+
+/// A panic is a line, and the end of the machine.
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    print(format_args!("{info}"));
+    end();
+    exit()
+}
