@@ -13,7 +13,7 @@ pub mod count;
 pub mod document;
 mod drive;
 mod events;
-mod linux;
+pub mod linux;
 mod model;
 pub mod output;
 mod plot;

@@ -45,8 +45,7 @@ pub enum Media {
     Iso(PathBuf),
     /// A multiboot1 ELF32 file, loaded by QEMU itself (`-kernel`).
     Multiboot(PathBuf),
-    /// A Linux kernel with its initial file system and command line, loaded by QEMU itself, without Vela; the machine has no
-    /// devices but those of the chip set and those that are asked for.
+    /// A Linux kernel with its initial file system and command line, loaded by QEMU itself, without Vela.
     Linux {
         /// The kernel.
         kernel: PathBuf,

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use xtask::bench;
 use xtask::guest::Options;
 use xtask::machine::{Machine, Platform};
 use xtask::run;
@@ -44,6 +45,7 @@ pub fn cases() -> Vec<Case> {
         .full(),
         Case::new("vm-linux-reboot", reboots),
         Case::new("vm-linux-revoke", beside_revocations),
+        Case::new("vm-exits", exits),
         Case::new("vm-multiboot", |context, name| {
             multiboot(context, name, &PRINTS, true, &["hi", "guest ends with value 0"])
         }),
@@ -104,6 +106,25 @@ fn reboots(context: &Context, name: &str) -> Result<()> {
     let after = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     if after.iter().any(|byte| *byte != 0x55) {
         bail!("the guest changed {}", file.display());
+    }
+    Ok(())
+}
+
+/// The scenario `measure`: a boot, reads of the disk and frames sent to nobody leave the guest no more often than they may.
+fn exits(context: &Context, name: &str) -> Result<()> {
+    let options = Options { script: true, ..Options::default() };
+    let machine = context.with_guest("measure", name, &[], &options)?;
+    let outcome = run::to_the_end(&Machine { smp: 1, ..machine })?.success()?;
+    let lines = bench::linux::lines(&outcome.log)?;
+    for (name, most) in bench::linux::MOST_EXITS {
+        let line = lines.iter().find(|line| line.name == name).with_context(|| format!("{name} was not measured"))?;
+        let each = line.exits.context("the monitor counts no exits")?.div_ceil(line.count.max(1));
+        if each > most {
+            bail!("{name}: {each} exits, at most {most}");
+        }
+    }
+    if lines.iter().all(|line| line.name != "net_send") {
+        bail!("no frames were sent");
     }
     Ok(())
 }

@@ -176,6 +176,10 @@ impl<M: Memory, H: Host> Machine<M, H> {
         }
         this.set_mode(Mode::Handling);
         let mut private = this.private();
+        if let Some(address) = private.lapic.offered() {
+            let word = self.memory.read_u32(address).unwrap_or(1);
+            private.lapic.found(&this.shared, word);
+        }
         match exit {
             Exit::Cpuid => {}
             Exit::Startup => {}
@@ -251,9 +255,15 @@ impl<M: Memory, H: Host> Machine<M, H> {
                 state.set_injection(event | if wanted { WINDOW } else { 0 });
                 private.window = wanted;
             }
+            if let Some((address, word)) = private.lapic.offer(&this.shared)
+                && !self.memory.write(address, &word.to_le_bytes())
+            {
+                private.lapic.withdraw();
+            }
             this.set_mode(Mode::Running);
             // What came in between did not see that it has to recall.
-            let news = !wanted && self.next(this, private).is_some() || this.shared.is_urgent();
+            let late = private.lapic.offered().is_some() && this.shared.highest_request().is_some();
+            let news = !wanted && self.next(this, private).is_some() || this.shared.is_urgent() || late;
             let ended = self.has_ended.load(Ordering::SeqCst);
             if !ended && (!news || state.injection() & VALID != 0 && wanted) {
                 break;
@@ -385,7 +395,8 @@ impl<M: Memory, H: Host> Machine<M, H> {
         let write = write.unwrap_or(state.qualification()[0] & 1 != 0);
         let apic = matches!(
             number,
-            vm_lapic::X2APIC_FIRST..=vm_lapic::X2APIC_LAST | vm_lapic::APIC_BASE | vm_lapic::TSC_DEADLINE
+            vm_lapic::X2APIC_FIRST
+                ..=vm_lapic::X2APIC_LAST | vm_lapic::APIC_BASE | vm_lapic::TSC_DEADLINE | vm_lapic::END_ASSIST
         );
         let done = if write {
             let value = state.rdx() << 32 | state.rax() & 0xFFFF_FFFF;

@@ -238,10 +238,11 @@ fn one(
             Exit::Port
         }
         5..=7 => {
-            let number = match pick & 3 {
-                0 => 0x800 + (first >> 16 & 0x3F),
+            let number = match pick & 7 {
+                0 | 4 => 0x800 + (first >> 16 & 0x3F),
                 1 => 0x6E0,
                 2 => 0x1B,
+                3 => vm_lapic::END_ASSIST.into(),
                 _ => first >> 16 & 0xFFFF_FFFF,
             };
             state.set_rcx(number);
@@ -356,6 +357,24 @@ mod tests {
         state.set_rflags(INTERRUPTS_ON);
         assert_eq!(machine.exit(0, Exit::Window, &mut state), Action::Resume);
         assert_eq!(message[EVENT] as u32, VALID | 0x55);
+    }
+
+    #[test]
+    fn an_interrupt_that_the_guests_word_ends_makes_room_for_the_next() {
+        let (machine, [mut message, _]) = running();
+        let word = |value: u32| assert!(machine.write_memory(0x2000, &value.to_le_bytes()));
+        word(7);
+        assert_eq!(msr(&machine, 0, &mut message, vm_lapic::END_ASSIST.into(), 0x2001), Action::Resume);
+        for ended in [true, false] {
+            State::new(&mut message).set_rflags(INTERRUPTS_ON);
+            message[EVENT] = 0;
+            assert_eq!(msr(&machine, 0, &mut message, 0x83F, 0x55), Action::Resume);
+            assert_eq!(message[EVENT] as u32, VALID | 0x55);
+            word(u32::from(!ended));
+        }
+        message[EVENT] = 0;
+        assert_eq!(msr(&machine, 0, &mut message, 0x83F, 0x55), Action::Resume);
+        assert_eq!(message[EVENT] as u32 & VALID, 0, "the one before is still in service");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub fn qemu(machine: &Machine, directory: &Path) -> Result<Command> {
         Media::Iso(iso) => command.arg("-cdrom").arg(iso),
         Media::Multiboot(file) => command.arg("-kernel").arg(file),
         Media::Linux { kernel, initial, command_line } => {
-            command.arg("-nodefaults").arg("-kernel").arg(kernel).arg("-initrd").arg(initial);
+            command.arg("-kernel").arg(kernel).arg("-initrd").arg(initial);
             command.args(["-append", command_line])
         }
     };

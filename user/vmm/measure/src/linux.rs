@@ -5,6 +5,7 @@
 //! Source: Linux, Documentation/ABI and arch/x86/entry/syscalls/syscall_64.tbl; System V ABI, "Process Initialization".
 
 use core::arch::{asm, global_asm};
+use core::ffi::{CStr, c_char};
 use core::fmt::{self, Write};
 
 /// Numbers of system calls.
@@ -37,7 +38,8 @@ const END: u16 = 0xF4;
 global_asm!(
     ".globl _start",
     "_start:",
-    "mov rdi, [rsp]",
+    // The second argument: behind the number of arguments and the first.
+    "mov rdi, [rsp + 16]",
     "and rsp, -16",
     "call measure_main",
     ".globl measure_mark",
@@ -51,13 +53,16 @@ unsafe extern "C" {
     fn measure_mark();
 }
 
-/// The program's entry, with the number of its arguments.
+/// The program's entry, with its argument, if it has one.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
-extern "C" fn measure_main(arguments: usize) -> ! {
-    // Only the program itself starts itself with more than its name.
-    if arguments < 2 {
-        super::work::run();
+extern "C" fn measure_main(argument: *const c_char) {
+    // SAFETY: the kernel ends a list of strings, each of which ends with a zero, with a null pointer.
+    let text = (!argument.is_null()).then(|| unsafe { CStr::from_ptr(argument) }.to_bytes());
+    match text {
+        Some(b"end") => {}
+        Some(b"pipe") => super::work::run(&[super::work::processors]),
+        _ => super::work::run(&super::work::ALL),
     }
     exit()
 }

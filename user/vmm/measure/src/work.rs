@@ -26,8 +26,11 @@ const READ_DIRECTLY: usize = 0o40000;
 struct Buffer([AtomicU8; LARGE.0]);
 static BUFFER: Buffer = Buffer([const { AtomicU8::new(0) }; LARGE.0]);
 
-/// Measures everything, then ends the machine.
-pub fn run() {
+/// What is measured unless the program is asked for something else.
+pub const ALL: [fn() -> Result<(), Refusal>; 3] = [processor, devices, network];
+
+/// Says how far the machine has come, measures, and ends the machine.
+pub fn run(parts: &[fn() -> Result<(), Refusal>]) {
     let start = ticks();
     if let Err(why) = linux::allow_ports() {
         print(format_args!("no ports: {why}"));
@@ -37,33 +40,41 @@ pub fn run() {
         Some(exits) => print(format_args!("{{\"name\":\"init\",\"count\":1,\"ticks\":{start},\"exits\":{exits}}}")),
         None => print(format_args!("{{\"name\":\"init\",\"count\":1,\"ticks\":{start}}}")),
     }
-    let none = [0; 6];
+    for part in parts {
+        if let Err(why) = part() {
+            print(format_args!("{why}"));
+        }
+    }
+    print(format_args!("done"));
+    linux::end();
+}
+
+/// What the processor does by itself.
+fn processor() -> Result<(), Refusal> {
     measure("user_loop", 1, || {
         linux::spin(SPINS);
         Ok(())
     });
-    measure("system_call", CALLS, || (0..CALLS).try_for_each(|_| call(nr::GETPPID, none).map(drop)));
+    measure("system_call", CALLS, || (0..CALLS).try_for_each(|_| call(nr::GETPPID, [0; 6]).map(drop)));
     measure("fork_exec", PROCESSES, || (0..PROCESSES).try_for_each(|_| process()));
-    match start_devices() {
-        Ok(()) => {}
-        Err(why) => print(format_args!("devices: {why}")),
-    }
+    Ok(())
+}
+
+/// The disk.
+fn devices() -> Result<(), Refusal> {
+    start_devices()?;
+    let disk = call(nr::OPEN, [address(c"/dev/vda"), READ_DIRECTLY, 0, 0, 0, 0])?;
     for (name, (size, count)) in [("block_4k", SMALL), ("block_1m", LARGE)] {
-        match disk() {
-            Ok(disk) => measure(name, count, || (0..count).try_for_each(|index| read(disk, size, index as usize))),
-            Err(why) => print(format_args!("{name}: {why}")),
-        }
+        measure(name, count, || (0..count).try_for_each(|index| read(disk, size, index as usize)));
     }
-    match network() {
-        Ok((socket, index)) => measure("net_send", FRAMES, || (0..FRAMES).try_for_each(|_| send(socket, index))),
-        Err(why) => print(format_args!("net_send: {why}")),
-    }
-    match pipes() {
-        Ok(_) => {}
-        Err(why) => print(format_args!("pipe: {why}")),
-    }
-    print(format_args!("done"));
-    linux::end();
+    Ok(())
+}
+
+/// The network.
+fn network() -> Result<(), Refusal> {
+    let (socket, index) = interface()?;
+    measure("net_send", FRAMES, || (0..FRAMES).try_for_each(|_| send(socket, index)));
+    Ok(())
 }
 
 /// Does something between two marks and prints what it took.
@@ -121,10 +132,6 @@ fn start_devices() -> Result<(), Refusal> {
     Ok(())
 }
 
-fn disk() -> Result<usize, Refusal> {
-    call(nr::OPEN, [address(c"/dev/vda"), READ_DIRECTLY, 0, 0, 0, 0])
-}
-
 fn read(disk: usize, size: usize, index: usize) -> Result<(), Refusal> {
     call(nr::PREAD, [disk, BUFFER.0.as_ptr() as usize, size, index * size % DISK, 0, 0]).map(drop)
 }
@@ -137,7 +144,7 @@ struct Interface {
 }
 
 /// A socket for frames of the first interface, which is up then, and the interface's number.
-fn network() -> Result<(usize, u32), Refusal> {
+fn interface() -> Result<(usize, u32), Refusal> {
     const PACKETS: usize = 17;
     const RAW: usize = 3;
     const SET_FLAGS: usize = 0x8914;
@@ -165,7 +172,7 @@ fn send(socket: usize, index: u32) -> Result<(), Refusal> {
 }
 
 /// A byte there and back over two pipes between processes on two processors.
-fn pipes() -> Result<(), Refusal> {
+pub fn processors() -> Result<(), Refusal> {
     let pair = || -> Result<[usize; 2], Refusal> {
         let mut ends = [0_u32; 2];
         call(nr::PIPE, [ends.as_mut_ptr() as usize, 0, 0, 0, 0, 0])?;

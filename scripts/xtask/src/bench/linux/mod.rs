@@ -18,11 +18,15 @@ use crate::image::{Image, Module};
 use crate::machine::{Machine, Media, Platform};
 use crate::{guest, scenario, workspace};
 use rows::Row;
+pub use session::lines;
 use session::{Session, Stops};
 
 /// The boot configuration, and what in it says how many virtual CPUs there are.
 const CONFIGURATION: &str = "measure.conf";
 const ONE_CPU: &str = "cpus=1";
+/// What in it starts the program, and what has to follow so that it measures pipes alone.
+const PROGRAM: &str = "rdinit=/measure";
+const PIPES: &str = " pipe";
 /// The guest's memory and the size of its disk, in MiB, as there.
 const MEMORY: u32 = 256;
 const DISK: u64 = 4;
@@ -34,11 +38,17 @@ const SYSTEM_RUNS: &str = "root program: ";
 /// Of the line that says how fast the time-stamp counter is: what stands before and behind.
 const CLOCK: (&str, &str) = ("clock: TSC ", " MHz");
 
-/// Whether instructions are counted, and on how many cores and virtual CPUs.
+/// Most exits: up to the first process, for a block that is read.
+pub const MOST_EXITS: [(&str, u64); 3] = [("init", 25_000), ("block_4k", 4), ("block_1m", 8)];
+/// The same for a byte there and back between two virtual CPUs.
+const PIPE_EXITS: (&str, u64) = ("pipe", 6);
+
+/// Whether instructions are counted, on how many cores and virtual CPUs, and words for the program.
 #[derive(Clone, Copy)]
 struct Setting {
     counting: bool,
     cpus: u32,
+    words: &'static str,
 }
 
 /// Everything that is compared.
@@ -46,33 +56,39 @@ struct Setting {
 /// # Errors
 /// A machine fails.
 pub fn measure(drive: &Drive) -> Result<Vec<Row>> {
-    let counting = Setting { counting: true, cpus: 1 };
+    let setting = |counting, cpus, words| Setting { counting, cpus, words };
     println!("bench: Linux in a virtual machine, counting instructions");
-    let guest = in_guest(drive, counting)?;
+    let guest = in_guest(drive, setting(true, 1, ""))?;
     let khz = frequency(&guest.log)?;
     println!("bench: Linux directly on the emulator, counting instructions");
-    let direct = directly(drive, counting, khz)?;
+    let direct = directly(drive, setting(true, 1, ""), khz)?;
     let mut all = rows::counted(&guest, &direct);
-    all.append(&mut rows::exits(&guest, &[("init", 25_000), ("block_4k", 4), ("block_1m", 8)]));
+    all.append(&mut rows::exits(&guest, &MOST_EXITS));
+    println!("bench: pipes between two virtual CPUs");
+    let pipes = in_guest(drive, setting(true, 2, PIPES))?;
+    all.append(&mut rows::exits(&pipes, &[PIPE_EXITS]));
     all.append(&mut rows::reasons(&guest.log));
 
-    for (cpus, names) in [
-        (1, &[("init", Some(1_800)), ("block_4k", Some(4_000)), ("block_1m", Some(2_000)), ("net_send", None)][..]),
-        (2, &[("pipe", None)][..]),
-    ] {
-        let setting = Setting { counting: false, cpus };
-        println!("bench: Linux in a virtual machine and directly, in time, on {cpus} core(s)");
+    let times = [("init", Some(1_800)), ("block_4k", Some(4_000)), ("block_1m", Some(2_000)), ("net_send", None)];
+    for (setting, names) in [(setting(false, 1, ""), &times[..]), (setting(false, 2, PIPES), &[("pipe", None)])] {
+        let cores = if setting.cpus == 1 { "one core" } else { "two cores" };
+        println!("bench: time of Linux in a virtual machine and directly, on {cores}");
         let guest = in_guest(drive, setting)?;
         let khz = frequency(&guest.log)?;
         let direct = directly(drive, setting, khz)?;
         all.append(&mut rows::timed(&guest, &direct, khz, names));
-        all.append(&mut rows::exits(&guest, &[("pipe", 6)]));
     }
     Ok(all)
 }
 
-fn in_guest(drive: &Drive, setting: Setting) -> Result<Session> {
+/// The boot configuration.
+fn configuration(setting: Setting) -> Result<String> {
     let text = scenario::configuration(CONFIGURATION)?.replace(ONE_CPU, &format!("cpus={}", setting.cpus));
+    Ok(text.replace(PROGRAM, &format!("{PROGRAM}{}", setting.words)))
+}
+
+fn in_guest(drive: &Drive, setting: Setting) -> Result<Session> {
+    let text = configuration(setting)?;
     let mut modules = vec![Module::program(&drive.built.program("root")?)?];
     modules.append(&mut scenario::configured(CONFIGURATION, text, &drive.built, &guest::Options::default())?);
     let kernel_args = vec!["exit=0xf4".to_owned()];
@@ -92,7 +108,7 @@ fn directly(drive: &Drive, setting: Setting, khz: u64) -> Result<Session> {
     };
     let disk = directory.join("disk");
     fs::write(&disk, vec![0; (DISK << 20) as usize]).with_context(|| format!("cannot write {}", disk.display()))?;
-    let text = scenario::configuration(CONFIGURATION)?;
+    let text = configuration(setting)?;
     let line = text.lines().find_map(|line| line.split_once(" -- ")).context("no command line")?.1.trim();
     let hints = format!("tsc_early_khz={khz} lpj={} tsc=reliable no_timer_check", khz * 1000 / 250);
     let command_line = format!("{line} {hints}");
@@ -119,7 +135,9 @@ fn session(drive: &Drive, machine: Machine, setting: Setting, entry: u64, after:
     let socket = session::socket(&machine.name);
     let record = workspace::scratch("linux")?.join(format!("{}.record", machine.name));
     let mut machine = Machine { platform: Platform::Qemu, smp: setting.cpus, counting: setting.counting, ..machine };
-    machine.qemu_args.extend(["-gdb".into(), format!("unix:{},server=on,wait=off", socket.display())]);
+    // What nobody asked for would only keep the emulator from its work.
+    machine.qemu_args.extend(["-nodefaults".into(), "-gdb".into()]);
+    machine.qemu_args.push(format!("unix:{},server=on,wait=off", socket.display()));
     if setting.counting {
         // Only a machine that records what comes from outside says how many instructions it has executed.
         machine.qemu_args.extend(["-icount".into(), format!("rr=record,rrfile={}", record.display())]);

@@ -24,16 +24,37 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How long the whole may take.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// What the program printed about one thing.
+/// What the program printed about one thing, all repetitions together.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-struct Line {
-    name: String,
+pub struct Line {
+    /// Its name.
+    pub name: String,
+    /// Repetitions.
     #[serde(default)]
-    count: u64,
+    pub count: u64,
+    /// Ticks of the time-stamp counter.
     #[serde(default)]
-    ticks: u64,
-    exits: Option<u64>,
-    error: Option<String>,
+    pub ticks: u64,
+    /// Exits of virtual CPUs, where a monitor counts them.
+    pub exits: Option<u64>,
+    /// Why there are no figures.
+    pub error: Option<String>,
+}
+
+/// The program's lines in a log.
+///
+/// # Errors
+/// One says why something could not be measured, or is no result.
+pub fn lines(log: &[String]) -> Result<Vec<Line>> {
+    let texts = log.iter().filter_map(|line| line.split_once("measure: ")).filter(|(_, text)| text.starts_with('{'));
+    let line = |(_, text): (&str, &str)| -> Result<Line> {
+        let line: Line = serde_json::from_str(text).with_context(|| format!("not a result: {text}"))?;
+        match &line.error {
+            Some(why) => bail!("{}: {why}", line.name),
+            None => Ok(line),
+        }
+    };
+    texts.map(line).collect()
 }
 
 /// What one thing took.
@@ -132,13 +153,8 @@ fn counts(marks: &[Stop]) -> Vec<u64> {
 /// Puts lines and counts together.
 fn figures(log: &[String], boot: u64, counts: &[u64]) -> Result<BTreeMap<String, Figure>> {
     let mut found = BTreeMap::new();
-    let texts = log.iter().filter_map(|line| line.split_once("measure: ")).filter(|(_, text)| text.starts_with('{'));
     let counts = std::iter::once(boot).chain(counts.iter().copied()).map(Some).chain(std::iter::repeat(None));
-    for ((_, text), instructions) in texts.zip(counts) {
-        let line: Line = serde_json::from_str(text).with_context(|| format!("not a result: {text}"))?;
-        if let Some(why) = line.error {
-            bail!("{}: {why}", line.name);
-        }
+    for (line, instructions) in lines(log)?.into_iter().zip(counts) {
         let instructions = instructions.with_context(|| format!("no stops for {}", line.name))?;
         found.insert(line.name, Figure { count: line.count, instructions, ticks: line.ticks, exits: line.exits });
     }

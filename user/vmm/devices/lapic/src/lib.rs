@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod assist;
 mod message;
 mod msr;
 mod shared;
@@ -15,6 +16,7 @@ mod shared;
 mod tests;
 mod timer;
 
+pub use assist::{Assist, END_ASSIST};
 pub use message::{Delivery, Destination, Message};
 pub use msr::{APIC_BASE, BASE_ADDRESS, TSC_DEADLINE, Unknown, X2APIC_FIRST, X2APIC_LAST};
 pub use shared::Shared;
@@ -84,6 +86,8 @@ pub struct Lapic {
     command: u64,
     vectors: [u32; 7],
     timer: Timer,
+    /// Where the guest may end interrupts without leaving.
+    assist: Assist,
 }
 
 impl Lapic {
@@ -100,6 +104,7 @@ impl Lapic {
             command: 0,
             vectors: [MASKED; 7],
             timer: Timer::default(),
+            assist: Assist::default(),
         }
     }
 

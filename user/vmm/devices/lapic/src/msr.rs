@@ -3,7 +3,7 @@
 //! Invariants: what the manual makes a fault is [`Unknown`]; nothing has changed then.
 //! Concurrency: see the crate.
 
-use crate::{Effect, Lapic, Shared, register};
+use crate::{END_ASSIST, Effect, Lapic, Shared, register};
 
 /// Address and mode.
 pub const APIC_BASE: u32 = 0x1B;
@@ -32,6 +32,7 @@ impl Lapic {
         match number {
             APIC_BASE => Ok(self.base),
             TSC_DEADLINE => Ok(self.timer.time()),
+            END_ASSIST => Ok(self.assist.register()),
             X2APIC_FIRST..=X2APIC_LAST if self.x2apic() => match number - X2APIC_FIRST {
                 register::ICR => Ok(self.command),
                 register::DFR | register::ICR_HIGH | register::EOI | register::SELF_IPI => Err(Unknown),
@@ -53,6 +54,7 @@ impl Lapic {
                 Ok(Effect::Timer)
             }
             APIC_BASE => self.set_base(shared, value),
+            END_ASSIST => self.assist.set_register(value).map(|()| Effect::None),
             X2APIC_FIRST..=X2APIC_LAST if self.x2apic() => {
                 self.write_register(shared, number - X2APIC_FIRST, value, now)
             }

@@ -148,7 +148,9 @@ impl Shared {
         self.count.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn highest_request(&self) -> Option<u8> {
+    /// The highest vector that is requested.
+    #[must_use]
+    pub fn highest_request(&self) -> Option<u8> {
         let mut summary = self.summary.load(SEQUENTIAL);
         while summary != 0 {
             let word = summary.ilog2();
