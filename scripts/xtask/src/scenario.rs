@@ -98,6 +98,7 @@ pub const SCENARIOS: &[Scenario] = &[
         configuration: Some("measure.conf"),
         headless: None,
         kernel_args: &[],
+        limits: None,
     },
     Scenario {
         name: "ud2",

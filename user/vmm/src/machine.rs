@@ -393,11 +393,7 @@ impl<M: Memory, H: Host> Machine<M, H> {
     fn msr<W: Words>(&self, this: &Cpu, private: &mut Private, write: Option<bool>, state: &mut State<'_, W>) {
         let number = state.rcx() as u32;
         let write = write.unwrap_or(state.qualification()[0] & 1 != 0);
-        let apic = matches!(
-            number,
-            vm_lapic::X2APIC_FIRST
-                ..=vm_lapic::X2APIC_LAST | vm_lapic::APIC_BASE | vm_lapic::TSC_DEADLINE | vm_lapic::END_ASSIST
-        );
+        let apic = vm_lapic::is_own(number);
         let done = if write {
             let value = state.rdx() << 32 | state.rax() & 0xFFFF_FFFF;
             if apic {

@@ -137,9 +137,9 @@ impl Options {
     ///
     /// # Errors
     /// A file cannot be read, or fetched.
-    pub fn direct(&self, command_line: &str) -> Result<Image> {
-        let kernel = self.file(KERNEL)?.context("there is no kernel")?;
-        let modules = self.module(INITIAL)?.into_iter().collect();
+    pub fn direct(&self, command_line: &str, built: &Built) -> Result<Image> {
+        let kernel = self.file(KERNEL, built)?.context("there is no kernel")?;
+        let modules = self.module(INITIAL, built)?.into_iter().collect();
         let kernel_args = command_line.split_whitespace().map(String::from).collect();
         Ok(Image { protocol: Protocol::Linux, kernel, kernel_args, modules })
     }

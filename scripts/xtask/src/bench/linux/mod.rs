@@ -14,12 +14,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::drive::Drive;
-use crate::image::{Image, Module};
+use crate::image::{Image, Module, Protocol};
 use crate::machine::{Machine, Media, Platform};
 use crate::{guest, scenario, workspace};
 use rows::Row;
 pub use session::lines;
-use session::{Session, Stops};
+use session::{Count, Session, Stops};
 
 /// The boot configuration, and what in it says how many virtual CPUs there are.
 const CONFIGURATION: &str = "measure.conf";
@@ -92,9 +92,11 @@ fn in_guest(drive: &Drive, setting: Setting) -> Result<Session> {
     let mut modules = vec![Module::program(&drive.built.program("root")?)?];
     modules.append(&mut scenario::configured(CONFIGURATION, text, &drive.built, &guest::Options::default())?);
     let kernel_args = vec!["exit=0xf4".to_owned()];
-    let iso = Image { kernel: drive.built.kernel.clone(), kernel_args, modules }.build()?;
+    let iso =
+        Image { protocol: Protocol::Multiboot2, kernel: drive.built.kernel.clone(), kernel_args, modules }.build()?;
     let machine = Machine { kernel: Some(drive.built.kernel.clone()), ..Machine::new("bench-guest", Media::Iso(iso)) };
-    session(drive, machine, setting, ENTRY_IN_GUEST, Some(SYSTEM_RUNS))
+    let count = if setting.counting { Count::Clock } else { Count::Not };
+    session(drive, machine, setting, (ENTRY_IN_GUEST, Some(SYSTEM_RUNS), count))
 }
 
 fn directly(drive: &Drive, setting: Setting, khz: u64) -> Result<Session> {
@@ -128,22 +130,27 @@ fn directly(drive: &Drive, setting: Setting, khz: u64) -> Result<Session> {
         "virtio-rng-pci,disable-legacy=on".into(),
     ]
     .into();
-    session(drive, machine, setting, ENTRY_DIRECTLY, None)
+    let count = if setting.counting { Count::Executed } else { Count::Not };
+    session(drive, machine, setting, (ENTRY_DIRECTLY, None, count))
 }
 
-fn session(drive: &Drive, machine: Machine, setting: Setting, entry: u64, after: Option<&str>) -> Result<Session> {
+fn session(
+    drive: &Drive,
+    machine: Machine,
+    setting: Setting,
+    (entry, after, count): (u64, Option<&str>, Count),
+) -> Result<Session> {
     let socket = session::socket(&machine.name);
     let record = workspace::scratch("linux")?.join(format!("{}.record", machine.name));
     let mut machine = Machine { platform: Platform::Qemu, smp: setting.cpus, counting: setting.counting, ..machine };
     // What nobody asked for would only keep the emulator from its work.
     machine.qemu_args.extend(["-nodefaults".into(), "-gdb".into()]);
     machine.qemu_args.push(format!("unix:{},server=on,wait=off", socket.display()));
-    if setting.counting {
-        // Only a machine that records what comes from outside says how many instructions it has executed.
+    if count == Count::Executed {
         machine.qemu_args.extend(["-icount".into(), format!("rr=record,rrfile={}", record.display())]);
     }
     let program = drive.built.program("measure")?;
-    let found = session::run(&machine, &socket, &Stops { entry, program: &program, after });
+    let found = session::run(&machine, &socket, &Stops { entry, program: &program, after, count });
     // Both may not be there.
     let _ = fs::remove_file(&socket);
     let _ = fs::remove_file(&record);

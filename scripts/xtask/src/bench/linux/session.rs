@@ -1,8 +1,7 @@
 //! One boot of Linux with `/measure` as its first process, in a virtual machine or on the emulator directly.
 //!
-//! The machine is stopped at the kernel's 64-bit entry, at the program's first instruction, and before and after each thing
-//! that the program measures. Where instructions are counted, QEMU says then how many it has executed: idle time is not
-//! among them.
+//! The machine is stopped at the kernel's 64-bit entry and at the program's first instruction, and, where that is asked for,
+//! before and after each thing that the program measures.
 //! Invariants: what the program printed and where it stopped fit together, or the session is an error.
 //! Concurrency: one machine, on the calling thread.
 
@@ -81,6 +80,18 @@ pub struct Session {
     pub log: Vec<String>,
 }
 
+/// How instructions are counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    /// By QEMU, at each stop, while it records what comes from outside. Idle time is not among them.
+    Executed,
+    /// By the machine's clocks, which advance by one nanosecond for each, and over idle time too, if there is any. Recording
+    /// takes QEMU ten times as long where the machine has virtual CPUs.
+    Clock,
+    /// Not at all.
+    Not,
+}
+
 /// Where to stop, and when to begin with that.
 pub struct Stops<'a> {
     /// The kernel's 64-bit entry.
@@ -89,6 +100,8 @@ pub struct Stops<'a> {
     pub program: &'a Path,
     /// A line of the console before which other code may run at these addresses.
     pub after: Option<&'a str>,
+    /// How instructions are counted.
+    pub count: Count,
 }
 
 /// A stop.
@@ -117,26 +130,50 @@ pub fn run(machine: &Machine, socket: &Path, stops: &Stops<'_>) -> Result<Sessio
             bail!("the machine ended before {what}");
         }
         debugger.set_breakpoint(address, false)?;
-        here(running, machine.counting)
+        here(running, stops.count)
     };
     let entry = reach(&mut debugger, &mut running, "the kernel's entry", stops.entry)?;
     let init = reach(&mut debugger, &mut running, "the first process", start)?;
     session.boot = init.reached - entry.reached;
-    debugger.set_breakpoint(mark, true)?;
+    if stops.count == Count::Executed {
+        debugger.set_breakpoint(mark, true)?;
+    }
     let mut marks = Vec::new();
     while debugger.run()? {
-        marks.push(here(&mut running, machine.counting)?);
+        marks.push(here(&mut running, stops.count)?);
     }
     session.log = running.finish().success()?.log;
-    session.figures = figures(&session.log, init.instructions - entry.instructions, &counts(&marks))?;
+    let boot = match stops.count {
+        Count::Clock => nanoseconds(init.instructions.wrapping_sub(entry.instructions)),
+        _ => init.instructions - entry.instructions,
+    };
+    session.figures = figures(&session.log, boot, stops.count, &counts(&marks))?;
     Ok(session)
 }
 
 /// Where the machine stands.
-fn here(running: &mut Running, counting: bool) -> Result<Stop> {
+fn here(running: &mut Running, count: Count) -> Result<Stop> {
     let reached = Instant::now();
-    let instructions = if counting { executed(&running.monitor("info replay")?)? } else { 0 };
+    let instructions = match count {
+        Count::Executed => executed(&running.monitor("info replay")?)?,
+        Count::Clock => timer(&running.monitor(TIMER)?)?,
+        Count::Not => 0,
+    };
     Ok(Stop { instructions, reached })
+}
+
+/// Reads the chip set's power-management timer, where its firmware puts it: 24 bits, 3.579545 MHz.
+const TIMER: &str = "i /w 0x608";
+
+/// The timer in the answer to [`TIMER`].
+fn timer(answer: &str) -> Result<u64> {
+    let value = answer.rsplit_once("= 0x").and_then(|(_, value)| u64::from_str_radix(value.trim(), 16).ok());
+    value.with_context(|| format!("QEMU has no timer: {answer}"))
+}
+
+/// A distance of two readings of the timer, less than 4.7 seconds, in nanoseconds.
+const fn nanoseconds(distance: u64) -> u64 {
+    ((distance & 0xFF_FFFF) as u128 * 1_000_000_000 / 3_579_545) as u64
 }
 
 /// The number of instructions in the answer to `info replay`.
@@ -151,11 +188,15 @@ fn counts(marks: &[Stop]) -> Vec<u64> {
 }
 
 /// Puts lines and counts together.
-fn figures(log: &[String], boot: u64, counts: &[u64]) -> Result<BTreeMap<String, Figure>> {
+fn figures(log: &[String], boot: u64, how: Count, counts: &[u64]) -> Result<BTreeMap<String, Figure>> {
     let mut found = BTreeMap::new();
     let counts = std::iter::once(boot).chain(counts.iter().copied()).map(Some).chain(std::iter::repeat(None));
-    for (line, instructions) in lines(log)?.into_iter().zip(counts) {
-        let instructions = instructions.with_context(|| format!("no stops for {}", line.name))?;
+    for (index, (line, counted)) in lines(log)?.into_iter().zip(counts).enumerate() {
+        let instructions = match how {
+            Count::Clock if index > 0 => line.ticks,
+            Count::Not => 0,
+            _ => counted.with_context(|| format!("no stops for {}", line.name))?,
+        };
         found.insert(line.name, Figure { count: line.count, instructions, ticks: line.ticks, exits: line.exits });
     }
     if found.is_empty() {
@@ -192,6 +233,13 @@ mod tests {
     }
 
     #[test]
+    fn the_timer_runs_over() {
+        let answer = "portl[0x0608] = 0x0062b5c3\n";
+        assert_eq!(timer(answer).ok(), Some(0x62_B5C3));
+        assert_eq!(nanoseconds(0x10_u64.wrapping_sub(0xFF_FFF0)), 32 * 1_000_000_000 / 3_579_545);
+    }
+
+    #[test]
     fn lines_and_counts_come_in_the_same_order() {
         let log = [
             r#"measure: {"name":"init","count":1,"ticks":5,"exits":7}"#,
@@ -199,11 +247,12 @@ mod tests {
             r#"[    1.2] measure: {"name":"user_loop","count":2,"ticks":20}"#,
         ];
         let log = log.map(String::from);
-        let found = figures(&log, 100, &[40]).unwrap();
+        let found = figures(&log, 100, Count::Executed, &[40]).unwrap();
         assert_eq!(found["init"], Figure { count: 1, instructions: 100, ticks: 5, exits: Some(7) });
         assert_eq!(found["user_loop"], Figure { count: 2, instructions: 40, ticks: 20, exits: None });
-        assert!(figures(&log, 100, &[]).is_err(), "without its stops a line says nothing");
+        assert!(figures(&log, 100, Count::Executed, &[]).is_err(), "without its stops a line says nothing");
+        assert!(figures(&log, 100, Count::Clock, &[]).is_ok_and(|found| found["user_loop"].instructions == 20));
         let failed = [r#"measure: {"name":"pipe","error":"system call 22: error 24"}"#.to_owned()];
-        assert!(figures(&failed, 0, &[]).is_err_and(|error| error.to_string().contains("error 24")));
+        assert!(figures(&failed, 0, Count::Not, &[]).is_err_and(|error| error.to_string().contains("error 24")));
     }
 }

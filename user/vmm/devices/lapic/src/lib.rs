@@ -18,7 +18,7 @@ mod timer;
 
 pub use assist::{Assist, END_ASSIST};
 pub use message::{Delivery, Destination, Message};
-pub use msr::{APIC_BASE, BASE_ADDRESS, TSC_DEADLINE, Unknown, X2APIC_FIRST, X2APIC_LAST};
+pub use msr::{APIC_BASE, BASE_ADDRESS, TSC_DEADLINE, Unknown, X2APIC_FIRST, X2APIC_LAST, is_own};
 pub use shared::Shared;
 
 use timer::Timer;

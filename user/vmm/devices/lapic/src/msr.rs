@@ -19,6 +19,12 @@ pub(crate) const BOOT: u64 = 1 << 8;
 pub(crate) const X2APIC: u64 = 1 << 10;
 pub(crate) const ENABLE: u64 = 1 << 11;
 
+/// Whether a register is one of the local APIC's.
+#[must_use]
+pub const fn is_own(number: u32) -> bool {
+    matches!(number, X2APIC_FIRST..=X2APIC_LAST | APIC_BASE | TSC_DEADLINE | END_ASSIST)
+}
+
 /// The register is not there, or does not take the value: a general-protection fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unknown;
