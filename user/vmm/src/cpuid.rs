@@ -14,9 +14,10 @@ pub type Leaf = [u32; 4];
 const HYPERVISOR: u32 = 0x4000_0000;
 /// The interface of this name tells a guest that it may use x2APIC mode without interrupt remapping.
 const SIGNATURE: &[u8; 12] = b"KVMKVMKVM\0\0\0";
-/// Features of that interface: port accesses need no delay; interrupts may be ended without an exit; those of devices may
+/// Features of that interface: port accesses need no delay; a page tells the time, the same on all processors; interrupts may be ended without an exit; those of devices may
 /// name more than 255 processors.
 const NO_DELAY: u32 = 1 << 1;
+const CLOCK: u32 = 1 << 3 | 1 << 24;
 const END_ASSIST: u32 = 1 << 6;
 const WIDE_DESTINATIONS: u32 = 1 << 15;
 
@@ -145,7 +146,7 @@ pub fn answer(host: impl Fn(u32, u32) -> Leaf, leaf: u32, subleaf: u32, machine:
             };
             [HYPERVISOR + 1, word(0), word(4), word(8)]
         }
-        0x4000_0001 => [NO_DELAY | END_ASSIST | WIDE_DESTINATIONS, 0, 0, 0],
+        0x4000_0001 => [NO_DELAY | CLOCK | END_ASSIST | WIDE_DESTINATIONS, 0, 0, 0],
         0x8000_0000 => {
             let [max, b, c, d] = real();
             [max.clamp(0x8000_0001, 0x8000_0008), b, c, d]

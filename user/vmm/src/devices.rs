@@ -117,6 +117,12 @@ impl Devices {
         (self.lines, self.external) = (0, false);
     }
 
+    /// Seconds since 1970 at the start of the machine.
+    #[must_use]
+    pub const fn date(&self) -> u64 {
+        self.rtc.epoch()
+    }
+
     /// Reads `size` bytes (1, 2 or 4) at `port`.
     pub fn port_read<M: Memory>(&mut self, port: u16, size: u8, access: &Access<'_, M>) -> u32 {
         let now = access.now;

@@ -19,6 +19,7 @@ extern crate std;
 
 pub mod acpi;
 pub mod arguments;
+pub mod clock;
 pub mod count;
 pub mod cpu;
 pub mod cpuid;

@@ -6,6 +6,8 @@
 //! Concurrency: one thread per virtual processor, and one for time and input.
 //! Source: see the modules that decode exits, instructions and registers.
 
+mod window;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +17,7 @@ use vm_lapic::{Delivery, Destination, Effect, Message};
 use vm_memory::Memory;
 use vm_power::Outcome;
 
+use crate::clock::Clock;
 use crate::count;
 use crate::cpu::{Cpu, Mode, Phase, Private};
 use crate::cpuid::{self, Topology};
@@ -79,6 +82,7 @@ pub struct Machine<M, H> {
     /// The counter when the machine started, and its ticks per millisecond.
     start: u64,
     khz: u64,
+    clock: Clock,
     boot: start::Boot,
 }
 
@@ -105,7 +109,8 @@ impl<M: Memory, H: Host> Machine<M, H> {
     #[must_use]
     pub fn new(parts: Parts<M, H>) -> Self {
         let Parts { memory, host, backend, cpus, devices, tsc_khz, boot } = parts;
-        let start = host.now();
+        let (start, khz) = (host.now(), u64::from(tsc_khz).max(1));
+        let clock = Clock { start, khz, date: devices.date() };
         Self {
             memory,
             host,
@@ -115,7 +120,8 @@ impl<M: Memory, H: Host> Machine<M, H> {
             ended: Mutex::new(None),
             has_ended: AtomicBool::new(false),
             start,
-            khz: u64::from(tsc_khz).max(1),
+            khz,
+            clock,
             boot,
         }
     }
@@ -399,6 +405,8 @@ impl<M: Memory, H: Host> Machine<M, H> {
             if apic {
                 let effect = private.lapic.write_msr(&this.shared, number, value, self.host.now());
                 effect.map(|effect| self.effect(effect)).ok()
+            } else if let Some((at, bytes, length)) = self.clock.answer(number, value) {
+                bytes.get(..length).and_then(|bytes| self.memory.write(at, bytes).then_some(()))
             } else {
                 msr::write(state, &mut private.kept, number, value)
             }
@@ -437,7 +445,7 @@ impl<M: Memory, H: Host> Machine<M, H> {
         let Some(instruction) = instruction::fetch(state, &self.memory) else {
             return state.inject_exception(PROTECTION, Some(0));
         };
-        let mut device = Window { machine: self, this, private, address };
+        let mut device = window::Window { machine: self, this, private, address };
         if !instruction::emulate(state, &instruction, &self.memory, &mut device) {
             state.inject_exception(PROTECTION, Some(0));
         }

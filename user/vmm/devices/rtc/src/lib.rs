@@ -65,6 +65,12 @@ impl Rtc {
         (self.index, self.flags) = (0, 0);
     }
 
+    /// Seconds since 1970 at time 0.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch as u64
+    }
+
     /// Reads port 0x70 or 0x71.
     pub fn read(&mut self, port: u16, now: u64) -> u8 {
         if port & 1 == 0 {
