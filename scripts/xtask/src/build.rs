@@ -59,6 +59,12 @@ pub fn all(selftest: bool) -> Result<Built> {
     Ok(Built { kernel: out(&directory).join("vela"), programs: out(&target) })
 }
 
+/// Where [`all`] puts the program `name`.
+#[must_use]
+pub fn place(name: &str) -> PathBuf {
+    out(&workspace::target()).join(name)
+}
+
 fn cargo(target: &Path) -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(workspace::root());

@@ -152,7 +152,7 @@ pub fn configured(name: &str, text: String, built: &Built, guest: &guest::Option
     let config = Config::parse(&text).map_err(|error| anyhow!("{name}: {error}"))?;
     let mut modules = vec![Module { name: name.into(), data: text.into_bytes(), args: Vec::new() }];
     for image in &config.images {
-        modules.push(match guest.module(image, built)? {
+        modules.push(match guest.module(image)? {
             Some(module) => module,
             None => Module::program(&built.program(image)?)?,
         });

@@ -96,7 +96,7 @@ impl Context {
     /// # Errors
     /// The image cannot be made.
     pub fn direct(&self, name: &str, command_line: &str) -> Result<Machine> {
-        Ok(Machine::new(name, Media::Iso(guest::Options::default().direct(command_line, &self.built)?.build()?)))
+        Ok(Machine::new(name, Media::Iso(guest::Options::default().direct(command_line)?.build()?)))
     }
 
     /// A machine that boots a root program of the workspace.

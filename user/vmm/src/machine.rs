@@ -6,8 +6,6 @@
 //! Concurrency: one thread per virtual processor, and one for time and input.
 //! Source: see the modules that decode exits, instructions and registers.
 
-mod window;
-
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -445,7 +443,7 @@ impl<M: Memory, H: Host> Machine<M, H> {
         let Some(instruction) = instruction::fetch(state, &self.memory) else {
             return state.inject_exception(PROTECTION, Some(0));
         };
-        let mut device = window::Window { machine: self, this, private, address };
+        let mut device = Window { machine: self, this, private, address };
         if !instruction::emulate(state, &instruction, &self.memory, &mut device) {
             state.inject_exception(PROTECTION, Some(0));
         }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use super::cpio::Archive;
 use super::debian;
-use crate::{elf, workspace};
+use crate::{build, elf, workspace};
 
 const SCRIPTS: &str = "user/vmm/initramfs";
 /// Drivers in the order in which they are loaded.
@@ -35,7 +35,7 @@ const DRIVERS: [&str; 12] = [
 ///
 /// # Errors
 /// A package cannot be fetched or a file not read.
-pub fn build(kernel: Option<&Path>, measure: &Path) -> Result<PathBuf> {
+pub fn build(kernel: Option<&Path>) -> Result<PathBuf> {
     let busybox = debian::busybox()?;
     let drivers = match kernel {
         Some(file) => beside(file),
@@ -47,7 +47,7 @@ pub fn build(kernel: Option<&Path>, measure: &Path) -> Result<PathBuf> {
     }
     archive.device("dev/console", 5, 1);
     archive.file("bin/busybox", &read(&busybox)?);
-    archive.file("measure", &elf::stripped(read(measure)?));
+    archive.file("measure", &elf::stripped(read(&build::place("measure"))?));
     let mut order = String::new();
     for driver in DRIVERS {
         if let Some(path) = drivers.as_ref().and_then(|drivers| find(drivers, driver)) {

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::build::Built;
 use crate::image::{Image, Module, Protocol};
 
 /// Names of the modules that are not programs of the workspace.
@@ -137,9 +136,9 @@ impl Options {
     ///
     /// # Errors
     /// A file cannot be read, or fetched.
-    pub fn direct(&self, command_line: &str, built: &Built) -> Result<Image> {
-        let kernel = self.file(KERNEL, built)?.context("there is no kernel")?;
-        let modules = self.module(INITIAL, built)?.into_iter().collect();
+    pub fn direct(&self, command_line: &str) -> Result<Image> {
+        let kernel = self.file(KERNEL)?.context("there is no kernel")?;
+        let modules = self.module(INITIAL)?.into_iter().collect();
         let kernel_args = command_line.split_whitespace().map(String::from).collect();
         Ok(Image { protocol: Protocol::Linux, kernel, kernel_args, modules })
     }
@@ -148,8 +147,8 @@ impl Options {
     ///
     /// # Errors
     /// It cannot be read, or fetched.
-    pub fn module(&self, name: &str, built: &Built) -> Result<Option<Module>> {
-        let Some(file) = self.file(name, built)? else { return Ok(None) };
+    pub fn module(&self, name: &str) -> Result<Option<Module>> {
+        let Some(file) = self.file(name)? else { return Ok(None) };
         let mut data = fs::read(&file).with_context(|| format!("cannot read the guest's file {}", file.display()))?;
         if name == KERNEL {
             data = program::image(data).with_context(|| format!("{} is no guest", file.display()))?;
@@ -158,7 +157,7 @@ impl Options {
     }
 
     /// The file that is the module `name`.
-    fn file(&self, name: &str, built: &Built) -> Result<Option<PathBuf>> {
+    fn file(&self, name: &str) -> Result<Option<PathBuf>> {
         Ok(Some(match name {
             KERNEL => match &self.kernel {
                 Some(file) => file.clone(),
@@ -166,7 +165,7 @@ impl Options {
             },
             INITIAL => match &self.initial {
                 Some(file) => file.clone(),
-                None => initramfs::build(self.kernel.as_deref(), &built.program("measure")?)?,
+                None => initramfs::build(self.kernel.as_deref())?,
             },
             MULTIBOOT => {
                 self.multiboot.clone().context("the configuration names a Multiboot guest; use --multiboot-guest")?

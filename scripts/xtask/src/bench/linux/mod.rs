@@ -103,7 +103,7 @@ fn directly(drive: &Drive, setting: Setting, khz: u64) -> Result<Session> {
     let options = guest::Options::default();
     let directory = workspace::scratch("linux")?;
     let file = |name: &str| -> Result<PathBuf> {
-        let module = options.module(name, &drive.built)?.with_context(|| format!("there is no {name}"))?;
+        let module = options.module(name)?.with_context(|| format!("there is no {name}"))?;
         let file = directory.join(name);
         fs::write(&file, module.data).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(file)
