@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -66,7 +67,9 @@ pub fn build(kernel: Option<&Path>) -> Result<PathBuf> {
     }
     let name = if kernel.is_some() { "initrd-other.cpio" } else { "initrd.cpio" };
     let file = workspace::scratch("debian")?.join(name);
-    let stage = file.with_extension(format!("{}", std::process::id()));
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let stage = file.with_extension(format!("{}-{serial}", std::process::id()));
     fs::write(&stage, archive.finish()).with_context(|| format!("cannot write {}", stage.display()))?;
     fs::rename(&stage, &file).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)

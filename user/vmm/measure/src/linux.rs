@@ -42,16 +42,7 @@ global_asm!(
     "mov rdi, [rsp + 16]",
     "and rsp, -16",
     "call measure_main",
-    ".globl measure_mark",
-    "measure_mark:",
-    "nop",
-    "ret",
 );
-
-// SAFETY: defined above, with this signature.
-unsafe extern "C" {
-    fn measure_mark();
-}
 
 /// The program's entry, with its argument, if it has one.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
@@ -65,12 +56,6 @@ extern "C" fn measure_main(argument: *const c_char) {
         _ => super::work::run(&super::work::ALL),
     }
     exit()
-}
-
-/// Tells a debugger that something begins or ends.
-pub fn mark() {
-    // SAFETY: changes nothing.
-    unsafe { measure_mark() }
 }
 
 /// Ends the process.

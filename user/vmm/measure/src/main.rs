@@ -1,8 +1,8 @@
 //! The first process of a Linux guest: measures the machine that it is in, then ends it.
 //!
 //! It is the same program in a virtual machine and on the emulator directly. For each thing measured it prints one line with
-//! JSON: repetitions, ticks of the time-stamp counter, and exits of virtual CPUs where a monitor counts them. The program
-//! calls `measure_mark` before and after, where `cargo xtask bench vm` has a breakpoint and reads the emulator's own count.
+//! JSON: repetitions, ticks of the time-stamp counter, and exits of virtual CPUs where a monitor counts them.
+//! `cargo xtask bench vm` has a breakpoint at its first instruction.
 //! Invariants: what cannot be done is a line with the reason.
 //! Concurrency: one thread; the pipes have a second process.
 // UNSAFETY: entry point, system calls and ports are assembly.

@@ -5,7 +5,7 @@
 
 use core::sync::atomic::AtomicU8;
 
-use crate::linux::{self, Refusal, call, exits, mark, number as nr, print, ticks};
+use crate::linux::{self, Refusal, call, exits, number as nr, print, ticks};
 
 /// Iterations of the loop in user mode, two instructions each.
 const SPINS: u64 = 100_000_000;
@@ -36,9 +36,14 @@ pub fn run(parts: &[fn() -> Result<(), Refusal>]) {
         print(format_args!("no ports: {why}"));
     }
     linux::report_exits();
-    match exits() {
-        Some(exits) => print(format_args!("{{\"name\":\"init\",\"count\":1,\"ticks\":{start},\"exits\":{exits}}}")),
-        None => print(format_args!("{{\"name\":\"init\",\"count\":1,\"ticks\":{start}}}")),
+    let (exits, idle) = (exits(), idle().unwrap_or(0));
+    match exits {
+        Some(exits) => {
+            print(format_args!(
+                "{{\"name\":\"init\",\"count\":1,\"ticks\":{start},\"idle\":{idle},\"exits\":{exits}}}"
+            ));
+        }
+        None => print(format_args!("{{\"name\":\"init\",\"count\":1,\"ticks\":{start},\"idle\":{idle}}}")),
     }
     for part in parts {
         if let Err(why) = part() {
@@ -47,6 +52,29 @@ pub fn run(parts: &[fn() -> Result<(), Refusal>]) {
     }
     print(format_args!("done"));
     linux::end();
+}
+
+/// Nanoseconds that the processors have been idle, as the kernel's list of timers has them.
+fn idle() -> Result<u64, Refusal> {
+    // It may be there already.
+    let _ = call(nr::MOUNT, [address(c"proc"), address(c"/proc"), address(c"proc"), 0, 0, 0]);
+    let list = call(nr::OPEN, [address(c"/proc/timer_list"), 0, 0, 0, 0, 0])?;
+    let mut text = [0_u8; 16384];
+    let mut length = 0;
+    while let Some(room) = text.get_mut(length..).filter(|room| !room.is_empty()) {
+        match call(nr::READ, [list, room.as_mut_ptr() as usize, room.len(), 0, 0, 0])? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    let lines = text.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
+    let names: [&[u8]; 2] = [b"idle_sleeptime", b"iowait_sleeptime"];
+    let ours = lines.filter(|line| names.iter().any(|name| line.trim_ascii_start().starts_with(name)));
+    let number = |line: &[u8]| {
+        let digits = line.iter().skip_while(|byte| !byte.is_ascii_digit()).take_while(|byte| byte.is_ascii_digit());
+        digits.fold(0_u64, |number, digit| number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
+    };
+    Ok(ours.map(number).sum())
 }
 
 /// What the processor does by itself.
@@ -80,11 +108,9 @@ fn network() -> Result<(), Refusal> {
 /// Does something between two marks and prints what it took.
 fn measure(name: &str, count: u32, work: impl FnOnce() -> Result<(), Refusal>) {
     let before = exits();
-    mark();
     let start = ticks();
     let done = work();
     let end = ticks();
-    mark();
     let ticks = end.wrapping_sub(start);
     match (done, before, exits()) {
         (Err(why), ..) => print(format_args!("{{\"name\":\"{name}\",\"error\":\"{why}\"}}")),

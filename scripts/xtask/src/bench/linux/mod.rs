@@ -19,7 +19,7 @@ use crate::machine::{Machine, Media, Platform};
 use crate::{guest, scenario, workspace};
 use rows::Row;
 pub use session::lines;
-use session::{Count, Session, Stops};
+use session::{Session, Stops};
 
 /// The boot configuration, and what in it says how many virtual CPUs there are.
 const CONFIGURATION: &str = "measure.conf";
@@ -95,8 +95,7 @@ fn in_guest(drive: &Drive, setting: Setting) -> Result<Session> {
     let iso =
         Image { protocol: Protocol::Multiboot2, kernel: drive.built.kernel.clone(), kernel_args, modules }.build()?;
     let machine = Machine { kernel: Some(drive.built.kernel.clone()), ..Machine::new("bench-guest", Media::Iso(iso)) };
-    let count = if setting.counting { Count::Clock } else { Count::Not };
-    session(drive, machine, setting, (ENTRY_IN_GUEST, Some(SYSTEM_RUNS), count))
+    session(drive, machine, setting, (ENTRY_IN_GUEST, Some(SYSTEM_RUNS)))
 }
 
 fn directly(drive: &Drive, setting: Setting, khz: u64) -> Result<Session> {
@@ -130,30 +129,19 @@ fn directly(drive: &Drive, setting: Setting, khz: u64) -> Result<Session> {
         "virtio-rng-pci,disable-legacy=on".into(),
     ]
     .into();
-    let count = if setting.counting { Count::Executed } else { Count::Not };
-    session(drive, machine, setting, (ENTRY_DIRECTLY, None, count))
+    session(drive, machine, setting, (ENTRY_DIRECTLY, None))
 }
 
-fn session(
-    drive: &Drive,
-    machine: Machine,
-    setting: Setting,
-    (entry, after, count): (u64, Option<&str>, Count),
-) -> Result<Session> {
+fn session(drive: &Drive, machine: Machine, setting: Setting, (entry, after): (u64, Option<&str>)) -> Result<Session> {
     let socket = session::socket(&machine.name);
-    let record = workspace::scratch("linux")?.join(format!("{}.record", machine.name));
     let mut machine = Machine { platform: Platform::Qemu, smp: setting.cpus, counting: setting.counting, ..machine };
     // What nobody asked for would only keep the emulator from its work.
     machine.qemu_args.extend(["-nodefaults".into(), "-gdb".into()]);
     machine.qemu_args.push(format!("unix:{},server=on,wait=off", socket.display()));
-    if count == Count::Executed {
-        machine.qemu_args.extend(["-icount".into(), format!("rr=record,rrfile={}", record.display())]);
-    }
     let program = drive.built.program("measure")?;
-    let found = session::run(&machine, &socket, &Stops { entry, program: &program, after, count });
-    // Both may not be there.
+    let found = session::run(&machine, &socket, &Stops { entry, program: &program, after });
+    // It may not be there.
     let _ = fs::remove_file(&socket);
-    let _ = fs::remove_file(&record);
     found.with_context(|| format!("the machine {}", machine.name))
 }
 
