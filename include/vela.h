@@ -55,6 +55,7 @@ enum {
     VELA_MISC_DELEGATE = 0x1,
     VELA_MISC_SUSPEND = 0x2,
     VELA_MISC_COUNT = 0x3,
+    VELA_MISC_EVIDENCE = 0x4,
 };
 
 /* Operations of ec_ctrl, and the flag of create_ec */
@@ -261,6 +262,7 @@ enum {
 #define VELA_FEATURE_ITEM_FORMS UINT64_C(0x8)
 #define VELA_FEATURE_COUNTERS UINT64_C(0x10)
 #define VELA_FEATURE_OVERMAPPING UINT64_C(0x20)
+#define VELA_FEATURE_EVIDENCE UINT64_C(0x40)
 #define VELA_CPU_ENABLED UINT64_C(0x1)
 
 /* A segment register */

@@ -8,11 +8,12 @@
 use crate::call::{self, Outcome, again};
 use crate::{
     context_control, cores, create, exhausted, interrupt, items, mapping, power, reclaim, root, semaphore, slots,
-    switch,
+    switch, translations,
 };
+use abi::address::{PAGE_BITS, USER_END};
 use abi::operation::{CallFlags, DomainControl, Misc, RevokeFlags};
 use abi::rights::SemaphoreRights;
-use abi::{Crd, Hypercall, Request, Rights, Selector, Status};
+use abi::{Crd, Hypercall, Kind, Request, Rights, Selector, Status};
 use arch::entry::SLOW;
 use capability::tree::Span;
 use core::sync::atomic::Ordering::Relaxed;
@@ -98,6 +99,7 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
                 Ok(())
             }
             Some(Misc::Count) => count(domain, at, frame),
+            Some(Misc::Evidence) => evidence(store, at, frame),
             Some(Misc::Suspend) => power::suspend(store, at, frame),
             None => Err(Status::BadParameter),
         },
@@ -114,6 +116,21 @@ fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame
     let destination = domain(frame.rdx.get())?;
     let window = Crd::from_word(frame.rsi.get());
     items::delegate(store, source, caller.identity().message, destination, window)
+}
+
+/// What processors have noted of the pages in RSI, at most 64, of the domain `at`: accessed to RSI, dirty to RDX, a bit each. It
+/// is cleared if RDX is not 0.
+fn evidence(store: &Store<'_>, at: Selector, frame: &Frame) -> Result<(), Status> {
+    let domain = store.get(slots::named::<Domain>(store, at.number(), Rights::NONE)?);
+    let range = Crd::from_word(frame.rsi.get());
+    let (first, count) = (range.aligned_base(), range.count());
+    if range.kind() != Kind::Memory || count > 64 || first + count > USER_END >> PAGE_BITS {
+        return Err(Status::BadParameter);
+    }
+    let [accessed, dirty] = translations::evidence(domain, first << PAGE_BITS, count, frame.rdx.get() != 0);
+    frame.rsi.set(accessed);
+    frame.rdx.set(dirty);
+    Ok(())
 }
 
 /// Reads counter RSI of core `core` to RSI; for the root domain.

@@ -9,6 +9,7 @@ use crate::cores::{self, RunningCore};
 use crate::domain::{TABLES, table_of};
 use crate::log::warning;
 use crate::tables::HARDWARE;
+use abi::address::PAGE_BITS;
 use abi::counter::Counter;
 use abi::{PhysAddr, VirtAddr};
 use arch::{apic, cpu};
@@ -16,11 +17,13 @@ use core::sync::atomic::{
     AtomicBool,
     Ordering::{Acquire, Relaxed},
 };
-use memory::format::Attributes;
+use memory::format::{Attributes, Format, Host};
 use memory::shootdown::{Core, Machine, Pages, Shootdown};
 use memory::space::Space;
 use objects::Domain;
 
+/// log2 of the bytes of a large leaf.
+const LARGE_BITS: u32 = PAGE_BITS + 9;
 static NAIVE: AtomicBool = AtomicBool::new(false);
 
 /// Uses the protocol to compare with.
@@ -84,13 +87,42 @@ pub fn serve() -> bool {
     percpu::this().shared.core.serve(&Cores)
 }
 
+/// What is noted of `count` pages, at most 64, from `virt` on: which were accessed and which are dirty, the first in bit 0. With
+/// `clear` that is noted anew from now on.
+pub fn evidence(domain: &Domain, virt: u64, count: u64, clear: bool) -> [u64; 2] {
+    let (view, mut shootdown) = (|id| view(domain, id), shootdown());
+    let space = Space { master: &domain.master(), view: &view };
+    let (mut found, mut large) = ([0, 0], None);
+    let tables = TABLES.lock();
+    for page in 0..count {
+        let at = VirtAddr::new(virt + (page << PAGE_BITS));
+        // The pages of a large leaf have the same; it is asked once.
+        let known = large.filter(|&(start, _)| start == at.get() >> LARGE_BITS);
+        let noted = known.map(|(_, noted)| noted).or_else(|| {
+            let (noted, level) = space.evidence((&HARDWARE, &Cores), at, clear, &mut shootdown)?;
+            large = (level > 1).then_some((at.get() >> LARGE_BITS, noted));
+            Some(noted)
+        });
+        for (word, bit) in found.iter_mut().zip([Host::ACCESSED, Host::EVIDENCE & !Host::ACCESSED]) {
+            *word |= u64::from(noted.unwrap_or(0) & bit != 0) << page;
+        }
+    }
+    drop(tables);
+    shootdown.finish(&Cores);
+    found
+}
+
+/// The root of the domain's view on core `id`, if it has one.
+#[inline]
+fn view(domain: &Domain, id: u32) -> Option<PhysAddr> {
+    let view = domain.views.get(id as usize)?.load(Acquire);
+    (view != 0).then(|| PhysAddr::truncate(view))
+}
+
 /// Leaves of `size` bytes at `virt` only the rights in `left`, or nothing, in the domain's master and in what its cores have
 /// copied of it. What the processors remember is left to `shootdown`.
 pub fn restrict(domain: &Domain, (virt, size): (u64, u64), left: Attributes, shootdown: &mut Shootdown) {
-    let view = |id| {
-        let view = domain.views.get(id as usize)?.load(Acquire);
-        (view != 0).then(|| PhysAddr::truncate(view))
-    };
+    let view = |id| view(domain, id);
     let (space, range) = (Space { master: &domain.master(), view: &view }, (VirtAddr::new(virt), size));
     let _tables = TABLES.lock();
     if space.restrict((&HARDWARE, &Cores), range, left, &mut table_of(domain), shootdown).is_err() {

@@ -46,6 +46,8 @@ operations! {
         Suspend = 2,
         /// Extension: read a counter of a core ([`crate::counter::Counter`]).
         Count = 3,
+        /// Extension: what processors have noted of pages, and clear it: which were accessed, which are dirty.
+        Evidence = 4,
     }
 }
 
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn free_numbers_stay_free() {
         for flags in 0..16 {
-            assert_eq!(Misc::from_flags(flags).is_some(), flags <= 3);
+            assert_eq!(Misc::from_flags(flags).is_some(), flags <= 4);
             assert_eq!(ContextControl::from_flags(flags).is_some(), flags <= 8);
             assert_eq!(SchedulingControl::from_flags(flags).is_some(), flags <= 3);
             assert_eq!(DomainControl::from_flags(flags).is_some(), flags == 0 || flags == 2);

@@ -8,6 +8,8 @@
 //! directory. No private entry is left that the master does not have any more.
 //! Concurrency: changes of the master hold the space's lock, filling does not: it looks again afterwards.
 //! Source: lecture D:295, D:346-361; trap T7; design plan §3; `docs/src/shootdown.md`.
+mod evidence;
+
 use crate::format::{Attributes, Entry, Format, Host};
 use crate::frames::OutOfMemory;
 use crate::mmu::Mmu;
@@ -70,11 +72,11 @@ fn existing(mmu: &impl Mmu, table: &Table<Host>, virt: VirtAddr) -> Result<PhysA
     table.descend(mmu, virt, DIRECTORY, &mut |_, _| Err(OutOfMemory::Pool))
 }
 
-/// Removes what `local` has copied of the directory entry for `virt`; a fault brings back what the master still has. Whether
-/// it was used since.
-pub fn forget(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr) -> bool {
+/// Removes what `local` has copied of the directory entry for `virt`; a fault brings back what the master still has. What was
+/// noted in it, of [`Host::EVIDENCE`].
+pub fn forget(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr) -> u64 {
     let directory = existing(mmu, local, virt);
-    directory.is_ok_and(|directory| mmu.exchange(directory, virt.index(DIRECTORY), 0) & Host::ACCESSED != 0)
+    directory.map_or(0, |directory| mmu.exchange(directory, virt.index(DIRECTORY), 0) & Host::EVIDENCE)
 }
 
 /// A domain, as a shootdown sees it.
@@ -104,8 +106,10 @@ impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
             let mut sharers = shootdown.sharers(|| mmu.sharers(change.table));
             let mut pages = Pages::new(change.virt.get(), change.size);
             if change.level >= DIRECTORY {
-                let copied =
-                    |id: &u32| (self.view)(*id).is_some_and(|root| forget(mmu, &Table::new(root), change.virt));
+                let copied = |id: &u32| {
+                    (self.view)(*id)
+                        .is_some_and(|root| forget(mmu, &Table::new(root), change.virt) & Host::ACCESSED != 0)
+                };
                 sharers = members(sharers, machine.cores()).filter(copied).fold(0, |set, id| set | bit(id));
                 pages = Pages::ALL;
             }

@@ -91,6 +91,9 @@ pub const TRIPLES: &[Triple] = &[
     row(Misc, "count", BadCapability, Always, "the caller is not the root domain"),
     row(Misc, "count", BadParameter, Always, "no such counter"),
     row(Misc, "count", BadCpu, Always, "the core does not run"),
+    row(Misc, "evidence", Success, Always, "what is noted of the pages"),
+    row(Misc, "evidence", BadCapability, Always, "no domain"),
+    row(Misc, "evidence", BadParameter, Always, "no memory, or too much"),
     row(Misc, "free", BadParameter, Always, "no such sub-operation"),
 
     row(ControlContext, "recall", Success, Always, "the recall is pending, or the state is there"),

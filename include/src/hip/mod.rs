@@ -67,6 +67,8 @@ bitflags! {
         const COUNTERS = 1 << 4;
         /// Extension: typed items can raise and replace what is mapped ([`crate::item::ItemFlags::RAISE`]).
         const OVERMAPPING = 1 << 5;
+        /// Extension: accessed and dirty bits can be read and cleared ([`crate::operation::Misc::Evidence`]).
+        const EVIDENCE = 1 << 6;
     }
 }
 

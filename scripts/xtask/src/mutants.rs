@@ -23,6 +23,7 @@ struct Mutant {
 
 const SHOOTDOWN: &str = "hypervisor/memory/src/shootdown.rs";
 const SPACE: &str = "hypervisor/memory/src/space.rs";
+const EVIDENCE: &str = "hypervisor/memory/src/space/evidence.rs";
 const TABLE: &str = "hypervisor/memory/src/table.rs";
 
 /// The whole of a request.
@@ -107,14 +108,26 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "copies of large pages are left in the views",
         SPACE,
-        "forget(mmu, &Table::new(root), change.virt)",
+        "forget(mmu, &Table::new(root), change.virt) & Host::ACCESSED != 0",
         "mmu.read(root, 0) != u64::MAX",
     ),
     mutant(
         "copies of large pages go, but what is remembered of them stays",
         SPACE,
-        "& Host::ACCESSED != 0)",
-        "& Host::EVIDENCE == Host::EVIDENCE)",
+        "change.virt) & Host::ACCESSED != 0",
+        "change.virt) & Host::EVIDENCE == Host::EVIDENCE",
+    ),
+    mutant(
+        "what is noted is cleared, but remembered",
+        EVIDENCE,
+        "shootdown.add((mmu, machine), sharers, self.view, Pages::new(virt.get(), PAGE_SIZE));",
+        "let _ = (sharers, PAGE_SIZE, Pages::NONE);",
+    ),
+    mutant(
+        "what is noted of a large page is cleared, but remembered",
+        EVIDENCE,
+        "shootdown.add((mmu, machine), users, self.view, Pages::ALL);",
+        "let _ = Pages::ALL;",
     ),
     mutant(
         "what was accessed meanwhile is lost",

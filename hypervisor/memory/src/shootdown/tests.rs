@@ -1,7 +1,11 @@
 //! Purpose: what pages are joined, whom a shootdown asks, and for what.
 
 use super::*;
+use crate::format::{Attributes, Format, Host};
 use crate::mmu::arena::Arena;
+use crate::space::{self, Filled, Space};
+use crate::table::{Mapping, Table};
+use abi::VirtAddr;
 use proptest::prelude::*;
 use std::cell::RefCell;
 
@@ -118,6 +122,55 @@ fn as_many_pages_as_are_forgotten_one_by_one_are_joined_from_parts_with_odd_coun
     assert_eq!(pages(6, 15).and(pages(21, 1)), pages(6, 16));
     assert_eq!(pages(6, 15).and(pages(21, 2)), Pages::ALL);
     assert_eq!(pages(6, 3).and(pages(9, 2)), pages(6, 5));
+}
+
+/// A domain with a page at 0x40_1000, or a large one around it, that cores 0 and 1 have brought in; the tables that note it for
+/// core 1.
+fn noted(arena: &Arena, large: bool) -> (Table<Host>, PhysAddr, usize) {
+    let master = Table::<Host>::new(arena.table());
+    let (virt, size) = if large { (0x40_0000, 2 << 20) } else { (0x40_1000, 4096) };
+    let attributes = Attributes::READ | Attributes::WRITE | Attributes::USER;
+    let mapping = Mapping { virt: VirtAddr::new(virt), phys: PhysAddr::truncate(0), size, attributes };
+    let mut frame = |_, _| Ok(arena.table());
+    assert_eq!(master.map(arena, mapping, &mut frame), Ok(()));
+    for id in 0..2 {
+        let local = Table::new(view(id).unwrap_or(PhysAddr::truncate(0)));
+        assert_eq!(space::sync(arena, &master, (&local, id), mapping.virt, &mut frame), Ok(Filled::Copied));
+    }
+    let (of, level): (Table<Host>, _) =
+        if large { (Table::new(PhysAddr::truncate(2 << 12)), 2) } else { (Table::new(master.root()), 1) };
+    let table = of.descend(arena, mapping.virt, level, &mut frame).unwrap_or(PhysAddr::truncate(0));
+    (master, table, mapping.virt.index(level))
+}
+
+#[test]
+fn what_was_noted_is_read_by_anybody_and_cleared_together_with_a_flush() {
+    for large in [false, true] {
+        let arena = arena();
+        let (master, table, index) = noted(&arena, large);
+        let fake = machine(&[1, 2, 99], &arena);
+        let space = Space { master: &master, view: &view };
+        let ask = |clear| {
+            let mut shootdown = Shootdown::new(false);
+            let noted = space.evidence((&arena, &At(&fake, 0)), VirtAddr::new(0x40_1000), clear, &mut shootdown);
+            shootdown.finish(&At(&fake, 0));
+            (noted.map(|(noted, _)| noted), fake.interrupts.borrow_mut().drain(..).collect::<Vec<_>>())
+        };
+        assert_eq!(ask(true), (Some(0), vec![]), "of what nobody has used nobody forgets anything");
+        if large {
+            // What was cleared is brought in again.
+            let local = Table::new(PhysAddr::truncate(2 << 12));
+            let filled =
+                space::sync(&arena, &master, (&local, 1), VirtAddr::new(0x40_0000), &mut |_, _| Ok(arena.table()));
+            assert_eq!(filled, Ok(Filled::Copied));
+        }
+        arena.write(table, index, arena.read(table, index) | Host::EVIDENCE);
+        assert_eq!(ask(false), (Some(Host::EVIDENCE), vec![]));
+        assert_eq!(ask(true), (Some(Host::EVIDENCE), vec![1]), "and who may remember it, and runs the domain, does");
+        assert_eq!(ask(true), (Some(0), vec![]));
+        let other = space.evidence((&arena, &At(&fake, 0)), VirtAddr::new(0x80_0000), true, &mut Shootdown::new(false));
+        assert_eq!(other, None);
+    }
 }
 
 proptest! {

@@ -53,8 +53,13 @@ fn kinds() -> [(&'static str, u64); 5] {
 }
 
 fn operations(text: &mut String) {
-    let flags =
-        [("LOOKUP", Misc::Lookup), ("DELEGATE", Misc::Delegate), ("SUSPEND", Misc::Suspend), ("COUNT", Misc::Count)];
+    let flags = [
+        ("LOOKUP", Misc::Lookup),
+        ("DELEGATE", Misc::Delegate),
+        ("SUSPEND", Misc::Suspend),
+        ("COUNT", Misc::Count),
+        ("EVIDENCE", Misc::Evidence),
+    ];
     enumeration(text, "Sub-operations of misc", "MISC_", flags.map(|(name, flag)| (name, u64::from(flag.flags()))));
     let controls = [
         ("RECALL", ContextControl::Recall),

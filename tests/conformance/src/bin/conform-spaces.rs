@@ -165,7 +165,7 @@ fn lookups(t: &mut Report, world: &mut World) {
         t.status(Misc, "lookup", Success, what, answer);
         t.equal(what, answer.rsi, found.word());
     }
-    for flags in 4..16 {
+    for flags in 5..16 {
         t.status(Misc, "free", BadParameter, "a free number", hypercall(Misc, flags, ROOT, [0; 4]));
     }
 }
@@ -260,8 +260,18 @@ fn counters(t: &mut Report) {
     t.holds("switches of domain are counted", read(0, Counter::RootLoads as u64).rsi > 0);
 }
 
+fn evidence(t: &mut Report) {
+    let noted = |domain, range: Crd| hypercall(Misc, 4, domain, [range.word(), 0, 0, 0]);
+    let page = |order| memory(HERE, order, MemoryRights::all());
+    t.status(Misc, "evidence", Success, "a page", noted(ROOT, page(0)));
+    t.status(Misc, "evidence", BadCapability, "nothing", noted(EMPTY, page(0)));
+    t.status(Misc, "evidence", BadParameter, "too many pages", noted(ROOT, page(7)));
+    t.status(Misc, "evidence", BadParameter, "objects", noted(ROOT, objects(EMPTY, 0, 0x1F)));
+}
+
 fn suspend(t: &mut Report, _: &mut World) {
     counters(t);
+    evidence(t);
     for (key, what) in [(EMPTY, "nothing"), (ROOT, "a domain"), (36, "the other key")] {
         t.status(Misc, "suspend", BadCapability, what, hypercall(Misc, 2, key, [0; 4]));
     }

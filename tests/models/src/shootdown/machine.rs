@@ -278,6 +278,36 @@ impl Cpu {
         }
     }
 
+    /// Clears what is noted of page `index`, which is over then.
+    pub fn clear(&self, index: usize) {
+        let view = |id| Some(Self::view(id));
+        let space = Space { master: &Table::new(at(MASTER)), view: &view };
+        let mut shootdown = Shootdown::new(false);
+        let virt = VirtAddr::new(BASE + ((index as u64) << 12));
+        assert!(space.evidence((self, self), virt, true, &mut shootdown).is_some());
+        shootdown.finish(self);
+        self.world.returned[index].store(true, Release);
+    }
+
+    /// An access to page `index`, which is noted if what was noted had been cleared before it began.
+    pub fn leaves_evidence(&self, index: usize) {
+        let cleared = self.world.returned[index].load(Acquire);
+        assert!(self.access(index).is_some());
+        let directory = self.world.read(at(self.loaded.get() + 2), ENTRY);
+        let large = matches!(Host::decode(directory, 2), Entry::Leaf(..));
+        let entry = if large { directory } else { self.world.read(at(LEAVES), index) };
+        assert!(!cleared || entry & Host::ACCESSED != 0, "core {}: an access is not noted", self.id);
+    }
+
+    /// Takes interrupts until what is noted of page `index` is cleared, and uses it then.
+    pub fn outlast_clearing(&self, index: usize) {
+        while !self.world.returned[index].load(Acquire) {
+            self.breathe();
+            sync::relax();
+        }
+        self.leaves_evidence(index);
+    }
+
     /// Takes interrupts until page `index` is revoked, and uses it then.
     pub fn outlast(&self, index: usize, left: Attributes) {
         while !self.world.returned[index].load(Acquire) {

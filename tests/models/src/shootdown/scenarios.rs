@@ -216,6 +216,23 @@ fn a_core_that_two_ask_at_once_forgets_for_both() {
     explore(false, [(nothing, first), (nothing, second), (runs_both, both)]);
 }
 
+/// Uses page 0 while what is noted of it is cleared, and after.
+fn is_noted(cpu: &Cpu) {
+    cpu.leaves_evidence(0);
+    cpu.breathe();
+    cpu.outlast_clearing(0);
+}
+
+#[test]
+fn an_access_after_the_bits_are_cleared_is_noted_again() {
+    explore(false, [(nothing, |cpu| cpu.clear(0)), (runs, is_noted)]);
+}
+
+#[test]
+fn an_access_to_a_large_page_after_the_bits_are_cleared_is_noted_again() {
+    explore(true, [(nothing, |cpu| cpu.clear(0)), (runs, is_noted)]);
+}
+
 #[test]
 fn the_naive_protocol_holds_too() {
     explore(false, [(nothing, |cpu| cpu.revoke(Some(0), NOTHING, true)), (runs, uses)]);

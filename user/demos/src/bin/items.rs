@@ -78,6 +78,9 @@ fn main(environment: &Environment) -> ExitStatus {
     checks.check("overmapping is announced", announced.into(), 1);
     raised(&mut checks);
     replaced(&mut checks);
+    let announced = environment.hip().header().features.contains(Features::EVIDENCE);
+    checks.check("accessed and dirty bits are announced", announced.into(), 1);
+    noted(&mut checks);
     checks.finish()
 }
 
@@ -189,4 +192,38 @@ fn replaced(checks: &mut Checks) {
     checks.check("there", shown(), 0x5678);
     checks.check("the new one's has", revoke(page(second), false), 0);
     checks.check("nothing is left", has(page(at)), 0);
+}
+
+/// What the processor has noted of eight pages from `first` on, accessed in the low byte and dirty in the next; cleared if asked.
+fn evidence(first: u64, clear: bool) -> u64 {
+    let range = Crd::memory(first, 3, MemoryRights::READ).unwrap_or(Crd::NULL);
+    let [status, accessed, dirty] = answer(Hypercall::Misc, 4, SELF, [range.word(), clear.into(), 0, 0]);
+    status << 16 | dirty << 8 | accessed
+}
+
+/// Accessed and dirty bits.
+fn noted(checks: &mut Checks) {
+    let (own, first) = ((&raw const PAGE).addr() as u64 >> 12, PLACES + 8);
+    for at in [1, 4] {
+        checks.check("a page", give(page(own), page(first + at), ItemFlags::empty()), 0);
+    }
+    let at = |page: u64| word32(((first + page) << 12) + 20);
+    checks.check("nothing is noted", evidence(first, false), 0);
+    checks.check("read", at(1).load(SeqCst).into(), 0x1234);
+    checks.check("is noted", evidence(first, false), 2);
+    at(4).store(0x1234, SeqCst);
+    checks.check("written, too", evidence(first, true), 0x1012);
+    checks.check("and cleared", evidence(first, false), 0);
+    at(4).store(0x1234, SeqCst);
+    checks.check("noted again", evidence(first, true), 0x1010);
+    checks.check("read again", at(4).load(SeqCst).into(), 0x1234);
+    checks.check("is not written", evidence(first, true), 0x10);
+    let refused = |crd: Crd, domain| hypercall(Hypercall::Misc, 4, domain, [crd.word(), 0, 0, 0]) & 0xFF;
+    let many = Crd::memory(first, 7, MemoryRights::READ).unwrap_or(Crd::NULL);
+    checks.check("too many pages", refused(many, SELF), 5);
+    checks.check("no memory", refused(object(SELF), SELF), 5);
+    checks.check("no domain", refused(page(first), SELF + 1), 4);
+    checks.check("beyond the end", refused(page(1 << 40), SELF), 5);
+    checks.check("the pages go", revoke(page(own), false), 0);
+    checks.check("with what was noted", evidence(first, true), 0);
 }

@@ -7,10 +7,10 @@ use core::sync::atomic::Ordering::SeqCst;
 
 use super::case::{Case, Form};
 use super::{
-    ARGUMENT, FIXED, FOUND, GOOD, LARGE, LOOP, NOTHING, ONCE, PLACE, POKE, PRIVATE, REVOKE, STALE, STAY, chunk,
-    command, count, counts, since, slots, take, touch, wait,
+    ARGUMENT, DOMAINS, FIXED, FOUND, GOOD, LARGE, LOOP, NOTHING, ONCE, PLACE, POKE, PRIVATE, REVOKE, STALE, STAY,
+    chunk, command, count, counts, since, slots, take, touch, wait,
 };
-use crate::raw::{Checks, call, hypercall};
+use crate::raw::{Checks, answer, call, hypercall};
 use abi::counter::Counter;
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall};
@@ -195,6 +195,31 @@ pub fn raising(checks: &mut Checks, cores: usize, case: Case) {
     checks.check("faults that the pager sees", FIXED.load(SeqCst) - fixed, 0);
     over(checks, chunk(0));
     gone(checks, user, 1, place);
+}
+
+/// What is noted of a page is cleared together with a flush: the core that remembers it is interrupted, and its next access is
+/// noted again.
+pub fn noted(checks: &mut Checks, cores: usize, case: Case) {
+    let (slot, user) = (slots(1), case.user());
+    let place = slot + case.offset();
+    let evidence = |clear: u64| {
+        let page = Crd::memory(place >> 12, 0, MemoryRights::READ).unwrap_or(Crd::NULL);
+        answer(Hypercall::Misc, 4, DOMAINS + user, [page.word(), clear, 0, 0])
+    };
+    checks.check("lend", case.lend(chunk(0), slot), 0);
+    checks.check("nothing is noted", evidence(0)[1], 0);
+    sees(checks, user, 1, place, ONCE);
+    checks.check("it is noted", evidence(0)[1], 1);
+    let before = counts(cores);
+    checks.check("clear it", evidence(1)[1], 1);
+    // A large leaf is one: all of its pages are forgotten.
+    costs(checks, cores, before, 1, &[1], case.flushes());
+    checks.check("nothing is noted any more", evidence(0)[1], 0);
+    super::release(1);
+    sees(checks, user, 1, place, 0);
+    checks.check("it is noted again", evidence(0)[1], 1);
+    checks.check("and not written", evidence(0)[2], 0);
+    over(checks, chunk(0));
 }
 
 /// S6: what nobody has used interrupts nobody, and nothing is forgotten, also where the domain runs.
