@@ -1,5 +1,9 @@
-//! Purpose: tables of every format against a map of pages, with leaves of all sizes that the format has: what is mapped,
-//! taken in part and left with fewer rights.
+//! Tables of every format against a map of pages, with leaves of all sizes that the format has.
+//!
+//! Purpose: what is mapped, taken in part and left with fewer rights is what the map says after each step.
+//! Invariants: none.
+//! Concurrency: one thread.
+//! Source: design plan §3; `docs/src/testing.md`.
 
 use super::*;
 use crate::format::{Dma, Ept, Giant, Host};

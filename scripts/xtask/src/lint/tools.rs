@@ -14,11 +14,11 @@ use std::process::{Command, Output};
 pub const CLIPPY: [(&str, &str); 3] = [
     (
         "clippy, host",
-        "--workspace --exclude vela --exclude services --exclude demos --exclude conformance --all-targets",
+        "--workspace --exclude vela --exclude services --exclude demos --exclude conformance --exclude micro-guests --all-targets",
     ),
     (
         "clippy, bare metal",
-        "-p vela -p rt -p root -p services -p vmm -p bench -p demos -p conformance --target x86_64-unknown-none",
+        "-p vela -p rt -p root -p services -p vmm -p bench -p demos -p conformance -p micro-guests --target x86_64-unknown-none",
     ),
     ("clippy, self-test kernel", "-p vela --features selftest --target x86_64-unknown-none"),
 ];
