@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use xtask::bench;
-use xtask::guest::Options;
+use xtask::guest::{Options, debian};
 use xtask::machine::{Machine, Platform};
 use xtask::run;
 use xtask::workspace;
@@ -41,6 +41,16 @@ pub fn cases() -> Vec<Case> {
                 ..machine
             };
             linux(context, name, &[], on_bochs)
+        })
+        .full(),
+        Case::new("vm-linux-full-kernel", |context, name| other_kernel(context, name, &debian::full_kernel()?, "6."))
+            .full(),
+        Case::new("vm-linux-later-kernel", |context, name| match debian::later_kernel() {
+            Ok(kernel) => other_kernel(context, name, &kernel, "6.12"),
+            Err(why) => {
+                println!("system {name}: skipped: Debian's archive offers no later kernel: {why:#}");
+                Ok(())
+            }
         })
         .full(),
         Case::new("vm-linux-reboot", reboots),
@@ -86,6 +96,24 @@ fn beside_revocations(context: &Context, name: &str) -> Result<()> {
         (Some(begins), Some(last)) if last > begins => Ok(()),
         _ => bail!("the moves were over before the guest's script began: {}", outcome.explain(40)),
     }
+}
+
+/// Another kernel runs the script, as it is, with the drivers that belong to it.
+fn other_kernel(context: &Context, name: &str, kernel: &debian::Kernel, version: &str) -> Result<()> {
+    let kernel = Some(kernel.image.clone());
+    let options = Options { script: true, alone: true, kernel, ..Options::default() };
+    let machine = context.with_guest("linux", name, &[], &options)?;
+    let outcome = run::to_the_end(&Machine { timeout: Some(Duration::from_secs(400)), ..machine })?.success()?;
+    for words in [
+        &["Linux", version, "x86_64 GNU/Linux"][..],
+        &["check: 2 virtual CPUs"],
+        &["check: the disk gives back what was written"],
+        &["check: done"],
+        &["the guest has switched itself off"],
+    ] {
+        expect_line(&outcome, words)?;
+    }
+    Ok(())
 }
 
 /// Linux asks for a reset: its machine starts again, with what is on the disk; the disk's file stays as it is.

@@ -23,6 +23,9 @@ const WIDE_DESTINATIONS: u32 = 1 << 15;
 
 /// Leaf 1, ecx: SSE3, PCLMULQDQ, SSSE3, CMPXCHG16B, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, RDRAND.
 const ONE_ECX: u32 = 1 | 1 << 1 | 1 << 9 | 1 << 13 | 1 << 19 | 1 << 20 | 1 << 22 | 1 << 23 | 1 << 25 | 1 << 30;
+/// CMPXCHG16B: QEMU 7.2 puts a wrong value into the flags with it when it translates, so its guests must do without; its name.
+const PAIRS: u32 = 1 << 13;
+const EMULATOR: &[u8; 12] = b"TCGTCGTCGTCG";
 /// The same, where the hypervisor manages extended states: XSAVE, AVX, FMA, F16C; and that it does, or the guest.
 const ONE_ECX_EXTENDED: u32 = 1 << 12 | 1 << 26 | 1 << 28 | 1 << 29;
 const OSXSAVE: u32 = 1 << 27;
@@ -88,6 +91,12 @@ fn size(host: impl Fn(u32, u32) -> Leaf, states: u32) -> u32 {
     if states & AVX == 0 { BASIC_SIZE } else { offset.saturating_add(size) }
 }
 
+/// Whether the processor is one that QEMU makes up.
+fn is_translated(host: impl Fn(u32, u32) -> Leaf) -> bool {
+    let [_, name @ ..] = host(HYPERVISOR, 0);
+    name.map(u32::to_le_bytes).as_flattened() == EMULATOR
+}
+
 /// The answer for `leaf` and `subleaf`; `host` asks the processor.
 #[must_use]
 pub fn answer(host: impl Fn(u32, u32) -> Leaf, leaf: u32, subleaf: u32, machine: Topology) -> Leaf {
@@ -105,6 +114,7 @@ pub fn answer(host: impl Fn(u32, u32) -> Leaf, leaf: u32, subleaf: u32, machine:
             let b = b & 0xFF00 | cpu << 24 | count.next_power_of_two() << 16;
             let extended = if states(&host) == 0 { 0 } else { ONE_ECX_EXTENDED };
             let enabled = if machine.osxsave { OSXSAVE } else { 0 };
+            let c = if is_translated(&host) { c & !PAIRS } else { c };
             [a, b, c & (ONE_ECX | extended) | ONE_ECX_OURS | enabled, d & ONE_EDX | threads]
         }
         2 => real(),
@@ -171,6 +181,18 @@ mod tests {
     use super::*;
 
     const TWO: Topology = Topology { cpu: 1, count: 2, osxsave: false, xcr0: 3, backend: Backend::Svm };
+
+    #[test]
+    fn guests_of_qemus_translator_do_without_what_it_gets_wrong() {
+        let name = EMULATOR.as_chunks::<4>().0;
+        let translated = |leaf, _| match leaf {
+            HYPERVISOR => [0, 1, 2, 3].map(|at| if at == 0 { 0 } else { u32::from_le_bytes(name[at - 1]) }),
+            _ => [u32::MAX; 4],
+        };
+        let [_, _, with, _] = all(1, 0);
+        let [_, _, without, _] = answer(translated, 1, 0, TWO);
+        assert_eq!(with ^ without, PAIRS);
+    }
 
     fn all(leaf: u32, subleaf: u32) -> Leaf {
         answer(|_, _| [u32::MAX; 4], leaf, subleaf, TWO)

@@ -6,9 +6,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::cpio::Archive;
 use super::debian;
@@ -52,8 +53,8 @@ pub fn build(kernel: Option<&Path>) -> Result<PathBuf> {
     let mut order = String::new();
     for driver in DRIVERS {
         if let Some(path) = drivers.as_ref().and_then(|drivers| find(drivers, driver)) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            archive.file(&format!("drivers/{name}"), &read(&path)?);
+            let name = Path::new(driver).file_name().unwrap_or_default().to_string_lossy().into_owned();
+            archive.file(&format!("drivers/{name}"), &contents(&path)?);
             order += &format!("{name}\n");
         }
     }
@@ -65,11 +66,12 @@ pub fn build(kernel: Option<&Path>) -> Result<PathBuf> {
     for entry in names {
         archive.file(&entry.file_name().to_string_lossy(), &read(&entry.path())?);
     }
-    let name = if kernel.is_some() { "initrd-other.cpio" } else { "initrd.cpio" };
-    let file = workspace::scratch("debian")?.join(name);
+    // One for each kernel: several may be made at a time.
+    let other = kernel.and_then(Path::file_name).map(|name| format!("-{}", name.to_string_lossy()));
+    let file = workspace::scratch("debian")?.join(format!("initrd{}.cpio", other.unwrap_or_default()));
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let stage = file.with_extension(format!("{}-{serial}", std::process::id()));
+    let stage = file.with_extension(format!("cpio.{}-{serial}", std::process::id()));
     fs::write(&stage, archive.finish()).with_context(|| format!("cannot write {}", stage.display()))?;
     fs::rename(&stage, &file).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
@@ -87,7 +89,18 @@ fn beside(kernel: &Path) -> Option<PathBuf> {
 fn find(modules: &Path, driver: &str) -> Option<PathBuf> {
     let plain = modules.join("kernel/drivers").join(driver);
     let other = modules.join("kernel").join(driver);
-    [plain, other].into_iter().find(|path| path.is_file())
+    let packed = |path: PathBuf| [path.clone(), path.with_extension("ko.xz")];
+    [plain, other].into_iter().flat_map(packed).find(|path| path.is_file())
+}
+
+/// A driver's contents, which later kernels have compressed.
+fn contents(path: &Path) -> Result<Vec<u8>> {
+    if path.extension().is_none_or(|extension| extension != "xz") {
+        return read(path);
+    }
+    let unpacked = Command::new("xz").arg("-dc").arg(path).output().context("`xz` cannot be started")?;
+    ensure!(unpacked.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&unpacked.stderr).trim());
+    Ok(unpacked.stdout)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -5,7 +5,7 @@
 //! Concurrency: one process at a time makes a file; others see it whole or not at all.
 
 mod cpio;
-mod debian;
+pub mod debian;
 mod initramfs;
 pub mod program;
 
