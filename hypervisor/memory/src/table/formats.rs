@@ -1,17 +1,9 @@
-<<<<<<< HEAD
 //! Tables of every format against a map of pages, with leaves of all sizes that the format has.
 //!
-//! Purpose: what is mapped, taken in part and left with fewer rights is what the map says after each step.
+//! Purpose: what is mapped, taken in part, left with fewer rights and given more is what the map says after each step.
 //! Invariants: none.
 //! Concurrency: one thread.
 //! Source: design plan §3; `docs/src/testing.md`.
-=======
-//! Purpose: tables of every format against a map of pages, with leaves of all sizes that the format has: what is mapped,
-//! taken in part, left with fewer rights, and given more.
-//! Invariants: after each step every page at which something can begin or end shows what the map says.
-//! Concurrency: none.
-//! Source: the property tests against a map model.
->>>>>>> f2a94a1 (Headers and the ledger of unsafe code)
 
 use super::*;
 use crate::format::{Dma, Ept, Giant, Host};
