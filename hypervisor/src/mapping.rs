@@ -175,7 +175,7 @@ impl Effects for Machine<'_> {
                 }
                 if piece.attributes.has(Manner::GUEST) && !domain::raise(domain, range, rights, true) {
                     restrict_guest(domain, range, none);
-                    self.shootdown.add_all();
+                    self.shootdown.add_all(&Cores);
                     let _ = map_guest(domain, virt, phys, size, rights);
                 }
             }
@@ -201,7 +201,7 @@ impl Effects for Machine<'_> {
                 translations::restrict(domain, (virt, size), left, &mut self.shootdown);
                 if piece.attributes.has(Manner::GUEST) {
                     restrict_guest(domain, (virt, size), left);
-                    self.shootdown.add_all();
+                    self.shootdown.add_all(&Cores);
                 }
             }
             Kind::Ports if left.is_none() => {

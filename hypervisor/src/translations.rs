@@ -14,7 +14,7 @@ use abi::counter::Counter;
 use abi::{PhysAddr, VirtAddr};
 use arch::{apic, cpu};
 use core::sync::atomic::{
-    AtomicBool,
+    AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed},
 };
 use memory::format::{Attributes, Format, Host};
@@ -35,6 +35,9 @@ pub fn be_naive() {
 pub fn shootdown() -> Shootdown {
     Shootdown::new(NAIVE.load(Relaxed))
 }
+
+/// Cores whose revocations others may not have noticed yet.
+static FLIGHTS: AtomicU64 = AtomicU64::new(0);
 
 /// The cores that run, seen from the calling one.
 pub struct Cores;
@@ -78,6 +81,10 @@ impl Machine for Cores {
         };
         shared.count(Counter::PageFlushes, count);
         (0..count).for_each(|page| cpu::flush_page(start + (page << abi::address::PAGE_BITS)));
+    }
+
+    fn flights(&self) -> &AtomicU64 {
+        &FLIGHTS
     }
 }
 

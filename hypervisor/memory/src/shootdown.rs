@@ -5,7 +5,7 @@
 //! Invariants: 1. whoever uses a table has its bit in the table's set of sharers before it can walk there. 2. A change is
 //! written to the tables, then sharers are read; the roots of their views get a note, then it is read what they have loaded.
 //! 3. A core publishes the root that it loads before it looks for a note. 4. [`Acknowledged`] comes into being when no core
-//! remembers anything of what an operation took.
+//! remembers anything of what an operation took, or found taken by another that is not finished.
 //! Concurrency: between the halves of 2 and 3, and between sharing a table and looking at its master again, stands a
 //! fence; so of two cores at least one sees what the other did. Requests are counted: whoever waits waits for all that
 //! were made up to then, his own among them. Who waits serves the requests to himself, so that two can wait for each other.
@@ -70,6 +70,8 @@ pub struct Core {
     /// Requests so far, and those that are done.
     asked: AtomicU64,
     done: AtomicU64,
+    /// Odd while others may use what an operation of this core has taken.
+    flight: AtomicU64,
 }
 
 /// The machine, as seen by the calling core.
@@ -84,6 +86,8 @@ pub trait Machine {
     fn interrupt(&self, ids: impl Iterator<Item = u32>, count: u32);
     /// Makes the calling core forget `pages` of the tables it has loaded.
     fn flush(&self, pages: Pages);
+    /// How many cores have taken something that others may still use.
+    fn flights(&self) -> &AtomicU64;
 }
 
 /// Entry of the root of a view that nobody walks to, where a note says that what the core remembers of it is stale.
@@ -178,12 +182,14 @@ pub struct Shootdown {
     targets: u64,
     pages: Pages,
     naive: bool,
+    /// Whether others are among the targets.
+    flies: bool,
 }
 
 impl Shootdown {
     /// Nothing so far. A `naive` one, to compare with, asks all cores that run a domain, one after the other.
     pub const fn new(naive: bool) -> Self {
-        Self { targets: 0, pages: Pages::NONE, naive }
+        Self { targets: 0, pages: Pages::NONE, naive, flies: false }
     }
 
     /// Whom [`Self::add`] has to be told of, after tables have been changed: `sharers` reads them.
@@ -218,21 +224,41 @@ impl Shootdown {
             }
         }
         if targets != 0 {
-            self.targets |= targets;
             self.pages = self.pages.and(pages);
+            self.aim(machine, targets);
         }
     }
 
     /// Adds all cores, for a change to tables of which it is not known who uses them: they leave ring 3 and guests.
-    pub fn add_all(&mut self) {
-        self.targets = u64::MAX;
+    pub fn add_all(&mut self, machine: &impl Machine) {
+        self.aim(machine, u64::MAX);
     }
 
-    /// Makes all of them forget, and waits until they have. Without locks that somebody waits for with interrupts off.
-    pub fn finish(self, machine: &impl Machine) -> Acknowledged {
-        if self.targets == 0 {
-            return Acknowledged(());
+    /// Adds targets. Who takes the same from now on finds it gone, or not accessed, but may not return before this is over.
+    #[inline]
+    fn aim(&mut self, machine: &impl Machine, targets: u64) {
+        self.targets |= targets;
+        if !self.flies && (targets & !bit(machine.own()) != 0 || machine.cores() > BITS) {
+            self.flies = true;
+            machine.core(machine.own()).flight.fetch_add(1, AcqRel);
+            machine.flights().fetch_add(1, AcqRel);
         }
+    }
+
+    /// Makes all of them forget, and waits until they have, and until those have who were made to by operations that began
+    /// before. Without locks that somebody waits for with interrupts off.
+    pub fn finish(self, machine: &impl Machine) -> Acknowledged {
+        if self.targets != 0 {
+            self.tell(machine);
+        }
+        if machine.flights().load(Acquire) != 0 {
+            others_land(machine);
+        }
+        Acknowledged(())
+    }
+
+    /// Makes all targets forget, and waits until they have.
+    fn tell(&self, machine: &impl Machine) {
         let (own, count) = (machine.own(), machine.cores());
         let others = || members(self.targets, count).filter(|&id| id != own);
         let ask = |id| machine.core(id).ask(self.pages);
@@ -258,7 +284,24 @@ impl Shootdown {
             machine.flush(self.pages);
         }
         others().for_each(wait);
-        Acknowledged(())
+        if self.flies {
+            machine.flights().fetch_sub(1, AcqRel);
+            machine.core(own).flight.fetch_add(1, AcqRel);
+        }
+    }
+}
+
+/// Waits until what other cores have taken by now is used by nobody.
+#[cold]
+fn others_land(machine: &impl Machine) {
+    let own = machine.own();
+    for id in (0..machine.cores()).filter(|&id| id != own) {
+        let core = machine.core(id);
+        let flight = core.flight.load(Acquire);
+        while flight % 2 == 1 && core.flight.load(Acquire) == flight {
+            machine.core(own).serve(machine);
+            sync::relax();
+        }
     }
 }
 

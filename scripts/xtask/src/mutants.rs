@@ -1,7 +1,8 @@
 //! Mutants: the shipping code with one step less, or in another order, which the models must not let pass.
 //!
 //! The sources that the models need are copied to `target/mutants`, changed there one mutant at a time, and the models of
-//! the shootdown run on them: under loom, and under shuttle if loom finds nothing. A mutant is caught if a model fails.
+//! the shootdown run on them: under loom, under shuttle if loom finds nothing, and on a processor in software. A mutant is
+//! caught if a model fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -89,6 +90,13 @@ const MUTANTS: &[Mutant] = &[
         "}\n        others()",
     ),
     mutant("who waits serves nobody", SHOOTDOWN, "machine.core(own).serve(machine);\n", ""),
+    mutant(
+        "who finds it taken does not wait for who took it",
+        SHOOTDOWN,
+        "machine.flights().load(Acquire) != 0",
+        "machine.flights().load(Acquire) == u64::MAX",
+    ),
+    mutant("who has taken something is not seen", SHOOTDOWN, "flight % 2 == 1 && core", "flight % 2 == 2 && core"),
     mutant("a core that fills is no sharer", SPACE, "mmu.share(shared, bit(id));\n", "let _ = bit(id);\n"),
     mutant(
         "a core becomes a sharer after it has filled",
@@ -137,6 +145,9 @@ const MUTANTS: &[Mutant] = &[
     ),
 ];
 
+/// What runs on a mutant until it is caught.
+const CHECKERS: [Checker; 3] = [Checker::Loom, Checker::Shuttle, Checker::Software];
+
 /// What the models are built from.
 const SOURCES: &[&str] = &["include", "hypervisor/memory", "hypervisor/sync", "hypervisor/time", "tests/models"];
 
@@ -151,14 +162,14 @@ pub fn run() -> Result<Counts> {
         let stands = source(&place, mutant)?.matches(mutant.from).count() == 1;
         ensure!(stands, "{}: what is to be changed does not stand there once", mutant.name);
     }
-    for checker in [Checker::Loom, Checker::Shuttle] {
+    for checker in CHECKERS {
         ensure!(passes(&place, checker)?, "the models fail on the code as it is");
     }
     let mut counts = Counts::default();
     for mutant in MUTANTS {
         let (path, source) = (place.join(mutant.file), source(&place, mutant)?);
         fs::write(&path, source.replace(mutant.from, mutant.to))?;
-        let by = [Checker::Loom, Checker::Shuttle].into_iter().find_map(|checker| match passes(&place, checker) {
+        let by = CHECKERS.into_iter().find_map(|checker| match passes(&place, checker) {
             Ok(true) => None,
             Ok(false) => Some(Ok(checker)),
             Err(error) => Some(Err(error)),
@@ -186,7 +197,7 @@ fn source(place: &Path, mutant: &Mutant) -> Result<String> {
 
 /// Whether all models of the shootdown pass.
 fn passes(place: &Path, checker: Checker) -> Result<bool> {
-    let mut command = checker.command(&["models"], &["shootdown::"]);
+    let mut command = checker.command(&["models"], &["shootdown::", "mmu::"]);
     command.env("RUST_BACKTRACE", "0").current_dir(place);
     let output = command.output().context("cannot start cargo")?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -78,13 +78,19 @@ pub enum Checker {
     Loom,
     /// A sample of executions.
     Shuttle,
+    /// A processor in software: no checker, random programs and small ones in all orders.
+    Software,
 }
 
 impl Checker {
     /// The command that runs the tests of `packages` whose names contain one of `filters`.
     #[must_use]
     pub fn command(self, packages: &[&str], filters: &[&str]) -> Command {
-        let name = if self == Self::Loom { "loom" } else { "shuttle" };
+        let name = match self {
+            Self::Loom => "loom",
+            Self::Shuttle => "shuttle",
+            Self::Software => "software",
+        };
         let mut command = Command::new("cargo");
         command.args(["test", "--release", "--quiet", "--no-fail-fast", "--lib", "--target-dir"]);
         command.arg(workspace::target().join(name)).env("RUSTFLAGS", format!("--cfg {name}"));
@@ -191,7 +197,7 @@ fn machines(tier: Tier) -> Vec<Step> {
 /// What concerns memory: delegation, tables, the shootdown.
 fn memory(tier: Tier) -> Vec<Step> {
     let mut crates = Command::new("cargo");
-    crates.args(["test", "--no-fail-fast", "-p", "memory", "-p", "capability"]);
+    crates.args(["test", "--no-fail-fast", "-p", "memory", "-p", "capability", "-p", "models"]);
     vec![("delegation, tables, shootdown", crates), ("memory in the running system", system(&MEMORY_CASES, tier))]
 }
 

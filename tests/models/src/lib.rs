@@ -13,6 +13,8 @@ mod buckets;
 pub mod compare;
 pub mod lecture;
 mod lists;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod mmu;
 #[cfg(all(test, any(loom, shuttle)))]
 mod shootdown;
 mod split;

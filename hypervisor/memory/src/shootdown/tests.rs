@@ -14,6 +14,7 @@ struct Fake {
     cores: Vec<Core>,
     interrupts: RefCell<Vec<u32>>,
     flushed: RefCell<Vec<(u32, Pages)>>,
+    flights: AtomicU64,
 }
 
 /// A core of it.
@@ -38,6 +39,9 @@ impl Machine for At<'_> {
     fn flush(&self, pages: Pages) {
         self.0.flushed.borrow_mut().push((self.1, pages));
     }
+    fn flights(&self) -> &AtomicU64 {
+        &self.0.flights
+    }
 }
 
 /// Cores that have these views loaded; the view of core n is n + 1 if it is of the domain.
@@ -47,7 +51,12 @@ fn machine(loaded: &[u64], arena: &Arena) -> Fake {
         core.enter(arena, PhysAddr::truncate(root << 12));
         core
     });
-    Fake { cores: cores.collect(), interrupts: RefCell::default(), flushed: RefCell::default() }
+    Fake {
+        cores: cores.collect(),
+        interrupts: RefCell::default(),
+        flushed: RefCell::default(),
+        flights: AtomicU64::new(0),
+    }
 }
 
 /// Enough roots.
@@ -108,7 +117,7 @@ fn for_tables_without_sharers_all_cores_are_asked() {
     let arena = arena();
     let fake = machine(&[0, 0, 2], &arena);
     let mut shootdown = Shootdown::new(false);
-    shootdown.add_all();
+    shootdown.add_all(&At(&fake, 1));
     shootdown.finish(&At(&fake, 1));
     assert_eq!(*fake.interrupts.borrow(), [0, 2]);
     fake.cores[2].leave();

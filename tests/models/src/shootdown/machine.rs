@@ -47,6 +47,7 @@ pub struct World {
     pub returned: [AtomicBool; 2],
     /// Whether core 1 remembers page 0.
     remembered: AtomicBool,
+    flights: AtomicU64,
 }
 
 impl World {
@@ -68,6 +69,7 @@ impl World {
             sharers: HashMap::from([directory, LEAVES].map(|page| (page, AtomicU64::new(0)))),
             returned: [AtomicBool::new(false), AtomicBool::new(false)],
             remembered: AtomicBool::new(false),
+            flights: AtomicU64::new(0),
         }
     }
 }
@@ -144,6 +146,9 @@ impl Machine for Cpu {
         for id in ids {
             self.world.cores[id as usize].1.swap(true, AcqRel);
         }
+    }
+    fn flights(&self) -> &AtomicU64 {
+        &self.world.flights
     }
     fn flush(&self, pages: Pages) {
         let contains =

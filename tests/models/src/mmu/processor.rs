@@ -1,0 +1,187 @@
+//! Memory, and processors that remember.
+//!
+//! Invariants: a table is a frame of its own; a frame of memory is mapped once in its life, so that a translation says which
+//! mapping it comes from.
+//! Concurrency: one thread at a time, see above.
+//! Source: see above.
+use std::collections::{BTreeMap, BTreeSet};
+
+use abi::{PhysAddr, VirtAddr};
+use memory::format::{Attributes, Entry, Format, Host};
+use memory::shootdown::Pages;
+
+use super::turns::Choices;
+
+/// Pages of a domain that are used: two in a table or leaf, the last of it, two in the next.
+pub const PAGES: [u64; 5] = [0x400, 0x401, 0x5FF, 0x600, 0x601];
+
+/// A frame, and rights to it.
+pub type Found = (u64, Attributes);
+
+/// A processor.
+#[derive(Default)]
+pub struct Processor {
+    /// Root that is loaded, 0 before the first.
+    pub loaded: u64,
+    /// All translations that it remembers, by root and page.
+    known: BTreeMap<(u64, u64), BTreeSet<(u64, u32)>>,
+    /// All tables of leaves, by root and directory entry.
+    tables: BTreeMap<(u64, u64), BTreeSet<u64>>,
+    /// Whether it is in ring 0, where it uses nothing of what the domain has.
+    pub kernel: bool,
+    /// Whether an interrupt waits.
+    pub interrupted: bool,
+}
+
+/// The machine.
+pub struct Machine {
+    tables: Vec<[u64; 512]>,
+    /// Cores that may use a table.
+    pub sharers: Vec<u64>,
+    /// The cores.
+    pub processors: Vec<Processor>,
+    /// What each domain may find at a page: everything that was mapped there and that no revocation has taken.
+    pub allowed: BTreeMap<(usize, u64), Vec<Found>>,
+    /// The domain that a root belongs to.
+    pub owners: BTreeMap<u64, usize>,
+    /// Who is next.
+    pub choices: Choices,
+    frames: u64,
+    /// Steps so far.
+    pub steps: u32,
+    /// Whether something may have become wrong since it was looked at.
+    pub changed: bool,
+}
+
+impl Machine {
+    /// One with nothing mapped.
+    pub fn new(cores: usize, choices: Choices) -> Self {
+        let processors = (0..cores).map(|_| Processor::default()).collect();
+        let (allowed, owners) = Default::default();
+        // Nothing is at address 0.
+        Self {
+            tables: vec![[0; 512]],
+            sharers: vec![0],
+            processors,
+            allowed,
+            owners,
+            choices,
+            frames: 1 << 20,
+            steps: 0,
+            changed: false,
+        }
+    }
+
+    /// A new empty table.
+    pub fn table(&mut self) -> PhysAddr {
+        self.tables.push([0; 512]);
+        self.sharers.push(0);
+        PhysAddr::truncate((self.tables.len() as u64 - 1) << 12)
+    }
+
+    /// Frames that nobody had yet, aligned to 512 of them.
+    pub fn fresh(&mut self) -> u64 {
+        self.frames += 512;
+        self.frames
+    }
+
+    /// A word of a table.
+    pub fn word(&mut self, table: u64, index: usize) -> &mut u64 {
+        &mut self.tables[table as usize][index]
+    }
+
+    /// What core `id` finds at `page` if it walks now: by the tables, or from a table that it remembers. All that it finds
+    /// it remembers, after it has noted the access.
+    pub fn walk(&mut self, id: usize, page: u64) {
+        let root = self.processors[id].loaded;
+        let virt = VirtAddr::new(page << 12);
+        let mut table = root;
+        for level in (2..=Host::LEVELS).rev() {
+            let entry = self.word(table, virt.index(level));
+            match Host::decode(*entry, level) {
+                Entry::Absent => break,
+                Entry::Table(next) => {
+                    *entry |= Host::ACCESSED;
+                    table = next.page();
+                    if level == 2 {
+                        self.processors[id].tables.entry((root, page >> 9)).or_default().insert(table);
+                    }
+                }
+                Entry::Leaf(base, rights) => {
+                    *entry |= Host::ACCESSED;
+                    self.remember(id, page, base.page() + page % 512, rights);
+                    break;
+                }
+            }
+        }
+        let remembered: Vec<_> =
+            self.processors[id].tables.get(&(root, page >> 9)).into_iter().flatten().copied().collect();
+        for table in remembered {
+            let entry = self.word(table, virt.index(1));
+            if let Entry::Leaf(base, rights) = Host::decode(*entry, 1) {
+                *entry |= Host::ACCESSED;
+                self.remember(id, page, base.page(), rights);
+            }
+        }
+    }
+
+    fn remember(&mut self, id: usize, page: u64, frame: u64, rights: Attributes) {
+        let processor = &mut self.processors[id];
+        self.changed |= processor.known.entry((processor.loaded, page)).or_default().insert((frame, rights.bits()));
+    }
+
+    /// All that core `id` remembers of `page`.
+    pub fn known(&self, id: usize, page: u64) -> Vec<Found> {
+        let processor = &self.processors[id];
+        let found = processor.known.get(&(processor.loaded, page)).into_iter().flatten();
+        found.map(|&(frame, rights)| (frame, Attributes::from_bits_retain(rights))).collect()
+    }
+
+    /// Makes core `id` forget pages of what it has loaded, and with them all tables of that, as the instruction does.
+    pub fn flush(&mut self, id: usize, pages: Pages) {
+        let processor = &mut self.processors[id];
+        let (loaded, range) = (processor.loaded, pages.range());
+        let within =
+            |page: u64| range.is_none_or(|(start, count)| (start >> 12..(start >> 12) + count).contains(&page));
+        processor.known.retain(|&(root, page), _| root != loaded || !within(page));
+        if pages != Pages::NONE {
+            processor.tables.retain(|&(root, _), _| root != loaded);
+        }
+    }
+
+    /// Makes core `id` forget all of `root`.
+    pub fn forget(&mut self, id: usize, root: u64) {
+        let processor = &mut self.processors[id];
+        processor.known.retain(|&(of, _), _| of != root);
+        processor.tables.retain(|&(of, _), _| of != root);
+    }
+
+    /// What processors do on their own at any time.
+    pub fn speculate(&mut self) {
+        for id in 0..self.processors.len() {
+            let Some(pages) = self.choices.some(&PAGES) else { continue };
+            if self.processors[id].loaded != 0 {
+                pages.iter().for_each(|&page| self.walk(id, page));
+            }
+        }
+    }
+
+    /// What is wrong, if anything: a core in ring 3 remembers what the domain that it runs must not have any more.
+    pub fn wrong(&mut self) -> Option<String> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        for (id, processor) in self.processors.iter().enumerate() {
+            let Some(&domain) = self.owners.get(&processor.loaded).filter(|_| !processor.kernel) else { continue };
+            for page in PAGES {
+                let allowed = self.allowed.get(&(domain, page)).map_or(&[][..], Vec::as_slice);
+                for (frame, rights) in self.known(id, page) {
+                    if !allowed.iter().any(|&(of, may)| of == frame && may.contains(rights)) {
+                        return Some(format!("core {id} remembers frame {frame:#x} at page {page:#x}: {rights:?}"));
+                    }
+                }
+            }
+        }
+        None
+    }
+}
