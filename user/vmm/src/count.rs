@@ -1,5 +1,6 @@
 //! Counts of exits, which a guest may ask for: a port that says how many there were, or has a table of them printed.
 //!
+//! Invariants: a read is never all ones, which would mean that there is no such port.
 //! Concurrency: counts of running processors are read as they are.
 
 use core::fmt::{self, Write};

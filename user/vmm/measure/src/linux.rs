@@ -30,7 +30,7 @@ pub mod number {
     pub const LOAD_MODULE: usize = 313;
 }
 
-/// The port where the monitor says how many exits there were; all ones where there is no monitor.
+/// The port where the monitor says how many exits there were; all zeros or ones where there is no monitor.
 const EXITS: u16 = 0xEA;
 /// The port that ends the machine.
 const END: u16 = 0xF4;
@@ -108,7 +108,8 @@ pub fn exits() -> Option<u32> {
     let value: u32;
     // SAFETY: `allow_ports` was called first; reading changes nothing.
     unsafe { asm!("in eax, dx", in("dx") EXITS, out("eax") value, options(nostack, nomem)) };
-    (value != u32::MAX).then_some(value)
+    // Where nothing is, there are all zeros or all ones; a guest that runs has left once, to start.
+    (value != u32::MAX && value != 0).then_some(value)
 }
 
 /// Has a monitor print its table of exits.

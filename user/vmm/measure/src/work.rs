@@ -68,7 +68,7 @@ fn idle() -> Result<u64, Refusal> {
         }
     }
     let lines = text.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
-    let names: [&[u8]; 2] = [b"idle_sleeptime", b"iowait_sleeptime"];
+    let names: [&[u8]; 2] = [b".idle_sleeptime", b".iowait_sleeptime"];
     let ours = lines.filter(|line| names.iter().any(|name| line.trim_ascii_start().starts_with(name)));
     let number = |line: &[u8]| {
         let digits = line.iter().skip_while(|byte| !byte.is_ascii_digit()).take_while(|byte| byte.is_ascii_digit());

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+/// How long nothing comes after a connection until nothing will.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// A connection; the machine stands when it is made.
 pub struct Debugger {
     stream: UnixStream,
@@ -32,10 +35,17 @@ impl Debugger {
                 Err(error) => return Err(error).context("QEMU's debugger interface does not take a connection"),
             }
         };
-        stream.set_read_timeout(Some(patience)).context("no time limit for the debugger interface")?;
         let mut debugger = Self { stream, read: Vec::new() };
-        debugger.ask("?")?;
+        debugger.limit(QUIET)?;
+        // That the machine stands still may be said more than once: only what comes later is an answer.
+        debugger.stream.write_all(packet("?").as_bytes()).context("QEMU's debugger interface is gone")?;
+        while debugger.answer().is_ok_and(|answer| answer.is_some()) {}
+        debugger.limit(patience)?;
         Ok(debugger)
+    }
+
+    fn limit(&self, patience: Duration) -> Result<()> {
+        self.stream.set_read_timeout(Some(patience)).context("no time limit for the debugger interface")
     }
 
     /// Stops the machine at `address` from now on, or does not any more.
@@ -43,11 +53,7 @@ impl Debugger {
     /// # Errors
     /// QEMU does not answer, or refuses.
     pub fn set_breakpoint(&mut self, address: u64, there: bool) -> Result<()> {
-        let mut answer = self.ask(&format!("{}0,{address:x},1", if there { 'Z' } else { 'z' }))?;
-        // That the machine stood still for the connection may be said again.
-        while answer.as_ref().is_some_and(|answer| answer.starts_with('T')) {
-            answer = self.answer()?;
-        }
+        let answer = self.ask(&format!("{}0,{address:x},1", if there { 'Z' } else { 'z' }))?;
         if answer.as_deref() != Some("OK") {
             bail!("QEMU refuses a breakpoint: {answer:?}");
         }

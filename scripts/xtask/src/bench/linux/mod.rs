@@ -122,7 +122,7 @@ fn directly(drive: &Drive, setting: Setting, khz: u64) -> Result<Session> {
         "-device".into(),
         "virtio-blk-pci,drive=disk,disable-legacy=on".into(),
         "-netdev".into(),
-        "hubport,id=net,hubid=0".into(),
+        "user,id=net,restrict=on".into(),
         "-device".into(),
         "virtio-net-pci,netdev=net,disable-legacy=on".into(),
         "-device".into(),
