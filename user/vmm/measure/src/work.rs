@@ -20,6 +20,8 @@ const FRAMES: u32 = 1_000;
 const FRAME: usize = 1514;
 
 const READ_DIRECTLY: usize = 0o40000;
+/// Request of a terminal: wait until all is sent.
+const DRAIN: usize = 0x5409;
 
 /// What the disk is read to.
 #[repr(align(4096))]
@@ -51,6 +53,8 @@ pub fn run(parts: &[fn() -> Result<(), Refusal>]) {
         }
     }
     print(format_args!("done"));
+    // What was printed has to be out before the machine is gone: waits for the serial port.
+    let _ = call(nr::IOCTL, [1, DRAIN, 1, 0, 0, 0]);
     linux::end();
 }
 
