@@ -127,8 +127,8 @@ fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
         mapping::delegate(store, (caller, range.kind()), span, (domain, 0), (range.rights(), ItemFlags::empty()));
     // What cannot be had with all that was asked for is not there at all.
     given.inspect_err(|_| {
-        let (span, all) = (Span { base: u64::from(at.slot()), count: 1 }, Rights::ALL);
-        while !mapping::revoke(store, caller, abi::Kind::Objects, span, all, RevokeFlags::SELF) {}
+        let (mut span, all) = (Span { base: u64::from(at.slot()), count: 1 }, Rights::ALL);
+        while !mapping::revoke(store, caller, abi::Kind::Objects, &mut span, all, RevokeFlags::SELF) {}
     })
 }
 

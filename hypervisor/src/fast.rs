@@ -212,10 +212,10 @@ extern "C" fn try_reply(_: u64, _: u64, frame: &Frame) -> ! {
     if !copy(callee.identity().message, caller.identity().message) {
         reply()
     }
-    match switch::tables(caller) {
-        Tables::Loaded => switch::to_plain(caller_ref, caller),
-        Tables::Known(root) if switch::to_known(caller_ref, caller, root) => {}
-        _ => finish_slowly(callee),
+    if switch::is_loaded(caller) {
+        switch::to_plain(caller_ref, caller);
+    } else if switch::known(caller).is_none_or(|root| !switch::to_known(caller_ref, caller, root)) {
+        finish_slowly(callee);
     }
     finish(caller, callee);
     // SAFETY: it is current.
@@ -249,10 +249,10 @@ fn handled(callee: &Context) -> ! {
         unsafe { entry::leave(caller.frame()) }
     }
     state::restore(from, caller.frame());
-    match switch::tables(caller) {
-        Tables::Loaded => switch::to_plain(caller_ref, caller),
-        Tables::Known(root) if switch::to_known(caller_ref, caller, root) => {}
-        _ => finish_slowly(callee),
+    if switch::is_loaded(caller) {
+        switch::to_plain(caller_ref, caller);
+    } else if switch::known(caller).is_none_or(|root| !switch::to_known(caller_ref, caller, root)) {
+        finish_slowly(callee);
     }
     finish(caller, callee);
     // SAFETY: it is current.

@@ -93,7 +93,8 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
         Hypercall::AssignInterrupt => interrupt::assign(store, caller.1, request, frame),
         Hypercall::ControlPortal => create::set_identity(store, at, frame.rsi.get()),
         Hypercall::Misc => match Misc::from_flags(request.flags) {
-            Some(Misc::Delegate) => delegate(store, caller.1, request, frame),
+            // Tried from entry code already: it lacked memory.
+            Some(Misc::Delegate) => Err(Status::QuotaExhausted),
             Some(Misc::Lookup) => {
                 frame.rsi.set(mapping::lookup(store, domain, Crd::from_word(frame.rsi.get())).word());
                 Ok(())
@@ -110,6 +111,7 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
 }
 
 /// Delegates the typed items of the caller's message page from the domain `source` into `window` of `destination`.
+#[inline(always)]
 fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<(), Status> {
     let domain = |selector| slots::named::<Domain>(store, selector, Rights::NONE);
     let source = domain(request.selector.number())?;
@@ -144,6 +146,16 @@ fn count(caller: Ref<Domain>, core: Selector, frame: &Frame) -> Result<(), Statu
     Ok(())
 }
 
+/// In the word of a revocation: the bits of the range's base that its order makes meaningless say how many of its units are
+/// left, from the first on. So a revocation that is repeated goes on where it was.
+const REST: u64 = 1 << 63;
+
+/// The units that a revocation is to take.
+const fn units(word: u64, range: Crd) -> Span {
+    let left = range.base() - range.aligned_base();
+    Span { base: range.aligned_base(), count: if word & REST == 0 || left == 0 { range.count() } else { left } }
+}
+
 /// Takes rights back: those of the range in RSI, from the caller's domain, or with the flag for it from the one in RDX.
 fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<Outcome, Status> {
     let flags = RevokeFlags::from_bits_retain(request.flags);
@@ -151,15 +163,14 @@ fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) 
         true => slots::named::<Domain>(store, frame.rdx.get(), Rights::NONE)?,
         false => caller.identity().domain,
     };
-    let range = Crd::from_word(frame.rsi.get());
-    let span = Span { base: range.aligned_base(), count: range.count() };
-    if !mapping::revoke(store, owner, range.kind(), span, range.rights(), flags) {
-        // The kernel looks meanwhile whether something else is to run.
+    let again_later = frame.rdi.get() & REST != 0 && mapping::waits();
+    if again_later || !revoke_rest(store, owner, flags, frame) {
         return Ok(again(frame));
     }
     // Told when what was revoked is given back; without the right for that, nobody is.
-    let notified = slots::named::<Semaphore>(store, request.selector.number(), SemaphoreRights::UP);
-    if let Some(semaphore) = notified.ok().filter(|_| request.selector.number() != 0) {
+    let selector = (frame.rdi.get() & !REST) >> 8;
+    let notified = slots::named::<Semaphore>(store, selector, SemaphoreRights::UP);
+    if let Some(semaphore) = notified.ok().filter(|_| selector != 0) {
         if reclaim::hurry() {
             return Ok(again(frame));
         }
@@ -168,7 +179,20 @@ fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) 
     Ok(Outcome::Return(Status::Success))
 }
 
-/// As [`revoke`], of a single capability of the caller's, if nothing else stands in the way. A status, or [`SLOW`].
+/// Revokes from `owner` what the registers say. False if something else is to run first; they say what is left then.
+fn revoke_rest(store: &Store<'_>, owner: Ref<Domain>, flags: RevokeFlags, frame: &Frame) -> bool {
+    let (word, range) = (frame.rdi.get(), Crd::from_word(frame.rsi.get()));
+    let mut rest = units(word, range);
+    let done = mapping::revoke(store, owner, range.kind(), &mut rest, range.rights(), flags);
+    if !done && rest.count < range.count() || word & REST != 0 {
+        frame.rdi.set(if done { word } else { word | REST });
+        let left = if done { 0 } else { rest.count };
+        frame.rsi.set(range.word() & !((range.count() - 1) << 12) | left << 12);
+    }
+    done
+}
+
+/// As [`revoke`], from the caller's domain and without anybody to be told. A status, or [`SLOW`].
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn try_revoke(word: u64, frame: &Frame) -> u64 {
@@ -176,15 +200,54 @@ extern "C" fn try_revoke(word: u64, frame: &Frame) -> u64 {
     let store = unsafe { arch::pool::store() };
     let range = Crd::from_word(frame.rsi.get());
     let Some((_, caller)) = switch::current(&store) else { return SLOW };
-    // All rights, of one object, with the flag for its own capability, and nobody is to be told.
+    let domain = caller.identity().domain;
+    // All rights, of one object, with the flag for its own capability.
     let one = (abi::Kind::Objects as u64) | u64::from(Rights::ALL.bits()) << 2;
     let itself = word == u64::from(Hypercall::Revoke.number()) | u64::from(RevokeFlags::SELF.bits()) << 4;
-    if !itself || range.word() & 0xFFF != one {
+    if itself
+        && range.word() & 0xFFF == one
+        && let Some(unit) = mapping::remove(&store, domain, range.base())
+    {
+        reclaim::unnamed(&store, unit);
+        return 0;
+    }
+    try_range(&store, domain, word, frame)
+}
+
+/// [`try_revoke`] of anything else than a single capability.
+#[inline(never)]
+fn try_range(store: &Store<'_>, domain: Ref<Domain>, word: u64, frame: &Frame) -> u64 {
+    let range = Crd::from_word(frame.rsi.get());
+    let span = Span { base: range.aligned_base(), count: range.count() };
+    if word == u64::from(Hypercall::Revoke.number())
+        && range.kind() == abi::Kind::Memory
+        && mapping::revoke_one(store, domain, span, range.rights())
+    {
+        return 0;
+    }
+    let flags = RevokeFlags::from_bits_retain((word >> 4) as u8);
+    if word >> 8 != 0 || flags.contains(RevokeFlags::REMOTE) || !revoke_rest(store, domain, flags, frame) {
         return SLOW;
     }
-    let Some(unit) = mapping::remove(&store, caller.identity().domain, range.base()) else { return SLOW };
-    reclaim::unnamed(&store, unit);
     0
+}
+
+/// As [`delegate`]. A status, or [`SLOW`].
+// SAFETY: the name is used once, by the assembly that calls it with this signature.
+#[unsafe(no_mangle)]
+extern "C" fn try_delegate(word: u64, frame: &Frame) -> u64 {
+    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+    let store = unsafe { arch::pool::store() };
+    let Some((_, caller)) = switch::current(&store) else { return SLOW };
+    if !store.get(caller.identity().domain).quota.has(LEAST) {
+        return SLOW;
+    }
+    match delegate(&store, caller, Request::from_word(word), frame) {
+        Ok(()) => 0,
+        // Who has too little may be given more.
+        Err(Status::QuotaExhausted) => SLOW,
+        Err(status) => status.number().into(),
+    }
 }
 
 /// Moves quota (RDX pages) to the domain in RSI, or reads limit and usage.

@@ -41,6 +41,7 @@ fn items(page: &Page) -> impl Iterator<Item = (usize, TypedItem)> {
 ///
 /// # Errors
 /// [`Status::QuotaExhausted`] if the receiver cannot pay for all of it.
+#[inline(always)]
 pub fn delegate(
     store: &Store<'_>,
     sender: Ref<Domain>,
@@ -48,13 +49,17 @@ pub fn delegate(
     receiver: Ref<Domain>,
     window: Crd,
 ) -> Result<(), Status> {
-    items(page).try_for_each(|(_, item)| delegate_one(store, sender, (item, item.flags()), receiver, window).map(drop))
+    for (_, item) in items(page) {
+        delegate_one(store, sender, (item, item.flags()), receiver, window)?;
+    }
+    Ok(())
 }
 
 /// Passes the items of a message from `from` to `to`, and writes what was received into the page of `to`.
 ///
 /// # Errors
 /// As [`delegate`].
+#[inline(never)]
 pub fn exchange(store: &Store<'_>, from: &Identity, to: &Identity, windows: Windows) -> Result<(), Status> {
     for (at, item) in items(from.message) {
         let translated = match item.kind() {
@@ -78,6 +83,7 @@ pub fn exchange(store: &Store<'_>, from: &Identity, to: &Identity, windows: Wind
     Ok(())
 }
 
+#[inline(always)]
 fn delegate_one(
     store: &Store<'_>,
     sender: Ref<Domain>,
@@ -96,7 +102,7 @@ fn delegate_one(
         _ => Some(place(range(item.range), range(window), item.hotspot())),
     };
     let Some((source, target)) = placed else { return Ok(Crd::NULL) };
-    let hypervisor = root::hypervisor(store).filter(|_| flags.contains(ItemFlags::HYPERVISOR));
+    let hypervisor = if flags.contains(ItemFlags::HYPERVISOR) { root::hypervisor(store) } else { None };
     let (from, flags) = match hypervisor {
         // What is the hypervisor's stays so.
         Some(hypervisor) if root::is_root(sender) => (hypervisor, flags.difference(ItemFlags::GRANT)),

@@ -6,7 +6,7 @@
 //! Concurrency: one lock for the whole tree; cores are made to forget translations after it is released, once for all that
 //! an operation has taken.
 //! Source: interface §3 and §5; lecture C:241-372; `docs/src/decisions/0003-objects-and-sync.md`.
-use crate::domain::{self, map_guest, map_user, restrict_guest, set_ports};
+use crate::domain::{self, TABLES, map_guest, map_user, restrict_guest, set_ports, table_of};
 use crate::tables::HARDWARE;
 use crate::translations::{self, Cores};
 use crate::{lifetime, slots};
@@ -23,18 +23,36 @@ use capability::tree::{
 use capability::word::Capability;
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;
-use memory::format::Attributes;
+use memory::format::{Attributes, Format, Host};
 use memory::shootdown::Shootdown;
+use memory::space as tables;
+use memory::table::Table;
 use objects::{Domain, GRANULE, Ref, Store};
-use sync::Spin;
+use percpu::Hazard;
+use sync::{Guard, Spin};
 
 static TREE: Spin<()> = Spin::new(());
-/// Steps of the tree's work before the kernel looks whether something else has to run.
-const SLICE: u32 = 64;
+/// Steps of the tree's work before the kernel looks whether something else has to run, and small pages that count as one.
+const SLICE: u32 = 16;
+const PAGES: u64 = 16;
+/// Small pages, capabilities and ports that are mapped or taken in one go.
+const PORTION: [u64; 3] = [128, 16, 4096];
+/// Pages that are mapped or taken in a short way.
+const SMALL: u64 = 16;
+/// The first of the pages whose table has one that is not for users.
+const END: u64 = (USER_END >> PAGE_BITS) / LARGE * LARGE;
+/// Pages of a large page, and of those that are.
+const LARGE: u64 = 512;
+const MANY: u64 = 8 * LARGE;
 
 /// Word of the reference to a node. Names are shorter: they count granules.
 fn word(id: NodeId) -> u64 {
     u64::from(id.get().get()) * GRANULE as u64
+}
+
+/// The tree's number of a domain.
+const fn number(domain: Ref<Domain>) -> u32 {
+    domain.id().get() / GRANULE as u32
 }
 
 /// The tree's nodes and indices, in the store.
@@ -43,8 +61,8 @@ struct Stored<'s>(&'s Store<'s>);
 impl Stored<'_> {
     #[inline]
     fn domain(&self, owner: u32) -> &Domain {
-        // SAFETY: owners in the tree are `Ref::id` of domains; a domain stays while it has nodes.
-        unsafe { self.0.at(owner.into()) }
+        // SAFETY: owners in the tree are made by `number` from domains; a domain stays while it has nodes.
+        unsafe { self.0.at(u64::from(owner) * GRANULE as u64) }
     }
 }
 
@@ -67,7 +85,7 @@ impl Nodes for Stored<'_> {
     #[inline(always)]
     fn allocate(&self, owner: u32) -> Option<NodeId> {
         // SAFETY: as in `domain`.
-        let payer = unsafe { self.0.certain(owner.into()) };
+        let payer = unsafe { self.0.certain(u64::from(owner) * GRANULE as u64) };
         let node = self.0.adopt::<Node>(lifetime::slot(self.0, payer)?);
         NonZeroU32::new((node.to_word() / GRANULE as u64) as u32).map(NodeId::new)
     }
@@ -83,13 +101,34 @@ impl Nodes for Stored<'_> {
     }
 }
 
+/// Whether this core is to do something else before long.
+pub fn waits() -> bool {
+    let shared = &percpu::this().shared;
+    shared.pending(Hazard::Schedule) || arch::apic::is_requested()
+}
+
+/// The table of leaves that was used last.
+struct Leaves {
+    /// Whose.
+    owner: u32,
+    /// Which 2 MiB.
+    region: u64,
+    table: PhysAddr,
+    /// An entry for physical page 0 with `rights`.
+    entry: u64,
+    rights: Rights,
+    /// As long as it stays like that.
+    _tables: Guard<'static, ()>,
+}
+
 /// What the tree's decisions do to the machine.
 struct Machine<'s> {
     stored: &'s Stored<'s>,
     /// What translations may be stale where.
     shootdown: Shootdown,
-    /// How often the tree has asked whether to go on.
-    steps: u32,
+    /// Steps until the lock is given away for a moment, and it is looked whether something waits.
+    left: u32,
+    leaves: Option<Leaves>,
 }
 
 /// Rights of a mapping as page-table attributes.
@@ -110,26 +149,82 @@ fn shown(piece: &Piece) -> (u64, PhysAddr, u64) {
 
 impl<'s> Machine<'s> {
     fn new(stored: &'s Stored<'s>) -> Self {
-        Self { stored, shootdown: translations::shootdown(), steps: 0 }
+        Self { stored, shootdown: translations::shootdown(), left: SLICE, leaves: None }
     }
 
-    /// Writes the capabilities of a piece of an object space.
-    fn fill(&self, piece: &Piece, rights: Rights) -> Result<(), Full> {
-        let domain = self.stored.domain(piece.space.owner);
-        for unit in 0..piece.span.count {
-            let slot = slots::slot(domain, Selector::new(piece.span.base + unit)).map_err(|_| Full)?;
-            slot.store(Capability::from_origin(piece.origin + unit, rights).word(), Ordering::Release);
+    /// The table of leaves with all of a piece of memory that is entered, or taken, if there is one, or if it is to be
+    /// entered; and the entry for physical page 0.
+    #[inline(always)]
+    fn leaves(&mut self, piece: &Piece, enter: bool) -> Option<(Table<Host>, u64)> {
+        let (region, inside) = (piece.span.base / LARGE, piece.span.base % LARGE);
+        if inside + piece.span.count > LARGE || piece.span.count == LARGE || piece.attributes.has(Manner::GUEST) {
+            return None;
         }
-        Ok(())
+        let known = |leaves: &Leaves| (leaves.owner, leaves.region) == (piece.space.owner, region);
+        if !self.leaves.as_ref().is_some_and(|leaves| known(leaves) && leaves.rights == piece.rights) {
+            self.find_leaves(piece, enter);
+        }
+        self.leaves.as_ref().map(|leaves| (Table::new(leaves.table), leaves.entry))
     }
-}
 
-impl Effects for Machine<'_> {
-    fn mapped(&mut self, piece: &Piece) -> Result<(), Full> {
+    fn find_leaves(&mut self, piece: &Piece, enter: bool) {
+        self.leaves = None;
+        let (domain, virt) = (self.stored.domain(piece.space.owner), VirtAddr::new(piece.span.base << PAGE_BITS));
+        if piece.span.base >= END {
+            return;
+        }
+        let tables = TABLES.lock();
+        let table = tables::leaves(&HARDWARE, domain.master(), virt).map(|table| table.root()).or_else(|| {
+            let make = || domain.master().descend(&HARDWARE, virt, 1, &mut table_of(domain)).ok();
+            enter.then(make).flatten()
+        });
+        self.leaves = table.map(|table| Leaves {
+            owner: piece.space.owner,
+            region: piece.span.base / LARGE,
+            table,
+            entry: leaf(piece.rights),
+            rights: piece.rights,
+            _tables: tables,
+        });
+    }
+
+    /// Before the lock is given away, and a new slice begins.
+    fn pause(&mut self) {
+        (self.leaves, self.left) = (None, SLICE);
+    }
+
+    /// How much of a piece of more than a few units is entered at its start, or taken at its end, in one go.
+    fn large_portion(&self, piece: &Piece, enter: bool) -> u64 {
+        let (kind, count) = (piece.space.kind, piece.span.count);
+        if kind != Kind::Memory {
+            return count.min(PORTION[if kind == Kind::Objects { 1 } else { 2 }]);
+        }
+        let (base, end) = (piece.span.base, piece.span.end());
+        let large = count >= LARGE
+            && (base ^ piece.origin).is_multiple_of(LARGE)
+            && if enter { base } else { end } % LARGE == 0;
+        if large && enter {
+            return count.min(MANY) / LARGE * LARGE;
+        }
+        let master = self.stored.domain(piece.space.owner).master();
+        let is_large = |last: &u64| {
+            let shown = master.lookup(&HARDWARE, VirtAddr::new((end - LARGE * last) << PAGE_BITS));
+            shown.is_none_or(|(.., level)| level > 1)
+        };
+        match (1..=count.min(MANY) / LARGE).take_while(is_large).last() {
+            Some(pages) if large => pages * LARGE,
+            _ => count.min(PORTION[0]),
+        }
+    }
+
+    /// Enters a piece into the domain's tables; all of it or nothing.
+    fn enter(&mut self, piece: &Piece) -> Result<(), Full> {
         let domain = self.stored.domain(piece.space.owner);
         match piece.space.kind {
             Kind::Memory => {
+                self.pause();
                 let (virt, phys, size) = shown(piece);
+                self.left = self.left.saturating_sub((piece.span.count / PAGES) as u32);
                 let master = domain.master();
                 let mut mapped = map_user(domain, virt, phys, size, attributes(piece.rights));
                 if piece.attributes.has(Manner::GUEST) && mapped.is_ok() {
@@ -162,7 +257,33 @@ impl Effects for Machine<'_> {
         }
     }
 
+    /// Writes the capabilities of a piece of an object space.
+    fn fill(&self, piece: &Piece, rights: Rights) -> Result<(), Full> {
+        let domain = self.stored.domain(piece.space.owner);
+        for unit in 0..piece.span.count {
+            let slot = slots::slot(domain, Selector::new(piece.span.base + unit)).map_err(|_| Full)?;
+            slot.store(Capability::from_origin(piece.origin + unit, rights).word(), Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+impl Effects for Machine<'_> {
+    #[inline(always)]
+    fn mapped(&mut self, piece: &Piece) -> Result<(), Full> {
+        if piece.space.kind == Kind::Memory
+            && let Some((table, entry)) = self.leaves(piece, true)
+        {
+            let (virt, entry) = (piece.span.base << PAGE_BITS, entry | piece.origin << PAGE_BITS);
+            self.left = self.left.saturating_sub((piece.span.count / PAGES) as u32);
+            let entered = table.enter(&HARDWARE, VirtAddr::new(virt), piece.span.count, entry);
+            return if entered { Ok(()) } else { Err(Full) };
+        }
+        self.enter(piece)
+    }
+
     fn raised(&mut self, piece: &Piece) {
+        self.pause();
         let domain = self.stored.domain(piece.space.owner);
         match piece.space.kind {
             Kind::Memory => {
@@ -186,18 +307,30 @@ impl Effects for Machine<'_> {
         }
     }
 
+    #[inline(always)]
+    fn portion(&self, piece: &Piece, enter: bool) -> u64 {
+        if piece.span.count <= PORTION[1] { piece.span.count } else { self.large_portion(piece, enter) }
+    }
+
+    #[inline(always)]
     fn may_continue(&mut self) -> bool {
-        self.steps += 1;
-        self.steps < SLICE
+        self.left = self.left.saturating_sub(1);
+        self.left != 0
     }
 
     fn revoked(&mut self, piece: &Piece, left: Rights, last: bool) {
         let domain = self.stored.domain(piece.space.owner);
         match piece.space.kind {
             Kind::Memory => {
-                let (virt, _, size) = shown(piece);
+                self.left = self.left.saturating_sub((piece.span.count / PAGES) as u32);
                 let rights = Attributes::READ | Attributes::WRITE | Attributes::EXECUTE;
                 let left = if left.is_none() { Attributes::empty() } else { !rights | attributes(left) };
+                if let Some((table, _)) = self.leaves(piece, false) {
+                    let (table, range) = (table.root(), (piece.span.base << PAGE_BITS, piece.span.count << PAGE_BITS));
+                    return translations::restrict_leaves(domain, table, range, left, &mut self.shootdown);
+                }
+                self.pause();
+                let (virt, _, size) = shown(piece);
                 translations::restrict(domain, (virt, size), left, &mut self.shootdown);
                 if piece.attributes.has(Manner::GUEST) {
                     restrict_guest(domain, (virt, size), left);
@@ -222,10 +355,14 @@ impl Effects for Machine<'_> {
     }
 }
 
+/// A space of a domain.
+const fn space(owner: Ref<Domain>, kind: Kind) -> Space {
+    Space { owner: number(owner), kind }
+}
+
 /// `span` of a space of `owner`, from `origin` on, without attributes.
 pub fn piece(owner: Ref<Domain>, kind: Kind, span: Span, origin: u64, rights: Rights) -> Piece {
-    let space = Space { owner: owner.id().get(), kind };
-    Piece { space, span, origin, rights, attributes: Manner::NONE }
+    Piece { space: space(owner, kind), span, origin, rights, attributes: Manner::NONE }
 }
 
 /// Enters something that comes from nowhere: a resource of the machine.
@@ -258,16 +395,21 @@ pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: 
         return Ok(());
     }
     slots::slot(store.get(owner), at).map(|slot| slot.store(capability.word(), Ordering::Release)).map_err(|_| {
-        let _ = Tree(&Stored(store)).remove(Space { owner: owner.id().get(), kind: Kind::Objects }, span.base);
+        let _ = Tree(&Stored(store)).remove(space(owner, Kind::Objects), span.base);
         Status::QuotaExhausted
     })
 }
+
+/// Flags of items for which there is no short way.
+const UNUSUAL: ItemFlags =
+    ItemFlags::GUEST.union(ItemFlags::GRANT).union(ItemFlags::COPY).union(ItemFlags::RAISE).union(ItemFlags::REPLACE);
 
 /// Delegates `rights` to `range` of a space of `from` to the space of `to`, from `base` on, as the flags of the item say.
 ///
 /// # Errors
 /// [`Status::QuotaExhausted`] if it could be done in part only, [`Status::BadParameter`] if source and destination
 /// overlap.
+#[inline(always)]
 pub fn delegate(
     store: &Store<'_>,
     (from, kind): (Ref<Domain>, Kind),
@@ -275,74 +417,109 @@ pub fn delegate(
     (to, base): (Ref<Domain>, u64),
     (rights, flags): (Rights, ItemFlags),
 ) -> Result<(), Status> {
-    let (stored, from, to) = (Stored(store), Space { owner: from.id().get(), kind }, to.id().get());
-    let manner = |flag, manner| if flags.contains(flag) { manner } else { Manner::NONE };
-    let attributes = manner(ItemFlags::GUEST, Manner::GUEST).or(manner(ItemFlags::LAST, Manner::LAST));
-    let transfer = Transfer { from, range, to, base, rights, attributes };
-    if flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE) && !flags.intersects(ItemFlags::GRANT | ItemFlags::COPY)
-    {
-        overmap(&stored, &transfer, flags.contains(ItemFlags::REPLACE))?;
+    let (stored, plain) = (Stored(store), !flags.intersects(UNUSUAL));
+    let transfer =
+        |kind, attributes| Transfer { from: space(from, kind), range, to: number(to), base, rights, attributes };
+    let attributes = if flags.contains(ItemFlags::LAST) { Manner::LAST } else { Manner::NONE };
+    if kind == Kind::Memory && plain && delegate_one(&stored, to, transfer(Kind::Memory, attributes)) {
+        return Ok(());
     }
-    loop {
-        let mut machine = Machine::new(&stored);
-        let guard = TREE.lock();
-        let outcome = match flags {
-            _ if flags.contains(ItemFlags::GRANT) => Tree(&stored).grant(&transfer, &mut machine),
-            _ if flags.contains(ItemFlags::COPY) => Tree(&stored).copy(&transfer, &mut machine),
-            _ => Tree(&stored).delegate(&transfer, &mut machine),
-        };
-        drop(guard);
-        machine.shootdown.finish(&Cores);
-        if is_done(outcome)? {
-            return Ok(());
-        }
-    }
+    let guest = if flags.contains(ItemFlags::GUEST) { Manner::GUEST } else { Manner::NONE };
+    delegate_all(&stored, transfer(kind, attributes.or(guest)), flags)
 }
 
-/// Whether an operation has come to its end, or why it never will.
-fn is_done(outcome: Result<Outcome, Error>) -> Result<bool, Status> {
+/// As [`delegate`] of memory, for threads only, if it is one step of the tree and one table has it. Whether it was.
+#[inline(always)]
+fn delegate_one(stored: &Stored<'_>, to: Ref<Domain>, transfer: Transfer) -> bool {
+    if !is_small(Span { base: transfer.base, ..transfer.range }) {
+        return false;
+    }
+    let (domain, at) = (stored.0.get(to), VirtAddr::new(transfer.base << PAGE_BITS));
+    let tree = TREE.lock();
+    let Some((delegation, piece)) = Tree(stored).plan_delegation(&transfer) else { return false };
+    let (pages, entry) = (piece.span.count, leaf(piece.rights) | piece.origin << PAGE_BITS);
+    let tables = TABLES.lock();
+    let Some(table) = tables::leaves(&HARDWARE, domain.master(), at) else { return false };
+    if !table.enter(&HARDWARE, at, pages, entry) {
+        return false;
+    }
+    if Tree(stored).enter_delegation(delegation, piece.space).is_ok() {
+        return true;
+    }
+    let mut shootdown = translations::shootdown();
+    let range = (at.get(), pages << PAGE_BITS);
+    translations::restrict_leaves(domain, table.root(), range, Attributes::empty(), &mut shootdown);
+    drop((tables, tree));
+    shootdown.finish(&Cores);
+    false
+}
+
+/// Whether pages are few enough for a short way, and in one table, of users.
+#[inline(always)]
+const fn is_small(span: Span) -> bool {
+    span.count <= SMALL && span.base % LARGE + span.count <= LARGE && span.base < END
+}
+
+/// The entry of a table of leaves for physical page 0 and threads with `rights`.
+fn leaf(rights: Rights) -> u64 {
+    Host::leaf(PhysAddr::truncate(0), 1, attributes(rights) | Attributes::USER)
+}
+
+/// As [`delegate`], whatever it takes.
+#[inline(never)]
+fn delegate_all(stored: &Stored<'_>, mut transfer: Transfer, flags: ItemFlags) -> Result<(), Status> {
+    let mut machine = Machine::new(stored);
+    // What is in the way gets its rights, or goes, before.
+    let mut over = flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE)
+        && !flags.intersects(ItemFlags::GRANT | ItemFlags::COPY);
+    let outcome = loop {
+        let _tree = TREE.lock();
+        let outcome = match flags {
+            _ if over => Tree(stored).overmap(&transfer, flags.contains(ItemFlags::REPLACE), &mut machine),
+            _ if flags.contains(ItemFlags::GRANT) => Tree(stored).grant(&mut transfer, &mut machine),
+            _ if flags.contains(ItemFlags::COPY) => Tree(stored).copy(&mut transfer, &mut machine),
+            _ => Tree(stored).delegate(&mut transfer, &mut machine),
+        };
+        machine.pause();
+        if outcome != Ok(Outcome::Preempted) && (!over || outcome.is_err()) {
+            break outcome;
+        }
+        over &= outcome != Ok(Outcome::Done);
+    };
+    machine.shootdown.finish(&Cores);
     match outcome {
-        Ok(outcome) => Ok(outcome == Outcome::Done),
+        Ok(_) => Ok(()),
         Err(Error::Full) => Err(Status::QuotaExhausted),
         Err(_) => Err(Status::BadParameter),
     }
 }
 
-/// What is in the way of a delegation gets its rights, or with `replace` goes.
-#[cold]
-fn overmap(stored: &Stored<'_>, transfer: &Transfer, replace: bool) -> Result<(), Status> {
-    loop {
-        let mut machine = Machine::new(stored);
-        let guard = TREE.lock();
-        let outcome = Tree(stored).overmap(transfer, replace, &mut machine);
-        drop(guard);
-        machine.shootdown.finish(&Cores);
-        if is_done(outcome)? {
-            return Ok(());
-        }
-    }
-}
-
 /// Takes `rights` from everybody who has them from `range` of `owner`; with the flag for it, from `owner` too, or from
-/// `owner` alone. When it returns, no core uses them. False if there is more to do: the same has to be asked for again.
+/// `owner` alone. When it returns, no core uses them. False if something else is to be done first: the same has to be asked
+/// for again, with what is left of the range.
 pub fn revoke(
     store: &Store<'_>,
     owner: Ref<Domain>,
     kind: Kind,
-    range: Span,
+    range: &mut Span,
     rights: Rights,
     flags: RevokeFlags,
 ) -> bool {
-    let stored = Stored(store);
+    let (stored, space) = (Stored(store), space(owner, kind));
     let mut machine = Machine::new(&stored);
-    let space = Space { owner: owner.id().get(), kind };
-    let guard = TREE.lock();
-    let outcome = if flags.contains(RevokeFlags::KEEP) {
-        Tree(&stored).revoke_keep(space, range, rights, &mut machine)
-    } else {
-        Tree(&stored).revoke(space, range, rights, flags.contains(RevokeFlags::SELF), &mut machine)
+    let outcome = loop {
+        let tree = TREE.lock();
+        let outcome = if flags.contains(RevokeFlags::KEEP) {
+            Tree(&stored).revoke_keep(space, range, rights, &mut machine)
+        } else {
+            Tree(&stored).revoke(space, range, rights, flags.contains(RevokeFlags::SELF), &mut machine)
+        };
+        machine.pause();
+        drop(tree);
+        if outcome != Ok(Outcome::Preempted) || waits() {
+            break outcome;
+        }
     };
-    drop(guard);
     machine.shootdown.finish(&Cores);
     if outcome.is_err() {
         crate::log::warning!("no kernel memory to divide a mapping that is revoked in part");
@@ -350,13 +527,35 @@ pub fn revoke(
     outcome != Ok(Outcome::Preempted)
 }
 
+/// As [`revoke`] of memory from others, if it is one step of the tree and one table has it. Whether it was.
+#[inline(always)]
+pub fn revoke_one(store: &Store<'_>, owner: Ref<Domain>, range: Span, rights: Rights) -> bool {
+    let (stored, mut shootdown) = (Stored(store), translations::shootdown());
+    let tree = TREE.lock();
+    let Some((only, piece)) = Tree(&stored).plan_revocation(space(owner, Kind::Memory), range, rights) else {
+        return false;
+    };
+    if !is_small(piece.span) || piece.attributes.has(Manner::GUEST) {
+        return false;
+    }
+    let (domain, at) = (stored.domain(piece.space.owner), piece.span.base << PAGE_BITS);
+    let tables = TABLES.lock();
+    let Some(table) = tables::leaves(&HARDWARE, domain.master(), VirtAddr::new(at)) else { return false };
+    let range = (at, piece.span.count << PAGE_BITS);
+    translations::restrict_leaves(domain, table.root(), range, Attributes::empty(), &mut shootdown);
+    drop(tables);
+    Tree(&stored).remove_only(only, piece.space);
+    drop(tree);
+    shootdown.finish(&Cores);
+    true
+}
+
 /// As [`revoke`] of all of it, for an object that `owner` alone has, at `unit` alone; the object's [`lifetime::unnamed`] is
 /// left to the caller, who is told its name there. `None`, with nothing done, if there is none.
 #[inline(always)]
 pub fn remove(store: &Store<'_>, owner: Ref<Domain>, unit: u64) -> Option<u64> {
     let _tree = TREE.lock();
-    let space = Space { owner: owner.id().get(), kind: Kind::Objects };
-    let origin = Tree(&Stored(store)).remove(space, unit)?;
+    let origin = Tree(&Stored(store)).remove(space(owner, Kind::Objects), unit)?;
     if !slots::fill_shown(store, owner, Selector::new(unit), Capability::NULL)
         && let Some(slot) = slots::known(store.get(owner), Selector::new(unit))
     {
@@ -370,7 +569,7 @@ pub fn clear(store: &Store<'_>, owner: Ref<Domain>) -> bool {
     let kinds = [Kind::Memory, Kind::Ports, Kind::Objects].into_iter().zip(&store.get(owner).spaces);
     // Who has found it before may still give it something: that is seen when nobody can any more.
     let mut left = kinds.filter(|(_, index)| !index.is_empty());
-    left.all(|(kind, _)| revoke(store, owner, kind, Span::ALL, Rights::ALL, RevokeFlags::SELF))
+    left.all(|(kind, _)| revoke(store, owner, kind, &mut { Span::ALL }, Rights::ALL, RevokeFlags::SELF))
 }
 
 /// The mapping of `owner` that holds the first unit of `range`: as much of it around there as has one order.
@@ -378,7 +577,7 @@ pub fn lookup(store: &Store<'_>, owner: Ref<Domain>, range: Crd) -> Crd {
     if range.kind() == Kind::Null {
         return Crd::NULL;
     }
-    let (stored, space) = (Stored(store), Space { owner: owner.id().get(), kind: range.kind() });
+    let (stored, space) = (Stored(store), space(owner, range.kind()));
     let guard = TREE.lock();
     let found = Tree(&stored).lookup(space, range.base());
     drop(guard);
@@ -398,10 +597,10 @@ pub fn translate(store: &Store<'_>, sender: Ref<Domain>, range: Crd, receiver: R
         return Crd::NULL;
     }
     let stored = Stored(store);
-    let space = Space { owner: sender.id().get(), kind: range.kind() };
+    let space = space(sender, range.kind());
     let span = |crd: Crd| Span { base: crd.aligned_base(), count: crd.count() };
     let guard = TREE.lock();
-    let found = Tree(&stored).translate(space, span(range), receiver.id().get(), span(window));
+    let found = Tree(&stored).translate(space, span(range), number(receiver), span(window));
     drop(guard);
     let order = |piece: &Piece| piece.span.count.ilog2().min(piece.span.base.trailing_zeros());
     found.and_then(|piece| Crd::new(range.kind(), piece.rights, order(&piece), piece.span.base)).unwrap_or(Crd::NULL)

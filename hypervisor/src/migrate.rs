@@ -56,8 +56,8 @@ pub fn migrate(
     vectors::hand_over(old, store.get(new));
     let owner = caller.identity().domain;
     for base in [context_at, scheduling_at] {
-        let span = Span { base, count: 1 };
-        while !mapping::revoke(store, owner, abi::Kind::Objects, span, Rights::ALL, RevokeFlags::SELF) {}
+        let mut span = Span { base, count: 1 };
+        while !mapping::revoke(store, owner, abi::Kind::Objects, &mut span, Rights::ALL, RevokeFlags::SELF) {}
     }
     let rights = SchedulingRights::all().into();
     publish_new(store, owner, Selector::new(scheduling_at), rights, scheduling).inspect_err(|_| {

@@ -32,14 +32,21 @@ pub enum Tables {
 #[inline(always)]
 pub fn tables(next: &Context) -> Tables {
     let (loaded, root) = (percpu::this().local.plain.get(), next.root.get());
-    if loaded == root {
-        Tables::Loaded
-    } else if (loaded.wrapping_sub(1) | root) >> 63 != 0 {
-        // Nothing is loaded, or there is no root.
-        Tables::Unknown
-    } else {
-        Tables::Known(root)
-    }
+    if loaded == root { Tables::Loaded } else { known(next).map_or(Tables::Unknown, Tables::Known) }
+}
+
+/// Whether [`to_plain`] will do.
+#[inline(always)]
+pub fn is_loaded(next: &Context) -> bool {
+    percpu::this().local.plain.get() == next.root.get()
+}
+
+/// What [`to_known`] takes, if it will do and [`to_plain`] will not.
+#[inline(always)]
+pub fn known(next: &Context) -> Option<u64> {
+    let (loaded, root) = (percpu::this().local.plain.get(), next.root.get());
+    // Else nothing is loaded, or there is no root.
+    ((loaded.wrapping_sub(1) | root) >> 63 == 0).then_some(root)
 }
 
 /// Makes `next`, which is this context, the one that leaves the kernel.

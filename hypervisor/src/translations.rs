@@ -136,3 +136,17 @@ pub fn restrict(domain: &Domain, (virt, size): (u64, u64), left: Attributes, sho
         warning!("no kernel memory to divide a large page at {virt:#x}");
     }
 }
+
+/// As [`restrict`], where all of the range lies in the table `leaves`; [`TABLES`] is held.
+#[inline(always)]
+pub fn restrict_leaves(
+    domain: &Domain,
+    leaves: PhysAddr,
+    (virt, size): (u64, u64),
+    left: Attributes,
+    shootdown: &mut Shootdown,
+) {
+    let view = |id| view(domain, id);
+    let (space, range) = (Space { master: &domain.master(), view: &view }, (VirtAddr::new(virt), size));
+    space.restrict_leaves((&HARDWARE, &Cores), leaves, range, left, shootdown);
+}

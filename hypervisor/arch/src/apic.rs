@@ -23,6 +23,7 @@ const TASK_PRIORITY: u32 = 0x80;
 const END_OF_INTERRUPT: u32 = 0xB0;
 const SPURIOUS: u32 = 0xF0;
 const IN_SERVICE: u32 = 0x100;
+const REQUESTED: u32 = 0x200;
 const ERROR_STATUS: u32 = 0x280;
 const LVT_CORRECTED: u32 = 0x2F0;
 const COMMAND: u32 = 0x300;
@@ -141,6 +142,13 @@ pub fn id() -> u32 {
 /// Tells the controller that the interrupt in service is done.
 pub fn end_of_interrupt() {
     write(END_OF_INTERRUPT, 0);
+}
+
+/// Whether an interrupt waits for the core to take it.
+#[must_use]
+pub fn is_requested() -> bool {
+    // Of the 256 the first 32 are exceptions.
+    (1..8).any(|word| read(REQUESTED + word * 0x10) != 0)
 }
 
 /// Whether the interrupt with this vector is in service, so that [`end_of_interrupt`] is due.

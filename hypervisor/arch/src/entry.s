@@ -320,6 +320,8 @@ way_create:                                         // number 2 to 6
     ATTEMPT r11, general, frame
 way_revoke:
     ATTEMPT try_revoke, general, frame
+way_delegate:
+    ATTEMPT try_delegate, general, frame
 way_down:
     ATTEMPT try_down, 1f
 1:  SAVE_OTHERS r11
@@ -416,6 +418,8 @@ syscall_ways:
     .quad way_create
     .elseif (way & 15) == 7
     .quad way_revoke
+    .elseif way == 0x18
+    .quad way_delegate
     .elseif way == 0x0C
     .quad way_up
     .elseif way == 0x1C

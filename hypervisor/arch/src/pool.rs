@@ -191,6 +191,16 @@ impl Hardware {
         unsafe { &*core::ptr::with_exposed_provenance((layout::POOL_BASE + offset) as usize) }
     }
 
+    /// `count` words of a table from `index` on; none if they reach beyond it.
+    #[inline]
+    fn some(&self, table: PhysAddr, index: usize, count: usize) -> &'static [AtomicU64] {
+        let offset = table.get() - START.load(Ordering::Relaxed);
+        // SAFETY: as in `word`, for all words of the page.
+        let words: &[AtomicU64; 512] =
+            unsafe { &*core::ptr::with_exposed_provenance((layout::POOL_BASE + offset) as usize) };
+        words.get(index..index + count).unwrap_or_default()
+    }
+
     /// The cores that may use the table.
     #[inline]
     pub fn shared(&self, table: PhysAddr) -> &'static AtomicU64 {
@@ -213,6 +223,28 @@ impl Mmu for Hardware {
     #[inline]
     fn exchange(&self, table: PhysAddr, index: usize, value: u64) -> u64 {
         self.word(table, index).swap(value, Ordering::AcqRel)
+    }
+    #[inline]
+    fn fill(&self, table: PhysAddr, index: usize, count: usize, mut entry: u64, step: u64) -> bool {
+        let words = self.some(table, index, count);
+        let free = words.iter().fold(0, |all, word| all | word.load(Ordering::Relaxed)) == 0;
+        if free {
+            for word in words {
+                word.store(entry, Ordering::Release);
+                entry = entry.wrapping_add(step);
+            }
+        }
+        free
+    }
+    #[inline]
+    fn clear(&self, table: PhysAddr, index: usize, count: usize, bits: u64) -> (u64, u64) {
+        let (mut first, mut end) = (u64::MAX, 0);
+        for (at, word) in (0..).zip(self.some(table, index, count)) {
+            if word.swap(0, Ordering::AcqRel) & bits != 0 {
+                (first, end) = (first.min(at), at + 1);
+            }
+        }
+        (first, end)
     }
     #[inline]
     fn sharers(&self, table: PhysAddr) -> u64 {

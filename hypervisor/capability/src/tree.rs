@@ -15,8 +15,8 @@
 //! are one node; roots never join. 5. A parent is never removed before its children.
 //!
 //! Concurrency: whoever calls holds the lock of all spaces that the tree reaches. An operation stops when
-//! [`Effects::may_continue`] says so; the lock may then be given away and the operation repeated with the same
-//! arguments. All state is in the nodes.
+//! [`Effects::may_continue`] says so; the lock may then be given away and the operation repeated with what it has left of
+//! its range, or with the whole range again, which only costs more. All other state is in the nodes.
 //! Cost: steps are nodes looked at. Finding a unit: as many as a unit has bits at most, one or two beside the latest find;
 //! entering and leaving: as many at most, few if units are dense. Delegating adds the number of ancestors. Dividing and
 //! revoking look at the children of the nodes that have units in the range. No operation recurses.
@@ -30,12 +30,14 @@ mod node;
 mod overmap;
 mod query;
 mod revoke;
+mod short;
 mod split;
 mod steps;
 mod transfer;
 
 pub use index::SpaceIndex;
 pub use node::{Node, NodeId};
+pub use short::{Delegation, Only};
 pub use transfer::Transfer;
 
 /// Greatest number of ancestors of a node.
@@ -46,7 +48,7 @@ pub const UNITS: u64 = 1 << 40;
 /// A space of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// The domain, in the caller's numbering, below 2^30.
+    /// The domain, in the caller's numbering, below 2^24.
     pub owner: u32,
     /// Memory, ports or objects.
     pub kind: Kind,
@@ -180,7 +182,7 @@ pub enum Error {
 pub enum Outcome {
     /// To its end.
     Done,
-    /// It stopped because [`Effects::may_continue`] said so: repeat it with the same arguments.
+    /// It stopped because [`Effects::may_continue`] said so: repeat it with what it has left of its range.
     Preempted,
 }
 
@@ -216,6 +218,12 @@ pub trait Effects {
 
     /// `piece`, which had fewer rights, is about to have those that it says.
     fn raised(&mut self, piece: &Piece);
+
+    /// How many units of `piece` can be entered at once, or taken; at least one. They are the first that are entered, and
+    /// the last that are taken.
+    fn portion(&self, piece: &Piece, _enter: bool) -> u64 {
+        piece.span.count
+    }
 
     /// Whether to go on. Asked after at least one step that lasts, so that repetition reaches the end.
     fn may_continue(&mut self) -> bool {

@@ -16,6 +16,22 @@ pub trait Mmu {
     fn write(&self, table: PhysAddr, index: usize, entry: u64);
     /// Replaces entry `index` (below 512) of the table at `table` at once: what was there, with what the hardware has noted.
     fn exchange(&self, table: PhysAddr, index: usize, entry: u64) -> u64;
+    /// Writes `entry`, and after it entries that differ from one to the next by `step`, to the `count` words of the table at
+    /// `table` from `index` on, if all of them are 0. Whether they were.
+    fn fill(&self, table: PhysAddr, index: usize, count: usize, entry: u64, step: u64) -> bool {
+        let free = (index..index + count).all(|index| self.read(table, index) == 0);
+        let entries = core::iter::successors(Some(entry), |entry| Some(entry.wrapping_add(step)));
+        if free {
+            (index..index + count).zip(entries).for_each(|(index, entry)| self.write(table, index, entry));
+        }
+        free
+    }
+    /// [`Self::exchange`] of `count` entries for 0: which of them, as distances from `index`, are the first that had any of
+    /// `bits` and the one after the last; the first is not lower if there were none.
+    fn clear(&self, table: PhysAddr, index: usize, count: usize, bits: u64) -> (u64, u64) {
+        let had = (0..count).map(|at| self.exchange(table, index + at, 0) & bits != 0);
+        had.zip(0..).filter(|&(had, _)| had).fold((u64::MAX, 0), |(first, _), (_, at)| (first.min(at), at + 1))
+    }
     /// The cores that may use the table at `table`, or copies of large leaves in it.
     fn sharers(&self, table: PhysAddr) -> u64;
     /// Adds `cores` to them.

@@ -49,6 +49,9 @@ impl Pages {
             (Some((start, count)), Some((next, more))) if start + (count << PAGE_BITS) == next => {
                 Self::new(start, (count + more) << PAGE_BITS)
             }
+            (Some((start, count)), Some((next, more))) if next + (more << PAGE_BITS) == start => {
+                Self::new(next, (count + more) << PAGE_BITS)
+            }
             _ => Self::ALL,
         }
     }

@@ -102,20 +102,48 @@ impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
         frame: Source<'_>,
         shootdown: &mut Shootdown,
     ) -> Result<()> {
-        self.master.restrict(mmu, (virt, size), left, frame, &mut |change: Change| {
-            let mut sharers = shootdown.sharers(|| mmu.sharers(change.table));
-            let mut pages = Pages::new(change.virt.get(), change.size);
-            if change.level >= DIRECTORY {
-                let copied = |id: &u32| {
-                    (self.view)(*id)
-                        .is_some_and(|root| forget(mmu, &Table::new(root), change.virt) & Host::ACCESSED != 0)
-                };
-                sharers = members(sharers, machine.cores()).filter(copied).fold(0, |set, id| set | bit(id));
-                pages = Pages::ALL;
-            }
-            shootdown.add((mmu, machine), sharers, self.view, pages);
-        })
+        let mut note = |change| self.note((mmu, machine), change, shootdown);
+        self.master.restrict(mmu, (virt, size), left, frame, &mut note)
     }
+
+    /// [`Self::restrict`] where all of the range lies in `leaves`, a table of leaves of the master.
+    #[inline(always)]
+    pub fn restrict_leaves(
+        &self,
+        (mmu, machine): (&impl Mmu, &impl Machine),
+        leaves: PhysAddr,
+        range: (VirtAddr, u64),
+        left: Attributes,
+        shootdown: &mut Shootdown,
+    ) {
+        if let Some(change) = Table::<Host>::new(leaves).take_leaves(mmu, range, left) {
+            self.note((mmu, machine), change, shootdown);
+        }
+    }
+
+    /// Removes what the cores have copied of a change of the master, and notes what they may remember.
+    fn note(&self, (mmu, machine): (&impl Mmu, &impl Machine), change: Change, shootdown: &mut Shootdown) {
+        let mut sharers = shootdown.sharers(|| mmu.sharers(change.table));
+        let mut pages = Pages::new(change.virt.get(), change.size);
+        if change.level >= DIRECTORY {
+            let copied = |id: &u32| {
+                (self.view)(*id).is_some_and(|root| forget(mmu, &Table::new(root), change.virt) & Host::ACCESSED != 0)
+            };
+            sharers = members(sharers, machine.cores()).filter(copied).fold(0, |set, id| set | bit(id));
+            pages = Pages::ALL;
+        }
+        shootdown.add((mmu, machine), sharers, self.view, pages);
+    }
+}
+
+/// The table of leaves for `virt`, if there is one.
+#[inline(always)]
+pub fn leaves(mmu: &impl Mmu, mut table: Table<Host>, virt: VirtAddr) -> Option<Table<Host>> {
+    for level in (DIRECTORY..=Host::LEVELS).rev() {
+        let entry = mmu.read(table.root(), virt.index(level));
+        table = Table::new(Host::target(entry).filter(|_| !Host::is_large(entry))?);
+    }
+    Some(table)
 }
 
 /// Whether `table` certainly translates `virt` to nothing; it may also do so if not.

@@ -19,7 +19,7 @@ use core::marker::PhantomData;
 /// Why a range was not mapped completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapError {
-    /// Something is mapped at this address already.
+    /// Something is mapped at this address already, or behind it in the same table.
     Occupied(VirtAddr),
     /// Start, end or physical address is not a multiple of the page size, or the end lies before the start.
     Misaligned,
@@ -131,6 +131,20 @@ impl<F: Format> Table<F> {
         Ok(differs)
     }
 
+    /// Maps `pages` pages of this table of leaves, which holds them all, from `virt` on, if none is mapped; `entry` is the
+    /// first, [`Format::leaf`]. Whether none was.
+    #[inline(always)]
+    pub fn enter(&self, mmu: &impl Mmu, virt: VirtAddr, pages: u64, entry: u64) -> bool {
+        if pages != 1 {
+            return mmu.fill(self.root, virt.index(1), pages as usize, entry, 1 << PAGE_BITS);
+        }
+        let free = mmu.read(self.root, virt.index(1)) == 0;
+        if free {
+            mmu.write(self.root, virt.index(1), entry);
+        }
+        free
+    }
+
     /// Maps `mapping`; tables that are missing come from `frame`, a source of zeroed frames.
     ///
     /// # Errors
@@ -180,36 +194,38 @@ impl<F: Format> Table<F> {
                 Entry::Leaf(..) => break,
             }
             if level == 1 {
-                Self::new(table).take_leaves(mmu, (virt, size), left, changed);
+                Self::new(table).take_leaves(mmu, (virt, size), left).map(changed);
                 return Ok(());
             }
         }
         Self::new(table).take(mmu, level, (virt, size), left, frame, changed)
     }
 
-    /// [`Self::restrict`] for a range of this table of leaves.
+    /// [`Self::restrict`] for a range of this table of leaves; what somebody may remember.
     #[inline(always)]
-    fn take_leaves(
-        &self,
-        mmu: &impl Mmu,
-        (virt, size): (VirtAddr, u64),
-        left: Attributes,
-        changed: &mut dyn FnMut(Change),
-    ) {
-        let (mut first, mut end) = (u64::MAX, 0);
-        for page in 0..size >> PAGE_BITS {
-            let index = virt.index(1) + page as usize;
-            if let Entry::Leaf(base, attributes) = F::decode(mmu.read(self.root, index), 1) {
-                let entry = if left.is_empty() { 0 } else { F::leaf(base, 1, attributes & left) };
-                // Of a page nobody remembers anything who has not noted an access.
-                if mmu.exchange(self.root, index, entry) & F::ACCESSED != 0 {
-                    (first, end) = (first.min(page), page + 1);
-                }
-            }
-        }
-        if first < end {
+    pub fn take_leaves(&self, mmu: &impl Mmu, (virt, size): (VirtAddr, u64), left: Attributes) -> Option<Change> {
+        // Of a page nobody remembers anything who has not noted an access.
+        let (first, end) = if left.is_empty() {
+            mmu.clear(self.root, virt.index(1), (size >> PAGE_BITS) as usize, F::ACCESSED)
+        } else {
+            (0..size >> PAGE_BITS).fold((u64::MAX, 0), |(first, end), page| {
+                let index = virt.index(1) + page as usize;
+                let entry = Self::restricted(mmu.read(self.root, index), left);
+                let accessed = mmu.exchange(self.root, index, entry) & F::ACCESSED != 0;
+                if accessed { (first.min(page), page + 1) } else { (first, end) }
+            })
+        };
+        (first < end).then(|| {
             let size = (end - first) << PAGE_BITS;
-            changed(Change { table: self.root, level: 1, virt: virt.offset(first << PAGE_BITS), size });
+            Change { table: self.root, level: 1, virt: virt.offset(first << PAGE_BITS), size }
+        })
+    }
+
+    /// The entry of a table of leaves with only the rights in `left`.
+    fn restricted(entry: u64, left: Attributes) -> u64 {
+        match F::decode(entry, 1) {
+            Entry::Leaf(base, attributes) => F::leaf(base, 1, attributes & left),
+            _ => 0,
         }
     }
 
@@ -224,7 +240,7 @@ impl<F: Format> Table<F> {
         changed: &mut dyn FnMut(Change),
     ) -> Result<()> {
         if level == 1 {
-            self.take_leaves(mmu, (virt, size), left, changed);
+            self.take_leaves(mmu, (virt, size), left).map(changed);
             return Ok(());
         }
         let mut outcome = Ok(());
@@ -281,14 +297,9 @@ impl<F: Format> Table<F> {
     /// Fills the part of `mapping` that lies under this table, one of `level`.
     fn fill(&self, mmu: &impl Mmu, level: u32, mapping: Mapping, frame: Source<'_>) -> Result<()> {
         if level == 1 {
-            for page in 0..mapping.size >> PAGE_BITS {
-                let (index, offset) = (mapping.virt.index(1) + page as usize, page << PAGE_BITS);
-                if F::decode(mmu.read(self.root, index), 1) != Entry::Absent {
-                    return Err(MapError::Occupied(mapping.virt.offset(offset)));
-                }
-                mmu.write(self.root, index, F::leaf(mapping.phys.offset(offset), 1, mapping.attributes));
-            }
-            return Ok(());
+            let entry = F::leaf(mapping.phys, 1, mapping.attributes);
+            let done = self.enter(mmu, mapping.virt, mapping.size >> PAGE_BITS, entry);
+            return if done { Ok(()) } else { Err(MapError::Occupied(mapping.virt)) };
         }
         for (done, size) in parts(level, mapping.virt, mapping.size) {
             let (virt, phys) = (mapping.virt.offset(done), mapping.phys.offset(done));

@@ -25,7 +25,7 @@ struct Mutant {
 const SHOOTDOWN: &str = "hypervisor/memory/src/shootdown.rs";
 const SPACE: &str = "hypervisor/memory/src/space.rs";
 const EVIDENCE: &str = "hypervisor/memory/src/space/evidence.rs";
-const TABLE: &str = "hypervisor/memory/src/table.rs";
+const MMU: &str = "hypervisor/memory/src/mmu.rs";
 
 /// The whole of a request.
 const ASK: &str = "let mut known = self.pages.load(Relaxed);
@@ -139,9 +139,9 @@ const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "what was accessed meanwhile is lost",
-        TABLE,
-        "if mmu.exchange(self.root, index, entry) & F::ACCESSED != 0 {",
-        "let old = mmu.read(self.root, index);\n                mmu.write(self.root, index, entry);\n                if old & F::ACCESSED != 0 {",
+        MMU,
+        "self.exchange(table, index + at, 0) & bits != 0",
+        "{\n            let old = self.read(table, index + at);\n            self.write(table, index + at, 0);\n            old & bits != 0\n        }",
     ),
 ];
 

@@ -4,8 +4,8 @@
 //! Invariants: 3 and 4 of `tree.rs`.
 //! Concurrency: the tree's lock.
 //! Source: lecture C:241-300.
-use super::node::{NodeId, Run};
-use super::{Nodes, Piece, Tree};
+use super::node::{DEEP, NodeId, Run};
+use super::{MAX_DEPTH, Nodes, Tree};
 
 impl<N: Nodes> Tree<'_, N> {
     pub(super) fn first_child(&self, id: NodeId) -> Option<NodeId> {
@@ -22,6 +22,19 @@ impl<N: Nodes> Tree<'_, N> {
         self.at(id).next.get().filter(|&next| Some(next) != first)
     }
 
+    /// What a new child of `parent` notes as its depth; `None` if it would have more than [`MAX_DEPTH`] ancestors.
+    #[inline(always)]
+    pub(super) fn depth_below(&self, parent: NodeId) -> Option<u32> {
+        let depth = self.at(parent).depth() + 1;
+        if depth < DEEP { Some(depth) } else { self.counted_below(parent) }
+    }
+
+    #[cold]
+    fn counted_below(&self, parent: NodeId) -> Option<u32> {
+        let depth = self.depth(parent);
+        (depth < MAX_DEPTH).then_some(DEEP.min(u32::from(depth) + 1))
+    }
+
     /// The number of ancestors.
     pub(super) fn depth(&self, mut id: NodeId) -> u16 {
         let mut depth = 0;
@@ -32,6 +45,7 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// Puts `id` into the ring before `place`, or makes it a ring.
+    #[inline(always)]
     pub(super) fn link(&self, id: NodeId, place: Option<NodeId>) {
         let (node, mut previous) = (self.at(id), Some(id));
         if let Some(place) = place.map(|place| self.at(place)) {
@@ -46,6 +60,7 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// Makes `id`, which is in no ring, the first child of `parent`.
+    #[inline(always)]
     pub(super) fn adopt(&self, parent: NodeId, id: NodeId) {
         self.link(id, self.first_child(parent));
         self.at(parent).first.set(Some(id));
@@ -65,15 +80,6 @@ impl<N: Nodes> Tree<'_, N> {
         if let Some(stays) = parent.twin().map(|twin| &self.at(twin).before).filter(|stays| stays.get() == Some(id)) {
             stays.set(rest.filter(|_| rest != parent.first.get()));
         }
-    }
-
-    /// A new node, which the owner of the piece's space pays for, without relatives, not in its space.
-    #[inline(always)]
-    pub(super) fn create(&self, piece: &Piece, run: &Run) -> Option<NodeId> {
-        let id = self.0.allocate(piece.space.owner)?;
-        self.at(id).fill(piece.space, run);
-        self.at(id).first.set(None);
-        Some(id)
     }
 
     /// Removes a node without children, and frees it.
@@ -131,7 +137,7 @@ impl<N: Nodes> Tree<'_, N> {
         // Its place in the index depends on its first unit.
         let (index, neighbours) = (self.0.index(node.space()), (node.before.get(), node.after.get()));
         self.leave(index, id);
-        node.fill(node.space(), run);
+        node.fill(node.space(), run, node.depth());
         self.enter(index, id, neighbours);
     }
 }

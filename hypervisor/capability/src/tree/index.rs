@@ -1,10 +1,11 @@
 //! The index of a space: its nodes by unit.
 //!
 //! Purpose: from a unit to its node, and to the neighbours of a node.
-//! Invariants: the nodes are leaves of a tree of forks. A fork says which bit of the first unit decides between its two
-//! branches; all leaves below it agree in the bits above that one, so bits fall on the way down, no choice of units makes
-//! a search longer than a unit has bits, and nothing is ever rebalanced. A node stores a leaf and one fork, not
-//! necessarily above its own leaf; of n nodes one has no fork. Neighbours name each other.
+//! Invariants: nodes whose first units agree in all but the lowest `GROUP` bits are a group, and the first of each group
+//! is a leaf of a tree of forks; the others are found from neighbour to neighbour. A fork says which bit of the first unit
+//! decides between its two branches; all leaves below it agree in the bits above that one, so bits fall on the way down, no
+//! choice of units makes a search longer than a unit has bits and a group units, and nothing is ever rebalanced. A leaf's
+//! node stores one fork, not necessarily above its own leaf; of n leaves one has no fork. Neighbours name each other.
 //! Concurrency: the tree's lock.
 //! Source: D. Morrison, "PATRICIA: Practical Algorithm To Retrieve Information Coded in Alphanumeric" (1968); the finger:
 //! L. Guibas et al., "A new representation for linear lists" (1977).
@@ -15,6 +16,10 @@ use super::{Nodes, Tree};
 const LEAF: u32 = 1 << 31;
 /// In place of a bit: the node has no fork.
 pub(super) const NO_FORK: u32 = 0xFF;
+/// log2 of the units of a group: few in tests, so that few units are several.
+pub(super) const GROUP: u32 = if cfg!(test) { 1 } else { 4 };
+/// Neighbours that are looked at before a search begins at the top.
+const BESIDE: usize = 4;
 
 /// The index of one space; a domain has one per kind.
 #[derive(Debug, Default)]
@@ -46,48 +51,50 @@ impl<N: Nodes> Tree<'_, N> {
     #[inline(always)]
     pub(super) fn floor(&self, index: &SpaceIndex, unit: u64) -> Gap {
         let Some(near) = index.finger.get() else { return (None, None) };
-        let after = self.at(near).after.get();
-        if self.at(near).base() <= unit && after.is_none_or(|after| self.at(after).base() > unit) {
-            return (Some(near), after);
+        if self.at(near).base() <= unit
+            && let Some(gap) = self.onward(index, near, unit, BESIDE)
+        {
+            return gap;
         }
-        self.search(index, near, unit)
+        self.search(index, unit)
     }
 
-    /// As [`Self::floor`], from `near` on.
-    fn search(&self, index: &SpaceIndex, mut near: NodeId, unit: u64) -> Gap {
-        for _ in 0..2 {
-            if self.at(near).base() > unit {
-                break;
-            }
-            match self.at(near).after.get() {
-                Some(after) if self.at(after).base() <= unit => near = after,
-                after => {
-                    index.finger.set(Some(near));
-                    return (Some(near), after);
-                }
-            }
-        }
+    /// As [`Self::floor`], from the top on.
+    fn search(&self, index: &SpaceIndex, unit: u64) -> Gap {
         let mut branch = index.root.get();
         while let Some(fork) = self.fork(branch) {
             branch = fork.child[(unit >> fork.bit()) as usize & 1].get();
         }
-        let Some(leaf) = leaf_of(branch) else { return (None, None) };
-        let base = self.at(leaf).base();
-        let found = if base == unit {
-            leaf
-        } else {
+        let Some(mut head) = leaf_of(branch) else { return (None, None) };
+        let base = self.at(head).base();
+        if !same_group(base, unit) {
             // All that is below here lies on one side of the unit.
-            let (mut branch, _) = self.climb(leaf, (base ^ unit).ilog2());
+            let (mut branch, _) = self.climb(head, (base ^ unit).ilog2());
             while let Some(fork) = self.fork(branch) {
                 branch = fork.child[usize::from(base < unit)].get();
             }
-            leaf_of(branch).unwrap_or(leaf)
-        };
-        index.finger.set(Some(found));
-        if base > unit {
-            return (self.at(found).before.get(), Some(found));
+            head = leaf_of(branch).unwrap_or(head);
         }
-        (Some(found), self.at(found).after.get())
+        if self.at(head).base() > unit {
+            index.finger.set(Some(head));
+            return (self.at(head).before.get(), Some(head));
+        }
+        self.onward(index, head, unit, usize::MAX).unwrap_or((Some(head), None))
+    }
+
+    /// [`Self::floor`] by neighbours, of which at most so many are looked at, from `near` on, which is not behind it.
+    #[inline(always)]
+    fn onward(&self, index: &SpaceIndex, mut near: NodeId, unit: u64, steps: usize) -> Option<Gap> {
+        for _ in 0..steps {
+            match self.at(near).after.get() {
+                Some(after) if self.at(after).base() <= unit => near = after,
+                after => {
+                    index.finger.set(Some(near));
+                    return Some((Some(near), after));
+                }
+            }
+        }
+        None
     }
 
     fn fork(&self, branch: u32) -> Option<&Node> {
@@ -111,27 +118,39 @@ impl<N: Nodes> Tree<'_, N> {
     /// As [`Self::enter`], where it has to be quick.
     #[inline(always)]
     pub(super) fn enter_here(&self, index: &SpaceIndex, id: NodeId, (below, above): Gap) {
-        let (node, name) = (self.at(id), id.get().get());
+        let node = self.at(id);
         let base = node.base();
         node.before.set(below);
         node.after.set(above);
         index.finger.set(Some(id));
+        if let Some(above) = above.map(|above| self.at(above)) {
+            above.before.set(Some(id));
+        }
+        let Some(below) = below else { return self.lead(index, id, None, above) };
+        self.at(below).after.set(Some(id));
+        if !same_group(self.at(below).base(), base) {
+            self.lead(index, id, Some(below), above);
+        }
+    }
+
+    /// Makes `id`, which is the first of its group now, a leaf.
+    fn lead(&self, index: &SpaceIndex, id: NodeId, below: Option<NodeId>, above: Option<NodeId>) {
+        let (node, name) = (self.at(id), id.get().get());
+        let base = node.base();
+        let differs = |other: Option<NodeId>| other.map_or(u64::MAX, |other| self.at(other).base() ^ base);
+        let (low, high) = (differs(below), differs(above));
         // The neighbour that agrees with it in more bits.
-        let (mut near, mut difference) = (below, u64::MAX);
-        if let Some(below) = below.map(|below| self.at(below)) {
-            below.after.set(Some(id));
-            difference = below.base() ^ base;
-        }
-        if let Some(other) = above.map(|above| self.at(above)) {
-            other.before.set(Some(id));
-            if other.base() ^ base < difference {
-                (near, difference) = (above, other.base() ^ base);
-            }
-        }
-        let Some(near) = near else {
+        let (near, difference) = if high < low { (above, high) } else { (below, low) };
+        let Some(mut near) = near else {
             node.leaf_up.set(None);
             return index.root.set(name | LEAF);
         };
+        if difference >> GROUP == 0 {
+            return self.succeed(index, near, id);
+        }
+        while let Some(before) = self.at(near).before.get().filter(|&before| self.are_grouped(before, near)) {
+            near = before;
+        }
         let bit = difference.ilog2();
         let (branch, up) = self.climb(near, bit);
         let side = (base >> bit) as usize & 1;
@@ -139,17 +158,40 @@ impl<N: Nodes> Tree<'_, N> {
         node.child[side].set(name | LEAF);
         node.leaf_up.set(Some(id));
         self.hang(id, 1 - side, branch);
-        node.up.set(up);
-        match up {
-            None => index.root.set(name),
-            Some(up) => {
-                let up = self.at(up);
-                up.child[(base >> up.bit()) as usize & 1].set(name);
-            }
+        self.replace(index, up, branch, name);
+    }
+
+    fn are_grouped(&self, one: NodeId, other: NodeId) -> bool {
+        same_group(self.at(one).base(), self.at(other).base())
+    }
+
+    /// Makes `id`, which has no leaf and no fork, what `old` is in the index.
+    #[inline(always)]
+    fn succeed(&self, index: &SpaceIndex, old: NodeId, id: NodeId) {
+        self.move_fork(index, old, id);
+        let (from, to, up) = (old.get().get() | LEAF, id.get().get() | LEAF, self.at(old).leaf_up.get());
+        self.at(id).leaf_up.set(up);
+        self.put_below(index, up, from, to);
+    }
+
+    /// Moves the fork of `old`, if it has one, to `id`.
+    #[inline(always)]
+    fn move_fork(&self, index: &SpaceIndex, old: NodeId, id: NodeId) {
+        let (old_node, node) = (self.at(old), self.at(id));
+        let bit = old_node.bit();
+        node.set_bit(bit);
+        if bit != NO_FORK {
+            old_node.set_bit(NO_FORK);
+            let up = old_node.up.get();
+            node.up.set(up);
+            self.hang(id, 0, old_node.child[0].get());
+            self.hang(id, 1, old_node.child[1].get());
+            self.put_below(index, up, old.get().get(), id.get().get());
         }
     }
 
     /// Takes `id` out of its space.
+    #[inline(always)]
     pub(super) fn leave(&self, index: &SpaceIndex, id: NodeId) {
         let node = self.at(id);
         let (below, above) = (node.before.get(), node.after.get());
@@ -160,46 +202,64 @@ impl<N: Nodes> Tree<'_, N> {
             self.at(above).before.set(below);
         }
         if index.finger.get() == Some(id) {
-            index.finger.set(above.or(below));
+            index.finger.set(below.or(above));
         }
-        let Some(fork) = node.leaf_up.get() else { return index.root.set(0) };
+        if below.is_none_or(|below| !self.are_grouped(below, id)) {
+            self.resign(index, id, above);
+        }
+    }
+
+    /// Takes `id`, the first of its group, which is no neighbour's any more, out of the index; `above` came after it.
+    fn resign(&self, index: &SpaceIndex, id: NodeId, above: Option<NodeId>) {
+        if let Some(above) = above.filter(|&above| self.are_grouped(id, above)) {
+            return self.succeed(index, id, above);
+        }
+        let Some(fork) = self.at(id).leaf_up.get() else { return index.root.set(0) };
         let freed = self.at(fork);
         let other = freed.child[usize::from(freed.child[0].get() == id.get().get() | LEAF)].get();
-        self.replace(index, freed.up.get(), fork, other);
+        self.replace(index, freed.up.get(), fork.get().get(), other);
         freed.set_bit(NO_FORK);
-        if fork != id && node.bit() != NO_FORK {
+        if fork != id {
             // The fork that goes with the node moves to where one has become free.
-            freed.set_bit(node.bit());
-            self.hang(fork, 0, node.child[0].get());
-            self.hang(fork, 1, node.child[1].get());
-            self.replace(index, node.up.get(), id, fork.get().get());
+            self.move_fork(index, id, fork);
         }
     }
 
     /// Lets `branch` be a branch of the fork of `id`.
+    #[inline(always)]
     fn hang(&self, id: NodeId, side: usize, branch: u32) {
         self.at(id).child[side].set(branch);
         self.set_up(branch, Some(id));
     }
 
+    /// Notes the fork above a branch.
+    #[inline(always)]
     fn set_up(&self, branch: u32, up: Option<NodeId>) {
-        match (leaf_of(branch), self.fork(branch)) {
-            (Some(leaf), _) => self.at(leaf).leaf_up.set(up),
-            (_, Some(fork)) => fork.up.set(up),
-            _ => {}
+        if let Some(id) = NodeId::from_field(branch & !LEAF) {
+            let node = self.at(id);
+            if branch & LEAF == 0 { &node.up } else { &node.leaf_up }.set(up);
         }
     }
 
-    /// Puts `branch` where the fork of `old` was below `up`.
-    fn replace(&self, index: &SpaceIndex, up: Option<NodeId>, old: NodeId, branch: u32) {
-        if let Some(up) = up {
-            let side = usize::from(self.at(up).child[1].get() == old.get().get());
-            self.hang(up, side, branch);
-        } else {
-            index.root.set(branch);
-            self.set_up(branch, None);
+    /// Puts `branch`, which names `up` as the fork above it, where `old` was below that.
+    #[inline(always)]
+    fn put_below(&self, index: &SpaceIndex, up: Option<NodeId>, old: u32, branch: u32) {
+        match up.map(|up| &self.at(up).child) {
+            Some(children) => children[usize::from(children[1].get() == old)].set(branch),
+            None => index.root.set(branch),
         }
     }
+
+    /// Puts `branch` where `old` was below `up`.
+    fn replace(&self, index: &SpaceIndex, up: Option<NodeId>, old: u32, branch: u32) {
+        self.set_up(branch, up);
+        self.put_below(index, up, old, branch);
+    }
+}
+
+/// Whether two units lie in one group.
+fn same_group(one: u64, other: u64) -> bool {
+    (one ^ other) >> GROUP == 0
 }
 
 /// The node whose leaf a branch ends in.

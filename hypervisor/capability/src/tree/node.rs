@@ -82,6 +82,11 @@ const SHIFT: u32 = 24;
 /// In [`Node::place`]: the bit of the unit at which the node's fork branches.
 const BIT: u64 = 0xFF << 16;
 
+/// In [`Node::space`]: bits below the depth.
+const DEPTH: u32 = 26;
+/// A depth that says that the ancestors have to be counted.
+pub(super) const DEEP: u32 = (1 << (32 - DEPTH)) - 1;
+
 /// In [`Node::place`]: see [`Node::mark`].
 const MARKS: u64 = ((Attributes::DIVIDED.0 | Attributes::TWIN.0) as u64) << 8;
 
@@ -94,7 +99,7 @@ pub struct Node {
     pub(super) count: Word,
     /// First origin << 24 | node it was delegated from, 0 for a root.
     source: Word,
-    /// Owner << 2 | kind.
+    /// Depth << 26 | owner << 2 | kind.
     space: Number,
     /// One of its children.
     pub(super) first: Link,
@@ -113,7 +118,7 @@ pub struct Node {
 const _: () = assert!(size_of::<Node>() == 64);
 
 /// What distinguishes mappings besides their length, in a form that is compared and continued with few instructions.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     place: u64,
     pub count: u64,
@@ -125,6 +130,35 @@ impl Run {
         let properties = u64::from(piece.attributes.0) << 8 | u64::from(piece.rights.bits());
         let source = piece.origin << SHIFT | u64::from(number(parent));
         Self { place: piece.span.base << SHIFT | properties, count: piece.span.count, source }
+    }
+
+    /// What a child of `parent` in another place has of `count` of its units, after `ahead`: at `unit`, with the rights in
+    /// `rights`, and `attributes` besides those it inherits.
+    #[inline(always)]
+    pub fn child(
+        parent: (NodeId, &Node),
+        (ahead, count): (u64, u64),
+        unit: u64,
+        rights: Rights,
+        more: Attributes,
+    ) -> Self {
+        let (id, node) = parent;
+        let inherited = u64::from(Attributes(u8::MAX).inherited().0) << 8;
+        let properties = node.place.get() & (inherited | u64::from(rights.bits())) | u64::from(more.0) << 8;
+        let origin = (node.source.get() >> SHIFT) + ahead;
+        Self { place: unit << SHIFT | properties, count, source: origin << SHIFT | u64::from(number(Some(id))) }
+    }
+
+    /// The run as a piece of a space.
+    #[inline(always)]
+    pub fn piece(&self, space: Space) -> Piece {
+        Piece {
+            space,
+            span: Span { base: self.place >> SHIFT, count: self.count },
+            origin: self.source >> SHIFT,
+            rights: Rights::new(self.place as u8),
+            attributes: Attributes((self.place >> 8) as u8),
+        }
     }
 
     /// The run with so many units.
@@ -175,6 +209,13 @@ impl Node {
         self.place.set(self.place.get() & !0xFF | u64::from(rights.bits()));
     }
 
+    /// Whether the node has some of `rights` to pass on, and is not being divided.
+    #[inline(always)]
+    pub(super) fn is_giving(&self, rights: Rights) -> bool {
+        let place = self.place.get();
+        place & (MARKS | (Attributes::LAST.0 as u64) << 8) == 0 && place & u64::from(rights.bits()) != 0
+    }
+
     /// Whether a division is under way; see `split.rs`.
     pub(super) fn is_marked(&self) -> bool {
         self.place.get() & MARKS != 0
@@ -217,23 +258,36 @@ impl Node {
         self.origin() < cut && cut < self.origins().end()
     }
 
+    pub(super) fn units(&self) -> Span {
+        Span { base: self.base(), count: self.count.get() }
+    }
+
     pub(super) fn origins(&self) -> Span {
         Span { base: self.origin(), count: self.count.get() }
     }
 
     pub(super) fn space(&self) -> Space {
-        let space = self.space.get();
+        let space = self.space.get() & ((1 << DEPTH) - 1);
         // The low bits of a range descriptor are its type, so its decoder decodes ours.
         Space { owner: space >> 2, kind: Crd::from_word(u64::from(space & 3)).kind() }
+    }
+
+    /// Number of ancestors, or more; [`DEEP`] if there may be any number.
+    pub(super) fn depth(&self) -> u32 {
+        self.space.get() >> DEPTH
+    }
+
+    pub(super) fn attributes(&self) -> Attributes {
+        Attributes(((self.place.get() & !MARKS) >> 8) as u8)
     }
 
     pub(super) fn piece(&self) -> Piece {
         Piece {
             space: self.space(),
-            span: Span { base: self.base(), count: self.count.get() },
+            span: self.units(),
             origin: self.origin(),
             rights: self.rights(),
-            attributes: Attributes(((self.place.get() & !MARKS) >> 8) as u8),
+            attributes: self.attributes(),
         }
     }
 
@@ -248,10 +302,10 @@ impl Node {
     }
 
     /// Sets everything but the links.
-    pub(super) fn fill(&self, space: Space, run: &Run) {
+    pub(super) fn fill(&self, space: Space, run: &Run, depth: u32) {
         self.place.set(run.place | BIT);
         self.count.set(run.count);
         self.source.set(run.source);
-        self.space.set(space.owner << 2 | space.kind as u32);
+        self.space.set(depth << DEPTH | space.owner << 2 | space.kind as u32);
     }
 }

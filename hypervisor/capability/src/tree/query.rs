@@ -30,6 +30,11 @@ impl<N: Nodes> Tree<'_, N> {
         covering.or(above).filter(|&id| self.at(id).base() < range.end())
     }
 
+    pub(super) fn last_piece(&self, space: Space, range: Span) -> Option<NodeId> {
+        let last = range.end().checked_sub(1)?;
+        self.floor(self.0.index(space), last).0.filter(|&id| self.at(id).end() > range.base && range.count != 0)
+    }
+
     /// What `range` of `space` is called in the space of `receiver`: the nearest ancestor of the node at its first unit
     /// that the receiver has in `window`, cut to what corresponds to the range and lies in the window; or the node
     /// itself, if the receiver owns it and no ancestor will do. With the rights of the sender's node.

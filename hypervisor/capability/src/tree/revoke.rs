@@ -10,7 +10,7 @@
 //! Source: interface §5 (revoke, keep); lecture C:288-290, C:393-396, C:456-472, C:549 (post-order); E:956-961 (self).
 use super::node::NodeId;
 use super::steps::{Steps, Stop};
-use super::{Effects, Error, Nodes, Outcome, Space, Span, Tree};
+use super::{Effects, Error, Nodes, Outcome, Piece, Space, Span, Tree};
 use abi::Rights;
 use core::iter::successors;
 
@@ -22,31 +22,73 @@ impl<N: Nodes> Tree<'_, N> {
     ///
     /// # Errors
     /// [`Error::Full`] if the owner of the space cannot pay for dividing its own node (only with `itself`).
+    #[inline]
     pub fn revoke(
         &self,
         space: Space,
-        range: Span,
+        range: &mut Span,
         rights: Rights,
         itself: bool,
         effects: &mut impl Effects,
     ) -> Result<Outcome, Error> {
         self.for_each_part(space, range, effects, |id, part, steps| {
-            if part.rights.and(rights).is_none() || !itself && self.is_leaf(id) {
-                return Ok(());
+            let node = self.at(id);
+            if node.rights().and(rights).is_none() || !itself && node.first.get().is_none() {
+                return Ok(true);
             }
-            let top = match if itself || self.is_crowded(id) { self.isolate(id, part, steps) } else { Ok(id) } {
-                // Others must not keep what its own owner takes from them for being out of memory.
-                Err(Stop::Failed(_)) if !itself => id,
-                isolated => isolated?,
-            };
-            self.sweep(top, part.origins(), rights, steps)?;
-            if itself {
-                self.settle(top, rights, steps);
-            } else {
-                self.coalesce(top, &mut None);
+            if !itself && part.count == node.count.get() && self.take_only_child(id, rights, steps) {
+                let joins = node.before.get().is_some_and(|low| self.at(low).continues_in(node))
+                    || node.after.get().is_some_and(|high| node.continues_in(self.at(high)));
+                if joins {
+                    self.coalesce(id, &mut None);
+                }
+                return Ok(!joins);
             }
-            Ok(())
+            self.revoke_part(id, &node.piece().within(part), rights, itself, steps)?;
+            Ok(false)
         })
+    }
+
+    /// [`Self::revoke`] of a part of a node.
+    fn revoke_part(
+        &self,
+        id: NodeId,
+        part: &Piece,
+        rights: Rights,
+        itself: bool,
+        steps: &mut Steps<'_, impl Effects>,
+    ) -> Result<(), Stop> {
+        let top = match if itself || self.is_crowded(id) { self.isolate(id, part, steps) } else { Ok(id) } {
+            // Others must not keep what its own owner takes from them for being out of memory.
+            Err(Stop::Failed(_)) if !itself => id,
+            isolated => isolated?,
+        };
+        self.sweep(top, part.origins(), rights, steps)?;
+        if itself {
+            self.shrink(top, rights, steps)?;
+            self.settle(top, rights, steps);
+            return Ok(());
+        }
+        self.coalesce(top, &mut None);
+        Ok(())
+    }
+
+    /// If `parent` has one child, without children, which loses all its rights, that goes. Whether it is so.
+    #[inline(always)]
+    fn take_only_child(&self, parent: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) -> bool {
+        let Some(id) = self.first_child(parent) else { return false };
+        let node = self.at(id);
+        let only = node.next.get() == Some(id) && node.first.get().is_none() && !node.is_marked();
+        let piece = node.piece();
+        if !only || !rights.contains(piece.rights) || steps.effects.portion(&piece, false) != piece.span.count {
+            return false;
+        }
+        self.at(parent).first.set(None);
+        self.leave(self.0.index(piece.space), id);
+        self.0.release(piece.space.owner, id);
+        steps.effects.revoked(&piece, Rights::NONE, false);
+        steps.changed = true;
+        true
     }
 
     /// Removes the root at `unit` if it is that unit only and nobody else has anything of its tree; its origin. It is what a
@@ -72,12 +114,12 @@ impl<N: Nodes> Tree<'_, N> {
     pub fn revoke_keep(
         &self,
         space: Space,
-        range: Span,
+        range: &mut Span,
         rights: Rights,
         effects: &mut impl Effects,
     ) -> Result<Outcome, Error> {
         self.for_each_part(space, range, effects, |id, part, steps| {
-            let top = self.isolate(id, part, steps)?;
+            let top = self.isolate(id, &self.at(id).piece().within(part), steps)?;
             let rights = if self.is_leaf(top) { rights } else { Rights::ALL };
             while let Some(child) = self.first_child(top) {
                 steps.check()?;
@@ -88,7 +130,7 @@ impl<N: Nodes> Tree<'_, N> {
                 steps.changed = true;
             }
             self.settle(top, rights, steps);
-            Ok(())
+            Ok(false)
         })
     }
 
@@ -110,6 +152,7 @@ impl<N: Nodes> Tree<'_, N> {
     /// Removes a subtree.
     pub(super) fn destroy(&self, top: NodeId, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
         self.sweep(top, self.at(top).origins(), Rights::ALL, steps)?;
+        self.shrink(top, Rights::ALL, steps)?;
         self.strip(top, Rights::ALL, steps);
         Ok(())
     }
@@ -134,6 +177,7 @@ impl<N: Nodes> Tree<'_, N> {
                 if self.at(closed).is_marked() {
                     self.complete(closed);
                 }
+                self.shrink(closed, rights, steps)?;
                 (open, at) = (self.at(closed).parent().unwrap_or(top), self.sibling(closed));
                 if !self.strip(closed, rights, steps) {
                     self.coalesce(closed, &mut at);
@@ -162,6 +206,27 @@ impl<N: Nodes> Tree<'_, N> {
                 (open, at) = (id, self.first_child(id));
             }
         }
+    }
+
+    /// Takes the last units of a node without children that loses all rights, until the rest can be taken at once.
+    fn shrink(&self, id: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
+        let node = self.at(id);
+        while rights.contains(node.rights()) {
+            let piece = node.piece();
+            let rest = piece.span.count - steps.effects.portion(&piece, false);
+            if rest == 0 {
+                break;
+            }
+            node.count.set(rest);
+            steps.effects.revoked(
+                &piece.within(Span::between(piece.span.base + rest, piece.span.end())),
+                Rights::NONE,
+                false,
+            );
+            steps.changed = true;
+            steps.check()?;
+        }
+        Ok(())
     }
 
     /// Takes `rights` from one node, whose children do not have them any more. Whether it is gone.

@@ -47,7 +47,7 @@ impl<N: Nodes> Tree<'_, N> {
         let node = self.at(id);
         let twin = self.0.allocate(node.space().owner).ok_or(Full)?;
         let other = self.at(twin);
-        other.fill(node.space(), &node.run().after(cut - node.origin()));
+        other.fill(node.space(), &node.run().after(cut - node.origin()), node.depth());
         other.mark(Attributes::TWIN);
         other.first.set(None);
         other.before.set(None);

@@ -2,11 +2,11 @@
 //!
 //! Purpose: what all operations on ranges have in common: one part after the other, preemption, errors.
 //! Invariants: a call that is preempted has changed something that a repetition need not do again, so that repeating
-//! comes to an end.
+//! comes to an end; and it has cut off the range what need not be looked at again.
 //! Concurrency: the tree's lock.
 //! Source: `docs/src/decisions/0010-restartable-hypercalls.md`.
 use super::node::NodeId;
-use super::{Effects, Error, Full, Nodes, Outcome, Piece, Space, Span, Tree};
+use super::{Effects, Error, Full, Nodes, Outcome, Space, Span, Tree};
 
 /// Why an operation ends before its end.
 pub(super) enum Stop {
@@ -44,34 +44,43 @@ pub(super) struct Steps<'e, E> {
 
 impl<E: Effects> Steps<'_, E> {
     /// A preemption point.
+    #[inline(always)]
     pub fn check(&mut self) -> Result<(), Stop> {
         if self.changed && !self.effects.may_continue() { Err(Stop::Preempted) } else { Ok(()) }
     }
 }
 
 impl<N: Nodes> Tree<'_, N> {
-    /// Calls `each` for what every node of `space` has in `range`, from low to high, with the node.
+    /// Calls `each` for what every node of `space` has in `range`, from high to low; the answer is whether the node is still there. What is done is cut off the range.
+    #[inline(always)]
     pub(super) fn for_each_part<E: Effects>(
         &self,
         space: Space,
-        range: Span,
+        range: &mut Span,
         effects: &mut E,
-        mut each: impl FnMut(NodeId, &Piece, &mut Steps<'_, E>) -> Result<(), Stop>,
+        mut each: impl FnMut(NodeId, Span, &mut Steps<'_, E>) -> Result<bool, Stop>,
     ) -> Result<Outcome, Error> {
         let mut steps = Steps { effects, changed: false };
-        let mut rest = range;
-        while let Some(id) = self.next_piece(space, rest) {
-            if self.at(id).is_marked() {
-                match self.finish(id, &mut steps) {
-                    Ok(()) => continue,
-                    Err(stop) => return stop.into_result(),
-                }
-            }
-            let part = self.at(id).piece().within(rest);
-            match steps.check().and_then(|()| each(id, &part, &mut steps)) {
-                Ok(()) => rest = Span::between(part.span.end(), rest.end()),
+        let mut next = self.last_piece(space, *range);
+        while let Some(id) = next {
+            let node = self.at(id);
+            let (part, marked) = (node.units().and(*range), node.is_marked());
+            let done = steps.check().and_then(|()| match marked {
+                false => each(id, part, &mut steps),
+                true => self.finish(id, &mut steps).map(|()| false),
+            });
+            let stays = match done {
+                Ok(stays) => stays,
                 Err(stop) => return stop.into_result(),
+            };
+            if !marked {
+                range.count = part.base - range.base;
             }
+            // What goes may be of the same space.
+            next = match stays {
+                true => node.before.get().filter(|&before| self.at(before).end() > range.base),
+                false => self.last_piece(space, *range),
+            };
         }
         Ok(Outcome::Done)
     }

@@ -3,13 +3,14 @@
 //! Purpose: every piece that the source has in the range goes to the corresponding units of the destination; holes stay
 //! holes.
 //! Invariants: the receiver gets rights that the source has and the mask names, and only units that are free; a piece
-//! whose destination is taken in part is left out as a whole.
+//! whose destination is taken in part is left out as a whole, but for first units that are there already as they would be
+//! entered: then the rest is a piece.
 //! Concurrency: the tree's lock; between pieces an operation may be preempted.
 //! Source: interface §3 (delegate semantics); lecture C:81-185, B:274-320; C:413-423.
 use super::index::{Gap, SpaceIndex};
-use super::node::{NodeId, Run};
+use super::node::{DEEP, NodeId, Run};
 use super::steps::{Steps, Stop};
-use super::{Attributes, Effects, Error, Full, MAX_DEPTH, Nodes, Outcome, Piece, Space, Span, Tree, UNITS};
+use super::{Attributes, Effects, Error, Full, Nodes, Outcome, Piece, Space, Span, Tree, UNITS};
 use abi::Rights;
 
 /// What goes where.
@@ -46,7 +47,9 @@ impl<N: Nodes> Tree<'_, N> {
     pub fn insert_root(&self, piece: &Piece) -> Result<(), Error> {
         let index = self.0.index(piece.space);
         let gap = self.gap(index, piece.span).ok_or(Error::Occupied)?;
-        let id = self.create(piece, &Run::new(piece, None)).ok_or(Error::Full)?;
+        let id = self.0.allocate(piece.space.owner).ok_or(Error::Full)?;
+        self.at(id).fill(piece.space, &Run::new(piece, None), 0);
+        self.at(id).first.set(None);
         self.link(id, None);
         self.enter_here(index, id, gap);
         Ok(())
@@ -56,8 +59,20 @@ impl<N: Nodes> Tree<'_, N> {
     ///
     /// # Errors
     /// [`Error`]; what was delegated before stays.
-    pub fn delegate(&self, transfer: &Transfer, effects: &mut impl Effects) -> Result<Outcome, Error> {
-        self.transfer(Form::Child, transfer, effects)
+    #[inline(always)]
+    pub fn delegate(&self, transfer: &mut Transfer, effects: &mut impl Effects) -> Result<Outcome, Error> {
+        let mut steps = Steps { effects, changed: false };
+        let mut next = self.start(transfer)?;
+        while let Some(id) = next {
+            match self.delegate_plain(id, transfer, &mut steps).and_then(|irregular| match irregular {
+                Some(id) => self.transfer_one(Form::Child, id, transfer, &mut steps),
+                None => Ok(None),
+            }) {
+                Ok(then) => next = then,
+                Err(stop) => return stop.into_result(),
+            }
+        }
+        Ok(Outcome::Done)
     }
 
     /// The receiver's mappings are children of the source's parents: the source cannot take them back, who gave to the
@@ -65,7 +80,7 @@ impl<N: Nodes> Tree<'_, N> {
     ///
     /// # Errors
     /// As [`Tree::delegate`].
-    pub fn copy(&self, transfer: &Transfer, effects: &mut impl Effects) -> Result<Outcome, Error> {
+    pub fn copy(&self, transfer: &mut Transfer, effects: &mut impl Effects) -> Result<Outcome, Error> {
         self.transfer(Form::Sibling, transfer, effects)
     }
 
@@ -74,40 +89,136 @@ impl<N: Nodes> Tree<'_, N> {
     ///
     /// # Errors
     /// As [`Tree::delegate`]; descendants may have lost rights outside the mask already.
-    pub fn grant(&self, transfer: &Transfer, effects: &mut impl Effects) -> Result<Outcome, Error> {
+    pub fn grant(&self, transfer: &mut Transfer, effects: &mut impl Effects) -> Result<Outcome, Error> {
         self.transfer(Form::Same, transfer, effects)
     }
 
-    fn transfer(&self, form: Form, transfer: &Transfer, effects: &mut impl Effects) -> Result<Outcome, Error> {
-        let target = Span { base: transfer.base, count: transfer.range.count };
-        if transfer.from.owner == transfer.to && target != transfer.range && target.and(transfer.range).count != 0 {
+    /// The first node with units to transfer.
+    #[inline(always)]
+    fn start(&self, transfer: &Transfer) -> Result<Option<NodeId>, Error> {
+        let (range, target) = (transfer.range, Span { base: transfer.base, ..transfer.range });
+        if transfer.from.owner == transfer.to && target != range && target.and(range).count != 0 {
             return Err(Error::Overlap);
         }
-        self.for_each_part(transfer.from, transfer.range, effects, |source, part, steps| {
-            let piece = Piece {
-                space: Space { owner: transfer.to, ..transfer.from },
-                span: Span { base: transfer.base + (part.span.base - transfer.range.base), ..part.span },
-                origin: part.origin,
-                rights: part.rights.and(transfer.rights),
-                attributes: transfer.attributes.or(part.attributes.inherited()),
-            };
-            let kept_back = part.attributes.has(Attributes::LAST) && form != Form::Same;
-            let index = self.0.index(piece.space);
-            let Some(gap) = self.gap(index, piece.span).filter(|_| !piece.rights.is_none() && !kept_back) else {
-                return Ok(());
-            };
-            match (form, self.at(source).parent()) {
-                (Form::Child, _) => self.attach(source, &piece, index, gap, steps),
-                (Form::Sibling, Some(parent)) => self.attach(parent, &piece, index, gap, steps),
-                (Form::Sibling, None) => Ok(()),
-                (Form::Same, _) => self.hand_over(source, part, &piece, steps),
+        Ok(self.next_piece(transfer.from, range))
+    }
+
+    fn transfer(&self, form: Form, transfer: &mut Transfer, effects: &mut impl Effects) -> Result<Outcome, Error> {
+        let mut steps = Steps { effects, changed: false };
+        let mut next = self.start(transfer)?;
+        while let Some(id) = next {
+            match self.transfer_one(form, id, transfer, &mut steps) {
+                Ok(then) => next = then,
+                Err(stop) => return stop.into_result(),
             }
-        })
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Delegates what nodes have in the range, from `id` on, as long as it joins nothing and nothing is in its way; the node
+    /// at which it is otherwise. What is done is cut off the transfer.
+    #[inline(always)]
+    fn delegate_plain(
+        &self,
+        mut id: NodeId,
+        transfer: &mut Transfer,
+        steps: &mut Steps<'_, impl Effects>,
+    ) -> Result<Option<NodeId>, Stop> {
+        let space = Space { owner: transfer.to, ..transfer.from };
+        let targets = self.0.index(space);
+        let (shift, end) = (transfer.base.wrapping_sub(transfer.range.base), transfer.range.end());
+        let (mut low, high) = self.floor(targets, self.at(id).base().max(transfer.range.base).wrapping_add(shift));
+        let mut free = low.map_or(0, |low| self.at(low).end());
+        let limit = high.map_or(UNITS, |high| self.at(high).base());
+        let mut at = transfer.range.base;
+        let outcome = loop {
+            let node = self.at(id);
+            let (base, parent_depth) = (node.base(), node.depth());
+            let start = base.max(at);
+            let (ahead, unit) = (start - base, start.wrapping_add(shift));
+            let count = (node.count.get() - ahead).min(end - start);
+            let fits = unit >= free && unit.saturating_add(count) <= limit;
+            if !fits || !node.is_giving(transfer.rights) || parent_depth + 1 >= DEEP {
+                break Ok(Some(id));
+            }
+            if let Err(stop) = steps.check() {
+                break Err(stop);
+            }
+            let mut run = Run::child((id, node), (ahead, count), unit, transfer.rights, transfer.attributes);
+            run.count = steps.effects.portion(&run.piece(space), true);
+            // Who has a child already may have one that grows.
+            let joins = |one: Option<NodeId>, other| one.is_some_and(|one| self.at(one).run().continues_in(other));
+            if node.first.get().is_some()
+                && (joins(low, &run) || high.is_some_and(|high| run.continues_in(&self.at(high).run())))
+            {
+                break Ok(Some(id));
+            }
+            let Some(new) = self.0.allocate(space.owner) else { break Err(Full.into()) };
+            if let Err(full) = steps.effects.mapped(&run.piece(space)) {
+                self.0.release(space.owner, new);
+                break Err(full.into());
+            }
+            self.at(new).fill(space, &run, parent_depth + 1);
+            self.at(new).first.set(None);
+            self.adopt(id, new);
+            self.enter_here(targets, new, (low, high));
+            steps.changed = true;
+            (low, free, at) = (Some(new), unit + run.count, start + run.count);
+            if run.count != count {
+                break Ok(Some(id));
+            }
+            let after = node.after.get().filter(|&after| at < end && self.at(after).base() < end);
+            let Some(after) = after else { break Ok(None) };
+            id = after;
+        };
+        transfer.base = at.wrapping_add(shift);
+        transfer.range = Span::between(at, end);
+        outcome
+    }
+
+    /// Transfers what the node `id` has in the range, or the first of it; the next node with units there. What is done is cut
+    /// off the transfer.
+    fn transfer_one(
+        &self,
+        form: Form,
+        id: NodeId,
+        transfer: &mut Transfer,
+        steps: &mut Steps<'_, impl Effects>,
+    ) -> Result<Option<NodeId>, Stop> {
+        let (space, node) = (Space { owner: transfer.to, ..transfer.from }, self.at(id));
+        let targets = self.0.index(space);
+        if node.is_marked() {
+            self.finish(id, steps)?;
+            return Ok(self.next_piece(transfer.from, transfer.range));
+        }
+        let base = node.base().max(transfer.range.base);
+        let (ahead, count) = (base - transfer.range.base, node.end().min(transfer.range.end()) - base);
+        let piece = Piece {
+            space,
+            span: Span { base: transfer.base + ahead, count },
+            origin: node.origin() + (base - node.base()),
+            rights: node.rights().and(transfer.rights),
+            attributes: transfer.attributes.or(node.attributes().inherited()),
+        };
+        let kept_back = node.attributes().has(Attributes::LAST) && form != Form::Same;
+        let parent = if form == Form::Child { Some(id) } else { node.parent() };
+        let done = match (form, parent, self.gap(targets, piece.span)) {
+            _ if piece.rights.is_none() || kept_back => count,
+            (Form::Same, _, Some(_)) => self.hand_over(id, base, piece, steps)?,
+            (Form::Child | Form::Sibling, Some(parent), Some(gap)) => {
+                self.attach(parent, piece, targets, gap, steps)?
+            }
+            (Form::Child | Form::Sibling, Some(parent), None) => self.present(parent, &piece, targets),
+            _ => count,
+        };
+        transfer.base += ahead + done;
+        transfer.range = Span::between(transfer.range.base + ahead + done, transfer.range.end());
+        Ok(self.next_piece(transfer.from, transfer.range))
     }
 
     /// The neighbours of `span` in a space, if all its units are free.
     #[inline(always)]
-    fn gap(&self, index: &SpaceIndex, span: Span) -> Option<Gap> {
+    pub(super) fn gap(&self, index: &SpaceIndex, span: Span) -> Option<Gap> {
         let (below, above) = self.floor(index, span.base);
         let free = span.end() <= UNITS
             && below.is_none_or(|below| self.at(below).end() <= span.base)
@@ -115,69 +226,105 @@ impl<N: Nodes> Tree<'_, N> {
         free.then_some((below, above))
     }
 
-    /// Enters `piece` into a gap as a child of `parent`. Where it continues a child of the same parent, that one grows.
+    /// How many of the first units of a piece that does not fit are left out: those that are there already as children of
+    /// `parent`, from a call that did not get to its end, or all.
+    #[cold]
+    fn present(&self, parent: NodeId, piece: &Piece, index: &SpaceIndex) -> u64 {
+        let below = self.floor(index, piece.span.base).0.map(|id| self.at(id));
+        let covering = below.filter(|node| node.end() > piece.span.base);
+        let same = covering
+            .filter(|node| node.run().after(piece.span.base - node.base()).starts_as(&Run::new(piece, Some(parent))));
+        same.map_or(piece.span.count, |node| piece.span.count.min(node.end() - piece.span.base))
+    }
+
+    /// Enters the first units of `piece` into a gap as a child of `parent`, and says how many. Where they continue a child
+    /// of the same parent, that one grows.
     fn attach(
         &self,
         parent: NodeId,
-        piece: &Piece,
+        mut piece: Piece,
         index: &SpaceIndex,
         gap: Gap,
         steps: &mut Steps<'_, impl Effects>,
-    ) -> Result<(), Stop> {
-        if self.depth(parent) >= MAX_DEPTH {
-            return Err(Stop::Failed(Error::TooDeep));
-        }
-        let run = Run::new(piece, Some(parent));
+    ) -> Result<u64, Stop> {
+        steps.check()?;
+        let depth = self.depth_below(parent).ok_or(Error::TooDeep)?;
+        let count = steps.effects.portion(&piece, true);
+        let joins_above = gap.1.filter(|_| count == piece.span.count);
+        piece.span.count = count;
+        let run = Run::new(&piece, Some(parent));
         let low = gap.0.filter(|&id| self.at(id).run().continues_in(&run));
-        let high = gap.1.filter(|&id| run.continues_in(&self.at(id).run()));
-        if let Some(id) = low.or(high).filter(|_| self.is_settled(parent)) {
-            steps.effects.mapped(piece)?;
-            let old = self.at(id).run();
-            let start = if low.is_some() { old } else { run };
-            self.resize(id, &start.with_count(old.count + run.count));
-            self.coalesce(id, &mut None);
-        } else {
-            let id = self.create(piece, &run).ok_or(Full)?;
-            if let Err(full) = steps.effects.mapped(piece) {
-                self.0.release(piece.space.owner, id);
-                return Err(full.into());
-            }
-            self.adopt(parent, id);
-            self.enter(index, id, gap);
+        let high = joins_above.filter(|&id| run.continues_in(&self.at(id).run()));
+        if low.or(high).is_some() && self.is_settled(parent) {
+            return self.extend(low, high, &piece, &run, steps);
         }
+        let id = self.0.allocate(piece.space.owner).ok_or(Full)?;
+        if let Err(full) = steps.effects.mapped(&piece) {
+            self.0.release(piece.space.owner, id);
+            return Err(full.into());
+        }
+        self.at(id).fill(piece.space, &run, depth);
+        self.at(id).first.set(None);
+        self.adopt(parent, id);
+        self.enter_here(index, id, gap);
         steps.changed = true;
-        Ok(())
+        Ok(count)
     }
 
-    /// Moves `part`, some or all of the node `id`, to where `piece` says.
+    /// Lets `low`, or else `high`, grow by `piece`, whose run is `run`; how many units.
+    fn extend(
+        &self,
+        low: Option<NodeId>,
+        high: Option<NodeId>,
+        piece: &Piece,
+        run: &Run,
+        steps: &mut Steps<'_, impl Effects>,
+    ) -> Result<u64, Stop> {
+        steps.effects.mapped(piece)?;
+        if let Some(id) = low.or(high) {
+            let old = self.at(id).run();
+            let start = if low.is_some() { old } else { *run };
+            self.resize(id, &start.with_count(old.count + run.count));
+            self.coalesce(id, &mut None);
+        }
+        steps.changed = true;
+        Ok(piece.span.count)
+    }
+
+    /// Moves the first of the units from `base` on of the node `id` to where `piece` says, and says how many.
     fn hand_over(
         &self,
         id: NodeId,
-        part: &Piece,
-        piece: &Piece,
+        base: u64,
+        mut piece: Piece,
         steps: &mut Steps<'_, impl Effects>,
-    ) -> Result<(), Stop> {
-        let id = self.isolate(id, part, steps)?;
+    ) -> Result<u64, Stop> {
+        steps.check()?;
+        let count = steps.effects.portion(&piece, true);
+        piece.span.count = count;
+        let part = self.at(id).piece().within(Span { base, count });
+        let id = self.isolate(id, &part, steps)?;
         let lost = part.rights.without(piece.rights);
         if !lost.is_none() {
             self.sweep(id, part.origins(), lost, steps)?;
         }
-        let mut moved = steps.effects.mapped(piece);
+        let mut moved = steps.effects.mapped(&piece);
         if moved.is_ok() && part.space != piece.space {
             moved = self.0.recharge(part.space.owner, piece.space.owner);
             if moved.is_err() {
-                steps.effects.revoked(piece, Rights::NONE, false);
+                steps.effects.revoked(&piece, Rights::NONE, false);
             }
         }
         if moved.is_ok() {
-            steps.effects.revoked(part, Rights::NONE, false);
+            steps.effects.revoked(&part, Rights::NONE, false);
             let index = self.0.index(piece.space);
             self.leave(self.0.index(part.space), id);
-            self.at(id).fill(piece.space, &Run::new(piece, self.at(id).parent()));
+            self.at(id).fill(piece.space, &Run::new(&piece, self.at(id).parent()), self.at(id).depth());
             self.enter(index, id, self.floor(index, piece.span.base));
             steps.changed = true;
         }
         self.coalesce(id, &mut None);
-        Ok(moved?)
+        moved?;
+        Ok(count)
     }
 }

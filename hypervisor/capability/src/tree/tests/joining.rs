@@ -35,7 +35,7 @@ fn who_loses_its_children_joins_its_neighbour_even_if_preempted() {
     let world = two_parents();
     let mut mirror = Mirror::new(&world);
     mirror.slice = 1;
-    let revoke = |mirror: &mut Mirror<'_>| world.tree().revoke(memory(1), span(0, 1), ALL, false, mirror);
+    let revoke = |mirror: &mut Mirror<'_>| world.tree().revoke(memory(1), &mut span(0, 1), ALL, false, mirror);
     while revoke(&mut mirror) == Ok(Outcome::Preempted) {}
     assert_eq!(world.pieces(1), [piece(1, 0, 2, 100, 5)]);
 }
@@ -52,7 +52,7 @@ fn what_is_granted_joins_its_new_neighbour() {
     let world = world(2);
     delegate(&world, give((0, 0), (1, 0), 2));
     for unit in 0..2 {
-        let outcome = world.tree().grant(&give((1, unit), (2, 10 + unit), 1), &mut Mirror::new(&world));
+        let outcome = world.tree().grant(&mut give((1, unit), (2, 10 + unit), 1), &mut Mirror::new(&world));
         assert_eq!(outcome, Ok(Outcome::Done));
     }
     assert_eq!(world.pieces(2), [piece(2, 10, 2, 100, 7)]);
@@ -65,7 +65,7 @@ fn children_that_rise_join_their_new_siblings() {
     delegate(&world, give((1, 0), (2, 0), 1));
     delegate(&world, give((0, 1), (2, 1), 1));
     assert_eq!(world.pieces(2).len(), 2);
-    assert_eq!(world.tree().revoke_keep(memory(1), span(0, 1), ALL, &mut Mirror::new(&world)), Ok(Outcome::Done));
+    assert_eq!(world.tree().revoke_keep(memory(1), &mut span(0, 1), ALL, &mut Mirror::new(&world)), Ok(Outcome::Done));
     assert_eq!(world.pieces(2), [piece(2, 0, 2, 100, 7)]);
     world.check();
 }
@@ -75,7 +75,7 @@ fn a_division_that_fails_half_way_is_undone() {
     let world = world(8);
     delegate(&world, give((0, 0), (1, 0), 8));
     world.limit.set(2);
-    let outcome = world.tree().revoke(memory(1), span(3, 2), ALL, true, &mut Mirror::new(&world));
+    let outcome = world.tree().revoke(memory(1), &mut span(3, 2), ALL, true, &mut Mirror::new(&world));
     assert_eq!(outcome, Err(Error::Full));
     assert_eq!(world.pieces(1), [piece(1, 0, 8, 100, 7)]);
     world.check();

@@ -22,7 +22,17 @@ impl Model {
     pub fn transfer(&mut self, form: Form, transfer: &Transfer, part: Span) {
         let (from, to) = (transfer.from.owner, transfer.to);
         let target = |unit: u64| (to, transfer.base + (unit - transfer.range.base));
-        let sources: Vec<_> = (part.base..part.end()).map(|unit| (from, unit)).collect();
+        let given = |source: Place| {
+            let ((origin, rights, attributes), parent) = self.units[&source];
+            let sticky = attributes & (Attributes::WRITE_COMBINING.0 | Attributes::LAST.0);
+            let entry = (origin, rights & transfer.rights.bits(), transfer.attributes.0 | sticky);
+            (entry, if form == Form::Delegate { Some(source) } else { parent })
+        };
+        // What is there as it would be entered is no obstacle to what follows.
+        let present =
+            |source: &Place| form != Form::Grant && self.units.get(&target(source.1)) == Some(&given(*source));
+        let sources = (part.base..part.end()).map(|unit| (from, unit));
+        let sources: Vec<_> = sources.skip_while(present).collect();
         if sources.iter().any(|&(_, unit)| self.units.contains_key(&target(unit))) {
             return;
         }

@@ -21,7 +21,8 @@ fn overmap(world: &World, transfer: &Transfer, replace: bool, slice: usize) -> V
             break;
         }
     }
-    while world.tree().delegate(transfer, &mut mirror) == Ok(Outcome::Preempted) {}
+    let mut rest = *transfer;
+    while world.tree().delegate(&mut rest, &mut mirror) == Ok(Outcome::Preempted) {}
     world.check();
     world.check_joined();
     mirror.assert_matches();

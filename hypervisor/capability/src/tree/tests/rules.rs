@@ -19,14 +19,14 @@ pub fn world(count: u64) -> World {
     world
 }
 
-pub fn delegate(world: &World, transfer: Transfer) {
-    assert_eq!(world.tree().delegate(&transfer, &mut Mirror::new(world)), Ok(Outcome::Done));
+pub fn delegate(world: &World, mut transfer: Transfer) {
+    assert_eq!(world.tree().delegate(&mut transfer, &mut Mirror::new(world)), Ok(Outcome::Done));
     world.check();
 }
 
-pub fn revoke(world: &World, owner: u32, range: Span, rights: Rights, itself: bool) {
+pub fn revoke(world: &World, owner: u32, mut range: Span, rights: Rights, itself: bool) {
     let mut mirror = Mirror::new(world);
-    assert_eq!(world.tree().revoke(memory(owner), range, rights, itself, &mut mirror), Ok(Outcome::Done));
+    assert_eq!(world.tree().revoke(memory(owner), &mut range, rights, itself, &mut mirror), Ok(Outcome::Done));
     mirror.assert_matches();
     world.check();
 }
@@ -57,7 +57,7 @@ fn the_lectures_example_has_its_depths_and_its_subtree() {
     assert_eq!(order, [1, 2, 3, 4, 5, 6], "the subtree of element 1 is elements 2 to 6");
 
     let mut mirror = Mirror::new(&world);
-    assert_eq!(world.tree().revoke(memory(1), span(1, 1), ALL, true, &mut mirror), Ok(Outcome::Done));
+    assert_eq!(world.tree().revoke(memory(1), &mut span(1, 1), ALL, true, &mut mirror), Ok(Outcome::Done));
     let removed: Vec<u64> = mirror.revoked.iter().map(|(piece, _)| piece.span.base).collect();
     assert_eq!(removed, [2, 4, 3, 6, 5, 1], "post-order: children before parents");
     assert_eq!(depths(&world, 0, 0), [0, 1]);
@@ -95,12 +95,12 @@ fn pages_given_one_by_one_are_one_node() {
     let (tree, mut mirror) = (world.tree(), Mirror::new(&world));
     mirror.checking = false;
     for unit in (0..1024).step_by(2).chain((1..1024).step_by(2)) {
-        assert_eq!(tree.delegate(&give((0, unit), (1, 5000 + unit), 1), &mut mirror), Ok(Outcome::Done));
+        assert_eq!(tree.delegate(&mut give((0, unit), (1, 5000 + unit), 1), &mut mirror), Ok(Outcome::Done));
     }
     assert_eq!(world.pieces(1), [piece(1, 5000, 1024, 100, 7)]);
     assert_eq!(world.used(), 2);
     for unit in 0..1024 {
-        assert_eq!(tree.revoke(memory(0), span(unit, 1), WRITE, false, &mut mirror), Ok(Outcome::Done));
+        assert_eq!(tree.revoke(memory(0), &mut span(unit, 1), WRITE, false, &mut mirror), Ok(Outcome::Done));
     }
     assert_eq!(world.pieces(1), [piece(1, 5000, 1024, 100, 5)], "and again after losing a right one by one");
     world.check();
@@ -130,7 +130,7 @@ fn grant_moves_the_mapping_with_its_children_and_leaves_aliases() {
     delegate(&world, give((0, 0), (1, 2), 1));
     delegate(&world, give((1, 1), (2, 5), 1));
     let mut mirror = Mirror::new(&world);
-    assert_eq!(world.tree().grant(&give((1, 1), (3, 9), 1), &mut mirror), Ok(Outcome::Done));
+    assert_eq!(world.tree().grant(&mut give((1, 1), (3, 9), 1), &mut mirror), Ok(Outcome::Done));
     mirror.assert_matches();
     world.check();
     assert_eq!(world.pieces(1), [piece(1, 2, 1, 100, 7)], "the alias stays");
@@ -146,8 +146,8 @@ fn a_grant_of_some_units_leaves_the_others_with_their_children() {
     let world = world(4);
     delegate(&world, give((0, 0), (1, 0), 4));
     delegate(&world, give((1, 0), (2, 0), 4));
-    let transfer = Transfer { rights: Rights::new(5), ..give((1, 1), (3, 1), 2) };
-    assert_eq!(world.tree().grant(&transfer, &mut Mirror::new(&world)), Ok(Outcome::Done));
+    let mut transfer = Transfer { rights: Rights::new(5), ..give((1, 1), (3, 1), 2) };
+    assert_eq!(world.tree().grant(&mut transfer, &mut Mirror::new(&world)), Ok(Outcome::Done));
     world.check();
     assert_eq!(world.pieces(1), [piece(1, 0, 1, 100, 7), piece(1, 3, 1, 103, 7)]);
     assert_eq!(world.pieces(3), [piece(3, 1, 2, 101, 5)]);
@@ -159,8 +159,8 @@ fn a_grant_of_some_units_leaves_the_others_with_their_children() {
 fn a_copy_is_out_of_the_givers_reach_but_not_out_of_its_parents() {
     let world = world(1);
     delegate(&world, give((0, 0), (1, 0), 1));
-    assert_eq!(world.tree().copy(&give((1, 0), (2, 0), 1), &mut Mirror::new(&world)), Ok(Outcome::Done));
-    assert_eq!(world.tree().copy(&give((0, 0), (3, 0), 1), &mut Mirror::new(&world)), Ok(Outcome::Done));
+    assert_eq!(world.tree().copy(&mut give((1, 0), (2, 0), 1), &mut Mirror::new(&world)), Ok(Outcome::Done));
+    assert_eq!(world.tree().copy(&mut give((0, 0), (3, 0), 1), &mut Mirror::new(&world)), Ok(Outcome::Done));
     assert!(world.pieces(3).is_empty(), "a root has no parent to share");
     revoke(&world, 1, span(0, 1), ALL, true);
     assert_eq!(world.pieces(2), [piece(2, 0, 1, 100, 7)]);
@@ -175,8 +175,8 @@ fn copy_and_revoke_is_grant() {
         delegate(&world, give((0, 0), (1, 0), 4));
         world
     });
-    assert_eq!(moved.tree().grant(&give((1, 1), (2, 8), 2), &mut Mirror::new(&moved)), Ok(Outcome::Done));
-    assert_eq!(copied.tree().copy(&give((1, 1), (2, 8), 2), &mut Mirror::new(&copied)), Ok(Outcome::Done));
+    assert_eq!(moved.tree().grant(&mut give((1, 1), (2, 8), 2), &mut Mirror::new(&moved)), Ok(Outcome::Done));
+    assert_eq!(copied.tree().copy(&mut give((1, 1), (2, 8), 2), &mut Mirror::new(&copied)), Ok(Outcome::Done));
     revoke(&copied, 1, span(1, 2), ALL, true);
     assert_eq!(moved.units(), copied.units());
 }
@@ -237,11 +237,11 @@ fn keep_takes_the_mapping_and_leaves_what_came_from_it() {
     delegate(&world, give((0, 0), (1, 0), 2));
     delegate(&world, give((1, 0), (2, 0), 1));
     let mut mirror = Mirror::new(&world);
-    assert_eq!(world.tree().revoke_keep(memory(1), span(0, 1), WRITE, &mut mirror), Ok(Outcome::Done));
+    assert_eq!(world.tree().revoke_keep(memory(1), &mut span(0, 1), WRITE, &mut mirror), Ok(Outcome::Done));
     world.check();
     assert_eq!(world.pieces(1), [piece(1, 1, 1, 101, 7)], "all rights go, whatever the mask");
     assert_eq!(depths(&world, 0, 0), [0, 1], "the grandchild is a child now");
-    assert_eq!(world.tree().revoke_keep(memory(2), span(0, 1), WRITE, &mut mirror), Ok(Outcome::Done));
+    assert_eq!(world.tree().revoke_keep(memory(2), &mut span(0, 1), WRITE, &mut mirror), Ok(Outcome::Done));
     assert_eq!(rights_at(&world, 2, 0), 5, "a leaf loses what the mask says");
     revoke(&world, 0, span(0, 1), ALL, false);
     assert!(world.pieces(2).is_empty());
@@ -252,15 +252,15 @@ fn the_last_holder_of_an_object_is_reported() {
     let world = World::new(10);
     let space = |owner| Space { owner, kind: Kind::Objects };
     world.tree().insert_root(&Piece { space: space(0), ..piece(0, 5, 1, 4711, 31) }).unwrap();
-    let transfer = Transfer { from: space(0), ..give((0, 5), (1, 9), 1) };
+    let mut transfer = Transfer { from: space(0), ..give((0, 5), (1, 9), 1) };
     let mut mirror = Mirror::new(&world);
     mirror.checking = false;
-    assert_eq!(world.tree().delegate(&transfer, &mut mirror), Ok(Outcome::Done));
-    assert_eq!(world.tree().revoke_keep(space(0), span(5, 1), ALL, &mut mirror), Ok(Outcome::Done));
+    assert_eq!(world.tree().delegate(&mut transfer, &mut mirror), Ok(Outcome::Done));
+    assert_eq!(world.tree().revoke_keep(space(0), &mut span(5, 1), ALL, &mut mirror), Ok(Outcome::Done));
     assert!(mirror.last.is_empty(), "the creator's capability is gone, another is left");
-    assert_eq!(world.tree().revoke(space(1), span(9, 1), Rights::new(1), true, &mut mirror), Ok(Outcome::Done));
+    assert_eq!(world.tree().revoke(space(1), &mut span(9, 1), Rights::new(1), true, &mut mirror), Ok(Outcome::Done));
     assert!(mirror.last.is_empty(), "a capability with fewer rights is one");
-    assert_eq!(world.tree().revoke(space(1), span(9, 1), ALL, true, &mut mirror), Ok(Outcome::Done));
+    assert_eq!(world.tree().revoke(space(1), &mut span(9, 1), ALL, true, &mut mirror), Ok(Outcome::Done));
     assert_eq!((mirror.last.as_slice(), world.used()), ([4711].as_slice(), 0));
 }
 
@@ -276,18 +276,18 @@ fn the_end_of_an_object_is_reported_once_whoever_keeps_it() {
         let mut mirror = Mirror::new(&world);
         mirror.checking = false;
         for to in 1..3 {
-            let transfer = Transfer { from: space(0), ..give((0, 5), (to, 9), 1) };
-            assert_eq!(world.tree().delegate(&transfer, &mut mirror), Ok(Outcome::Done));
+            let mut transfer = Transfer { from: space(0), ..give((0, 5), (to, 9), 1) };
+            assert_eq!(world.tree().delegate(&mut transfer, &mut mirror), Ok(Outcome::Done));
         }
-        assert_eq!(world.tree().revoke_keep(space(0), span(5, 1), ALL, &mut mirror), Ok(Outcome::Done));
+        assert_eq!(world.tree().revoke_keep(space(0), &mut span(5, 1), ALL, &mut mirror), Ok(Outcome::Done));
         world.check();
         assert_eq!(world.used(), 3, "two roots are left of the first object; they are not one, nor is the neighbour");
         for owner in [first, 3 - first] {
             assert!(mirror.last.is_empty());
-            assert_eq!(world.tree().revoke_keep(space(owner), Span::ALL, ALL, &mut mirror), Ok(Outcome::Done));
+            assert_eq!(world.tree().revoke_keep(space(owner), &mut { Span::ALL }, ALL, &mut mirror), Ok(Outcome::Done));
         }
         assert_eq!(mirror.last, [4716]);
-        assert_eq!(world.tree().revoke(space(0), Span::ALL, ALL, true, &mut mirror), Ok(Outcome::Done));
+        assert_eq!(world.tree().revoke(space(0), &mut { Span::ALL }, ALL, true, &mut mirror), Ok(Outcome::Done));
         assert_eq!((mirror.last.as_slice(), world.used()), ([4716, 4717].as_slice(), 0));
     }
 }
@@ -342,9 +342,9 @@ fn write_combining_is_inherited_and_the_last_receiver_passes_nothing_on() {
     let inherited = Some(Attributes::WRITE_COMBINING.or(Attributes::LAST));
     assert_eq!((attributes(1, 0), attributes(2, 0)), (Some(both), inherited));
     delegate(&world, give((2, 0), (3, 0), 1));
-    assert_eq!(world.tree().copy(&give((2, 0), (3, 0), 1), &mut Mirror::new(&world)), Ok(Outcome::Done));
+    assert_eq!(world.tree().copy(&mut give((2, 0), (3, 0), 1), &mut Mirror::new(&world)), Ok(Outcome::Done));
     assert!(world.pieces(3).is_empty());
-    assert_eq!(world.tree().grant(&give((2, 0), (3, 0), 1), &mut Mirror::new(&world)), Ok(Outcome::Done));
+    assert_eq!(world.tree().grant(&mut give((2, 0), (3, 0), 1), &mut Mirror::new(&world)), Ok(Outcome::Done));
     assert_eq!(attributes(3, 0), inherited, "a grant does not lift the limit");
 }
 
@@ -353,9 +353,9 @@ fn a_place_taken_and_an_overlap_are_errors() {
     let world = world(8);
     assert_eq!(world.tree().insert_root(&piece(0, 7, 4, 500, 7)), Err(Error::Occupied));
     let mut mirror = Mirror::new(&world);
-    assert_eq!(world.tree().delegate(&give((0, 0), (0, 2), 4), &mut mirror), Err(Error::Overlap));
+    assert_eq!(world.tree().delegate(&mut give((0, 0), (0, 2), 4), &mut mirror), Err(Error::Overlap));
     assert_eq!(
-        world.tree().delegate(&give((0, 0), (0, 0), 4), &mut mirror),
+        world.tree().delegate(&mut give((0, 0), (0, 0), 4), &mut mirror),
         Ok(Outcome::Done),
         "onto itself: occupied"
     );
@@ -386,7 +386,11 @@ fn nobody_blocks_a_revocation_by_having_no_memory() {
 
     world.limit.set(1);
     let mut mirror = Mirror::new(&world);
-    assert_eq!(world.tree().revoke(memory(1), span(1, 1), ALL, true, &mut mirror), Err(Error::Full), "one's own node");
+    assert_eq!(
+        world.tree().revoke(memory(1), &mut span(1, 1), ALL, true, &mut mirror),
+        Err(Error::Full),
+        "one's own node"
+    );
     assert_eq!(world.pieces(1), [piece(1, 0, 4, 100, 7)]);
 }
 
@@ -411,7 +415,7 @@ fn a_long_delegation_is_preempted_between_pieces_and_goes_on() {
     let mut mirror = Mirror::new(&world);
     mirror.slice = 3;
     let mut preempted = 0;
-    while world.tree().delegate(&give((0, 0), (1, 0), 9), &mut mirror) == Ok(Outcome::Preempted) {
+    while world.tree().delegate(&mut give((0, 0), (1, 0), 9), &mut mirror) == Ok(Outcome::Preempted) {
         preempted += 1;
         world.check();
     }
@@ -434,12 +438,12 @@ fn a_delegation_without_memory_is_partial_and_consistent() {
     }
     world.limit.set(2);
     let mut mirror = Mirror::new(&world);
-    assert_eq!(world.tree().delegate(&give((0, 0), (1, 0), 4), &mut mirror), Err(Error::Full));
+    assert_eq!(world.tree().delegate(&mut give((0, 0), (1, 0), 4), &mut mirror), Err(Error::Full));
     world.check();
     assert_eq!(world.pieces(1), [piece(1, 0, 1, 100, 7), piece(1, 1, 1, 102, 7)]);
     world.limit.set(10);
     mirror.refuse_after = 1;
-    assert_eq!(world.tree().delegate(&give((0, 0), (1, 0), 4), &mut mirror), Err(Error::Full), "a refused effect");
+    assert_eq!(world.tree().delegate(&mut give((0, 0), (1, 0), 4), &mut mirror), Err(Error::Full), "a refused effect");
     world.check();
     assert_eq!(world.pieces(1).len(), 3);
     mirror.assert_matches();

@@ -25,15 +25,15 @@ fn a_chain_as_deep_as_allowed_is_built_divided_and_removed_on_a_small_stack() {
         tree.insert_root(&piece(0, 0, 2, 100, 7)).unwrap();
         let mut mirror = quiet(&world);
         for level in 0..depth {
-            assert_eq!(tree.delegate(&give((0, 2 * level), (0, 2 * level + 2), 2), &mut mirror), Ok(Outcome::Done));
+            assert_eq!(tree.delegate(&mut give((0, 2 * level), (0, 2 * level + 2), 2), &mut mirror), Ok(Outcome::Done));
         }
-        let deeper = give((0, 2 * depth), (0, 2 * depth + 2), 2);
-        assert_eq!(tree.delegate(&deeper, &mut mirror), Err(Error::TooDeep));
+        let mut deeper = give((0, 2 * depth), (0, 2 * depth + 2), 2);
+        assert_eq!(tree.delegate(&mut deeper, &mut mirror), Err(Error::TooDeep));
         assert_eq!(world.used() as u64, depth + 1);
-        assert_eq!(tree.revoke(memory(0), span(1, 1), Rights::ALL, false, &mut mirror), Ok(Outcome::Done));
+        assert_eq!(tree.revoke(memory(0), &mut span(1, 1), Rights::ALL, false, &mut mirror), Ok(Outcome::Done));
         assert_eq!(world.used() as u64, depth + 1, "each level lost its second unit");
         world.check();
-        assert_eq!(tree.revoke(memory(0), span(0, 2), Rights::ALL, true, &mut mirror), Ok(Outcome::Done));
+        assert_eq!(tree.revoke(memory(0), &mut span(0, 2), Rights::ALL, true, &mut mirror), Ok(Outcome::Done));
         assert_eq!(world.used(), 0);
     });
 }
@@ -73,7 +73,7 @@ fn fan(count: u64) -> World {
     world.tree().insert_root(&piece(0, 0, 1, 100, 7)).unwrap();
     let mut mirror = quiet(&world);
     for child in 0..count {
-        assert_eq!(world.tree().delegate(&give((0, 0), (1, 2 * child), 1), &mut mirror), Ok(Outcome::Done));
+        assert_eq!(world.tree().delegate(&mut give((0, 0), (1, 2 * child), 1), &mut mirror), Ok(Outcome::Done));
     }
     drop(mirror);
     world
@@ -84,7 +84,7 @@ fn worst_latency_of_revoking(world: &World) -> u64 {
     let worst = Cell::new(0);
     loop {
         let mut effects = Latency { world, before: world.looks.get(), worst: &worst, preempt: true };
-        let outcome = world.tree().revoke(memory(0), Span::ALL, Rights::ALL, true, &mut effects);
+        let outcome = world.tree().revoke(memory(0), &mut { Span::ALL }, Rights::ALL, true, &mut effects);
         effects.note();
         if outcome == Ok(Outcome::Done) {
             return worst.get();
@@ -114,7 +114,7 @@ fn crowd(count: u64) -> World {
     let mut mirror = quiet(&world);
     for child in 0..count {
         let (unit, units) = (child % 3, 1 + child / 3 % 2);
-        assert_eq!(world.tree().delegate(&give((0, unit), (1, 4 * child), units), &mut mirror), Ok(Outcome::Done));
+        assert_eq!(world.tree().delegate(&mut give((0, unit), (1, 4 * child), units), &mut mirror), Ok(Outcome::Done));
     }
     drop(mirror);
     world
@@ -125,9 +125,9 @@ const ATTACKS: [(&str, bool, bool); 3] = [("revoke", false, false), ("with itsel
 
 fn attack(world: &World, (_, itself, keep): (&str, bool, bool), effects: &mut impl Effects) -> Result<Outcome, Error> {
     if keep {
-        world.tree().revoke_keep(memory(0), span(1, 1), Rights::ALL, effects)
+        world.tree().revoke_keep(memory(0), &mut span(1, 1), Rights::ALL, effects)
     } else {
-        world.tree().revoke(memory(0), span(1, 1), Rights::ALL, itself, effects)
+        world.tree().revoke(memory(0), &mut span(1, 1), Rights::ALL, itself, effects)
     }
 }
 
@@ -191,10 +191,10 @@ fn one_page_costs_few_looks_at_nodes() {
     };
     let tree = world.tree();
     let delegate = looks(&|effects| {
-        assert_eq!(tree.delegate(&give((1, 1_000), (2, 7), 1), effects), Ok(Outcome::Done));
+        assert_eq!(tree.delegate(&mut give((1, 1_000), (2, 7), 1), effects), Ok(Outcome::Done));
     });
     let revoke = looks(&|effects| {
-        assert_eq!(tree.revoke(memory(1), span(1_000, 1), Rights::ALL, false, effects), Ok(Outcome::Done));
+        assert_eq!(tree.revoke(memory(1), &mut span(1_000, 1), Rights::ALL, false, effects), Ok(Outcome::Done));
     });
     assert!(delegate <= 40 && revoke <= 80, "delegate {delegate}, revoke {revoke}");
 }

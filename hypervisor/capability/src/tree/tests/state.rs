@@ -50,6 +50,11 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![8 => transfer(), 3 => revoke, 1 => keep]
 }
 
+/// Units that are entered or taken at once.
+fn portion() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(u64::MAX), 1..4u64]
+}
+
 /// Two roots in domain 0.
 fn start(capacity: usize) -> World {
     let world = World::new(capacity);
@@ -101,33 +106,38 @@ fn apply_to_model(world: &World, model: &mut Model, op: Op) {
     }
 }
 
-fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: Op) -> Result<Outcome, Error> {
+/// What is done is cut off the operation.
+fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: &mut Op) -> Result<Outcome, Error> {
     let tree = world.tree();
     match op {
-        Op::Transfer(Form::Delegate, transfer) => tree.delegate(&transfer, mirror),
-        Op::Transfer(Form::Copy, transfer) => tree.copy(&transfer, mirror),
-        Op::Transfer(Form::Grant, transfer) => tree.grant(&transfer, mirror),
-        Op::Revoke { owner, range, rights, itself } => tree.revoke(memory(owner), range, rights, itself, mirror),
-        Op::Keep { owner, range, rights } => tree.revoke_keep(memory(owner), range, rights, mirror),
+        Op::Transfer(Form::Delegate, transfer) => tree.delegate(transfer, mirror),
+        Op::Transfer(Form::Copy, transfer) => tree.copy(transfer, mirror),
+        Op::Transfer(Form::Grant, transfer) => tree.grant(transfer, mirror),
+        Op::Revoke { owner, range, rights, itself } => tree.revoke(memory(*owner), range, *rights, *itself, mirror),
+        Op::Keep { owner, range, rights } => tree.revoke_keep(memory(*owner), range, *rights, mirror),
     }
 }
 
-/// Repeats the operation as often as it is preempted.
+/// Repeats the operation as often as it is preempted: with the rest of it, or from its start every second time.
 fn apply(world: &World, mirror: &mut Mirror<'_>, op: Op) -> Result<(), Error> {
-    for _ in 0..10_000 {
-        if apply_once(world, mirror, op)? == Outcome::Done {
+    let mut rest = op;
+    for turn in 0..10_000 {
+        if apply_once(world, mirror, &mut rest)? == Outcome::Done {
             return Ok(());
+        }
+        if mirror.repeating && turn % 2 == 1 {
+            rest = op;
         }
         world.check();
     }
     panic!("preempted without progress: {op:?}");
 }
 
-fn run_with_ample_memory(ops: &[Op], slice: usize) {
+fn run_with_ample_memory(ops: &[Op], slice: usize, portion: u64, repeating: bool) {
     let world = start(2000);
     let mut model = Model { units: world.units() };
     let mut mirror = Mirror::new(&world);
-    mirror.slice = slice;
+    (mirror.slice, mirror.portion, mirror.repeating) = (slice, portion, repeating);
     for op in ops.iter().flat_map(|&op| split_up(&world, op).into_iter().map(move |one| (op, one))) {
         run_one(&world, &mut model, &mut mirror, op.1);
     }
@@ -161,13 +171,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_tree_does_what_the_model_does(ops in prop::collection::vec(op(), 1..50)) {
-        run_with_ample_memory(&ops, usize::MAX);
+    fn the_tree_does_what_the_model_does(ops in prop::collection::vec(op(), 1..50), portion in portion()) {
+        run_with_ample_memory(&ops, usize::MAX, portion, false);
     }
 
     #[test]
-    fn preemption_at_any_point_changes_no_result(ops in prop::collection::vec(op(), 1..40), slice in 1usize..12) {
-        run_with_ample_memory(&ops, slice);
+    fn preemption_at_any_point_changes_no_result(
+        ops in prop::collection::vec(op(), 1..40), slice in 1usize..12, portion in portion(), repeating: bool,
+    ) {
+        run_with_ample_memory(&ops, slice, portion, repeating);
     }
 
     /// Between two parts of an operation others come, and some are never finished.
@@ -179,9 +191,10 @@ proptest! {
         let mut mirror = Mirror::new(&world);
         for (op, slice, parts) in ops {
             mirror.slice = slice;
+            let mut rest = op;
             for _ in 0..parts {
                 let before = Model { units: world.units() };
-                let outcome = apply_once(&world, &mut mirror, op);
+                let outcome = apply_once(&world, &mut mirror, &mut rest);
                 world.check();
                 mirror.assert_matches();
                 let after = Model { units: world.units() };

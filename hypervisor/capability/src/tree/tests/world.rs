@@ -1,6 +1,6 @@
 //! Purpose: nodes in a vector, spaces of a few domains, a mirror of what the effects reported, and the checker of the
 //! tree's invariants.
-use crate::tree::index::{NO_FORK, leaf_of};
+use crate::tree::index::{GROUP, NO_FORK, leaf_of};
 use crate::tree::{Attributes, Effects, Full, Node, NodeId, Nodes, Piece, Space, SpaceIndex, Span, Tree};
 use abi::{Kind, Rights};
 use std::cell::{Cell, RefCell};
@@ -114,8 +114,12 @@ impl World {
                 continue;
             }
             let (leaves, forks) = self.check_branch(self.index(space).root.get(), None, NO_FORK);
-            assert_eq!((&leaves, forks), (&nodes, nodes.len() - 1), "the index leads to the nodes in their order");
-            assert_eq!(nodes.iter().filter(|&&id| self.node(id).bit() == NO_FORK).count(), 1, "one has no fork");
+            let group = |id: &NodeId| self.node(*id).base() >> GROUP;
+            let mut heads = nodes.clone();
+            heads.dedup_by_key(|id| group(id));
+            assert_eq!((&leaves, forks), (&heads, heads.len() - 1), "the index leads to the groups in their order");
+            let forks = nodes.iter().filter(|&&id| self.node(id).bit() != NO_FORK).count();
+            assert_eq!(forks, heads.len() - 1, "one has no fork, nor have those that are no leaves");
             for id in nodes {
                 let node = self.node(id);
                 assert_eq!(node.space(), space, "a node is in the index of its space");
@@ -261,6 +265,10 @@ pub struct Mirror<'w> {
     left: usize,
     /// Whether to check the tree at every report.
     pub checking: bool,
+    /// Units that are entered or taken at once.
+    pub portion: u64,
+    /// Whether who is preempted begins again at times.
+    pub repeating: bool,
     /// Reports of new mappings to refuse after so many.
     pub refuse_after: usize,
 }
@@ -277,6 +285,8 @@ impl<'w> Mirror<'w> {
             slice: usize::MAX,
             left: usize::MAX,
             checking: true,
+            portion: u64::MAX,
+            repeating: false,
             refuse_after: usize::MAX,
         }
     }
@@ -336,6 +346,10 @@ impl Effects for Mirror<'_> {
             assert_eq!((origin, attributes), (entry.0, entry.2));
             assert!(rights & !entry.1 == 0 && rights != entry.1, "rights are added");
         }
+    }
+
+    fn portion(&self, piece: &Piece, _: bool) -> u64 {
+        self.portion.min(piece.span.count)
     }
 
     fn may_continue(&mut self) -> bool {
