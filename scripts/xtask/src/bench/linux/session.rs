@@ -19,7 +19,7 @@ use crate::machine::Machine;
 use crate::run::{self, Running};
 
 /// How long a stretch between two stops may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// How long the whole may take.
 const LIMIT: Duration = Duration::from_secs(1800);
 
