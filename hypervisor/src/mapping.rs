@@ -11,11 +11,10 @@ use crate::tables::HARDWARE;
 use crate::translations::{self, Cores};
 use crate::{lifetime, slots};
 use abi::address::{PAGE_BITS, PAGE_SIZE, USER_END};
-use abi::crd::MAX_ORDER;
 use abi::item::ItemFlags;
 use abi::operation::RevokeFlags;
 use abi::rights::MemoryRights;
-use abi::{Crd, Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
+use abi::{Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
 use capability::tree::{
     Attributes as Manner, Effects, Error, Full, Node, NodeId, Nodes, Outcome, Piece, Space, SpaceIndex, Span, Transfer,
     Tree,
@@ -30,6 +29,9 @@ use memory::table::Table;
 use objects::{Domain, GRANULE, Ref, Store};
 use percpu::Hazard;
 use sync::{Guard, Spin};
+
+mod query;
+pub use query::{lookup, translate};
 
 static TREE: Spin<()> = Spin::new(());
 /// Steps of the tree's work before the kernel looks whether something else has to run, and small pages that count as one.
@@ -570,38 +572,4 @@ pub fn clear(store: &Store<'_>, owner: Ref<Domain>) -> bool {
     // Who has found it before may still give it something: that is seen when nobody can any more.
     let mut left = kinds.filter(|(_, index)| !index.is_empty());
     left.all(|(kind, _)| revoke(store, owner, kind, &mut { Span::ALL }, Rights::ALL, RevokeFlags::SELF))
-}
-
-/// The mapping of `owner` that holds the first unit of `range`: as much of it around there as has one order.
-pub fn lookup(store: &Store<'_>, owner: Ref<Domain>, range: Crd) -> Crd {
-    if range.kind() == Kind::Null {
-        return Crd::NULL;
-    }
-    let (stored, space) = (Stored(store), space(owner, range.kind()));
-    let guard = TREE.lock();
-    let found = Tree(&stored).lookup(space, range.base());
-    drop(guard);
-    let around = |order: u32, span: Span| {
-        let base = range.base() >> order << order;
-        base >= span.base && base + (1 << order) <= span.end()
-    };
-    found.map_or(Crd::NULL, |piece| {
-        let order = (0..=MAX_ORDER).rev().find(|&order| around(order, piece.span)).unwrap_or(0);
-        Crd::new(range.kind(), piece.rights, order, range.base() >> order << order).unwrap_or(Crd::NULL)
-    })
-}
-
-/// What `range` of `sender` is called in the space of `receiver`, within its `window`; null if nothing.
-pub fn translate(store: &Store<'_>, sender: Ref<Domain>, range: Crd, receiver: Ref<Domain>, window: Crd) -> Crd {
-    if range.kind() != window.kind() || range.kind() == Kind::Null {
-        return Crd::NULL;
-    }
-    let stored = Stored(store);
-    let space = space(sender, range.kind());
-    let span = |crd: Crd| Span { base: crd.aligned_base(), count: crd.count() };
-    let guard = TREE.lock();
-    let found = Tree(&stored).translate(space, span(range), number(receiver), span(window));
-    drop(guard);
-    let order = |piece: &Piece| piece.span.count.ilog2().min(piece.span.base.trailing_zeros());
-    found.and_then(|piece| Crd::new(range.kind(), piece.rights, order(&piece), piece.span.base)).unwrap_or(Crd::NULL)
 }
