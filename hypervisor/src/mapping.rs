@@ -21,7 +21,7 @@ use capability::tree::{
 };
 use capability::word::Capability;
 use core::num::NonZeroU32;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 use memory::format::{Attributes, Format, Host};
 use memory::shootdown::Shootdown;
 use memory::space as tables;
@@ -34,8 +34,10 @@ mod query;
 pub use query::{lookup, translate};
 
 static TREE: Spin<()> = Spin::new(());
+/// Cores that wait for it.
+static WAITING: AtomicU32 = AtomicU32::new(0);
 /// Steps of the tree's work before the kernel looks whether something else has to run, and small pages that count as one.
-const SLICE: u32 = 16;
+const SLICE: u32 = 4;
 const PAGES: u64 = 16;
 /// Small pages, capabilities and ports that are mapped or taken in one go.
 const PORTION: [u64; 3] = [128, 16, 4096];
@@ -101,6 +103,23 @@ impl Nodes for Stored<'_> {
     fn recharge(&self, _from: u32, _to: u32) -> Result<(), Full> {
         Ok(())
     }
+}
+
+/// Takes the tree's lock. Who holds it for long sees that somebody waits.
+#[inline(always)]
+fn lock() -> Guard<'static, ()> {
+    match TREE.try_lock() {
+        Some(tree) => tree,
+        None => wait(),
+    }
+}
+
+#[cold]
+fn wait() -> Guard<'static, ()> {
+    WAITING.fetch_add(1, Ordering::Relaxed);
+    let tree = TREE.lock();
+    WAITING.fetch_sub(1, Ordering::Relaxed);
+    tree
 }
 
 /// Whether this core is to do something else before long.
@@ -195,6 +214,13 @@ impl<'s> Machine<'s> {
         (self.leaves, self.left) = (None, SLICE);
     }
 
+    /// At the end of a slice: whether nobody waits. To begin anew costs far more than to look.
+    #[inline(never)]
+    fn look(&mut self) -> bool {
+        self.pause();
+        WAITING.load(Ordering::Relaxed) == 0 && !waits()
+    }
+
     /// How much of a piece of more than a few units is entered at its start, or taken at its end, in one go.
     fn large_portion(&self, piece: &Piece, enter: bool) -> u64 {
         let (kind, count) = (piece.space.kind, piece.span.count);
@@ -224,7 +250,7 @@ impl<'s> Machine<'s> {
         let domain = self.stored.domain(piece.space.owner);
         match piece.space.kind {
             Kind::Memory => {
-                self.pause();
+                self.leaves = None;
                 let (virt, phys, size) = shown(piece);
                 self.left = self.left.saturating_sub((piece.span.count / PAGES) as u32);
                 let master = domain.master();
@@ -285,7 +311,7 @@ impl Effects for Machine<'_> {
     }
 
     fn raised(&mut self, piece: &Piece) {
-        self.pause();
+        self.leaves = None;
         let domain = self.stored.domain(piece.space.owner);
         match piece.space.kind {
             Kind::Memory => {
@@ -317,7 +343,7 @@ impl Effects for Machine<'_> {
     #[inline(always)]
     fn may_continue(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
-        self.left != 0
+        self.left != 0 || self.look()
     }
 
     fn revoked(&mut self, piece: &Piece, left: Rights, last: bool) {
@@ -331,7 +357,7 @@ impl Effects for Machine<'_> {
                     let (table, range) = (table.root(), (piece.span.base << PAGE_BITS, piece.span.count << PAGE_BITS));
                     return translations::restrict_leaves(domain, table, range, left, &mut self.shootdown);
                 }
-                self.pause();
+                self.leaves = None;
                 let (virt, _, size) = shown(piece);
                 translations::restrict(domain, (virt, size), left, &mut self.shootdown);
                 if piece.attributes.has(Manner::GUEST) {
@@ -372,7 +398,7 @@ pub fn piece(owner: Ref<Domain>, kind: Kind, span: Span, origin: u64, rights: Ri
 /// # Errors
 /// [`Status::BadCapability`] if the place is taken, [`Status::QuotaExhausted`].
 pub fn enter(store: &Store<'_>, piece: &Piece) -> Result<(), Status> {
-    let _tree = TREE.lock();
+    let _tree = lock();
     insert(store, piece)
 }
 
@@ -391,7 +417,7 @@ fn insert(store: &Store<'_>, piece: &Piece) -> Result<(), Status> {
 pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: Capability) -> Result<(), Status> {
     let span = Span { base: u64::from(at.slot()), count: 1 };
     // Until the slot is filled, so that a revocation that comes at once finds it.
-    let _tree = TREE.lock();
+    let _tree = lock();
     insert(store, &piece(owner, Kind::Objects, span, capability.origin(), capability.rights()))?;
     if slots::fill_shown(store, owner, at, capability) {
         return Ok(());
@@ -437,7 +463,7 @@ fn delegate_one(stored: &Stored<'_>, to: Ref<Domain>, transfer: Transfer) -> boo
         return false;
     }
     let (domain, at) = (stored.0.get(to), VirtAddr::new(transfer.base << PAGE_BITS));
-    let tree = TREE.lock();
+    let tree = lock();
     let Some((delegation, piece)) = Tree(stored).plan_delegation(&transfer) else { return false };
     let (pages, entry) = (piece.span.count, leaf(piece.rights) | piece.origin << PAGE_BITS);
     let tables = TABLES.lock();
@@ -475,7 +501,7 @@ fn delegate_all(stored: &Stored<'_>, mut transfer: Transfer, flags: ItemFlags) -
     let mut over = flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE)
         && !flags.intersects(ItemFlags::GRANT | ItemFlags::COPY);
     let outcome = loop {
-        let _tree = TREE.lock();
+        let _tree = lock();
         let outcome = match flags {
             _ if over => Tree(stored).overmap(&transfer, flags.contains(ItemFlags::REPLACE), &mut machine),
             _ if flags.contains(ItemFlags::GRANT) => Tree(stored).grant(&mut transfer, &mut machine),
@@ -510,7 +536,7 @@ pub fn revoke(
     let (stored, space) = (Stored(store), space(owner, kind));
     let mut machine = Machine::new(&stored);
     let outcome = loop {
-        let tree = TREE.lock();
+        let tree = lock();
         let outcome = if flags.contains(RevokeFlags::KEEP) {
             Tree(&stored).revoke_keep(space, range, rights, &mut machine)
         } else {
@@ -533,7 +559,7 @@ pub fn revoke(
 #[inline(always)]
 pub fn revoke_one(store: &Store<'_>, owner: Ref<Domain>, range: Span, rights: Rights) -> bool {
     let (stored, mut shootdown) = (Stored(store), translations::shootdown());
-    let tree = TREE.lock();
+    let tree = lock();
     let Some((only, piece)) = Tree(&stored).plan_revocation(space(owner, Kind::Memory), range, rights) else {
         return false;
     };
@@ -556,7 +582,7 @@ pub fn revoke_one(store: &Store<'_>, owner: Ref<Domain>, range: Span, rights: Ri
 /// left to the caller, who is told its name there. `None`, with nothing done, if there is none.
 #[inline(always)]
 pub fn remove(store: &Store<'_>, owner: Ref<Domain>, unit: u64) -> Option<u64> {
-    let _tree = TREE.lock();
+    let _tree = lock();
     let origin = Tree(&Stored(store)).remove(space(owner, Kind::Objects), unit)?;
     if !slots::fill_shown(store, owner, Selector::new(unit), Capability::NULL)
         && let Some(slot) = slots::known(store.get(owner), Selector::new(unit))

@@ -4,7 +4,7 @@
 //! Invariants: nothing changes.
 //! Concurrency: the tree's lock, for one look.
 //! Source: interface §3 (translate), §5 (lookup).
-use super::{Stored, TREE, number, space};
+use super::{Stored, lock, number, space};
 use abi::crd::MAX_ORDER;
 use abi::{Crd, Kind};
 use capability::tree::{Piece, Span, Tree};
@@ -16,7 +16,7 @@ pub fn lookup(store: &Store<'_>, owner: Ref<Domain>, range: Crd) -> Crd {
         return Crd::NULL;
     }
     let (stored, space) = (Stored(store), space(owner, range.kind()));
-    let guard = TREE.lock();
+    let guard = lock();
     let found = Tree(&stored).lookup(space, range.base());
     drop(guard);
     let around = |order: u32, span: Span| {
@@ -37,7 +37,7 @@ pub fn translate(store: &Store<'_>, sender: Ref<Domain>, range: Crd, receiver: R
     let stored = Stored(store);
     let space = space(sender, range.kind());
     let span = |crd: Crd| Span { base: crd.aligned_base(), count: crd.count() };
-    let guard = TREE.lock();
+    let guard = lock();
     let found = Tree(&stored).translate(space, span(range), number(receiver), span(window));
     drop(guard);
     let order = |piece: &Piece| piece.span.count.ilog2().min(piece.span.base.trailing_zeros());
