@@ -89,7 +89,12 @@ const MUTANTS: &[Mutant] = &[
         "machine.flush(self.pages);\n        }\n        others()",
         "}\n        others()",
     ),
-    mutant("who waits serves nobody", SHOOTDOWN, "machine.core(own).serve(machine);\n", ""),
+    mutant(
+        "who waits serves nobody",
+        SHOOTDOWN,
+        "< asked {\n                machine.core(own).serve(machine);\n",
+        "< asked {\n",
+    ),
     mutant(
         "who finds it taken does not wait for who took it",
         SHOOTDOWN,
@@ -229,4 +234,17 @@ fn copy_sources(place: &Path) -> Result<()> {
     let manifest = without(&manifest, "default-members", "\"tests/models\"")?;
     let path: PathBuf = place.join("Cargo.toml");
     fs::write(&path, manifest).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_mutant_changes_stands_there_once() {
+        for mutant in MUTANTS {
+            let text = source(workspace::root(), mutant).expect("the file is there");
+            assert_eq!(text.matches(mutant.from).count(), 1, "{}", mutant.name);
+        }
+    }
 }
