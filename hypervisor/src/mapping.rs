@@ -21,21 +21,20 @@ use capability::tree::{
 };
 use capability::word::Capability;
 use core::num::NonZeroU32;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 use memory::format::{Attributes, Format, Host};
 use memory::shootdown::Shootdown;
 use memory::space as tables;
 use memory::table::Table;
 use objects::{Domain, GRANULE, Ref, Store};
 use percpu::Hazard;
-use sync::{Guard, Spin};
+use sync::Guard;
 
+mod lock;
 mod query;
+use lock::lock;
 pub use query::{lookup, translate};
 
-static TREE: Spin<()> = Spin::new(());
-/// Cores that wait for it.
-static WAITING: AtomicU32 = AtomicU32::new(0);
 /// Steps of the tree's work before the kernel looks whether something else has to run, and small pages that count as one.
 const SLICE: u32 = 4;
 const PAGES: u64 = 16;
@@ -103,23 +102,6 @@ impl Nodes for Stored<'_> {
     fn recharge(&self, _from: u32, _to: u32) -> Result<(), Full> {
         Ok(())
     }
-}
-
-/// Takes the tree's lock. Who holds it for long sees that somebody waits.
-#[inline(always)]
-fn lock() -> Guard<'static, ()> {
-    match TREE.try_lock() {
-        Some(tree) => tree,
-        None => wait(),
-    }
-}
-
-#[cold]
-fn wait() -> Guard<'static, ()> {
-    WAITING.fetch_add(1, Ordering::Relaxed);
-    let tree = TREE.lock();
-    WAITING.fetch_sub(1, Ordering::Relaxed);
-    tree
 }
 
 /// Whether this core is to do something else before long.
@@ -218,7 +200,7 @@ impl<'s> Machine<'s> {
     #[inline(never)]
     fn look(&mut self) -> bool {
         self.pause();
-        WAITING.load(Ordering::Relaxed) == 0 && !waits()
+        !lock::is_wanted() && !waits()
     }
 
     /// How much of a piece of more than a few units is entered at its start, or taken at its end, in one go.
