@@ -184,9 +184,9 @@ fn revoke_rest(store: &Store<'_>, owner: Ref<Domain>, flags: RevokeFlags, frame:
     let (word, range) = (frame.rdi.get(), Crd::from_word(frame.rsi.get()));
     let mut rest = units(word, range);
     let done = mapping::revoke(store, owner, range.kind(), &mut rest, range.rights(), flags);
-    if !done && rest.count < range.count() || word & REST != 0 {
+    if !done || word & REST != 0 {
         frame.rdi.set(if done { word } else { word | REST });
-        let left = if done { 0 } else { rest.count };
+        let left = if done { 0 } else { rest.count & (range.count() - 1) };
         frame.rsi.set(range.word() & !((range.count() - 1) << 12) | left << 12);
     }
     done

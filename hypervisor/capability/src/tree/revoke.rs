@@ -58,7 +58,8 @@ impl<N: Nodes> Tree<'_, N> {
         itself: bool,
         steps: &mut Steps<'_, impl Effects>,
     ) -> Result<(), Stop> {
-        let top = match if itself || self.is_crowded(id) { self.isolate(id, part, steps) } else { Ok(id) } {
+        let apart = itself || part.span.count < self.at(id).count.get() && self.is_crowded(id);
+        let top = match if apart { self.isolate(id, part, steps) } else { Ok(id) } {
             // Others must not keep what its own owner takes from them for being out of memory.
             Err(Stop::Failed(_)) if !itself => id,
             isolated => isolated?,
