@@ -212,9 +212,7 @@ extern "C" fn try_reply(_: u64, _: u64, frame: &Frame) -> ! {
     if !copy(callee.identity().message, caller.identity().message) {
         reply()
     }
-    if switch::is_loaded(caller) {
-        switch::to_plain(caller_ref, caller);
-    } else if switch::known(caller).is_none_or(|root| !switch::to_known(caller_ref, caller, root)) {
+    if !switch::to_simply(caller_ref, caller) {
         finish_slowly(callee);
     }
     finish(caller, callee);
@@ -249,9 +247,7 @@ fn handled(callee: &Context) -> ! {
         unsafe { entry::leave(caller.frame()) }
     }
     state::restore(from, caller.frame());
-    if switch::is_loaded(caller) {
-        switch::to_plain(caller_ref, caller);
-    } else if switch::known(caller).is_none_or(|root| !switch::to_known(caller_ref, caller, root)) {
+    if !switch::to_simply(caller_ref, caller) {
         finish_slowly(callee);
     }
     finish(caller, callee);

@@ -32,21 +32,12 @@ pub enum Tables {
 #[inline(always)]
 pub fn tables(next: &Context) -> Tables {
     let (loaded, root) = (percpu::this().local.plain.get(), next.root.get());
-    if loaded == root { Tables::Loaded } else { known(next).map_or(Tables::Unknown, Tables::Known) }
-}
-
-/// Whether [`to_plain`] will do.
-#[inline(always)]
-pub fn is_loaded(next: &Context) -> bool {
-    percpu::this().local.plain.get() == next.root.get()
-}
-
-/// What [`to_known`] takes, if it will do and [`to_plain`] will not.
-#[inline(always)]
-pub fn known(next: &Context) -> Option<u64> {
-    let (loaded, root) = (percpu::this().local.plain.get(), next.root.get());
-    // Else nothing is loaded, or there is no root.
-    ((loaded.wrapping_sub(1) | root) >> 63 == 0).then_some(root)
+    match loaded {
+        _ if loaded == root => Tables::Loaded,
+        // Else nothing is loaded, or there is no root.
+        _ if (loaded.wrapping_sub(1) | root) >> 63 == 0 => Tables::Known(root),
+        _ => Tables::Unknown,
+    }
 }
 
 /// Makes `next`, which is this context, the one that leaves the kernel.
@@ -71,16 +62,22 @@ pub fn to_known(next: Ref<Context>, context: &Context, root: u64) -> bool {
     true
 }
 
+/// As [`to_plain`] or [`to_known`], whichever it takes. If the answer is no, [`to`] has to follow.
+#[inline(always)]
+pub fn to_simply(next: Ref<Context>, context: &Context) -> bool {
+    match tables(context) {
+        Tables::Loaded => to_plain(next, context),
+        Tables::Known(root) => return to_known(next, context, root),
+        Tables::Unknown => return false,
+    }
+    true
+}
+
 /// Makes `next` the context that leaves the kernel. False if there is no memory for its domain's tables on this core.
 #[inline]
 pub fn to(store: &Store<'_>, next: Ref<Context>) -> bool {
     let context = store.get(next);
-    match tables(context) {
-        Tables::Loaded => to_plain(next, context),
-        Tables::Known(root) if to_known(next, context, root) => {}
-        _ => return to_slowly(next, context, store),
-    }
-    true
+    to_simply(next, context) || to_slowly(next, context, store)
 }
 
 /// As [`to`], if the domain may have no tables here, something is stale, or vector registers may be in the way.
