@@ -210,10 +210,17 @@ impl<'s> Machine<'s> {
             return count.min(PORTION[if kind == Kind::Objects { 1 } else { 2 }]);
         }
         let (base, end) = (piece.span.base, piece.span.end());
-        let large = count >= LARGE
-            && (base ^ piece.origin).is_multiple_of(LARGE)
-            && if enter { base } else { end } % LARGE == 0;
-        if large && enter {
+        // Up to where one table ends.
+        let (inside, few) = if enter {
+            (base % LARGE, PORTION[0].min(LARGE - base % LARGE))
+        } else {
+            (end % LARGE, PORTION[0].min((end - 1) % LARGE + 1))
+        };
+        let large = count >= LARGE && (base ^ piece.origin).is_multiple_of(LARGE) && inside == 0;
+        if !large {
+            return count.min(few);
+        }
+        if enter {
             return count.min(MANY) / LARGE * LARGE;
         }
         let master = self.stored.domain(piece.space.owner).master();
@@ -222,8 +229,8 @@ impl<'s> Machine<'s> {
             shown.is_none_or(|(.., level)| level > 1)
         };
         match (1..=count.min(MANY) / LARGE).take_while(is_large).last() {
-            Some(pages) if large => pages * LARGE,
-            _ => count.min(PORTION[0]),
+            Some(pages) => pages * LARGE,
+            _ => count.min(few),
         }
     }
 

@@ -168,6 +168,9 @@ pub fn with_bytes<R>(frame: &mut Frame<Clean>, fill: impl FnOnce(&mut [u8]) -> R
     Some(fill(unsafe { core::slice::from_raw_parts_mut(start, frame.order().bytes() as usize) }))
 }
 
+/// Words of a table that are written in one go.
+const ROW: usize = 8;
+
 /// The processor's view of tables in the pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Hardware(());
@@ -211,6 +214,28 @@ impl Hardware {
     }
 }
 
+/// [`Mmu::clear`] of several entries.
+#[inline(never)]
+fn clear_some(words: &[AtomicU64], bits: u64) -> (u64, u64) {
+    let (mut first, mut end) = (u64::MAX, 0);
+    let mut note = |at, old: u64| {
+        if old & bits != 0 {
+            (first, end) = (first.min(at), at + 1);
+        }
+    };
+    let (rows, rest) = words.as_chunks::<ROW>();
+    let mut at = 0;
+    for row in rows {
+        let old = row.each_ref().map(|word| word.swap(0, Ordering::AcqRel));
+        if old.iter().fold(0, |all, old| all | old) & bits != 0 {
+            (at..).zip(old).for_each(|(at, old)| note(at, old));
+        }
+        at += ROW as u64;
+    }
+    (at..).zip(rest).for_each(|(at, word)| note(at, word.swap(0, Ordering::AcqRel)));
+    (first, end)
+}
+
 impl Mmu for Hardware {
     #[inline]
     fn read(&self, table: PhysAddr, index: usize) -> u64 {
@@ -226,25 +251,27 @@ impl Mmu for Hardware {
     }
     #[inline]
     fn fill(&self, table: PhysAddr, index: usize, count: usize, mut entry: u64, step: u64) -> bool {
-        let words = self.some(table, index, count);
-        let free = words.iter().fold(0, |all, word| all | word.load(Ordering::Relaxed)) == 0;
+        let (rows, rest) = self.some(table, index, count).as_chunks::<ROW>();
+        let none = |words: &[AtomicU64]| words.iter().fold(0, |all, word| all | word.load(Ordering::Relaxed)) == 0;
+        let free = rows.iter().all(|row| none(row)) && none(rest);
         if free {
-            for word in words {
-                word.store(entry, Ordering::Release);
-                entry = entry.wrapping_add(step);
-            }
+            let mut write = |words: &[AtomicU64]| {
+                for word in words {
+                    word.store(entry, Ordering::Release);
+                    entry = entry.wrapping_add(step);
+                }
+            };
+            rows.iter().for_each(|row| write(row));
+            write(rest);
         }
         free
     }
-    #[inline]
+    #[inline(always)]
     fn clear(&self, table: PhysAddr, index: usize, count: usize, bits: u64) -> (u64, u64) {
-        let (mut first, mut end) = (u64::MAX, 0);
-        for (at, word) in (0..).zip(self.some(table, index, count)) {
-            if word.swap(0, Ordering::AcqRel) & bits != 0 {
-                (first, end) = (first.min(at), at + 1);
-            }
+        if count == 1 {
+            return (0, u64::from(self.exchange(table, index, 0) & bits != 0));
         }
-        (first, end)
+        clear_some(self.some(table, index, count), bits)
     }
     #[inline]
     fn sharers(&self, table: PhysAddr) -> u64 {

@@ -144,8 +144,7 @@ impl<N: Nodes> Tree<'_, N> {
             if let Err(stop) = steps.check() {
                 break Err(stop);
             }
-            let mut run = Run::child((id, node), (ahead, count), unit, transfer.rights, transfer.attributes);
-            run.count = steps.effects.portion(&run.piece(space), true);
+            let run = Run::child((id, node), (ahead, count), unit, transfer.rights, transfer.attributes);
             // Who has a child already may have one that grows.
             let joins = |one: Option<NodeId>, other| one.is_some_and(|one| self.at(one).run().continues_in(other));
             if node.first.get().is_some()
@@ -154,18 +153,25 @@ impl<N: Nodes> Tree<'_, N> {
                 break Ok(Some(id));
             }
             let Some(new) = self.0.allocate(space.owner) else { break Err(Full.into()) };
-            if let Err(full) = steps.effects.mapped(&run.piece(space)) {
+            let mut piece = run.piece(space);
+            piece.span.count = steps.effects.portion(&piece, true);
+            if let Err(full) = steps.effects.mapped(&piece) {
                 self.0.release(space.owner, new);
                 break Err(full.into());
             }
-            self.at(new).fill(space, &run, parent_depth + 1);
+            self.at(new).fill(space, &run.with_count(piece.span.count), parent_depth + 1);
             self.at(new).first.set(None);
             self.adopt(id, new);
             self.enter_here(targets, new, (low, high));
             steps.changed = true;
-            (low, free, at) = (Some(new), unit + run.count, start + run.count);
-            if run.count != count {
-                break Ok(Some(id));
+            (low, free, at) = (Some(new), unit + piece.span.count, start + piece.span.count);
+            if piece.span.count != count {
+                let grown = self.grow(new, &run, space, steps);
+                free = self.at(new).end();
+                at = free.wrapping_sub(shift);
+                if let Err(stop) = grown {
+                    break Err(stop);
+                }
             }
             let after = node.after.get().filter(|&after| at < end && self.at(after).base() < end);
             let Some(after) = after else { break Ok(None) };
@@ -174,6 +180,20 @@ impl<N: Nodes> Tree<'_, N> {
         transfer.base = at.wrapping_add(shift);
         transfer.range = Span::between(at, end);
         outcome
+    }
+
+    /// Enters what `run` has more than the node `id`, which has its first units and has free units behind it.
+    #[inline(never)]
+    fn grow(&self, id: NodeId, run: &Run, space: Space, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
+        let count = &self.at(id).count;
+        while count.get() != run.count {
+            steps.check()?;
+            let mut piece = run.after(count.get()).piece(space);
+            piece.span.count = steps.effects.portion(&piece, true);
+            steps.effects.mapped(&piece)?;
+            count.set(count.get() + piece.span.count);
+        }
+        Ok(())
     }
 
     /// Transfers what the node `id` has in the range, or the first of it; the next node with units there. What is done is cut
