@@ -22,7 +22,7 @@ use arch::entry::SLOW;
 use capability::tree::Span;
 use capability::word::Capability;
 use memory::format;
-use memory::frames::OutOfMemory;
+use memory::frames::{OutOfMemory, Unshown};
 use memory::quota::Quota;
 use objects::frame::Frame;
 use objects::{Charged, Context, Domain, Identity, Object, Portal, Ref, Scheduling, Semaphore, Store};
@@ -128,7 +128,7 @@ fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
     // What cannot be had with all that was asked for is not there at all.
     given.inspect_err(|_| {
         let (mut span, all) = (Span { base: u64::from(at.slot()), count: 1 }, Rights::ALL);
-        while !mapping::revoke(store, caller, abi::Kind::Objects, &mut span, all, RevokeFlags::SELF) {}
+        while mapping::revoke(store, caller, abi::Kind::Objects, &mut span, all, RevokeFlags::SELF).is_none() {}
     })
 }
 
@@ -140,7 +140,7 @@ fn new_domain(store: &Store<'_>, donor: Ref<Domain>, lower: u32, upper: u32) -> 
     let quota = &store.get(donor).quota;
     let pages = domain::pages(quota)?;
     // SAFETY: nobody else knows them.
-    let undo = || unsafe { pages.into_iter().for_each(|page| pool::release(page, quota)) };
+    let undo = || unsafe { pages.into_iter().for_each(|page| pool::release(page, quota, Unshown)) };
     let own = Quota::funded_by(quota, lower, upper).inspect_err(|_| undo()).or(Err(Status::QuotaExhausted))?;
     let views = arch::pool::words(pages[1]).ok_or(OutOfMemory::Pool)?;
     let make = || Domain::new(pages[0], views, own, Some(donor));
@@ -176,7 +176,7 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) 
     }
     let page = if guest { vcpu::pages(owner)? } else { pool::page(&owner.quota)? };
     // SAFETY: nobody else knows it.
-    let undo = || unsafe { pool::release(page, &owner.quota) };
+    let undo = || unsafe { pool::release(page, &owner.quota, Unshown) };
     let rights = format::Attributes::READ | format::Attributes::WRITE;
     if !guest {
         map_user(owner, message, page, PAGE_SIZE, rights).map_err(|error| {
@@ -199,12 +199,14 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) 
     };
     let make = || Context::new(identity, frame.rax.get());
     let context = store_new(store, domain, Counted::Domain(domain), make).inspect_err(|_| {
-        if !guest {
-            let mut shootdown = translations::shootdown();
-            translations::restrict(owner, (message, PAGE_SIZE), format::Attributes::empty(), &mut shootdown);
-            shootdown.finish(&Cores);
+        if guest {
+            return undo();
         }
-        undo();
+        let mut shootdown = translations::shootdown();
+        translations::restrict(owner, (message, PAGE_SIZE), format::Attributes::empty(), &mut shootdown);
+        let acknowledged = shootdown.finish(&Cores);
+        // SAFETY: as in `undo`.
+        unsafe { pool::release(page, &owner.quota, &acknowledged) };
     })?;
     let portal = named::<Portal>(store, at.number() + 1, Rights::NONE);
     give_memory_portal(store, store.get(context), portal.ok());

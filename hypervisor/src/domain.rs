@@ -14,7 +14,7 @@ use capability::port;
 use capability::tree::Span;
 use core::sync::atomic::Ordering;
 use memory::format::{Attributes, Ept, Format, Giant, Host};
-use memory::frames::{Order, OutOfMemory};
+use memory::frames::{Order, OutOfMemory, Unshown};
 use memory::quota::Quota;
 use memory::shootdown::{Machine, Pages};
 use memory::space::{self, Filled};
@@ -29,7 +29,7 @@ use sync::Spin;
 pub fn pages(quota: &Quota) -> Result<[PhysAddr; 2], OutOfMemory> {
     let directory = pool::page(quota)?;
     // SAFETY: nobody else knows it.
-    let give_back = |_: &OutOfMemory| unsafe { pool::release(directory, quota) };
+    let give_back = |_: &OutOfMemory| unsafe { pool::release(directory, quota, Unshown) };
     pool::page(quota).map(|views| [directory, views]).inspect_err(give_back)
 }
 

@@ -18,6 +18,7 @@ use arch::entry::SLOW;
 use capability::tree::Span;
 use core::sync::atomic::Ordering::Relaxed;
 use memory::quota;
+use memory::shootdown::Acknowledged;
 use objects::frame::Frame;
 use objects::{Context, Domain, Ref, Semaphore, Store};
 
@@ -164,9 +165,8 @@ fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) 
         false => caller.identity().domain,
     };
     let again_later = frame.rdi.get() & REST != 0 && mapping::waits();
-    if again_later || !revoke_rest(store, owner, flags, frame) {
-        return Ok(again(frame));
-    }
+    let acknowledged = if again_later { None } else { revoke_rest(store, owner, flags, frame) };
+    let Some(acknowledged) = acknowledged else { return Ok(again(frame)) };
     // Told when what was revoked is given back; without the right for that, nobody is.
     let selector = (frame.rdi.get() & !REST) >> 8;
     let notified = slots::named::<Semaphore>(store, selector, SemaphoreRights::UP);
@@ -174,22 +174,28 @@ fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) 
         if reclaim::hurry() {
             return Ok(again(frame));
         }
-        semaphore::up(store, semaphore);
+        tell(store, semaphore, &acknowledged);
     }
     Ok(Outcome::Return(Status::Success))
 }
 
-/// Revokes from `owner` what the registers say. False if something else is to run first; they say what is left then.
-fn revoke_rest(store: &Store<'_>, owner: Ref<Domain>, flags: RevokeFlags, frame: &Frame) -> bool {
+/// Tells whoever waits that what was revoked can be used for something else.
+fn tell(store: &Store<'_>, semaphore: Ref<Semaphore>, _: &Acknowledged) {
+    semaphore::up(store, semaphore);
+}
+
+/// Revokes from `owner` what the registers say. `None` if something else is to run first; they say what is left then.
+fn revoke_rest(store: &Store<'_>, owner: Ref<Domain>, flags: RevokeFlags, frame: &Frame) -> Option<Acknowledged> {
     let (word, range) = (frame.rdi.get(), Crd::from_word(frame.rsi.get()));
     let mut rest = units(word, range);
-    let done = mapping::revoke(store, owner, range.kind(), &mut rest, range.rights(), flags);
+    let acknowledged = mapping::revoke(store, owner, range.kind(), &mut rest, range.rights(), flags);
+    let done = acknowledged.is_some();
     if !done || word & REST != 0 {
         frame.rdi.set(if done { word } else { word | REST });
         let left = if done { 0 } else { rest.count & (range.count() - 1) };
         frame.rsi.set(range.word() & !((range.count() - 1) << 12) | left << 12);
     }
-    done
+    acknowledged
 }
 
 /// As [`revoke`], from the caller's domain and without anybody to be told. A status, or [`SLOW`].
@@ -226,7 +232,7 @@ fn try_range(store: &Store<'_>, domain: Ref<Domain>, word: u64, frame: &Frame) -
         return 0;
     }
     let flags = RevokeFlags::from_bits_retain((word >> 4) as u8);
-    if word >> 8 != 0 || flags.contains(RevokeFlags::REMOTE) || !revoke_rest(store, domain, flags, frame) {
+    if word >> 8 != 0 || flags.contains(RevokeFlags::REMOTE) || revoke_rest(store, domain, flags, frame).is_none() {
         return SLOW;
     }
     0

@@ -9,7 +9,7 @@ use crate::{contexts, pool, scheduler, translations};
 use abi::address::PAGE_SIZE;
 use capability::word::Kind;
 use memory::format::Attributes;
-use memory::frames::{Order, OutOfMemory};
+use memory::frames::{Order, OutOfMemory, Unshown};
 use memory::shootdown::Shootdown;
 use objects::{Charged, Context, Domain, Portal, Ref, Scheduling, Semaphore, Slot, Store};
 use percpu::Hazard;
@@ -122,7 +122,7 @@ pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>, held: Opt
     let page = unsafe { T::slab(&mut domain.slabs.lock()).remove(store, reference) };
     if let Some(page) = page {
         // SAFETY: the slab gave the page up.
-        unsafe { pool::release(arch::pool::phys(page.0), &domain.quota) };
+        unsafe { pool::release(arch::pool::phys(page.0), &domain.quota, Unshown) };
         Counted::Record(payer).release(store);
     }
     if let Some(held) = held {

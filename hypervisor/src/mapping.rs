@@ -23,7 +23,7 @@ use capability::word::Capability;
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;
 use memory::format::{Attributes, Format, Host};
-use memory::shootdown::Shootdown;
+use memory::shootdown::{Acknowledged, Shootdown};
 use memory::space as tables;
 use memory::table::Table;
 use objects::{Domain, GRANULE, Ref, Store};
@@ -512,7 +512,7 @@ fn delegate_all(stored: &Stored<'_>, mut transfer: Transfer, flags: ItemFlags) -
 }
 
 /// Takes `rights` from everybody who has them from `range` of `owner`; with the flag for it, from `owner` too, or from
-/// `owner` alone. When it returns, no core uses them. False if something else is to be done first: the same has to be asked
+/// `owner` alone. When it returns, no core uses them. `None` if something else is to be done first: the same has to be asked
 /// for again, with what is left of the range.
 pub fn revoke(
     store: &Store<'_>,
@@ -521,7 +521,7 @@ pub fn revoke(
     range: &mut Span,
     rights: Rights,
     flags: RevokeFlags,
-) -> bool {
+) -> Option<Acknowledged> {
     let (stored, space) = (Stored(store), space(owner, kind));
     let mut machine = Machine::new(&stored);
     let outcome = loop {
@@ -537,11 +537,11 @@ pub fn revoke(
             break outcome;
         }
     };
-    machine.shootdown.finish(&Cores);
+    let acknowledged = machine.shootdown.finish(&Cores);
     if outcome.is_err() {
         crate::log::warning!("no kernel memory to divide a mapping that is revoked in part");
     }
-    outcome != Ok(Outcome::Preempted)
+    (outcome != Ok(Outcome::Preempted)).then_some(acknowledged)
 }
 
 /// As [`revoke`] of memory from others, if it is one step of the tree and one table has it. Whether it was.
@@ -586,5 +586,5 @@ pub fn clear(store: &Store<'_>, owner: Ref<Domain>) -> bool {
     let kinds = [Kind::Memory, Kind::Ports, Kind::Objects].into_iter().zip(&store.get(owner).spaces);
     // Who has found it before may still give it something: that is seen when nobody can any more.
     let mut left = kinds.filter(|(_, index)| !index.is_empty());
-    left.all(|(kind, _)| revoke(store, owner, kind, &mut { Span::ALL }, Rights::ALL, RevokeFlags::SELF))
+    left.all(|(kind, _)| revoke(store, owner, kind, &mut { Span::ALL }, Rights::ALL, RevokeFlags::SELF).is_some())
 }

@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use firmware::boot_info::{AVAILABLE, BootInfo};
 use firmware::options::Options;
 use memory::format::{Attributes, Format, Host};
-use memory::frames::{Clean, Defect, Descriptor, Dirty, Frame, FrameNumber, Frames, Order, OutOfMemory};
+use memory::frames::{Clean, Defect, Descriptor, Dirty, Frame, FrameNumber, Frames, Order, OutOfMemory, Reusable};
 use memory::layout;
 use memory::mmu::Mmu;
 use memory::plan::{self, Entry, Plan};
@@ -136,42 +136,46 @@ pub fn dirty(order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
     FRAMES.lock().allocate(order, quota)
 }
 
-/// Gives back the block at `start`, which [`address`] named, nothing refers to any more and `quota` paid for. A defect
-/// of the kernel's accounting is reported, and the block is lost.
+/// Gives back the block at `start`, which [`address`] named, nothing refers to any more and `quota` paid for; `over` says why
+/// nobody uses it. A defect of the kernel's accounting is reported, and the block is lost.
 ///
 /// # Safety
-/// Nothing refers to the block any more: no table entry, no object, no processor.
-pub unsafe fn release(start: PhysAddr, quota: &Quota) {
-    give_back(start, |frames, frame| frames.free(frame, quota));
+/// Nothing refers to the block any more: no table entry, no object.
+pub unsafe fn release(start: PhysAddr, quota: &Quota, over: impl Reusable) {
+    give_back(start, over, |frames, frame| frames.free(frame, quota));
 }
 
 /// As [`release`], of a frame that consists of zeros.
 ///
 /// # Safety
 /// As for [`release`].
-pub unsafe fn release_clean(start: PhysAddr, quota: &Quota) {
+pub unsafe fn release_clean(start: PhysAddr, quota: &Quota, over: impl Reusable) {
     if !POISON.load(Ordering::Relaxed) {
-        return give_back(start, |frames, frame| frames.free_clean(frame.cleared_by(|_, _| ()), quota));
+        return give_back(start, over, |frames, frame| frames.free_clean(frame.cleared_by(|_, _| ()), quota));
     }
     let words = arch::pool::words(start);
     if words.is_none_or(|words| words.iter().any(|word| word.load(Ordering::Relaxed) != 0)) {
         warning!("memory pool: a table at {start} is not empty");
     }
     // SAFETY: the caller's promise.
-    unsafe { release(start, quota) };
+    unsafe { release(start, quota, over) };
 }
 
 #[inline]
-fn give_back(start: PhysAddr, by: impl FnOnce(&mut Frames<'_>, Frame<Dirty>) -> Result<(), Defect>) {
+fn give_back(
+    start: PhysAddr,
+    over: impl Reusable,
+    by: impl FnOnce(&mut Frames<'_>, Frame<Dirty>) -> Result<(), Defect>,
+) {
     let number = number(start);
     if POISON.load(Ordering::Relaxed)
-        && let Ok(frame) = FRAMES.lock().reclaim(number)
+        && let Ok(frame) = FRAMES.lock().reclaim(number, over)
     {
         // SAFETY: the frame was allocated, and its owner is done with it.
         unsafe { arch::pool::fill(number.0, frame.order().index() as u32, POISON_PATTERN) };
     }
     let mut frames = FRAMES.lock();
-    if let Err(defect) = frames.reclaim(number).and_then(|frame| by(&mut frames, frame)) {
+    if let Err(defect) = frames.reclaim(number, over).and_then(|frame| by(&mut frames, frame)) {
         drop(frames);
         warning!("memory pool: {defect:?} at {start}");
     }
@@ -205,17 +209,17 @@ pub fn referrer(table: PhysAddr) -> Option<(PhysAddr, usize)> {
 /// As for [`release`]; but for what refers to others of these, they are empty.
 pub unsafe fn release_tables(
     root: PhysAddr,
-    quota: &Quota,
+    (quota, over): (&Quota, impl Reusable),
     count: usize,
     mut cleared: impl FnMut(PhysAddr, usize),
 ) -> bool {
     for _ in 0..count {
-        let Some((frame, entry)) = FRAMES.lock().denote(number(root)) else { return true };
+        let Some((frame, entry)) = FRAMES.lock().denote(number(root), over) else { return true };
         let (table, index) = (arch::pool::phys(entry / ENTRIES_OF_TABLE), (entry % ENTRIES_OF_TABLE) as usize);
         HARDWARE.write(table, index, 0);
         cleared(table, index);
         // SAFETY: the caller's promise.
-        unsafe { release_clean(arch::pool::phys(frame.0), quota) };
+        unsafe { release_clean(arch::pool::phys(frame.0), quota, over) };
     }
     false
 }

@@ -13,7 +13,9 @@ use crate::{contexts, cores, mapping, pool, scheduler, switch, translations, vie
 use abi::Status;
 use arch::cpu;
 use core::sync::atomic::Ordering;
+use memory::frames::Unshown;
 use memory::quota;
+use memory::shootdown::Acknowledged;
 use objects::{Domain, Portal, Ref, Semaphore, Store};
 use percpu::Hazard;
 
@@ -196,7 +198,11 @@ fn finish(store: &Store<'_>, ended: Counted) -> bool {
         Counted::Domain(domain) => {
             forget_space();
             // Who had found it before may have given it something since.
-            if !mapping::clear(store, domain) || !release_tables(store.get(domain)) {
+            if !mapping::clear(store, domain) {
+                return false;
+            }
+            let acknowledged = translations::ended(store.get(domain));
+            if !acknowledged.is_some_and(|acknowledged| release_tables(store.get(domain), &acknowledged)) {
                 return false;
             }
             Counted::Record(domain).release(store);
@@ -206,8 +212,8 @@ fn finish(store: &Store<'_>, ended: Counted) -> bool {
             let Some(donor) = domain.donor else { return true };
             let quota = &store.get(donor).quota;
             for page in [domain.directory, arch::pool::phys_of(domain.views)] {
-                // SAFETY: tables that nobody uses, empty, and no core has a view of them.
-                unsafe { pool::release_clean(page, quota) };
+                // SAFETY: empty, and nobody uses them; a core never loads the directory itself.
+                unsafe { pool::release_clean(page, quota, Unshown) };
             }
             quota::give_all(&domain.quota, quota);
             // SAFETY: a grace period has passed since the last reference went.
@@ -221,13 +227,13 @@ fn finish(store: &Store<'_>, ended: Counted) -> bool {
             contexts::release_parts(store, reference);
             let page = arch::pool::phys_of(context.identity().message);
             if context.owns_page() {
-                // SAFETY: its mapping went with the last capability, or with the domain's tables, and no core remembers it.
-                unsafe { pool::release(page, &store.get(domain).quota) };
+                // SAFETY: its mapping went with the last capability, or with the domain's tables.
+                unsafe { pool::release(page, &store.get(domain).quota, &translations::earlier()) };
             }
             let vectors = context.vectors.load(Ordering::Relaxed);
             if vectors != 0 {
                 // SAFETY: its own core has forgotten them when it ended.
-                unsafe { pool::release(abi::PhysAddr::truncate(vectors), &store.get(domain).quota) };
+                unsafe { pool::release(abi::PhysAddr::truncate(vectors), &store.get(domain).quota, Unshown) };
             }
             // SAFETY: as for domains.
             unsafe { lifetime::remove(store, reference, Some(Counted::Domain(domain))) };
@@ -248,22 +254,21 @@ fn finish(store: &Store<'_>, ended: Counted) -> bool {
 
 /// Gives back the tables of a domain that nobody uses, all but the two pages that its donor paid for. False if there are
 /// more.
-fn release_tables(domain: &Domain) -> bool {
+fn release_tables(domain: &Domain, acknowledged: &Acknowledged) -> bool {
     let forget = |table, index| {
         if table == domain.directory && index >= CAPABILITIES_FROM {
             views::forget_capabilities(domain, index);
         }
         views::forget_leaves(domain, table, index);
     };
-    // SAFETY: tables and pages of capabilities of the domain, which no core has loaded; nothing is mapped in them, and there
-    // are no capabilities.
-    let done = unsafe { pool::release_tables(domain.directory, &domain.quota, SLICE, forget) };
+    // SAFETY: tables and pages of capabilities of the domain; nothing is mapped in them, and there are no capabilities.
+    let done = unsafe { pool::release_tables(domain.directory, (&domain.quota, acknowledged), SLICE, forget) };
     if done {
-        views::release(domain);
+        views::release(domain, acknowledged);
         let blocks = domain.ports.iter().chain([&domain.nested]).map(|place| place.swap(0, Ordering::Relaxed));
         for block in blocks.filter(|&block| block != 0) {
             // SAFETY: no view shows it any more, nor does a guest use it; the nested table is empty.
-            unsafe { pool::release(abi::PhysAddr::truncate(block), &domain.quota) };
+            unsafe { pool::release(abi::PhysAddr::truncate(block), &domain.quota, acknowledged) };
         }
     }
     done

@@ -18,7 +18,7 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed},
 };
 use memory::format::{Attributes, Format, Host};
-use memory::shootdown::{Core, Machine, Pages, Shootdown};
+use memory::shootdown::{Acknowledged, Core, Machine, Pages, Shootdown};
 use memory::space::Space;
 use objects::Domain;
 
@@ -34,6 +34,17 @@ pub fn be_naive() {
 /// A shootdown with nothing in it so far.
 pub fn shootdown() -> Shootdown {
     Shootdown::new(NAIVE.load(Relaxed))
+}
+
+/// The acknowledgement of all that was taken before, by whatever core.
+#[inline]
+pub fn earlier() -> Acknowledged {
+    Acknowledged::of_earlier(&Cores)
+}
+
+/// The acknowledgement of a domain that nobody uses any more: no core has its tables loaded.
+pub fn ended(domain: &Domain) -> Option<Acknowledged> {
+    Acknowledged::of_ended(&Cores, &|id| view(domain, id))
 }
 
 /// Cores whose revocations others may not have noticed yet.

@@ -9,10 +9,10 @@ use crate::{cores, pool};
 use abi::{PhysAddr, VirtAddr};
 use core::sync::atomic::Ordering;
 use memory::format::Host;
-use memory::frames::OutOfMemory;
+use memory::frames::{OutOfMemory, Reusable, Unshown};
 use memory::layout::{GIB_510, GIB_511, IO_BITMAP, WINDOW};
 use memory::mmu::Mmu;
-use memory::shootdown::NOTE;
+use memory::shootdown::{Acknowledged, NOTE};
 use memory::space;
 use memory::table::Table;
 use objects::Domain;
@@ -31,13 +31,13 @@ pub fn start_core(tables: &CoreTables) {
 }
 
 /// Gives back the views of a domain, which no core has loaded, and which show nothing of it.
-pub fn release(domain: &Domain) {
-    all(domain).for_each(take_apart);
+pub fn release(domain: &Domain, acknowledged: &Acknowledged) {
+    all(domain).for_each(|view| take_apart(view, acknowledged));
     domain.views.iter().take(cores::running().len()).for_each(|view| view.store(0, Ordering::Relaxed));
 }
 
 /// Gives back a view, complete or not, that no core has loaded.
-fn take_apart(view: PhysAddr) {
+fn take_apart(view: PhysAddr, over: impl Reusable) {
     let Some(quota) = pool::kernel() else { return };
     let space = Table::<Host>::new(view);
     // What refers to anything but tables of the view's.
@@ -50,8 +50,8 @@ fn take_apart(view: PhysAddr) {
     HARDWARE.write(view, NOTE, 0);
     // SAFETY: tables of this view only, which are empty now.
     unsafe {
-        pool::release_tables(view, quota, usize::MAX, |_, _| ());
-        pool::release_clean(view, quota);
+        pool::release_tables(view, (quota, over), usize::MAX, |_, _| ());
+        pool::release_clean(view, quota, over);
     }
 }
 
@@ -98,7 +98,7 @@ pub fn view(domain: &Domain) -> Result<Table<Host>, Error> {
     let [directory_510, window] = local.tables.get().map(PhysAddr::truncate);
     let core = CoreTables { root: PhysAddr::truncate(local.root.get()), directory_510, window };
     let view = Table::new(pool::table()?);
-    machine.space(&view, &core).inspect_err(|_| take_apart(view.root()))?;
+    machine.space(&view, &core).inspect_err(|_| take_apart(view.root(), Unshown))?;
     slot.store(view.root().get(), Ordering::Relaxed);
     Ok(view)
 }

@@ -27,11 +27,13 @@
 mod check;
 mod descriptor;
 mod frame;
+mod reuse;
 mod ring;
 mod shelf;
 
 pub use descriptor::Descriptor;
 pub use frame::{Clean, Dirty, Frame, FrameNumber, Order};
+pub use reuse::{Reusable, Unshown};
 
 use crate::quota::Quota;
 use descriptor::{Kind, Link};
@@ -159,7 +161,7 @@ impl<'pool> Frames<'pool> {
     }
 
     fn put_back(&mut self, number: FrameNumber, order: Order, contents: Contents, quota: &Quota) -> Result<(), Defect> {
-        if self.reclaim(number).ok().is_none_or(|known| known.order() != order) {
+        if self.allocated(number).ok().is_none_or(|known| known.order() != order) {
             return Err(Defect::NotAllocated(number));
         }
         if order != Order::PAGE || !self.keep(number.0, contents) {
@@ -170,11 +172,17 @@ impl<'pool> Frames<'pool> {
 
     /// The frame whose number is all that a page-table entry or an object
     /// could keep of it: undoes [`Frame::into_number`]. The caller owes it
-    /// that this happens once per `into_number`.
+    /// that this happens once per `into_number`, and says why nobody uses
+    /// it any more.
     ///
     /// # Errors
     /// [`Defect::NotAllocated`] if no allocated block starts at `number`.
-    pub fn reclaim(&self, number: FrameNumber) -> Result<Frame<Dirty>, Defect> {
+    pub fn reclaim(&self, number: FrameNumber, _: impl Reusable) -> Result<Frame<Dirty>, Defect> {
+        self.allocated(number)
+    }
+
+    /// The allocated block at `number`.
+    fn allocated(&self, number: FrameNumber) -> Result<Frame<Dirty>, Defect> {
         match self.descriptors.get(number.0 as usize).map(|descriptor| descriptor.kind) {
             Some(Kind::Allocated(order)) => Ok(Frame::known(number, order)),
             _ => Err(Defect::NotAllocated(number)),

@@ -174,9 +174,27 @@ pub fn members(mut set: u64, count: u32) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Nobody remembers what was taken.
+/// Nobody remembers what was taken: it may be used for something else ([`crate::frames::Reusable`]).
 #[derive(Debug)]
 pub struct Acknowledged(());
+
+impl Acknowledged {
+    /// That of a domain that nobody runs any more, whose views `view` knows: whoever has loaded one has loaded other tables
+    /// since, and what was taken before is over. `None` if a core still has one.
+    pub fn of_ended(machine: &impl Machine, view: &impl Fn(u32) -> Option<PhysAddr>) -> Option<Self> {
+        let has = |id| view(id).is_some_and(|root| machine.core(id).current.load(Acquire) == root.get());
+        (!(0..machine.cores()).any(has)).then(|| Self::of_earlier(machine))
+    }
+
+    /// That of all that others have taken up to now.
+    #[inline]
+    pub fn of_earlier(machine: &impl Machine) -> Self {
+        if machine.flights().load(Acquire) != 0 {
+            others_land(machine);
+        }
+        Self(())
+    }
+}
 
 /// What one operation, however long, has made stale so far.
 #[derive(Debug)]
@@ -254,10 +272,7 @@ impl Shootdown {
         if self.targets != 0 {
             self.tell(machine);
         }
-        if machine.flights().load(Acquire) != 0 {
-            others_land(machine);
-        }
-        Acknowledged(())
+        Acknowledged::of_earlier(machine)
     }
 
     /// Makes all targets forget, and waits until they have.

@@ -9,7 +9,7 @@
 //! Source: none.
 
 use super::descriptor::Link;
-use super::{FrameNumber, Frames};
+use super::{FrameNumber, Frames, Reusable};
 
 impl Frames<'_> {
     /// Notes that `frame` belongs to `root`, with a number of the caller's, below 2^32 - 1. Both are allocated single
@@ -28,8 +28,9 @@ impl Frames<'_> {
         self.descriptors.get(frame.0 as usize)?.previous.index()
     }
 
-    /// The frame noted last for `root`, with its number; it does not belong there any more.
-    pub fn denote(&mut self, root: FrameNumber) -> Option<(FrameNumber, u32)> {
+    /// The frame noted last for `root`, with its number; it does not belong there any more. Nobody walks there, and it is said
+    /// why.
+    pub fn denote(&mut self, root: FrameNumber, _: impl Reusable) -> Option<(FrameNumber, u32)> {
         let frame = self.descriptors.get(root.0 as usize)?.next.index()?;
         let descriptor = self.descriptors.get_mut(frame as usize)?;
         let number = core::mem::replace(&mut descriptor.previous, Link::NONE).index()?;

@@ -95,7 +95,7 @@ proptest! {
                         };
                         prop_assert!(free.remove(&frame.0), "it was not free");
                         prop_assert!(zeros.remove(&frame.0) || !known, "it is not known to be zero");
-                        owned.push(frames.reclaim(frame).expect("it is allocated"));
+                        owned.push(frames.reclaim(frame, Unshown).expect("it is allocated"));
                     }
                     Err(why) => prop_assert_eq!((why, free.len()), (OutOfMemory::Pool, 0)),
                 },
@@ -114,7 +114,7 @@ proptest! {
                 Step::ThroughNumber(which) if !owned.is_empty() => {
                     let frame = owned.swap_remove(which % owned.len());
                     let (size, number) = (frame.order(), frame.into_number());
-                    let again = frames.reclaim(number).expect("it is allocated");
+                    let again = frames.reclaim(number, Unshown).expect("it is allocated");
                     prop_assert_eq!((again.number(), again.order()), (number, size));
                     owned.push(again);
                 }
@@ -162,10 +162,10 @@ fn frames_that_belong_to_another_are_found_last_first() {
     for (root, frame, number) in [(root, a, 7), (other, b, 0), (root, c, 5)] {
         frames.note(root, frame, number);
     }
-    let found = [root, root, root, other, other].map(|root| frames.denote(root));
+    let found = [root, root, root, other, other].map(|root| frames.denote(root, Unshown));
     assert_eq!(found, [Some((c, 5)), Some((a, 7)), None, Some((b, 0)), None]);
     frames.note(other, a, 1);
-    assert_eq!(frames.denote(other), Some((a, 1)));
+    assert_eq!(frames.denote(other, Unshown), Some((a, 1)));
 }
 
 #[test]
@@ -233,11 +233,11 @@ fn a_number_reclaimed_twice_is_freed_once() {
     let mut frames = Frames::new(&mut descriptors, 0).expect("frames are left");
     let quota = plenty();
     let number = frames.allocate(order(1), &quota).expect("free").into_number();
-    let (one, two) = (frames.reclaim(number), frames.reclaim(number));
+    let (one, two) = (frames.reclaim(number, Unshown), frames.reclaim(number, Unshown));
     assert_eq!(frames.free(one.expect("allocated"), &quota), Ok(()));
     assert_eq!(frames.free(two.expect("allocated"), &quota), Err(Defect::NotAllocated(number)));
-    assert_eq!(frames.reclaim(number).err(), Some(Defect::NotAllocated(number)));
-    assert_eq!(frames.reclaim(FrameNumber(99)).err(), Some(Defect::NotAllocated(FrameNumber(99))));
+    assert_eq!(frames.reclaim(number, Unshown).err(), Some(Defect::NotAllocated(number)));
+    assert_eq!(frames.reclaim(FrameNumber(99), Unshown).err(), Some(Defect::NotAllocated(FrameNumber(99))));
     assert_eq!(frames.check().err(), None);
 }
 
@@ -262,7 +262,7 @@ fn clearing_sees_the_whole_block_once() {
     let mut cleared = Vec::new();
     let clean = frame.cleared_by(|number, order| cleared.push((number, order)));
     assert_eq!(cleared, [place]);
-    assert_eq!(frames.reclaim(clean.into_number()).and_then(|frame| frames.free(frame, &quota)), Ok(()));
+    assert_eq!(frames.reclaim(clean.into_number(), Unshown).and_then(|frame| frames.free(frame, &quota)), Ok(()));
 }
 
 #[test]

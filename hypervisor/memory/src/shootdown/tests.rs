@@ -91,6 +91,16 @@ fn only_sharers_that_run_the_domain_are_asked_and_once_each() {
 }
 
 #[test]
+fn a_domain_has_ended_when_no_core_has_a_view_of_it_loaded() {
+    let arena = arena();
+    let fake = machine(&[99, 2, 98], &arena);
+    assert!(Acknowledged::of_ended(&At(&fake, 0), &view).is_none(), "core 1 has it");
+    fake.cores[1].leave();
+    assert!(Acknowledged::of_ended(&At(&fake, 0), &view).is_some());
+    assert!(Acknowledged::of_ended(&At(&fake, 0), &|_| None).is_some(), "nor one without views");
+}
+
+#[test]
 fn a_naive_one_asks_everybody_who_runs_the_domain() {
     let arena = arena();
     let fake = machine(&[1, 2, 99, 4], &arena);
