@@ -104,6 +104,13 @@ enum {
     VELA_REVOKE_SELF = 0x1,
     VELA_REVOKE_REMOTE = 0x2,
     VELA_REVOKE_KEEP = 0x4,
+    VELA_REVOKE_REPORT = 0x8,
+};
+
+/* What a revocation reports */
+enum {
+    VELA_NOTED_ACCESSED = 0x1,
+    VELA_NOTED_DIRTY = 0x2,
 };
 
 /* Flags of assign_gsi */
@@ -263,6 +270,7 @@ enum {
 #define VELA_FEATURE_COUNTERS UINT64_C(0x10)
 #define VELA_FEATURE_OVERMAPPING UINT64_C(0x20)
 #define VELA_FEATURE_EVIDENCE UINT64_C(0x40)
+#define VELA_FEATURE_REPORT UINT64_C(0x80)
 #define VELA_CPU_ENABLED UINT64_C(0x1)
 
 /* A segment register */

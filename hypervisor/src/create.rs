@@ -128,7 +128,7 @@ fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
     // What cannot be had with all that was asked for is not there at all.
     given.inspect_err(|_| {
         let (mut span, all) = (Span { base: u64::from(at.slot()), count: 1 }, Rights::ALL);
-        while mapping::revoke(store, caller, abi::Kind::Objects, &mut span, all, RevokeFlags::SELF).is_none() {}
+        while mapping::revoke(store, caller, (abi::Kind::Objects, all), &mut span, RevokeFlags::SELF).is_none() {}
     })
 }
 

@@ -9,12 +9,14 @@ use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
 use crate::{pool, translations, vcpu, views};
 use abi::counter::Counter;
+use abi::operation::Noted;
 use abi::{PhysAddr, VirtAddr};
 use capability::port;
 use capability::tree::Span;
 use core::sync::atomic::Ordering;
 use memory::format::{Attributes, Ept, Format, Giant, Host};
 use memory::frames::{Order, OutOfMemory, Unshown};
+use memory::mmu::Noting;
 use memory::quota::Quota;
 use memory::shootdown::{Machine, Pages};
 use memory::space::{self, Filled};
@@ -178,10 +180,13 @@ pub fn raise(domain: &Domain, (virt, size): (u64, u64), rights: Attributes, gues
     }
 }
 
-/// As [`crate::translations::restrict`], in the table of the domain's guests, which forget it when they are next entered.
-pub fn restrict_guest(domain: &Domain, (virt, size): (u64, u64), left: Attributes) {
-    fn restrict<F: Format>(domain: &Domain, range: (VirtAddr, u64), left: Attributes) -> Result<(), Error> {
-        nested::<F>(domain)?.restrict(&HARDWARE, range, left, &mut table_of(domain), &mut |_| {})
+/// As [`crate::translations::restrict_noting`], in the table of the domain's guests, which forget it when they are next
+/// entered.
+pub fn restrict_guest(domain: &Domain, (virt, size): (u64, u64), left: Attributes) -> Noted {
+    fn restrict<F: Format>(domain: &Domain, range: (VirtAddr, u64), left: Attributes) -> Result<Noted, Error> {
+        let noting = Noting::<_, F>::new(&HARDWARE);
+        nested::<F>(domain)?.restrict(&noting, range, left, &mut table_of(domain), &mut |_| {})?;
+        Ok(noting.noted())
     }
     let (_tables, range) = (TABLES.lock(), (VirtAddr::new(virt), size));
     let done =
@@ -190,4 +195,6 @@ pub fn restrict_guest(domain: &Domain, (virt, size): (u64, u64), left: Attribute
         warning!("no kernel memory to divide a large page of a guest at {virt:#x}");
     }
     domain.lost.fetch_add(1, Ordering::Release);
+    // Without memory it is gone, whatever was noted.
+    done.unwrap_or(Noted::all())
 }

@@ -11,7 +11,7 @@ use crate::{
     switch, translations,
 };
 use abi::address::{PAGE_BITS, USER_END};
-use abi::operation::{CallFlags, DomainControl, Misc, RevokeFlags};
+use abi::operation::{CallFlags, DomainControl, Misc, Noted, RevokeFlags};
 use abi::rights::SemaphoreRights;
 use abi::{Crd, Hypercall, Kind, Request, Rights, Selector, Status};
 use arch::entry::SLOW;
@@ -187,11 +187,21 @@ fn tell(store: &Store<'_>, semaphore: Ref<Semaphore>, _: &Acknowledged) {
 /// Revokes from `owner` what the registers say. `None` if something else is to run first; they say what is left then.
 fn revoke_rest(store: &Store<'_>, owner: Ref<Domain>, flags: RevokeFlags, frame: &Frame) -> Option<Acknowledged> {
     let (word, range) = (frame.rdi.get(), Crd::from_word(frame.rsi.get()));
-    let mut rest = units(word, range);
-    let acknowledged = mapping::revoke(store, owner, range.kind(), &mut rest, range.rights(), flags);
+    let (mut rest, kind, rights) = (units(word, range), range.kind(), range.rights());
+    let reports = flags.contains(RevokeFlags::REPORT);
+    let acknowledged = if reports {
+        let before = if word & REST == 0 { 0 } else { frame.rax.get() };
+        let mut noted = Noted::from_bits_truncate(before);
+        let done = mapping::revoke_reporting(store, owner, (kind, rights), &mut rest, flags, &mut noted);
+        frame.rax.set(noted.bits());
+        done
+    } else {
+        mapping::revoke(store, owner, (kind, rights), &mut rest, flags)
+    };
     let done = acknowledged.is_some();
-    if !done || word & REST != 0 {
-        frame.rdi.set(if done { word } else { word | REST });
+    // What is repeated after its end adds to its report.
+    if !done || word & REST != 0 || reports {
+        frame.rdi.set(if done && !reports { word } else { word | REST });
         let left = if done { 0 } else { rest.count & (range.count() - 1) };
         frame.rsi.set(range.word() & !((range.count() - 1) << 12) | left << 12);
     }

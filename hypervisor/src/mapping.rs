@@ -12,7 +12,7 @@ use crate::translations::{self, Cores};
 use crate::{lifetime, slots};
 use abi::address::{PAGE_BITS, PAGE_SIZE, USER_END};
 use abi::item::ItemFlags;
-use abi::operation::RevokeFlags;
+use abi::operation::Noted;
 use abi::rights::MemoryRights;
 use abi::{Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
 use capability::tree::{
@@ -23,7 +23,7 @@ use capability::word::Capability;
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;
 use memory::format::{Attributes, Format, Host};
-use memory::shootdown::{Acknowledged, Shootdown};
+use memory::shootdown::Shootdown;
 use memory::space as tables;
 use memory::table::Table;
 use objects::{Domain, GRANULE, Ref, Store};
@@ -32,8 +32,10 @@ use sync::Guard;
 
 mod lock;
 mod query;
+mod revoke;
 use lock::lock;
 pub use query::{lookup, translate};
+pub use revoke::{clear, revoke, revoke_reporting};
 
 /// Steps of the tree's work before the kernel looks whether something else has to run, and small pages that count as one.
 const SLICE: u32 = 4;
@@ -143,6 +145,12 @@ pub fn attributes(rights: Rights) -> Attributes {
     attributes
 }
 
+/// What of a page-table entry stays if these rights do.
+fn remaining(left: Rights) -> Attributes {
+    let rights = Attributes::READ | Attributes::WRITE | Attributes::EXECUTE;
+    if left.is_none() { Attributes::empty() } else { !rights | attributes(left) }
+}
+
 /// The part of a piece of memory that the page tables show: virtual address, physical address, size in bytes.
 fn shown(piece: &Piece) -> (u64, PhysAddr, u64) {
     let pages = Span { base: 0, count: USER_END >> PAGE_BITS };
@@ -189,6 +197,11 @@ impl<'s> Machine<'s> {
             rights: piece.rights,
             _tables: tables,
         });
+    }
+
+    /// Before `piece` is taken by the tables' general way.
+    fn work(&mut self, piece: &Piece) {
+        (self.leaves, self.left) = (None, self.left.saturating_sub((piece.span.count / PAGES) as u32));
     }
 
     /// Before the lock is given away, and a new slice begins.
@@ -246,7 +259,7 @@ impl<'s> Machine<'s> {
                 let mut mapped = map_user(domain, virt, phys, size, attributes(piece.rights));
                 if piece.attributes.has(Manner::GUEST) && mapped.is_ok() {
                     mapped = map_guest(domain, virt, phys, size, attributes(piece.rights))
-                        .inspect_err(|_| restrict_guest(domain, (virt, size), Attributes::empty()));
+                        .inspect_err(|_| _ = restrict_guest(domain, (virt, size), Attributes::empty()));
                 }
                 mapped.map_err(|_| {
                     // Nothing stays behind of it; a page that was there already (a message page) does.
@@ -272,6 +285,13 @@ impl<'s> Machine<'s> {
                 let _ = self.fill(piece, Rights::NONE);
             }),
         }
+    }
+
+    /// Takes memory from the guests of a domain; what was noted there.
+    fn take_from_guests(&mut self, domain: &Domain, range: (u64, u64), left: Attributes) -> Noted {
+        let noted = restrict_guest(domain, range, left);
+        self.shootdown.add_all(&Cores);
+        noted
     }
 
     /// Writes the capabilities of a piece of an object space.
@@ -340,8 +360,7 @@ impl Effects for Machine<'_> {
         match piece.space.kind {
             Kind::Memory => {
                 self.left = self.left.saturating_sub((piece.span.count / PAGES) as u32);
-                let rights = Attributes::READ | Attributes::WRITE | Attributes::EXECUTE;
-                let left = if left.is_none() { Attributes::empty() } else { !rights | attributes(left) };
+                let left = remaining(left);
                 if let Some((table, _)) = self.leaves(piece, false) {
                     let (table, range) = (table.root(), (piece.span.base << PAGE_BITS, piece.span.count << PAGE_BITS));
                     return translations::restrict_leaves(domain, table, range, left, &mut self.shootdown);
@@ -350,8 +369,7 @@ impl Effects for Machine<'_> {
                 let (virt, _, size) = shown(piece);
                 translations::restrict(domain, (virt, size), left, &mut self.shootdown);
                 if piece.attributes.has(Manner::GUEST) {
-                    restrict_guest(domain, (virt, size), left);
-                    self.shootdown.add_all(&Cores);
+                    let _ = self.take_from_guests(domain, (virt, size), left);
                 }
             }
             Kind::Ports if left.is_none() => {
@@ -511,39 +529,6 @@ fn delegate_all(stored: &Stored<'_>, mut transfer: Transfer, flags: ItemFlags) -
     }
 }
 
-/// Takes `rights` from everybody who has them from `range` of `owner`; with the flag for it, from `owner` too, or from
-/// `owner` alone. When it returns, no core uses them. `None` if something else is to be done first: the same has to be asked
-/// for again, with what is left of the range.
-pub fn revoke(
-    store: &Store<'_>,
-    owner: Ref<Domain>,
-    kind: Kind,
-    range: &mut Span,
-    rights: Rights,
-    flags: RevokeFlags,
-) -> Option<Acknowledged> {
-    let (stored, space) = (Stored(store), space(owner, kind));
-    let mut machine = Machine::new(&stored);
-    let outcome = loop {
-        let tree = lock();
-        let outcome = if flags.contains(RevokeFlags::KEEP) {
-            Tree(&stored).revoke_keep(space, range, rights, &mut machine)
-        } else {
-            Tree(&stored).revoke(space, range, rights, flags.contains(RevokeFlags::SELF), &mut machine)
-        };
-        machine.pause();
-        drop(tree);
-        if outcome != Ok(Outcome::Preempted) || waits() {
-            break outcome;
-        }
-    };
-    let acknowledged = machine.shootdown.finish(&Cores);
-    if outcome.is_err() {
-        crate::log::warning!("no kernel memory to divide a mapping that is revoked in part");
-    }
-    (outcome != Ok(Outcome::Preempted)).then_some(acknowledged)
-}
-
 /// As [`revoke`] of memory from others, if it is one step of the tree and one table has it. Whether it was.
 #[inline(always)]
 pub fn revoke_one(store: &Store<'_>, owner: Ref<Domain>, range: Span, rights: Rights) -> bool {
@@ -579,12 +564,4 @@ pub fn remove(store: &Store<'_>, owner: Ref<Domain>, unit: u64) -> Option<u64> {
         slot.store(Capability::NULL.word(), Ordering::Release);
     }
     Some(origin)
-}
-
-/// Takes everything from the spaces of a domain that nobody uses. False if there is more to do.
-pub fn clear(store: &Store<'_>, owner: Ref<Domain>) -> bool {
-    let kinds = [Kind::Memory, Kind::Ports, Kind::Objects].into_iter().zip(&store.get(owner).spaces);
-    // Who has found it before may still give it something: that is seen when nobody can any more.
-    let mut left = kinds.filter(|(_, index)| !index.is_empty());
-    left.all(|(kind, _)| revoke(store, owner, kind, &mut { Span::ALL }, Rights::ALL, RevokeFlags::SELF).is_some())
 }

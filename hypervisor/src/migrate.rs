@@ -57,7 +57,8 @@ pub fn migrate(
     let owner = caller.identity().domain;
     for base in [context_at, scheduling_at] {
         let mut span = Span { base, count: 1 };
-        while mapping::revoke(store, owner, abi::Kind::Objects, &mut span, Rights::ALL, RevokeFlags::SELF).is_none() {}
+        while mapping::revoke(store, owner, (abi::Kind::Objects, Rights::ALL), &mut span, RevokeFlags::SELF).is_none() {
+        }
     }
     let rights = SchedulingRights::all().into();
     publish_new(store, owner, Selector::new(scheduling_at), rights, scheduling).inspect_err(|_| {

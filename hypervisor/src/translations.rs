@@ -11,6 +11,7 @@ use crate::log::warning;
 use crate::tables::HARDWARE;
 use abi::address::PAGE_BITS;
 use abi::counter::Counter;
+use abi::operation::Noted;
 use abi::{PhysAddr, VirtAddr};
 use arch::{apic, cpu};
 use core::sync::atomic::{
@@ -18,6 +19,7 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed},
 };
 use memory::format::{Attributes, Format, Host};
+use memory::mmu::{Mmu, Noting};
 use memory::shootdown::{Acknowledged, Core, Machine, Pages, Shootdown};
 use memory::space::Space;
 use objects::Domain;
@@ -139,11 +141,23 @@ fn view(domain: &Domain, id: u32) -> Option<PhysAddr> {
 
 /// Leaves of `size` bytes at `virt` only the rights in `left`, or nothing, in the domain's master and in what its cores have
 /// copied of it. What the processors remember is left to `shootdown`.
-pub fn restrict(domain: &Domain, (virt, size): (u64, u64), left: Attributes, shootdown: &mut Shootdown) {
+pub fn restrict(domain: &Domain, range: (u64, u64), left: Attributes, shootdown: &mut Shootdown) {
+    restrict_by(&HARDWARE, domain, range, left, shootdown);
+}
+
+/// As [`restrict`]; what was noted of it.
+pub fn restrict_noting(domain: &Domain, range: (u64, u64), left: Attributes, shootdown: &mut Shootdown) -> Noted {
+    let noting = Noting::<_, Host>::new(&HARDWARE);
+    restrict_by(&noting, domain, range, left, shootdown);
+    noting.noted()
+}
+
+#[inline(always)]
+fn restrict_by(mmu: &impl Mmu, domain: &Domain, (virt, size): (u64, u64), left: Attributes, shootdown: &mut Shootdown) {
     let view = |id| view(domain, id);
     let (space, range) = (Space { master: &domain.master(), view: &view }, (VirtAddr::new(virt), size));
     let _tables = TABLES.lock();
-    if space.restrict((&HARDWARE, &Cores), range, left, &mut table_of(domain), shootdown).is_err() {
+    if space.restrict((mmu, &Cores), range, left, &mut table_of(domain), shootdown).is_err() {
         warning!("no kernel memory to divide a large page at {virt:#x}");
     }
 }

@@ -127,6 +127,18 @@ bitflags! {
         const REMOTE = 1 << 1;
         /// Only the named mapping goes; what was derived from it stays.
         const KEEP = 1 << 2;
+        /// Extension: the third output register (RAX) says what processors had noted of the memory that went, as
+        /// [`Noted`].
+        const REPORT = 1 << 3;
+    }
+
+    /// What processors have noted of memory: the answer to [`RevokeFlags::REPORT`], for any page of what was revoked.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Noted: u64 {
+        /// It was read, written or executed.
+        const ACCESSED = 1 << 0;
+        /// It was written.
+        const DIRTY = 1 << 1;
     }
 
     /// Flags of [`crate::Hypercall::ControlSemaphore`].

@@ -6,7 +6,11 @@
 //! 512; an address that is not a table of the pool reads as 0 and swallows writes.
 //! Concurrency: words are read and written as single atomic 64-bit accesses; the hardware walker reads at any time.
 //! Source: AMD64 manual volume 2, §5.3; design plan §3 (two traits: `Mmu` and `Clock`).
+mod noting;
+
 use abi::PhysAddr;
+
+pub use noting::Noting;
 
 /// Access to page tables.
 pub trait Mmu {

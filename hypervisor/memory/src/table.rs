@@ -264,7 +264,7 @@ impl<F: Format> Table<F> {
                         _ if whole && !left.is_empty() => F::leaf(base, level, attributes & left),
                         _ => 0,
                     };
-                    mmu.write(self.root, index, entry);
+                    mmu.exchange(self.root, index, entry);
                     // Of larger leaves there are copies, which have noted accesses.
                     changed(Change { table: self.root, level, virt: at, size: part });
                     match divided {

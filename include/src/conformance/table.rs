@@ -78,6 +78,7 @@ pub const TRIPLES: &[Triple] = &[
     row(Revoke, "remote", Success, Always, "gone from another domain"),
     row(Revoke, "remote", BadCapability, Always, "the third argument names no domain"),
     row(Revoke, "keep", Success, Always, "the mapping is gone, what was derived is not"),
+    row(Revoke, "report", Success, Always, "what was noted of the memory that went"),
     row(Revoke, "notify", Success, Always, "the semaphore is upped when the memory is back"),
 
     row(Misc, "lookup", Success, Always, "the mapping, or null if there is none"),

@@ -69,6 +69,8 @@ bitflags! {
         const OVERMAPPING = 1 << 5;
         /// Extension: accessed and dirty bits can be read and cleared ([`crate::operation::Misc::Evidence`]).
         const EVIDENCE = 1 << 6;
+        /// Extension: a revocation can report accessed and dirty bits ([`crate::operation::RevokeFlags::REPORT`]).
+        const REPORT = 1 << 7;
     }
 }
 

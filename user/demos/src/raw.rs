@@ -16,15 +16,21 @@ pub fn hypercall(call: Hypercall, flags: u8, selector: u64, arguments: [u64; 4])
 
 /// A hypercall; status register, RSI and RDX come back.
 pub fn answer(call: Hypercall, flags: u8, selector: u64, arguments: [u64; 4]) -> [u64; 3] {
+    let [status, rsi, rdx, _] = registers(call, flags, selector, arguments);
+    [status, rsi, rdx]
+}
+
+/// As [`answer`], and RAX.
+pub fn registers(call: Hypercall, flags: u8, selector: u64, arguments: [u64; 4]) -> [u64; 4] {
     let mut status = Request::new(call, flags, Selector::new(selector)).word();
-    let [mut rsi, mut rdx, rax, r8] = arguments;
+    let [mut rsi, mut rdx, mut rax, r8] = arguments;
     // SAFETY: the programs that use this create objects, move capabilities that no Rust object depends on, or let
     // functions of their own run, which keep to their stacks.
     unsafe {
-        asm!("syscall", inout("rdi") status, inout("rsi") rsi, inout("rdx") rdx, inout("rax") rax => _,
+        asm!("syscall", inout("rdi") status, inout("rsi") rsi, inout("rdx") rdx, inout("rax") rax,
             inout("r8") r8 => _, out("rcx") _, out("r11") _);
     }
-    [status, rsi, rdx]
+    [status, rsi, rdx, rax]
 }
 
 /// Calls through a portal, with the message that is in the caller's page.

@@ -5,7 +5,7 @@
 //! Concurrency: may be used by all threads.
 //! Source: classic interface, "Hypercalls".
 
-use abi::operation::RevokeFlags;
+use abi::operation::{Noted, RevokeFlags};
 use abi::qpd::Qpd;
 use abi::rights::DomainRights;
 use abi::{Crd, Mtd, Rights, Selector, Status, TypedItem};
@@ -122,5 +122,15 @@ impl Domain {
         let flags = RevokeFlags::SELF | RevokeFlags::REMOTE;
         // SAFETY: not the own domain, so no memory of this program.
         unsafe { syscall::revoke(range, flags, self.0.selector(), Selector::new(0)) }
+    }
+
+    /// As [`Self::strip`]; what processors had noted of memory that went: whether any of it was accessed, or written.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn strip_reporting(&self, range: Crd) -> Result<Noted, Status> {
+        let flags = RevokeFlags::SELF | RevokeFlags::REMOTE;
+        // SAFETY: as above.
+        unsafe { syscall::revoke_reporting(range, flags, self.0.selector()) }
     }
 }

@@ -10,8 +10,8 @@ use abi::event::{self, Exception};
 use abi::hip::{self, Features, MemoryKind};
 use abi::item::{ItemFlags, ItemKind};
 use abi::operation::{
-    CallFlags, ContextControl, ContextFlags, DomainControl, InterruptFlags, Misc, RevokeFlags, SchedulingControl,
-    SemaphoreFlags,
+    CallFlags, ContextControl, ContextFlags, DomainControl, InterruptFlags, Misc, Noted, RevokeFlags,
+    SchedulingControl, SemaphoreFlags,
 };
 use abi::rights::{ContextRights, DomainRights, MemoryRights, PortalRights, SchedulingRights, SemaphoreRights};
 use abi::{Hypercall, Kind, Mtd, Selector, Status, address, crd, qpd, utcb};
@@ -90,6 +90,8 @@ fn operations(text: &mut String) {
     enumeration(text, "Flags of call", "CALL_", flags);
     let flags = RevokeFlags::all().iter_names().map(|(name, flag)| (name, u64::from(flag.bits())));
     enumeration(text, "Flags of revoke", "REVOKE_", flags);
+    let noted = Noted::all().iter_names().map(|(name, bit)| (name, bit.bits()));
+    enumeration(text, "What a revocation reports", "NOTED_", noted);
     let flags = InterruptFlags::all().iter_names().map(|(name, flag)| (name, u64::from(flag.bits())));
     enumeration(text, "Flags of assign_gsi", "GSI_", flags);
 }

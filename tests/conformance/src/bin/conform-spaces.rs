@@ -55,6 +55,8 @@ fn rights(t: &mut Report, world: &mut World) {
         t.status(Revoke, "self", Success, "some rights of the own mapping", found);
         t.status(ControlSemaphore, "up", expected(1), "of the own", up(at));
     }
+    t.status(Revoke, "report", Success, "of objects", revoke(8, objects(block, 0, 0x1F), 0));
+    t.status(Revoke, "report", Success, "of nothing", revoke(8, memory(EMPTY << 12, 0, MemoryRights::all()), 0));
     t.status(Revoke, "local", Success, "of nothing", revoke(0, objects(EMPTY, 0, 0x1F), 0));
     t.status(Revoke, "self", Success, "of nothing", revoke(1, objects(EMPTY, 4, 0x1F), 0));
     t.status(Revoke, "self", Success, "of the null range", revoke(1, Crd::NULL, 0));

@@ -9,9 +9,10 @@ use core::sync::atomic::Ordering::SeqCst;
 
 use abi::hip::{Features, ROOT_UTCB_ADDRESS};
 use abi::item::ItemFlags;
+use abi::operation::RevokeFlags;
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Rights, Selector, TypedItem};
-use demos::raw::{Checks, answer, hypercall, up, word, word32};
+use demos::raw::{Checks, answer, hypercall, registers, up, word, word32};
 use rt::{Environment, ExitStatus};
 
 rt::entry!(main);
@@ -81,6 +82,9 @@ fn main(environment: &Environment) -> ExitStatus {
     let announced = environment.hip().header().features.contains(Features::EVIDENCE);
     checks.check("accessed and dirty bits are announced", announced.into(), 1);
     noted(&mut checks);
+    let announced = environment.hip().header().features.contains(Features::REPORT);
+    checks.check("reports are announced", announced.into(), 1);
+    reported(&mut checks);
     checks.finish()
 }
 
@@ -226,4 +230,38 @@ fn noted(checks: &mut Checks) {
     checks.check("beyond the end", refused(page(1 << 40), SELF), 5);
     checks.check("the pages go", revoke(page(own), false), 0);
     checks.check("with what was noted", evidence(first, true), 0);
+}
+
+/// What a revocation of what was made from `range` says was noted of it, above its status.
+fn report(range: Crd) -> u64 {
+    let [status, _, _, noted] = registers(Hypercall::Revoke, RevokeFlags::REPORT.bits(), 0, [range.word(), 0, !0, 0]);
+    noted << 8 | status
+}
+
+/// Accessed and dirty bits of what a revocation takes.
+fn reported(checks: &mut Checks) {
+    let (own, first) = ((&raw const PAGE).addr() as u64 >> 12, PLACES + 16);
+    let at = |page: u64| word32(((first + page) << 12) + 20);
+    let lend = |checks: &mut Checks, count: u64| {
+        let lent = (0..count).map(|place| give(page(own), page(first + place), ItemFlags::empty())).sum();
+        checks.check("pages", lent, 0);
+    };
+    lend(checks, 2);
+    checks.check("of what nobody has used nothing is told", report(page(own)), 0);
+    lend(checks, 2);
+    checks.check("read", at(1).load(SeqCst).into(), 0x1234);
+    checks.check("is told", report(page(own)), 1 << 8);
+    lend(checks, 3);
+    at(2).store(0x1234, SeqCst);
+    checks.check("written, too", report(page(own)), 3 << 8);
+    lend(checks, 1);
+    at(0).store(0x1234, SeqCst);
+    checks.check("also if only a right goes", report(page_with(own, MemoryRights::WRITE)), 3 << 8);
+    checks.check("then it begins anew", report(page_with(own, MemoryRights::READ)), 0);
+    lend(checks, 40);
+    at(39).store(0x1234, SeqCst);
+    checks.check("one of many", report(page(own)), 3 << 8);
+    let at = group(checks, 4);
+    checks.check("objects have nothing to tell", report(object(at[0])), 0);
+    checks.check("but go", has(object(at[1])), 0);
 }

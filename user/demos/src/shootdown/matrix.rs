@@ -15,7 +15,7 @@ use crate::raw::{Checks, hypercall};
 type Row = fn(&mut Checks, usize, Case);
 
 /// Name, the fewest cores that show it, and what it does.
-const ROWS: [(&str, usize, Row); 13] = [
+const ROWS: [(&str, usize, Row); 14] = [
     // First, as long as nobody else has run the domains.
     ("S11b revoker on one core, user on another", 2, rows::apart),
     ("S1 private", 1, rows::private),
@@ -25,6 +25,7 @@ const ROWS: [(&str, usize, Row); 13] = [
     ("S5 adding", 2, rows::adding),
     ("S5 raising", 2, rows::raising),
     ("accessed bits", 2, rows::noted),
+    ("accessed bits of what is taken", 2, rows::told),
     ("S6 never used", 1, rows::never_used),
     ("S7 many pages", 2, rows::many),
     ("S8 reader that stays", 2, hunt::staying),

@@ -22,10 +22,11 @@ use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use abi::counter::Counter;
 use abi::hip::ROOT_UTCB_ADDRESS;
 use abi::item::{ItemFlags, ItemKind};
+use abi::operation::RevokeFlags;
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
 
-use crate::raw::{Checks, answer, call, down, hypercall, time_stamp, up, word};
+use crate::raw::{Checks, answer, call, down, hypercall, registers, time_stamp, up, word};
 use crate::servers::{SELF, portal, server, thread};
 use case::Case;
 
@@ -224,6 +225,13 @@ fn give(page: u64, (source, from): (u64, u64), order: u32, (target, to): (u64, u
     let status = hypercall(Hypercall::Misc, 1, source, [window.word(), target, 0, 0]);
     word(page, 0).store(0, SeqCst);
     status
+}
+
+/// As [`take`]; above the status, what was noted of them.
+fn take_telling(from: u64, order: u32) -> u64 {
+    let range = memory(from, order, MemoryRights::all());
+    let [status, _, _, noted] = registers(Hypercall::Revoke, RevokeFlags::REPORT.bits(), 0, [range.word(), 0, !0, 0]);
+    noted << 8 | status
 }
 
 /// Takes 2^`order` pages from all to whom this domain has given them.

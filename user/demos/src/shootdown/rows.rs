@@ -222,6 +222,32 @@ pub fn noted(checks: &mut Checks, cores: usize, case: Case) {
     over(checks, chunk(0));
 }
 
+/// A revocation tells what was noted of what it takes, on whatever core: of what nobody has used nothing, of what a core
+/// reads that stays an access, of what another has written that has left a store too.
+pub fn told(checks: &mut Checks, cores: usize, case: Case) {
+    let (slot, user) = (slots(3), case.user());
+    let place = |number: u64| slot + number * LARGE + case.offset();
+    checks.check("lend", case.lend(chunk(0), slot), 0);
+    checks.check("take what nobody has used", case.take_telling(chunk(0)), 0);
+    over(checks, chunk(0));
+    checks.check("lend", case.lend(chunk(0), slot + LARGE), 0);
+    sees(checks, user, 1, place(1), ONCE);
+    let before = counts(cores);
+    checks.check("take what is read", case.take_telling(chunk(0)), 1 << 8);
+    costs(checks, cores, before, 1, &[1], case.flushes());
+    super::release(1);
+    gone(checks, user, 1, place(1));
+    over(checks, chunk(0));
+    checks.check("lend", case.lend(chunk(0), slot + 2 * LARGE), 0);
+    checks.check("store", touch(user, 1, place(2), POKE), GOOD);
+    wait(1);
+    let before = counts(cores);
+    checks.check("take what was written", case.take_telling(chunk(0)), 3 << 8);
+    costs(checks, cores, before, 0, &[], [0, 0]);
+    gone(checks, user, 1, place(2));
+    over(checks, chunk(0));
+}
+
 /// S6: what nobody has used interrupts nobody, and nothing is forgotten, also where the domain runs.
 pub fn never_used(checks: &mut Checks, cores: usize, case: Case) {
     let (slot, beside) = (slots(1), slots(1));

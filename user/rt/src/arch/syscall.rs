@@ -7,7 +7,7 @@
 
 use core::arch::asm;
 
-use abi::operation::{ContextControl, InterruptFlags, RevokeFlags};
+use abi::operation::{ContextControl, InterruptFlags, Noted, RevokeFlags};
 use abi::qpd::Qpd;
 use abi::{Crd, Hypercall, Kind, Mtd, Request, Selector, Status};
 
@@ -91,6 +91,19 @@ pub(crate) unsafe fn revoke(range: Crd, flags: RevokeFlags, domain: Selector, no
     // SAFETY: the caller's duty.
     unsafe { enter(&mut registers) };
     status(&registers)
+}
+
+/// As [`revoke`] without anybody to notify; what processors had noted of memory that went.
+///
+/// # Safety
+/// As for [`revoke`].
+pub(crate) unsafe fn revoke_reporting(range: Crd, flags: RevokeFlags, domain: Selector) -> Result<Noted, Status> {
+    let flags = flags | RevokeFlags::REPORT;
+    let arguments = [range.word(), domain.number(), 0, 0];
+    let mut registers = request(Hypercall::Revoke, flags.bits(), Selector::new(0), arguments);
+    // SAFETY: the caller's duty.
+    unsafe { enter(&mut registers) };
+    status(&registers).map(|()| Noted::from_bits_truncate(registers.rax))
 }
 
 /// Gives the processor to others of the same priority.
