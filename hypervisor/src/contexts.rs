@@ -7,7 +7,7 @@
 //! Source: interface §5 ("ec_ctrl") and §8; `docs/src/decisions/0019-lifetimes.md`.
 use crate::lifetime::Counted;
 use crate::log::warning;
-use crate::{accounts, remote, scheduler, stop, vcpu, vectors};
+use crate::{accounts, reclaim, remote, scheduler, stop, vcpu, vectors};
 use abi::Status;
 use core::sync::atomic::{AtomicU64, Ordering};
 use objects::{Context, Continuation, Ref, Store};
@@ -76,6 +76,7 @@ pub fn attend(store: &Store<'_>, context: Ref<Context>) {
 
 /// Ends a context. With `gone`, which is said once, nobody refers to it any more.
 pub fn end(store: &Store<'_>, context: Ref<Context>, gone: bool) {
+    reclaim::note_end(store.get(context).identity().core);
     post(store, context, if gone { END | GONE } else { END });
 }
 

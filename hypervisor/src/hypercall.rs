@@ -171,7 +171,7 @@ fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) 
     let selector = (frame.rdi.get() & !REST) >> 8;
     let notified = slots::named::<Semaphore>(store, selector, SemaphoreRights::UP);
     if let Some(semaphore) = notified.ok().filter(|_| selector != 0) {
-        if reclaim::hurry() {
+        if reclaim::hurry() || reclaim::settle() {
             return Ok(again(frame));
         }
         tell(store, semaphore, &acknowledged);

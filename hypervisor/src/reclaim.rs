@@ -41,6 +41,23 @@ pub fn hurry() -> bool {
     is_due()
 }
 
+/// Notes that something of `core` is about to end: [`settle`] waits until it has.
+pub fn note_end(core: u32) {
+    if !scheduler::is_own(core) {
+        percpu::this().local.ends.set(true);
+    }
+}
+
+/// Waits until what was told to end on other cores does not run any more: each has been in the kernel since, and does not
+/// leave it before it has looked. False if there is nothing. The caller has no borrow of any object but the current context.
+pub fn settle() -> bool {
+    let ends = percpu::this().local.ends.take();
+    if ends {
+        grace();
+    }
+    ends
+}
+
 /// As [`lifetime::unnamed`], before this core, which has no borrow of any object, leaves the kernel. If there is no other,
 /// what ends is given back now.
 #[inline(always)]

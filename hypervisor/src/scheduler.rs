@@ -112,6 +112,7 @@ fn preempt(store: &Store<'_>, priority: u8) {
 
 /// Ends a scheduling context: it leaves its queue, or the context with which it waits.
 pub fn end(store: &Store<'_>, scheduling: Ref<Scheduling>) {
+    reclaim::note_end(store.get(scheduling).core);
     ask(store, scheduling, END);
 }
 

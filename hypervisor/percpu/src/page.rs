@@ -95,6 +95,8 @@ pub struct Local {
     pub tags: Tags,
     /// All of them are to be given back now.
     pub tidy: Cell<bool>,
+    /// Whether something of another core was told to end, and may not know it yet.
+    pub ends: Cell<bool>,
 }
 
 /// The temporal window of a core.
