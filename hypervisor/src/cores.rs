@@ -9,7 +9,7 @@
 use crate::log::{debug, error, info, warning};
 use crate::stop::give_up;
 use crate::tables::{CoreTables, MachineTables, WINDOW_PAGES, core_pages};
-use crate::{clock, pool, scheduler, vcpu, vectors, views};
+use crate::{clock, pool, scheduler, translations, vcpu, vectors, views};
 use abi::PhysAddr;
 use arch::application::Trampoline;
 use arch::features::Features;
@@ -100,6 +100,10 @@ fn running_slot(id: u32) -> Option<&'static RunningCore> {
 
 /// Puts the calling core into its final state, after it runs on its own tables.
 fn settle(features: &Features) {
+    if translations::has_tags() {
+        // SAFETY: boot has found that; the core's own tables are loaded, which have none.
+        unsafe { arch::control::enable_tags() };
+    }
     apic::enable();
     entry::enable_syscall();
     vectors::start_core();

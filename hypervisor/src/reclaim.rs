@@ -9,6 +9,7 @@
 //! meanwhile, and goes on with the next timer tick.
 //! Source: P. McKenney, J. Slingwine, "Read-copy update" (1998); interface §8; `docs/src/decisions/0019-lifetimes.md`.
 use crate::lifetime::{self, Counted};
+use crate::tables::HARDWARE;
 use crate::{contexts, cores, mapping, pool, scheduler, switch, translations, views};
 use abi::Status;
 use arch::cpu;
@@ -178,8 +179,9 @@ fn forget_space() {
     let (local, core) = (&percpu::this().local, &percpu::this().shared.core);
     // SAFETY: in the kernel, interrupts off; a context lives while it is current.
     let store = unsafe { arch::pool::store() };
-    let used = switch::current(&store).map_or(local.root.get(), |(_, context)| context.root.get());
-    if cpu::root().get() != used {
+    let loaded = cpu::root();
+    let is_used = switch::current(&store).is_some_and(|(_, context)| context.root.get() == HARDWARE.place(loaded));
+    if !is_used && loaded.get() != local.root.get() {
         local.plain.set(0);
         // SAFETY: the core's own tables, which map the kernel as all do.
         unsafe { cpu::load_root(local.root.get()) };

@@ -5,9 +5,12 @@
 //! Concurrency: the calling core; contexts belong to cores.
 //! Source: design plan §3 (execution); `docs/src/decisions/0007-register-frame.md`.
 use crate::tables::HARDWARE;
-use crate::{vectors, views};
-use abi::PhysAddr;
+use crate::{translations, vectors, views};
 use abi::counter::Counter;
+use arch::pool::word_at;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use memory::shootdown::NOTE;
+use memory::tags::LOADS;
 use objects::{Context, NO_ROOT, Ref, Store};
 
 /// The context that runs on this core, and its reference.
@@ -34,8 +37,8 @@ pub fn tables(next: &Context) -> Tables {
     let (loaded, root) = (percpu::this().local.plain.get(), next.root.get());
     match loaded {
         _ if loaded == root => Tables::Loaded,
-        // Else nothing is loaded, or there is no root.
-        _ if (loaded.wrapping_sub(1) | root) >> 63 == 0 => Tables::Known(root),
+        // Else nothing is loaded, or there are no tables: addresses of tables have the highest bit.
+        _ if (loaded & root) >> 63 == 1 => Tables::Known(root),
         _ => Tables::Unknown,
     }
 }
@@ -53,10 +56,13 @@ pub fn to_plain(next: Ref<Context>, context: &Context) {
 #[inline(always)]
 pub fn to_known(next: Ref<Context>, context: &Context, root: u64) -> bool {
     let page = percpu::this();
-    if !page.shared.core.enter_if_right(&HARDWARE, PhysAddr::known(root)) {
+    // SAFETY: the place of the view, which stays while contexts of its domain do.
+    let [note, loads] = [NOTE, LOADS].map(|index| unsafe { word_at(root, index) });
+    let loads = loads.load(Relaxed);
+    if !page.shared.core.enter_if_right(loads, || note.load(Acquire)) {
         return false;
     }
-    load(root);
+    load(loads);
     page.local.plain.set(root);
     to_plain(next, context);
     true
@@ -92,15 +98,15 @@ fn to_slowly(next: Ref<Context>, context: &Context, store: &Store<'_>) -> bool {
     let mut root = context.root.get();
     if root == NO_ROOT {
         let Ok(view) = views::view(store.get(context.identity().domain)) else { return false };
-        root = view.root().get();
+        root = HARDWARE.place(view.root());
         context.root.set(root);
     }
-    if arch::cpu::root().get() != root {
+    if HARDWARE.place(arch::cpu::root()) != root {
         let shared = &percpu::this().shared;
-        if !shared.core.enter(&HARDWARE, PhysAddr::known(root)) {
-            shared.count(Counter::LazyFlushes, 1);
-        }
-        load(root);
+        let view = HARDWARE.table(root);
+        let (loads, stale) = shared.tags.enter(&shared.core, &HARDWARE, view, translations::has_tags());
+        shared.count(Counter::LazyFlushes, stale.into());
+        load(loads);
     }
     if local.vectors.get() != 0 {
         vectors::switch(context);
@@ -111,11 +117,10 @@ fn to_slowly(next: Ref<Context>, context: &Context, store: &Store<'_>) -> bool {
     true
 }
 
-/// Loads a domain's tables, of which the core has said that it does.
+/// Loads a domain's tables, of which the core has said that it does, and with them its tag.
 #[inline(always)]
-fn load(root: u64) {
+fn load(loads: u64) {
     percpu::this().shared.count(Counter::RootLoads, 1);
-    // SAFETY: a domain's view of this core shares all kernel entries of the core. There are no tags: this forgets
-    // everything, in particular what has become stale since the domain was here last.
-    unsafe { arch::cpu::load_root(root) };
+    // SAFETY: a domain's view of this core shares all kernel entries of the core. What stays with the tag is right.
+    unsafe { arch::cpu::load_root(loads) };
 }

@@ -27,6 +27,17 @@ use objects::Domain;
 /// log2 of the bytes of a large leaf.
 const LARGE_BITS: u32 = PAGE_BITS + 9;
 static NAIVE: AtomicBool = AtomicBool::new(false);
+static TAGS: AtomicBool = AtomicBool::new(false);
+
+/// Whether what cores remember is tagged with the domain.
+pub fn has_tags() -> bool {
+    TAGS.load(Relaxed)
+}
+
+/// Uses tags from now on, which all cores have.
+pub fn use_tags() {
+    TAGS.store(true, Relaxed);
+}
 
 /// Uses the protocol to compare with.
 pub fn be_naive() {
@@ -89,8 +100,8 @@ impl Machine for Cores {
         let Some((start, count)) = pages.range() else {
             shared.count(Counter::FullFlushes, 1);
             shared.count(Counter::RootLoads, 1);
-            // SAFETY: the root that is loaded already; translations of user memory are not global.
-            return unsafe { cpu::load_root(cpu::root().get()) };
+            // SAFETY: the root and tag that are loaded already; translations of user memory are not global.
+            return unsafe { cpu::load_root(cpu::tagged_root()) };
         };
         shared.count(Counter::PageFlushes, count);
         (0..count).for_each(|page| cpu::flush_page(start + (page << abi::address::PAGE_BITS)));

@@ -32,7 +32,13 @@ pub fn start_core(tables: &CoreTables) {
 
 /// Gives back the views of a domain, which no core has loaded, and which show nothing of it.
 pub fn release(domain: &Domain, acknowledged: &Acknowledged) {
-    all(domain).for_each(|view| take_apart(view, acknowledged));
+    for (view, core) in domain.views.iter().zip(cores::running()) {
+        let view = PhysAddr::truncate(view.load(Ordering::Acquire));
+        if view.get() != 0 {
+            core.shared().tags.release(&HARDWARE, view);
+            take_apart(view, acknowledged);
+        }
+    }
     domain.views.iter().take(cores::running().len()).for_each(|view| view.store(0, Ordering::Relaxed));
 }
 

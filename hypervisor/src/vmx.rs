@@ -106,7 +106,7 @@ impl Backend for Vmx {
         }
         let ports = domain.ports[1].load(Ordering::Acquire);
         guest.prepare(tag.number, if ports == 0 { self.io_map } else { PhysAddr::truncate(ports) });
-        guest.fields.write(field::HOST_CR3, cpu::root().get());
+        guest.fields.write(field::HOST_CR3, cpu::tagged_root());
         if guest.uses_breakpoints() {
             give_breakpoints(&guest);
         }

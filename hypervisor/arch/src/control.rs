@@ -6,7 +6,7 @@
 //! Concurrency: acts on the calling core.
 //! Source: AMD64 manual volume 2, §3.1 and §7.8; `docs/src/decisions/0009-control-registers.md`.
 use crate::features::Features;
-use x86::controlregs::{Cr0, Cr4, cr0_write, cr4_write};
+use x86::controlregs::{self, Cr0, Cr4, cr0_write, cr4_write};
 use x86::msr;
 
 /// PAT: 0 write-back, 1 write-combining, 2 uncached-, 3 uncached; 4 to 7 write-back, write-through, uncached-, uncached.
@@ -53,6 +53,15 @@ pub unsafe fn enable(features: &Features) {
         );
         cr4_write(cr4(features));
     }
+}
+
+/// Has the core tag what it remembers.
+///
+/// # Safety
+/// CPUID announced that; what is loaded has no tag yet.
+pub unsafe fn enable_tags() {
+    // SAFETY: the caller's promise; all tables that are loaded from here on say which tag.
+    unsafe { cr4_write(controlregs::cr4() | Cr4::CR4_ENABLE_PCID) };
 }
 
 /// Sets what RDTSCP and RDPID return in ring 3.

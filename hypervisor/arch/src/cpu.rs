@@ -28,10 +28,13 @@ pub fn halt() -> ! {
     }
 }
 
-/// Loads the address space whose top-level table is at physical address `root`; drops all translations that are not global.
+/// Loads the address space whose top-level table, and tag, is `root`; drops all translations with that tag that are not global,
+/// unless the highest bit says not to.
 ///
 /// # Safety
-/// `root` names a table that maps the running code, its stack and the core-local page as they are mapped now.
+/// `root` names a table that maps the running code, its stack and the core-local page as they are mapped now. Only if tags
+/// are enabled there is one, or the highest bit; what stays is right.
+#[inline]
 pub unsafe fn load_root(root: u64) {
     // SAFETY: the caller vouches for the table.
     unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack)) }
@@ -39,8 +42,13 @@ pub unsafe fn load_root(root: u64) {
 
 /// Physical address of the current top-level table.
 pub fn root() -> PhysAddr {
+    PhysAddr::truncate(tagged_root() & !0xFFF)
+}
+
+/// As [`root`], with its tag.
+pub fn tagged_root() -> u64 {
     // SAFETY: reads a register.
-    PhysAddr::truncate(unsafe { x86::controlregs::cr3() } & !0xFFF)
+    unsafe { x86::controlregs::cr3() }
 }
 
 /// Makes [`fault_address`] give this.
@@ -64,7 +72,7 @@ pub fn stack_pointer() -> u64 {
     value
 }
 
-/// Drops the translation of the page that holds `address` on this core, global or not.
+/// Drops the translation of the page that holds `address` on this core, of the tag that is loaded, or global.
 pub fn flush_page(address: u64) {
     // SAFETY: forgetting a translation has no effect but a new walk.
     unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack)) }

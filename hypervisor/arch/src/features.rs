@@ -12,6 +12,8 @@ use raw_cpuid::{CpuId, CpuIdReader};
 pub struct Features {
     /// Global pages survive a change of address space.
     pub global_pages: bool,
+    /// What is remembered of tables can be tagged (process-context identifiers), and global pages forgotten whatever the tag.
+    pub tags: bool,
     /// Ring 0 cannot execute user pages.
     pub smep: bool,
     /// Ring 0 cannot access user pages.
@@ -125,6 +127,7 @@ impl Features {
         let xsave = has(raw_cpuid::FeatureInfo::has_xsave);
         Self {
             global_pages: has(raw_cpuid::FeatureInfo::has_pge),
+            tags: has(raw_cpuid::FeatureInfo::has_pcid) && has(raw_cpuid::FeatureInfo::has_pge),
             smep: has_extended(raw_cpuid::ExtendedFeatures::has_smep),
             smap: has_extended(raw_cpuid::ExtendedFeatures::has_smap),
             umip: has_extended(raw_cpuid::ExtendedFeatures::has_umip),

@@ -171,6 +171,17 @@ pub fn with_bytes<R>(frame: &mut Frame<Clean>, fill: impl FnOnce(&mut [u8]) -> R
 /// Words of a table that are written in one go.
 const ROW: usize = 8;
 
+/// Word `index` (below 512) of the table at `place`.
+///
+/// # Safety
+/// [`Hardware`] gave the place.
+#[inline]
+pub unsafe fn word_at(place: u64, index: usize) -> &'static AtomicU64 {
+    // SAFETY: by the caller's promise the place is that of a page of the pool, which is mapped for ever; it is accessed
+    // through atomics only.
+    unsafe { &*core::ptr::with_exposed_provenance(place as usize + (index & 511) * 8) }
+}
+
 /// The processor's view of tables in the pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Hardware(());
@@ -184,14 +195,23 @@ impl Hardware {
         Self(())
     }
 
+    /// Virtual address of a table, in which the highest bit is set.
+    #[inline]
+    pub fn place(&self, table: PhysAddr) -> u64 {
+        layout::POOL_BASE + (table.get() - START.load(Ordering::Relaxed))
+    }
+
+    /// The table at this virtual address.
+    pub fn table(&self, place: u64) -> PhysAddr {
+        PhysAddr::truncate(place - layout::POOL_BASE + START.load(Ordering::Relaxed))
+    }
+
     /// Word `index` (below 512) of a table, or of a page that a table shows and that consists of words that several cores
     /// use: a page of capabilities.
     #[inline]
     pub fn word(&self, page: PhysAddr, index: usize) -> &'static AtomicU64 {
-        let offset = page.get() - START.load(Ordering::Relaxed) + (index as u64 & 511) * 8;
-        // SAFETY: by the promise of `new` the address is that of a page of the pool, which is mapped for ever; it is
-        // accessed through atomics only.
-        unsafe { &*core::ptr::with_exposed_provenance((layout::POOL_BASE + offset) as usize) }
+        // SAFETY: by the promise of `new` the address is that of a page of the pool.
+        unsafe { word_at(self.place(page), index) }
     }
 
     /// `count` words of a table from `index` on; none if they reach beyond it.

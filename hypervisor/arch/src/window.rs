@@ -2,7 +2,8 @@
 //!
 //! Purpose: boot information, firmware tables, module headers, device registers and (later) messages are reached
 //! through a window of this core's own at [`layout::WINDOW`]; there is no map of all memory.
-//! Invariants: a mapping exists while its [`View`] does; an entry is cleared and flushed before the page is used again;
+//! Invariants: a mapping exists while its [`View`] does; an entry is cleared and flushed, for all tags, before the page is used
+//! again;
 //! mappings are never executable; addresses beyond the processor's physical width are refused.
 //! Concurrency: each core has its own window and tables; a [`View`] cannot leave its core (it is not `Send`).
 //! Source: lecture D:337; design plan §3.
@@ -62,7 +63,8 @@ impl View {
         let next = first.checked_add(pages).filter(|&next| next <= window.pages)?;
         for page in 0..pages {
             let frame = PhysAddr::truncate((phys.page() + u64::from(page)) * PAGE_SIZE);
-            let attributes = attributes.difference(Attributes::EXECUTE | Attributes::USER | Attributes::GLOBAL);
+            // Global, so that it is forgotten whatever the tag.
+            let attributes = attributes.difference(Attributes::EXECUTE | Attributes::USER) | Attributes::GLOBAL;
             entry(first + page).store(Host::leaf(frame, 1, attributes), Ordering::Release);
         }
         // SAFETY: the same tables; what is at or above `next` is still free.

@@ -26,6 +26,8 @@ pub struct Options<'a> {
     pub xapic: bool,
     /// `shootdown=naive`: make cores forget translations one after the other, all that run the domain.
     pub naive_shootdown: bool,
+    /// `pcid=off`: what cores remember of tables has no tags, whatever the processor can do.
+    pub no_tags: bool,
     /// `provoke=`: fail on purpose (only kernels built for self-tests do).
     pub provoke: Option<&'a str>,
 }
@@ -53,6 +55,7 @@ impl<'a> Options<'a> {
             ("cores", Some(count)) => self.cores = Some(number(count)?.try_into().ok().filter(|&count| count > 0)?),
             ("provoke", Some(name)) => self.provoke = Some(name),
             ("shootdown", Some(protocol)) => self.naive_shootdown = (protocol == "naive").then_some(true)?,
+            ("pcid", Some("off")) => self.no_tags = true,
             ("poison", None) => self.poison = true,
             ("xapic", None) => self.xapic = true,
             _ => return None,
@@ -92,7 +95,7 @@ mod tests {
 
     #[test]
     fn every_option_is_understood() {
-        let line = "log=debug console=serial,e9 serial=0x2f8 exit=244 kernel-memory=64M cores=2 poison xapic provoke=x shootdown=naive";
+        let line = "log=debug console=serial,e9 serial=0x2f8 exit=244 kernel-memory=64M cores=2 poison xapic provoke=x shootdown=naive pcid=off";
         let expected = Options {
             log: Some("debug"),
             console: Some("serial,e9"),
@@ -103,6 +106,7 @@ mod tests {
             poison: true,
             xapic: true,
             naive_shootdown: true,
+            no_tags: true,
             provoke: Some("x"),
         };
         assert_eq!(parse(line), (expected, vec![]));
@@ -120,6 +124,7 @@ mod tests {
             "cores=+1",
             "poison=1",
             "shootdown=wild",
+            "pcid=on",
             "log",
             "=",
             "kernel-memory=é",

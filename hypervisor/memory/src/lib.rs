@@ -20,3 +20,4 @@ pub mod region;
 pub mod shootdown;
 pub mod space;
 pub mod table;
+pub mod tags;

@@ -66,7 +66,8 @@ impl Pages {
 /// What a core shows of itself, and is asked.
 #[derive(Debug, Default)]
 pub struct Core {
-    /// The root of the view that it has loaded, 0 for its own tables. Written by the core itself.
+    /// The root of the view that it has loaded, 0 for its own tables; what is not of the address is the tag. Written by
+    /// the core itself.
     current: AtomicU64,
     /// What it is to forget.
     pages: AtomicU64,
@@ -96,26 +97,29 @@ pub trait Machine {
 /// Entry of the root of a view that nobody walks to, where a note says that what the core remembers of it is stale.
 pub const NOTE: usize = 256;
 /// The note; absent to the processor.
-const STALE: u64 = 1 << 1;
+pub(crate) const STALE: u64 = 1 << 1;
+/// Bits of what is loaded that are the address of a root.
+const ADDRESS: u64 = ((1 << abi::address::PHYS_BITS) - 1) & !(PAGE_SIZE - 1);
 
 impl Core {
     /// This core loads the view at `root` next. What it remembers of that is still right if the answer is yes; else it
     /// has to forget all of it.
     #[inline]
     pub fn enter(&self, mmu: &impl Mmu, root: PhysAddr) -> bool {
-        let right = self.enter_if_right(mmu, root);
+        let right = self.enter_if_right(root.get(), || mmu.read(root, NOTE));
         if !right {
             mmu.write(root, NOTE, 0);
         }
         right
     }
 
-    /// As [`Self::enter`], which has to follow if the answer is no.
+    /// As [`Self::enter`], which has to follow if the answer is no: for the view whose [`tags::LOADS`](crate::tags::LOADS)
+    /// says `loads`, with `note` to read its [`NOTE`].
     #[inline]
-    pub fn enter_if_right(&self, mmu: &impl Mmu, root: PhysAddr) -> bool {
-        self.current.store(root.get(), Relaxed);
+    pub fn enter_if_right(&self, loads: u64, note: impl FnOnce() -> u64) -> bool {
+        self.current.store(loads, Relaxed);
         fence(SeqCst);
-        mmu.read(root, NOTE) == 0
+        note() == 0
     }
 
     /// This core has loaded its own tables.
@@ -230,7 +234,7 @@ impl Shootdown {
         pages: Pages,
     ) {
         let (own, count) = (machine.own(), machine.cores());
-        let loaded = |id, root: PhysAddr| machine.core(id).current.load(Relaxed) == root.get();
+        let loaded = |id, root: PhysAddr| machine.core(id).current.load(Relaxed) & ADDRESS == root.get();
         for id in members(sharers, count) {
             // What this core has loaded it has loaded until the end.
             if let Some(root) = view(id).filter(|&root| id != own || !loaded(id, root)) {

@@ -107,8 +107,8 @@ const KIND: u32 = 0xFF;
 /// Bit of the continuation word: the context is to be recalled before it goes on in ring 3.
 const RECALLED: u32 = 1 << 8;
 
-/// No address of tables: none has the highest bit.
-pub const NO_ROOT: u64 = u64::MAX;
+/// No virtual address of tables: all have the highest bit.
+pub const NO_ROOT: u64 = 1;
 
 /// A message page as the kernel sees it.
 pub type Page = [AtomicU64; 512];
@@ -148,7 +148,7 @@ pub struct Context {
     frame: Frame,
     identity: Identity,
     continuation: AtomicU32,
-    /// Physical address of the tables that its domain has on its core, [`NO_ROOT`] before it is first switched to.
+    /// Virtual address of the tables that its domain has on its core, [`NO_ROOT`] before it is first switched to.
     pub root: Register,
     /// Word of the reference to the context that it serves, 0 for none.
     pub caller: Register,

@@ -12,6 +12,7 @@ use core::mem::{offset_of, size_of};
 use guest::tags::Tags;
 use memory::layout;
 use memory::shootdown::Core;
+use memory::tags::Tags as Views;
 use schedule::{Inbox, Reader, ReadyQueue};
 use sync::atomic::{AtomicU64, Ordering};
 use sync::{Chain, Hazards};
@@ -55,7 +56,7 @@ pub struct Local {
     pub root: Cell<u64>,
     /// Reference to the scheduling context on whose time the core runs, 0 if it idles.
     pub scheduling: Cell<u64>,
-    /// Physical address of the tables that are loaded, of a domain, while nothing but the frame changes when a context that
+    /// Virtual address of the tables that are loaded, of a domain, while nothing but the frame changes when a context that
     /// runs on them is switched to; otherwise 0.
     pub plain: Cell<u64>,
     /// Reference to the context of `scheduling` while nothing is parked, otherwise all ones; 0 before a context runs only.
@@ -136,6 +137,8 @@ pub struct Shared {
     pub counters: [AtomicU64; Counter::COUNT],
     /// What it has loaded, and is to forget.
     pub core: Core,
+    /// Which of its views has which tag.
+    pub tags: Views,
     /// Scheduling contexts of this core that other cores made ready.
     pub inbox: Inbox,
 }
@@ -258,6 +261,7 @@ mod tests {
             hazard: Hazards::default(),
             counters: Default::default(),
             core: Core::default(),
+            tags: Views::default(),
             inbox: Inbox::default(),
         };
         shared.raise(Hazard::Recall);
