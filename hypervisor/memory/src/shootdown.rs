@@ -234,16 +234,18 @@ impl Shootdown {
         pages: Pages,
     ) {
         let (own, count) = (machine.own(), machine.cores());
-        let loaded = |id, root: PhysAddr| machine.core(id).current.load(Relaxed) & ADDRESS == root.get();
+        let loaded = |id, root: PhysAddr| (machine.core(id).current.load(Relaxed) ^ root.get()) & ADDRESS == 0;
+        let mut targets = 0;
         for id in members(sharers, count) {
-            // What this core has loaded it has loaded until the end.
-            if let Some(root) = view(id).filter(|&root| id != own || !loaded(id, root)) {
-                mmu.write(root, NOTE, STALE);
+            match view(id) {
+                // What this core has loaded it has loaded until the end.
+                Some(root) if id == own && loaded(id, root) => targets = bit(own),
+                Some(root) => mmu.write(root, NOTE, STALE),
+                None => {}
             }
         }
         fence(SeqCst);
-        let mut targets = 0;
-        for id in members(sharers, count) {
+        for id in members(sharers, count).filter(|&id| id != own) {
             if view(id).is_some_and(|root| loaded(id, root)) {
                 targets |= bit(id);
             }

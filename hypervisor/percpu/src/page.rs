@@ -128,6 +128,9 @@ impl Local {
     }
 }
 
+/// Tags that a core uses. Processors remember little of more domains than these.
+const TAGS: usize = 32;
+
 /// State that other cores write or read.
 #[repr(C, align(64))]
 pub struct Shared {
@@ -138,7 +141,7 @@ pub struct Shared {
     /// What it has loaded, and is to forget.
     pub core: Core,
     /// Which of its views has which tag.
-    pub tags: Views,
+    pub tags: Views<TAGS>,
     /// Scheduling contexts of this core that other cores made ready.
     pub inbox: Inbox,
 }

@@ -24,6 +24,7 @@ struct Mutant {
 
 const SHOOTDOWN: &str = "hypervisor/memory/src/shootdown.rs";
 const SPACE: &str = "hypervisor/memory/src/space.rs";
+const TAGS: &str = "hypervisor/memory/src/tags.rs";
 const EVIDENCE: &str = "hypervisor/memory/src/space/evidence.rs";
 const MMU: &str = "hypervisor/memory/src/mmu.rs";
 
@@ -43,24 +44,39 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "no fence between publishing a root and looking for its note",
         SHOOTDOWN,
-        "self.current.store(root.get(), Relaxed);\n        fence(SeqCst);\n",
-        "self.current.store(root.get(), Relaxed);\n",
+        "self.current.store(loads, Relaxed);\n        fence(SeqCst);\n",
+        "self.current.store(loads, Relaxed);\n",
     ),
     mutant(
         "the note is looked for before the root is published",
         SHOOTDOWN,
-        "self.current.store(root.get(), Relaxed);\n        fence(SeqCst);\n        mmu.read(root, NOTE) == 0\n",
-        "let right = mmu.read(root, NOTE) == 0;\n        self.current.store(root.get(), Relaxed);\n        fence(SeqCst);\n        right\n",
+        "self.current.store(loads, Relaxed);\n        fence(SeqCst);\n        note() == 0\n",
+        "let right = note() == 0;\n        self.current.store(loads, Relaxed);\n        fence(SeqCst);\n        right\n",
     ),
     mutant("a note is cleared and ignored", SHOOTDOWN, "        right\n    }\n", "        true\n    }\n"),
     mutant("no fence between tables and sharers", SHOOTDOWN, "fence(SeqCst);\n        if self.naive", "if self.naive"),
     mutant(
         "no fence between notes and what is loaded",
         SHOOTDOWN,
-        "fence(SeqCst);\n        let mut targets",
-        "let mut targets",
+        "fence(SeqCst);\n        for id in members",
+        "for id in members",
     ),
-    mutant("no notes", SHOOTDOWN, "mmu.write(root, NOTE, STALE);", "mmu.read(root, NOTE);"),
+    mutant("no notes", SHOOTDOWN, "mmu.write(root, NOTE, STALE)", "_ = mmu.read(root, NOTE)"),
+    mutant(
+        "who loses its tag finds no note",
+        TAGS,
+        "mmu.write(PhysAddr::truncate(before), NOTE, STALE);",
+        "let _ = (NOTE, STALE);",
+    ),
+    mutant("what had the tag before is remembered", TAGS, "(loads & !KEEP, !right)", "(loads, !right)"),
+    mutant("who finds a note forgets nothing", TAGS, "if right && known != 0 {", "if known != 0 {"),
+    mutant("all have the same tag", TAGS, "2 * (place as u64 + 1)", "let _ = place;\n        2"),
+    mutant(
+        "a domain takes back a tag that another has got",
+        TAGS,
+        ".filter(|&place| owners.of.get(place) == Some(&root.get()))",
+        ".filter(|&place| place < owners.of.len())",
+    ),
     mutant("nobody is a target", SHOOTDOWN, "self.targets |= targets;", ""),
     mutant(
         "a request is done before the flush",

@@ -15,6 +15,7 @@ use memory::mmu::Mmu;
 use memory::shootdown::{self, NOTE, Pages, Shootdown};
 use memory::space::{self, Filled, Space};
 use memory::table::{Mapping, Table};
+use memory::tags::{LOADS, Tags};
 use sync::atomic::AtomicU64;
 
 use super::processor::{Found, Machine, PAGES};
@@ -31,6 +32,8 @@ pub struct World {
     /// What went wrong.
     wrong: RefCell<Option<String>>,
     shown: Vec<shootdown::Core>,
+    /// Fewer than there are domains.
+    tags: Vec<Tags<2>>,
     /// Whether nobody else may go on.
     quiet: Cell<bool>,
     lock: Cell<bool>,
@@ -64,6 +67,7 @@ impl World {
             busy: Cell::new(cores),
             wrong: RefCell::default(),
             shown: (0..cores).map(|_| shootdown::Core::default()).collect(),
+            tags: (0..cores).map(|_| Tags::default()).collect(),
             quiet: Cell::new(false),
             lock: Cell::new(false),
             flights: AtomicU64::new(0),
@@ -184,10 +188,13 @@ impl Core<'_> {
     pub fn enter(&self, domain: usize) {
         self.kernel(true);
         let root = self.view(domain);
-        if !self.world.shown[self.id].enter(self, root) {
-            self.machine().forget(self.id, root.page());
+        let shown = &self.world.shown[self.id];
+        let mut loads = self.read(root, LOADS);
+        // The short way first, as the kernel does.
+        if loads == 0 || !shown.enter_if_right(loads, || self.read(root, NOTE)) {
+            loads = self.world.tags[self.id].enter(shown, self, root, true).0;
         }
-        self.machine().processors[self.id].loaded = root.page();
+        self.machine().load(self.id, loads);
         self.kernel(false);
         self.step(false);
     }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use abi::{PhysAddr, VirtAddr};
 use memory::format::{Attributes, Entry, Format, Host};
 use memory::shootdown::Pages;
+use memory::tags::{KEEP, TAG};
 
 use super::turns::Choices;
 
@@ -21,11 +22,12 @@ pub type Found = (u64, Attributes);
 /// A processor.
 #[derive(Default)]
 pub struct Processor {
-    /// Root that is loaded, 0 before the first.
+    /// Root that is loaded, 0 before the first, and with which tag.
     pub loaded: u64,
-    /// All translations that it remembers, by root and page.
+    tag: u64,
+    /// All translations that it remembers, by tag and page.
     known: BTreeMap<(u64, u64), BTreeSet<(u64, u32)>>,
-    /// All tables of leaves, by root and directory entry.
+    /// All tables of leaves, by tag and directory entry.
     tables: BTreeMap<(u64, u64), BTreeSet<u64>>,
     /// Whether it is in ring 0, where it uses nothing of what the domain has.
     pub kernel: bool,
@@ -93,7 +95,7 @@ impl Machine {
     /// What core `id` finds at `page` if it walks now: by the tables, or from a table that it remembers. All that it finds
     /// it remembers, after it has noted the access.
     pub fn walk(&mut self, id: usize, page: u64) {
-        let root = self.processors[id].loaded;
+        let (root, tag) = (self.processors[id].loaded, self.processors[id].tag);
         let virt = VirtAddr::new(page << 12);
         let mut table = root;
         for level in (2..=Host::LEVELS).rev() {
@@ -104,7 +106,7 @@ impl Machine {
                     *entry |= Host::ACCESSED;
                     table = next.page();
                     if level == 2 {
-                        self.processors[id].tables.entry((root, page >> 9)).or_default().insert(table);
+                        self.processors[id].tables.entry((tag, page >> 9)).or_default().insert(table);
                     }
                 }
                 Entry::Leaf(base, rights) => {
@@ -115,7 +117,7 @@ impl Machine {
             }
         }
         let remembered: Vec<_> =
-            self.processors[id].tables.get(&(root, page >> 9)).into_iter().flatten().copied().collect();
+            self.processors[id].tables.get(&(tag, page >> 9)).into_iter().flatten().copied().collect();
         for table in remembered {
             let entry = self.word(table, virt.index(1));
             if let Entry::Leaf(base, rights) = Host::decode(*entry, 1) {
@@ -127,33 +129,35 @@ impl Machine {
 
     fn remember(&mut self, id: usize, page: u64, frame: u64, rights: Attributes) {
         let processor = &mut self.processors[id];
-        self.changed |= processor.known.entry((processor.loaded, page)).or_default().insert((frame, rights.bits()));
+        self.changed |= processor.known.entry((processor.tag, page)).or_default().insert((frame, rights.bits()));
     }
 
     /// All that core `id` remembers of `page`.
     pub fn known(&self, id: usize, page: u64) -> Vec<Found> {
         let processor = &self.processors[id];
-        let found = processor.known.get(&(processor.loaded, page)).into_iter().flatten();
+        let found = processor.known.get(&(processor.tag, page)).into_iter().flatten();
         found.map(|&(frame, rights)| (frame, Attributes::from_bits_retain(rights))).collect()
     }
 
     /// Makes core `id` forget pages of what it has loaded, and with them all tables of that, as the instruction does.
     pub fn flush(&mut self, id: usize, pages: Pages) {
         let processor = &mut self.processors[id];
-        let (loaded, range) = (processor.loaded, pages.range());
+        let (loaded, range) = (processor.tag, pages.range());
         let within =
             |page: u64| range.is_none_or(|(start, count)| (start >> 12..(start >> 12) + count).contains(&page));
-        processor.known.retain(|&(root, page), _| root != loaded || !within(page));
+        processor.known.retain(|&(tag, page), _| tag != loaded || !within(page));
         if pages != Pages::NONE {
-            processor.tables.retain(|&(root, _), _| root != loaded);
+            processor.tables.retain(|&(tag, _), _| tag != loaded);
         }
     }
 
-    /// Makes core `id` forget all of `root`.
-    pub fn forget(&mut self, id: usize, root: u64) {
+    /// Has core `id` load what `loads` says, as the instruction does.
+    pub fn load(&mut self, id: usize, loads: u64) {
         let processor = &mut self.processors[id];
-        processor.known.retain(|&(of, _), _| of != root);
-        processor.tables.retain(|&(of, _), _| of != root);
+        (processor.loaded, processor.tag) = ((loads & !KEEP) >> 12, loads & TAG);
+        if loads & KEEP == 0 {
+            self.flush(id, Pages::ALL);
+        }
     }
 
     /// What processors do on their own at any time.

@@ -17,6 +17,9 @@ const NOTHING: Attributes = Attributes::empty();
 /// First page of a leaf that may be large, and pages of it.
 const LARGE: (u64, u64) = (0x400, 512);
 
+/// One more than there are tags.
+const DOMAINS: usize = 3;
+
 /// All that can be found in the end is what the masters say.
 fn agree(core: &Core, domains: usize) {
     for domain in 0..domains {
@@ -37,14 +40,14 @@ type Act = fn(&Core<'_>);
 fn explore<const CORES: usize>(preemptions: u32, prepare: Act, programs: [Act; CORES]) {
     let (mut path, mut count) = (Vec::new(), 0);
     loop {
-        let world = World::new(Machine::new(CORES, Choices::Path(path, 0, preemptions)), 2);
+        let world = World::new(Machine::new(CORES, Choices::Path(path, 0, preemptions)), DOMAINS);
         let program: Program = Rc::new(move |core| {
             if core.id == 0 {
                 core.alone(prepare);
             }
             programs[core.id](core);
         });
-        let (choices, wrong) = world.run(&program, &(Rc::new(|core: &Core<'_>| agree(core, 2)) as Program));
+        let (choices, wrong) = world.run(&program, &(Rc::new(|core: &Core<'_>| agree(core, DOMAINS)) as Program));
         assert_eq!(wrong, None, "in execution {count}");
         count += 1;
         let Choices::Path(done, ..) = choices else { return };
@@ -85,6 +88,15 @@ fn comes_back(core: &Core<'_>) {
     core.access(0x400);
 }
 
+/// As [`comes_back`], after two others, for which there are no more tags.
+fn comes_back_late(core: &Core<'_>) {
+    uses(core);
+    core.enter(1);
+    core.enter(2);
+    core.enter(0);
+    core.access(0x400);
+}
+
 #[test]
 fn one_takes_and_one_uses_in_all_orders() {
     for (prepare, takes) in
@@ -92,6 +104,7 @@ fn one_takes_and_one_uses_in_all_orders() {
     {
         explore(1, prepare, [takes, uses]);
         explore(1, prepare, [takes, comes_back]);
+        explore(1, prepare, [takes, comes_back_late]);
     }
     explore(2, small, [takes_one, uses]);
 }
@@ -115,19 +128,19 @@ fn act(core: &Core, random: &mut Random, domains: usize) {
         8 => core.map(domain, page, 1, rights),
         9 => core.map(domain, LARGE.0, LARGE.1, rights),
         10 => core.revoke(&[domain], range, [NOTHING, READ][random.below(2)]),
-        _ => core.revoke(&[0, 1][..domains], range, NOTHING),
+        _ => core.revoke(&[0, 1, 2][..domains], range, NOTHING),
     }
 }
 
 fn random(seeds: std::ops::Range<u64>, cores: usize, length: usize) {
     for seed in seeds {
-        let world = World::new(Machine::new(cores, Choices::Random(Random::new(seed))), 2);
+        let world = World::new(Machine::new(cores, Choices::Random(Random::new(seed))), DOMAINS);
         let program: Program = Rc::new(move |core| {
             let mut random = Random::new(seed * 8 + core.id as u64 + 1);
-            core.enter(random.below(2));
-            (0..length).for_each(|_| act(core, &mut random, 2));
+            core.enter(random.below(DOMAINS));
+            (0..length).for_each(|_| act(core, &mut random, DOMAINS));
         });
-        let last: Program = Rc::new(|core| agree(core, 2));
+        let last: Program = Rc::new(|core| agree(core, DOMAINS));
         let (_, wrong) = world.run(&program, &last);
         assert_eq!(wrong, None, "with seed {seed}");
     }

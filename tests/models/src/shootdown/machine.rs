@@ -3,7 +3,7 @@
 //! Purpose: memory with one domain: a master and a view per core, down to one directory entry and two pages; processors
 //! with translations.
 //! Invariants: tables above the directory never change, and are no atomics, to keep the number of steps small. A processor
-//! sets Accessed before it remembers, as the manuals say, and remembers per root, as with process-context identifiers.
+//! sets Accessed before it remembers, as the manuals say, and remembers per tag, of which there are two for three domains.
 //! Concurrency: a [`Cpu`] belongs to its thread.
 //! Source: AMD64 manual volume 2, §5.4.2 and §5.5; Intel SDM volume 3, §4.10.
 use abi::{PhysAddr, VirtAddr};
@@ -13,6 +13,7 @@ use memory::mmu::Mmu;
 use memory::shootdown::{Core, Machine, NOTE, Pages, Shootdown};
 use memory::space::{self, Filled, Space};
 use memory::table::Table;
+use memory::tags::{KEEP, LOADS, TAG, Tags};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ const MASTER: u64 = 1;
 const LEAVES: u64 = 4;
 /// Those of core n from here + 4n on.
 const VIEWS: u64 = 8;
-/// Root of another domain's view of core n.
+/// Roots of two other domains' views of core n, from here + 2n on.
 const ELSEWHERE: u64 = 100;
 const ENTRY: usize = 2;
 const RIGHTS: Attributes = Attributes::READ.union(Attributes::WRITE).union(Attributes::USER);
@@ -39,7 +40,7 @@ const fn at(page: u64) -> PhysAddr {
 
 /// What all cores share.
 pub struct World {
-    cores: Vec<(Core, AtomicBool)>,
+    cores: Vec<(Core, AtomicBool, Tags<2>)>,
     /// Words of tables that change, by page and index.
     words: HashMap<(u64, usize), AtomicU64>,
     sharers: HashMap<u64, AtomicU64>,
@@ -64,7 +65,7 @@ impl World {
             words.insert((VIEWS + 4 * core + 2, ENTRY), AtomicU64::new(0));
         }
         World {
-            cores: (0..count).map(|_| (Core::default(), AtomicBool::new(false))).collect(),
+            cores: (0..count).map(|_| (Core::default(), AtomicBool::new(false), Tags::default())).collect(),
             words,
             sharers: HashMap::from([directory, LEAVES].map(|page| (page, AtomicU64::new(0)))),
             returned: [AtomicBool::new(false), AtomicBool::new(false)],
@@ -100,20 +101,29 @@ impl Mmu for World {
     }
 }
 
-/// A core: what it has loaded, and what it remembers, by root and page.
+/// A core: what it has loaded, and what it remembers, by tag and page.
 pub struct Cpu {
     world: Arc<World>,
     id: u32,
     loaded: Cell<u64>,
+    tag: Cell<u64>,
+    /// What its views say is to be loaded.
+    loads: RefCell<HashMap<u64, u64>>,
     known: RefCell<HashMap<(u64, u64), Attributes>>,
 }
 
 /// Tables as the core itself changes them: it walks as soon as it can, whether it needs to or not.
 impl Mmu for Cpu {
     fn read(&self, table: PhysAddr, index: usize) -> u64 {
+        if index == LOADS {
+            return self.loads.borrow().get(&table.page()).copied().unwrap_or(0);
+        }
         self.world.read(table, index)
     }
     fn write(&self, table: PhysAddr, index: usize, entry: u64) {
+        if index == LOADS {
+            self.loads.borrow_mut().insert(table.page(), entry);
+        }
         self.world.write(table, index, entry);
         if (table.page(), index) == (self.loaded.get() + 2, ENTRY)
             && let Some(rights) = self.walk(0)
@@ -153,7 +163,7 @@ impl Machine for Cpu {
     fn flush(&self, pages: Pages) {
         let contains =
             |page| pages.range().is_none_or(|(start, count)| (start >> 12..(start >> 12) + count).contains(&page));
-        self.known.borrow_mut().retain(|&(root, page), _| root != self.loaded.get() || !contains(page));
+        self.known.borrow_mut().retain(|&(tag, page), _| tag != self.tag.get() || !contains(page));
         if self.id == 1 && self.known.borrow().is_empty() {
             self.world.remembered.store(false, Release);
         }
@@ -163,7 +173,8 @@ impl Machine for Cpu {
 impl Cpu {
     /// Core `id`, on which another domain runs.
     pub fn new(world: &Arc<World>, id: u32) -> Self {
-        let cpu = Self { world: Arc::clone(world), id, loaded: Cell::new(0), known: RefCell::default() };
+        let (loaded, tag, loads, known) = Default::default();
+        let cpu = Self { world: Arc::clone(world), id, loaded, tag, loads, known };
         cpu.depart();
         cpu
     }
@@ -173,9 +184,15 @@ impl Cpu {
     }
 
     fn load(&self, root: PhysAddr) {
-        let right = self.world.cores[self.id as usize].0.enter(self, root);
-        if !right {
-            self.known.borrow_mut().retain(|&(of, _), _| of != root.page());
+        let (core, _, tags) = &self.world.cores[self.id as usize];
+        let mut loads = self.read(root, LOADS);
+        // The short way first, as the kernel does.
+        if loads == 0 || !core.enter_if_right(loads, || self.read(root, NOTE)) {
+            loads = tags.enter(core, self, root, true).0;
+        }
+        self.tag.set(loads & TAG);
+        if loads & KEEP == 0 {
+            self.known.borrow_mut().retain(|&(of, _), _| of != self.tag.get());
         }
         self.loaded.set(root.page());
     }
@@ -188,6 +205,11 @@ impl Cpu {
     /// Switches to another domain.
     pub fn depart(&self) {
         self.load(at(ELSEWHERE + 2 * u64::from(self.id)));
+    }
+
+    /// Switches to a third one, for which there is no tag left.
+    pub fn depart_far(&self) {
+        self.load(at(ELSEWHERE + 2 * u64::from(self.id) + 1));
     }
 
     /// Takes an interrupt, if there is one.
@@ -227,7 +249,7 @@ impl Cpu {
     }
 
     fn remember(&self, page: u64, rights: Attributes) {
-        self.known.borrow_mut().insert((self.loaded.get(), page), rights);
+        self.known.borrow_mut().insert((self.tag.get(), page), rights);
         if self.id == 1 {
             self.world.remembered.store(true, Release);
         }
@@ -241,7 +263,7 @@ impl Cpu {
     /// An access to page `index` by the domain; what its translation allows. A fault is resolved as the kernel does.
     pub fn access(&self, index: usize) -> Option<Attributes> {
         let page = (BASE >> 12) + index as u64;
-        if let Some(rights) = self.known.borrow().get(&(self.loaded.get(), page)) {
+        if let Some(rights) = self.known.borrow().get(&(self.tag.get(), page)) {
             return Some(*rights);
         }
         for _ in 0..2 {
@@ -337,7 +359,7 @@ impl Cpu {
 
     /// Whether the core remembers page `index`.
     pub fn remembers(&self, index: usize) -> bool {
-        self.known.borrow().contains_key(&(self.loaded.get(), (BASE >> 12) + index as u64))
+        self.known.borrow().contains_key(&(self.tag.get(), (BASE >> 12) + index as u64))
     }
 
     /// Whether the revocation of page `index` has returned.

@@ -117,6 +117,17 @@ fn a_core_that_goes_and_comes_back_forgets() {
 }
 
 #[test]
+fn a_core_that_comes_back_after_its_tag_is_gone_forgets() {
+    let travels = |cpu: &Cpu| {
+        cpu.depart_far();
+        cpu.arrive();
+        cpu.check(0, NOTHING);
+        cpu.outlast(0, NOTHING);
+    };
+    explore(false, [(nothing, revokes), (left, travels)]);
+}
+
+#[test]
 fn a_core_that_faults_is_seen_or_sees() {
     explore(false, [(nothing, revokes), (fresh, uses)]);
 }
