@@ -110,10 +110,10 @@ fn parse(bytes: &[u8]) -> BootInfo<'_> {
 
 /// Everything from the boot information to the root program.
 fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, information: Region) -> ! {
-    settings::describe(features, &boot);
     if features.tags && !options.no_tags {
         translations::use_tags();
     }
+    settings::describe(features, &boot);
     let plan = pool::start(&boot, information, options, features.physical_bits);
 
     let by_msr = apic::in_msr_mode() || features.x2apic && !options.xapic;

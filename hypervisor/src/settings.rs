@@ -74,7 +74,7 @@ pub fn describe(features: &Features, boot: &BootInfo<'_>) {
         (features.smap, "SMAP"),
         (features.umip, "UMIP"),
         (features.global_pages, "global pages"),
-        (features.tags, "PCID"),
+        (translations::has_tags(), "PCID"),
         (features.x2apic, "x2APIC"),
         (features.tsc_deadline, "TSC deadline"),
         (features.invariant_tsc, "invariant TSC"),

@@ -18,7 +18,7 @@ pub enum Counter {
     PageFlushes = 3,
     /// Top-level tables loaded: switches of domain, and full flushes.
     RootLoads = 4,
-    /// Switches to a domain from which something was taken since the core last ran it.
+    /// Switches to a domain from which something was taken since the core last ran it, or whose tag another has got.
     LazyFlushes = 5,
     /// Page faults that brought an entry from a domain's tables to the core's.
     ViewFills = 6,

@@ -6,7 +6,7 @@
 //! all that it remembers with the tag. So a note stands for both: something was taken from the view, or its tag was.
 //! Concurrency: a core gives its own tags to its own views. A view is given back by any core, when its own core has not
 //! loaded it and will not; it lets go of the tag under the lock under which its core would leave a note in it.
-//! Source: Intel SDM volume 3, §4.10.4; `docs/src/decisions/0030-tags.md`.
+//! Source: Intel SDM volume 3, §4.10.4; `docs/src/decisions/0031-tags.md`.
 use crate::mmu::Mmu;
 use crate::shootdown::{Core, NOTE, STALE};
 use abi::PhysAddr;

@@ -4,8 +4,8 @@
 //! swap. [`this`] is the only "ambient" state of ring 0; pure crates take the core as an argument.
 //! Invariants: 1. the page is mapped at [`memory::layout::CORE_LOCAL`] before the first instruction of Rust runs on
 //! a core, and stays. 2. [`Local`] is touched by its own core only: it is not `Sync`, and so a reference to it cannot
-//! leave the core (the assertion at the end of `page.rs` fails to compile otherwise). 3. [`Shared`] holds atomics
-//! only; other cores reach it through the pool, never through the fixed address.
+//! leave the core (the assertion at the end of `page.rs` fails to compile otherwise). 3. [`Shared`] holds atomics,
+//! and what has a lock; other cores reach it through the pool, never through the fixed address.
 //! Concurrency: see 2 and 3. An interrupt may come between two accesses only at named preemption points.
 //! Source: lecture D:200-203, D:335; design plan §3; `docs/src/decisions/0005-core-local-page.md`.
 #![cfg_attr(not(test), no_std)]

@@ -3,7 +3,7 @@
 //! Purpose: the layout; assembly gets its offsets from `offset_of!` on these types.
 //! Invariants: exactly one page; all-zero bytes are a valid value; what the exit paths read is in the first cache
 //! line; the task state ends the page, so that its I/O-bitmap offset reaches [`layout::IO_BITMAP`] within 16 bits.
-//! Concurrency: [`Local`] by its own core, [`Shared`] by all, through atomics.
+//! Concurrency: [`Local`] by its own core, [`Shared`] by all, through atomics, and a lock for the tags.
 //! Source: lecture D:335-336; AMD64 manual volume 2, §12.2.5 (64-bit TSS); `docs/src/decisions/0005-core-local-page.md`.
 use crate::task_state::{GDT_ENTRIES, SELECTOR_TSS, TaskState};
 use abi::counter::Counter;

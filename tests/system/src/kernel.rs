@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use xtask::machine::{Machine, Platform};
 use xtask::run;
 
@@ -95,12 +95,23 @@ pub fn cases() -> Vec<Case> {
     let long = LONG.iter().map(|row| case(row, Some(LIMIT)).full());
     let hunt = |program, platform| case(&(program, platform, 2, HUNTED), Some(LIMIT));
     let hunts = [
-        hunt("hunter-short", Platform::Bochs),
+        Case::new("kernel-hunter-short-bochs-2", |context, name| hunt_with_tags(context, name, &[])),
+        Case::new("kernel-hunter-short-untagged-bochs-2", |context, name| hunt_with_tags(context, name, &["pcid=off"])),
         hunt("hunter-short", Platform::Qemu).alone(),
         hunt("hunter", Platform::Qemu).alone().full(),
         Case::new("provoke-no-flush", stale_reads_are_noticed),
     ];
     PROGRAMS.iter().map(|row| case(row, None)).chain(long).chain(hunts).collect()
+}
+
+/// A short hunt on processors with tags, which the kernel uses unless it is told not to.
+fn hunt_with_tags(context: &Context, name: &str, args: &[&str]) -> Result<()> {
+    let machine = context.machine(name, context.kernel(), vec![context.program("hunter-short")?], args)?;
+    let machine = Machine { platform: Platform::Bochs, smp: 2, timeout: Some(LIMIT), ..machine };
+    let outcome = run::to_the_end(&machine)?.success()?;
+    let used = outcome.log.iter().any(|line| line.contains("features: ") && line.contains("PCID"));
+    ensure!(used == args.is_empty(), "tags are used: {used}");
+    expect_line(&outcome, &[HUNTED])
 }
 
 /// A kernel that forgets nothing is noticed by the hunter.
