@@ -84,6 +84,7 @@ const NO_ATTRIBUTE: u64 = 0xF << 28;
 const RARE: Mtd = Mtd::all().difference(OFTEN.union(Mtd::RIP_LEN).union(Mtd::QUAL).union(Mtd::FPU));
 const OFTEN: Mtd = Mtd::ACDB.union(Mtd::BSD).union(Mtd::R8_R15);
 const RFLAGS_ONE: u64 = 1 << 1;
+const RFLAGS_IF: u64 = 1 << 9;
 const EFER_SVME: u64 = 1 << 12;
 
 /// Intercepted whatever the monitor says. First word: INTR, NMI, INIT, INVD, HLT, INVLPGA, I/O, MSR, SHUTDOWN; of the
@@ -100,7 +101,8 @@ const WINDOW: u64 = 1 << 4 << 32;
 const WRITE_CR8: u64 = 1 << 24;
 /// Virtual interrupts: the guest's flag does not mask the host's; one is pending, with the highest priority.
 const MASKING: u64 = 1 << 24;
-const PENDING: u64 = 1 << 8 | 0xF << 16 | 1 << 20;
+const PENDING: u64 = IS_PENDING | 0xF << 16 | 1 << 20;
+const IS_PENDING: u64 = 1 << 8;
 /// Flushes all tags.
 const FLUSH: u64 = 1 << 32;
 /// In a message: bits of the event to inject that ask for windows.
@@ -232,6 +234,31 @@ impl Guest<'_> {
         self.set(CR_DR, WRITE_CR8, wanted);
     }
 
+    /// Has an event delivered at the next entry. An interrupt that the guest takes then is offered as a virtual one: QEMU's
+    /// translator does not note that it has delivered an injected one, and may do so again, whatever the guest's flag says.
+    fn inject(&self, event: u64) {
+        let window = event & WANTS_WINDOW != 0;
+        let event = event & !(WANTS_WINDOW | WANTS_NMI_WINDOW);
+        let taken = load(self.block, RFLAGS) & RFLAGS_IF != 0 && load(self.block, SHADOW) & 1 == 0;
+        self.want_window(window);
+        if taken && !window && event as u32 & !0xFF == VALID as u32 {
+            store(self.block, INTERRUPT, MASKING | PENDING | (event & 0xFF) << 32);
+            store(self.block, INJECT, event & !VALID);
+        } else {
+            store(self.block, INJECT, event);
+        }
+    }
+
+    /// The event to be injected, or else what an exit with this code has interrupted.
+    fn injection(&self, event: u8) -> u64 {
+        let (interrupt, inject) = (load(self.block, INTERRUPT), load(self.block, INJECT));
+        if interrupt & IS_PENDING != 0 && load(self.block, EXCEPTIONS_MISC) & WINDOW == 0 {
+            return inject & !0xFFFF_FFFF | VALID | interrupt >> 32 & 0xFF;
+        }
+        let own = matches!(event, event::VCPU_SVM_INVALID | event::VCPU_RECALL);
+        if own { inject } else { load(self.block, INTERRUPTED) }
+    }
+
     /// Writes the groups of `mtd` into a message page, for a monitor that handles `event`; `now` reads the TSC. Vector
     /// registers are left to others.
     #[inline]
@@ -271,11 +298,10 @@ impl Guest<'_> {
                 store(page, to + 1, block(from + 1));
             }
         }
-        let injected = matches!(event, event::VCPU_SVM_INVALID | event::VCPU_RECALL);
         let words = [
             (Mtd::RSP, word!(rsp), block(RSP)),
             (Mtd::RFLAGS, word!(rflags), block(RFLAGS)),
-            (Mtd::INJ, word!(inj_info), block(if injected { INJECT } else { INTERRUPTED })),
+            (Mtd::INJ, word!(inj_info), self.injection(event)),
             (Mtd::STA, word!(intr_state), block(SHADOW) & 1),
             (Mtd::TSC, word!(tsc_val), now()),
             (Mtd::TSC, word!(tsc_off), block(TSC_OFFSET)),
@@ -339,13 +365,11 @@ impl Guest<'_> {
             block(EXCEPTIONS_MISC, wanted << 32 & !WINDOW | ALWAYS_FIRST | window);
             block(MISC, wanted >> 32 | ALWAYS_SECOND);
         }
-        if mtd.intersects(Mtd::INJ) {
-            let event = of(word!(inj_info));
-            block(INJECT, event & !(WANTS_WINDOW | WANTS_NMI_WINDOW));
-            self.want_window(event & WANTS_WINDOW != 0);
-        }
         if mtd.intersects(Mtd::STA) {
             block(SHADOW, of(word!(intr_state)) & 1);
+        }
+        if mtd.intersects(Mtd::INJ) {
+            self.inject(of(word!(inj_info)));
         }
         if mtd.intersects(Mtd::TSC) {
             block(TSC_OFFSET, load(self.block, TSC_OFFSET).wrapping_add(of(word!(tsc_off))));

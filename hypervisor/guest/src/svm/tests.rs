@@ -206,3 +206,40 @@ fn a_window_is_open_until_its_exit_or_another_reply() {
     ask(0);
     assert!(!open());
 }
+
+#[test]
+fn an_interrupt_that_the_guest_takes_is_a_virtual_one_until_it_is_delivered() {
+    const INTERRUPT_EC: u64 = 0x8000_00EC;
+    let world = World::new();
+    let ask = |rflags, shadow, event| {
+        let message = page(|_| 0);
+        store(&message, word!(mtd), (Mtd::RFLAGS | Mtd::STA | Mtd::INJ).bits());
+        for (field, value) in [(word!(rflags), rflags), (word!(intr_state), shadow), (word!(inj_info), event)] {
+            store(&message, field, value);
+        }
+        world.guest().restore(&message, COMPONENTS);
+        load(&world.block, INJECT)
+    };
+    let shown = |event| {
+        let seen = page(|_| 0);
+        world.guest().save(Mtd::INJ, event, || 0, &seen);
+        load(&seen, word!(inj_info))
+    };
+    for (rflags, shadow) in [(RFLAGS_IF, 1), (0, 0)] {
+        assert_eq!(ask(rflags, shadow, INTERRUPT_EC), INTERRUPT_EC);
+        assert_eq!((load(&world.block, INTERRUPT), shown(event::VCPU_RECALL)), (MASKING, INTERRUPT_EC));
+    }
+    assert_eq!(ask(RFLAGS_IF, 0, VALID | EXCEPTION << 8 | 6), VALID | EXCEPTION << 8 | 6);
+    assert_eq!(ask(RFLAGS_IF, 0, INTERRUPT_EC) & VALID, 0);
+    assert_eq!(load(&world.block, INTERRUPT), MASKING | PENDING | 0xEC << 32);
+    // The host is interrupted first: it stays.
+    store(&world.block, CODE, 0x60);
+    assert_eq!(world.guest().exit(), Exit::Interrupt);
+    assert_eq!([event::VCPU_RECALL, 0xFC].map(shown), [INTERRUPT_EC; 2]);
+    // The processor delivers it, or the monitor takes it back.
+    world.guest().set(INTERRUPT, IS_PENDING, false);
+    assert_eq!(shown(event::VCPU_RECALL), 0);
+    ask(RFLAGS_IF, 0, INTERRUPT_EC);
+    ask(RFLAGS_IF, 0, 0);
+    assert_eq!((load(&world.block, INTERRUPT) & IS_PENDING, shown(event::VCPU_RECALL)), (0, 0));
+}
