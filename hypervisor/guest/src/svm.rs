@@ -194,7 +194,13 @@ impl Guest<'_> {
                 self.want_window(false);
                 Exit::Event(0x64)
             }
-            0x400 => Exit::Event(event::VCPU_SVM_NESTED_FAULT),
+            0x400 => {
+                if self.offers_interrupt() {
+                    // A translator that calls it an exception, and offers it still.
+                    store(self.block, INJECT, 0);
+                }
+                Exit::Event(event::VCPU_SVM_NESTED_FAULT)
+            }
             0..=0xFA => Exit::Event(code as u8),
             _ => Exit::Event(event::VCPU_SVM_OTHER),
         }
@@ -249,11 +255,16 @@ impl Guest<'_> {
         }
     }
 
+    /// Whether a virtual interrupt is not delivered yet.
+    fn offers_interrupt(&self) -> bool {
+        load(self.block, INTERRUPT) & IS_PENDING != 0 && load(self.block, EXCEPTIONS_MISC) & WINDOW == 0
+    }
+
     /// The event to be injected, or else what an exit with this code has interrupted.
     fn injection(&self, event: u8) -> u64 {
-        let (interrupt, inject) = (load(self.block, INTERRUPT), load(self.block, INJECT));
-        if interrupt & IS_PENDING != 0 && load(self.block, EXCEPTIONS_MISC) & WINDOW == 0 {
-            return inject & !0xFFFF_FFFF | VALID | interrupt >> 32 & 0xFF;
+        let inject = load(self.block, INJECT);
+        if self.offers_interrupt() {
+            return inject & !0xFFFF_FFFF | VALID | load(self.block, INTERRUPT) >> 32 & 0xFF;
         }
         let own = matches!(event, event::VCPU_SVM_INVALID | event::VCPU_RECALL);
         if own { inject } else { load(self.block, INTERRUPTED) }

@@ -236,9 +236,17 @@ fn an_interrupt_that_the_guest_takes_is_a_virtual_one_until_it_is_delivered() {
     store(&world.block, CODE, 0x60);
     assert_eq!(world.guest().exit(), Exit::Interrupt);
     assert_eq!([event::VCPU_RECALL, 0xFC].map(shown), [INTERRUPT_EC; 2]);
+    // It has no stack: a translator calls it an exception, and offers it still.
+    store(&world.block, CODE, 0x400);
+    store(&world.block, INTERRUPTED, VALID | EXCEPTION << 8 | 0xEC);
+    assert_eq!(world.guest().exit(), Exit::Event(event::VCPU_SVM_NESTED_FAULT));
+    assert_eq!((load(&world.block, INJECT), shown(event::VCPU_SVM_NESTED_FAULT)), (0, INTERRUPT_EC));
     // The processor delivers it, or the monitor takes it back.
     world.guest().set(INTERRUPT, IS_PENDING, false);
     assert_eq!(shown(event::VCPU_RECALL), 0);
+    store(&world.block, INTERRUPTED, INTERRUPT_EC);
+    world.guest().exit();
+    assert_eq!(load(&world.block, INJECT), INTERRUPT_EC);
     ask(RFLAGS_IF, 0, INTERRUPT_EC);
     ask(RFLAGS_IF, 0, 0);
     assert_eq!((load(&world.block, INTERRUPT) & IS_PENDING, shown(event::VCPU_RECALL)), (0, 0));
