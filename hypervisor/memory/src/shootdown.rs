@@ -101,6 +101,12 @@ pub(crate) const STALE: u64 = 1 << 1;
 /// Bits of what is loaded that are the address of a root.
 const ADDRESS: u64 = ((1 << abi::address::PHYS_BITS) - 1) & !(PAGE_SIZE - 1);
 
+/// Whether the tables at `root` are what is loaded, whatever the tag.
+#[inline]
+const fn is_root(loaded: u64, root: PhysAddr) -> bool {
+    (loaded ^ root.get()) & ADDRESS == 0
+}
+
 impl Core {
     /// This core loads the view at `root` next. What it remembers of that is still right if the answer is yes; else it
     /// has to forget all of it.
@@ -186,7 +192,7 @@ impl Acknowledged {
     /// That of a domain that nobody runs any more, whose views `view` knows: whoever has loaded one has loaded other tables
     /// since, and what was taken before is over. `None` if a core still has one.
     pub fn of_ended(machine: &impl Machine, view: &impl Fn(u32) -> Option<PhysAddr>) -> Option<Self> {
-        let has = |id| view(id).is_some_and(|root| machine.core(id).current.load(Acquire) == root.get());
+        let has = |id| view(id).is_some_and(|root| is_root(machine.core(id).current.load(Acquire), root));
         (!(0..machine.cores()).any(has)).then(|| Self::of_earlier(machine))
     }
 
@@ -234,7 +240,7 @@ impl Shootdown {
         pages: Pages,
     ) {
         let (own, count) = (machine.own(), machine.cores());
-        let loaded = |id, root: PhysAddr| (machine.core(id).current.load(Relaxed) ^ root.get()) & ADDRESS == 0;
+        let loaded = |id, root| is_root(machine.core(id).current.load(Relaxed), root);
         let mut targets = 0;
         for id in members(sharers, count) {
             match view(id) {

@@ -5,6 +5,7 @@ use crate::format::{Attributes, Format, Host};
 use crate::mmu::arena::Arena;
 use crate::space::{self, Filled, Space};
 use crate::table::{Mapping, Table};
+use crate::tags::KEEP;
 use abi::VirtAddr;
 use proptest::prelude::*;
 use std::cell::RefCell;
@@ -49,6 +50,8 @@ fn machine(loaded: &[u64], arena: &Arena) -> Fake {
     let cores = loaded.iter().map(|&root| {
         let core = Core::default();
         core.enter(arena, PhysAddr::truncate(root << 12));
+        // And with its tag, the second time.
+        assert!(core.enter_if_right(KEEP | root << 12 | 2, || 0));
         core
     });
     Fake {
