@@ -23,7 +23,7 @@ use percpu::Hazard;
 /// Objects that are put aside before a core asks the others whether they are done with them.
 const BATCH: u32 = 64;
 /// Waiters of a semaphore, or tables of a domain, that are dealt with before looking whether something else has to run.
-const SLICE: usize = 64;
+const SLICE: usize = 16;
 
 /// First entry of a domain's directory that is one of capabilities.
 const CAPABILITIES_FROM: usize = 256;
@@ -131,9 +131,7 @@ pub fn collect(store: &Store<'_>, idle: bool) {
                 let chain = if prepared { &local.unseen } else { &local.ended };
                 chain.push(ended.word(), ended.count(store));
             }
-            cpu::breathe();
-            // For whatever is to run, and because the current context may have ended just now.
-            if percpu::this().shared.pending(Hazard::Schedule) {
+            if waits() {
                 return;
             }
         }
@@ -149,12 +147,21 @@ pub fn collect(store: &Store<'_>, idle: bool) {
             if !done {
                 local.ended.push(ended.word(), ended.count(store));
             }
+            if waits() {
+                return;
+            }
         }
         if !progress {
             // What is left waits in a queue of this very core, which it empties on its way out of the kernel.
             return;
         }
     }
+}
+
+/// Lets interrupts in, and says whether something is to run, or the current context has ended just now.
+fn waits() -> bool {
+    cpu::breathe();
+    percpu::this().shared.pending(Hazard::Schedule)
 }
 
 /// Waits until every other core has no borrow of an object from before.
