@@ -65,12 +65,12 @@ pub fn timed(guest: &Session, direct: &Session, khz: u64, names: &[(&str, Option
     names.iter().filter_map(row).collect()
 }
 
-/// Exits per operation, rounded up.
-pub fn exits(session: &Session, names: &[(&str, u64)]) -> Vec<Row> {
-    let row = |(name, target): &(&str, u64)| {
+/// Exits per operation, rounded up; the rows are called `linux_NAME_KIND`.
+pub fn exits(session: &Session, kind: &str, names: &[(&str, Option<u64>)]) -> Vec<Row> {
+    let row = |(name, target): &(&str, Option<u64>)| {
         let figure = session.figures.get(*name)?;
         let guest = figure.exits?.div_ceil(figure.count.max(1));
-        Some(Row { name: format!("linux_{name}_exits"), unit: "exits", guest, direct: None, target: Some(*target) })
+        Some(Row { name: format!("linux_{name}_{kind}"), unit: "exits", guest, direct: None, target: *target })
     };
     names.iter().filter_map(row).collect()
 }
@@ -141,8 +141,10 @@ mod tests {
         let (guest, direct) = (session("init", figure(204, Some(7))), session("init", figure(200, None)));
         let rows = counted(&guest, &direct);
         assert_eq!((rows[0].judged(), rows[0].is_met()), (1020, Some(true)));
-        let rows = exits(&guest, &[("init", 3), ("pipe", 6)]);
+        let rows = exits(&guest, "exits", &[("init", Some(3)), ("pipe", Some(6))]);
         assert_eq!((rows.len(), rows[0].guest, rows[0].is_met()), (1, 4, Some(false)));
+        let rows = exits(&guest, "time_exits", &[("init", None)]);
+        assert_eq!((rows[0].name.as_str(), rows[0].is_met()), ("linux_init_time_exits", None));
         let rows = timed(&guest, &direct, 1000, &[("init", None)]);
         assert_eq!((rows[0].guest, rows[0].judged()), (2_000_000_000, 1000));
         let text = table(&rows);
