@@ -504,28 +504,47 @@ fn leaf(rights: Rights) -> u64 {
 #[inline(never)]
 fn delegate_all(stored: &Stored<'_>, mut transfer: Transfer, flags: ItemFlags) -> Result<(), Status> {
     let mut machine = Machine::new(stored);
-    // What is in the way gets its rights, or goes, before.
-    let mut over = flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE)
+    let over = flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE)
         && !flags.intersects(ItemFlags::GRANT | ItemFlags::COPY);
+    let way = if over { make_way(stored, transfer, flags, &mut machine) } else { Ok(Outcome::Done) };
     let outcome = loop {
+        if way.is_err() {
+            break way;
+        }
         let _tree = lock();
         let outcome = match flags {
-            _ if over => Tree(stored).overmap(&transfer, flags.contains(ItemFlags::REPLACE), &mut machine),
             _ if flags.contains(ItemFlags::GRANT) => Tree(stored).grant(&mut transfer, &mut machine),
             _ if flags.contains(ItemFlags::COPY) => Tree(stored).copy(&mut transfer, &mut machine),
             _ => Tree(stored).delegate(&mut transfer, &mut machine),
         };
         machine.pause();
-        if outcome != Ok(Outcome::Preempted) && (!over || outcome.is_err()) {
+        if outcome != Ok(Outcome::Preempted) {
             break outcome;
         }
-        over &= outcome != Ok(Outcome::Done);
     };
     machine.shootdown.finish(&Cores);
     match outcome {
         Ok(_) => Ok(()),
         Err(Error::Full) => Err(Status::QuotaExhausted),
         Err(_) => Err(Status::BadParameter),
+    }
+}
+
+/// What is in the way of a delegation gets its rights, or goes.
+#[cold]
+fn make_way(
+    stored: &Stored<'_>,
+    mut over: Transfer,
+    flags: ItemFlags,
+    machine: &mut Machine<'_>,
+) -> Result<Outcome, Error> {
+    loop {
+        let _tree = lock();
+        let outcome = Tree(stored).overmap(&mut over, flags.contains(ItemFlags::REPLACE), machine);
+        machine.pause();
+        if outcome != Ok(Outcome::Preempted) {
+            break outcome;
+        }
     }
 }
 

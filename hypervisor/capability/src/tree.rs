@@ -16,7 +16,7 @@
 //!
 //! Concurrency: whoever calls holds the lock of all spaces that the tree reaches. An operation stops when
 //! [`Effects::may_continue`] says so; the lock may then be given away and the operation repeated with what it has left of
-//! its range, or with the whole range again, which only costs more. All other state is in the nodes.
+//! its range. All other state is in the nodes.
 //! Cost: steps are nodes looked at. Finding a unit: as many as a unit has bits at most, one or two beside the latest find;
 //! entering and leaving: as many at most, few if units are dense. Delegating adds the number of ancestors. Dividing and
 //! revoking look at the children of the nodes that have units in the range. No operation recurses.

@@ -11,11 +11,16 @@ use abi::Rights;
 
 impl<N: Nodes> Tree<'_, N> {
     /// Prepares the destination of a delegation: its own earlier mappings get the rights that it gives, and with `replace`
-    /// mappings of anything else, with all that descends from them, make room for what it has there.
+    /// mappings of anything else, with all that descends from them, make room for what it has there. What is done is cut off.
     ///
     /// # Errors
     /// [`Error::Full`] if the receiver cannot pay for dividing a node; what was done before stays.
-    pub fn overmap(&self, transfer: &Transfer, replace: bool, effects: &mut impl Effects) -> Result<Outcome, Error> {
+    pub fn overmap(
+        &self,
+        transfer: &mut Transfer,
+        replace: bool,
+        effects: &mut impl Effects,
+    ) -> Result<Outcome, Error> {
         let mut steps = Steps { effects, changed: false };
         match self.overmap_all(transfer, replace, &mut steps) {
             Ok(()) => Ok(Outcome::Done),
@@ -23,22 +28,28 @@ impl<N: Nodes> Tree<'_, N> {
         }
     }
 
-    fn overmap_all(&self, transfer: &Transfer, replace: bool, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
+    fn overmap_all(
+        &self,
+        transfer: &mut Transfer,
+        replace: bool,
+        steps: &mut Steps<'_, impl Effects>,
+    ) -> Result<(), Stop> {
         let space = Space { owner: transfer.to, ..transfer.from };
-        let mut rest = transfer.range;
-        while let Some(source) = self.next_piece(transfer.from, rest) {
+        while let Some(source) = self.next_piece(transfer.from, transfer.range) {
             steps.check()?;
             if self.at(source).is_marked() {
                 self.finish(source, steps)?;
                 continue;
             }
-            let part = self.at(source).piece().within(rest);
-            let base = transfer.base + (part.span.base - transfer.range.base);
+            let part = self.at(source).piece().within(transfer.range);
+            let before = part.span.base - transfer.range.base;
+            let base = transfer.base + before;
             let rights = part.rights.and(transfer.rights);
             let gives = !rights.is_none() && !part.attributes.has(Attributes::LAST);
             let found = self.next_piece(space, Span { base, ..part.span }).filter(|_| gives);
             let Some(old) = found else {
-                rest = Span::between(part.span.end(), rest.end());
+                transfer.cut(before + part.span.count);
+                steps.changed = true;
                 continue;
             };
             if self.at(old).is_marked() {
@@ -47,7 +58,6 @@ impl<N: Nodes> Tree<'_, N> {
             }
             let there = self.at(old).piece().within(Span { base, ..part.span });
             let ahead = there.span.base - base;
-            rest = Span::between(part.span.base + ahead + there.span.count, rest.end());
             if self.at(old).parent() == Some(source) && there.origin == part.origin + ahead {
                 self.lift(old, &there, rights, steps)?;
             } else if replace {
@@ -55,6 +65,8 @@ impl<N: Nodes> Tree<'_, N> {
                 self.sweep(top, there.origins(), Rights::ALL, steps)?;
                 self.settle(top, Rights::ALL, steps);
             }
+            transfer.cut(before + ahead + there.span.count);
+            steps.changed = true;
         }
         Ok(())
     }

@@ -74,7 +74,8 @@ impl<N: Nodes> Tree<'_, N> {
         Ok(())
     }
 
-    /// If `parent` has one child, without children, which loses all its rights, that goes. Whether it is so.
+    /// If `parent` has one child, without children, which loses all its rights, that goes. Whether it is so; the caller notes
+    /// that something has changed.
     #[inline(always)]
     fn take_only_child(&self, parent: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) -> bool {
         let Some(id) = self.first_child(parent) else { return false };
@@ -88,7 +89,6 @@ impl<N: Nodes> Tree<'_, N> {
         self.leave(self.0.index(piece.space), id);
         self.0.release(piece.space.owner, id);
         steps.effects.revoked(&piece, Rights::NONE, false);
-        steps.changed = true;
         true
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Purpose: what all operations on ranges have in common: one part after the other, preemption, errors.
 //! Invariants: a call that is preempted has changed something that a repetition need not do again, so that repeating
-//! comes to an end; and it has cut off the range what need not be looked at again.
+//! comes to an end; or it has cut off the range what need not be looked at again.
 //! Concurrency: the tree's lock.
 //! Source: `docs/src/decisions/0010-restartable-hypercalls.md`.
 use super::node::NodeId;
@@ -38,7 +38,7 @@ impl From<Full> for Error {
 /// One call of an operation.
 pub(super) struct Steps<'e, E> {
     pub effects: &'e mut E,
-    /// Whether it has changed something for good.
+    /// Whether it has changed something for good, or cut off its range what needs no change.
     pub changed: bool,
 }
 
@@ -47,6 +47,14 @@ impl<E: Effects> Steps<'_, E> {
     #[inline(always)]
     pub fn check(&mut self) -> Result<(), Stop> {
         if self.changed && !self.effects.may_continue() { Err(Stop::Preempted) } else { Ok(()) }
+    }
+
+    /// `count` units, which are cut off the range next, need no change.
+    #[cold]
+    pub fn pass(&mut self, count: u64) -> Result<u64, Stop> {
+        self.check()?;
+        self.changed = true;
+        Ok(count)
     }
 }
 
@@ -75,6 +83,7 @@ impl<N: Nodes> Tree<'_, N> {
             };
             if !marked {
                 range.count = part.base - range.base;
+                steps.changed = true;
             }
             // What goes may be of the same space.
             next = match stays {

@@ -30,6 +30,14 @@ pub struct Transfer {
     pub attributes: Attributes,
 }
 
+impl Transfer {
+    /// Leaves the first `count` units out.
+    pub(super) const fn cut(&mut self, count: u64) {
+        self.base += count;
+        self.range = Span::between(self.range.base + count, self.range.end());
+    }
+}
+
 /// How the receiver's mapping relates to the source's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -198,6 +206,7 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// Transfers what the node `id` has in the range, or the first of it; the next node with units there. What is done is cut
     /// off the transfer.
+    #[inline(never)]
     fn transfer_one(
         &self,
         form: Form,
@@ -223,16 +232,15 @@ impl<N: Nodes> Tree<'_, N> {
         let kept_back = node.attributes().has(Attributes::LAST) && form != Form::Same;
         let parent = if form == Form::Child { Some(id) } else { node.parent() };
         let done = match (form, parent, self.gap(targets, piece.span)) {
-            _ if piece.rights.is_none() || kept_back => count,
+            _ if piece.rights.is_none() || kept_back => steps.pass(count)?,
             (Form::Same, _, Some(_)) => self.hand_over(id, base, piece, steps)?,
             (Form::Child | Form::Sibling, Some(parent), Some(gap)) => {
                 self.attach(parent, piece, targets, gap, steps)?
             }
-            (Form::Child | Form::Sibling, Some(parent), None) => self.present(parent, &piece, targets),
-            _ => count,
+            (Form::Child | Form::Sibling, Some(parent), None) => steps.pass(self.present(parent, &piece, targets))?,
+            _ => steps.pass(count)?,
         };
-        transfer.base += ahead + done;
-        transfer.range = Span::between(transfer.range.base + ahead + done, transfer.range.end());
+        transfer.cut(ahead + done);
         Ok(self.next_piece(transfer.from, transfer.range))
     }
 

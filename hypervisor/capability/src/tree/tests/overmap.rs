@@ -12,8 +12,9 @@ const READ: Rights = Rights::new(1);
 fn overmap(world: &World, transfer: &Transfer, replace: bool, slice: usize) -> Vec<(u64, u8)> {
     let mut mirror = Mirror::new(world);
     mirror.slice = slice;
+    let mut over = *transfer;
     for _ in 0..1000 {
-        let outcome = world.tree().overmap(transfer, replace, &mut mirror);
+        let outcome = world.tree().overmap(&mut over, replace, &mut mirror);
         world.check();
         mirror.assert_matches();
         if outcome != Ok(Outcome::Preempted) {

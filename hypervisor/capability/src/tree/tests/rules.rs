@@ -414,8 +414,8 @@ fn a_long_delegation_is_preempted_between_pieces_and_goes_on() {
     }
     let mut mirror = Mirror::new(&world);
     mirror.slice = 3;
-    let mut preempted = 0;
-    while world.tree().delegate(&mut give((0, 0), (1, 0), 9), &mut mirror) == Ok(Outcome::Preempted) {
+    let (mut preempted, mut rest) = (0, give((0, 0), (1, 0), 9));
+    while world.tree().delegate(&mut rest, &mut mirror) == Ok(Outcome::Preempted) {
         preempted += 1;
         world.check();
     }

@@ -1,7 +1,7 @@
 //! Purpose: large trees need no stack, and no long time between preemption points.
 use super::rules::give;
 use super::world::{Mirror, World, memory, piece, span};
-use crate::tree::{Effects, Error, Full, MAX_DEPTH, Outcome, Piece, Span};
+use crate::tree::{Effects, Error, Full, MAX_DEPTH, Outcome, Piece, Span, Transfer};
 use abi::Rights;
 use std::cell::Cell;
 
@@ -107,6 +107,34 @@ fn a_fan_of_100_000_is_preempted_as_soon_as_one_of_1_000() {
             assert!(small <= 60 && large <= 60, "{small} and {large} nodes looked at");
         }
     });
+}
+
+#[test]
+fn what_needs_no_change_is_passed_over_as_preemptibly() {
+    // The children have no children, and no right but the first; where they would go there is something else.
+    let world = fan(10_000);
+    world.tree().insert_root(&piece(2, 0, 20_000, 500, 7)).unwrap();
+    let (all, worst) = (give((1, 0), (2, 0), 20_000), Cell::new(0));
+    let passed: [&dyn Fn(&mut Transfer, &mut Latency<'_>) -> _; 4] = [
+        &|rest, effects| world.tree().revoke(memory(1), &mut rest.range, Rights::ALL, false, effects),
+        &|rest, effects| world.tree().delegate(rest, effects),
+        &|rest, effects| world.tree().grant(rest, effects),
+        &|rest, effects| world.tree().overmap(rest, false, effects),
+    ];
+    for (how, operation) in passed.into_iter().enumerate() {
+        let (mut rest, mut times) = (all, 0);
+        loop {
+            let mut effects = Latency { world: &world, before: world.looks.get(), worst: &worst, preempt: true };
+            let outcome = operation(&mut rest, &mut effects);
+            effects.note();
+            if outcome != Ok(Outcome::Preempted) {
+                assert_eq!((outcome, times > 5_000), (Ok(Outcome::Done), true), "{how}: {times} times");
+                break;
+            }
+            times += 1;
+        }
+    }
+    assert!(worst.get() <= 100, "{} nodes looked at", worst.get());
 }
 
 /// Four units in domain 0, `count` children in domain 1 that have one or two of them.

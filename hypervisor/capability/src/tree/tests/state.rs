@@ -118,26 +118,23 @@ fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: &mut Op) -> Result<Out
     }
 }
 
-/// Repeats the operation as often as it is preempted: with the rest of it, or from its start every second time.
+/// Repeats the rest of the operation as often as it is preempted.
 fn apply(world: &World, mirror: &mut Mirror<'_>, op: Op) -> Result<(), Error> {
     let mut rest = op;
-    for turn in 0..10_000 {
+    for _ in 0..10_000 {
         if apply_once(world, mirror, &mut rest)? == Outcome::Done {
             return Ok(());
-        }
-        if mirror.repeating && turn % 2 == 1 {
-            rest = op;
         }
         world.check();
     }
     panic!("preempted without progress: {op:?}");
 }
 
-fn run_with_ample_memory(ops: &[Op], slice: usize, portion: u64, repeating: bool) {
+fn run_with_ample_memory(ops: &[Op], slice: usize, portion: u64) {
     let world = start(2000);
     let mut model = Model { units: world.units() };
     let mut mirror = Mirror::new(&world);
-    (mirror.slice, mirror.portion, mirror.repeating) = (slice, portion, repeating);
+    (mirror.slice, mirror.portion) = (slice, portion);
     for op in ops.iter().flat_map(|&op| split_up(&world, op).into_iter().map(move |one| (op, one))) {
         run_one(&world, &mut model, &mut mirror, op.1);
     }
@@ -172,14 +169,14 @@ proptest! {
 
     #[test]
     fn the_tree_does_what_the_model_does(ops in prop::collection::vec(op(), 1..50), portion in portion()) {
-        run_with_ample_memory(&ops, usize::MAX, portion, false);
+        run_with_ample_memory(&ops, usize::MAX, portion);
     }
 
     #[test]
     fn preemption_at_any_point_changes_no_result(
-        ops in prop::collection::vec(op(), 1..40), slice in 1usize..12, portion in portion(), repeating: bool,
+        ops in prop::collection::vec(op(), 1..40), slice in 1usize..12, portion in portion(),
     ) {
-        run_with_ample_memory(&ops, slice, portion, repeating);
+        run_with_ample_memory(&ops, slice, portion);
     }
 
     /// Between two parts of an operation others come, and some are never finished.

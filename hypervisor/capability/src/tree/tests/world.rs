@@ -267,8 +267,6 @@ pub struct Mirror<'w> {
     pub checking: bool,
     /// Units that are entered or taken at once.
     pub portion: u64,
-    /// Whether who is preempted begins again at times.
-    pub repeating: bool,
     /// Reports of new mappings to refuse after so many.
     pub refuse_after: usize,
 }
@@ -286,7 +284,6 @@ impl<'w> Mirror<'w> {
             left: usize::MAX,
             checking: true,
             portion: u64::MAX,
-            repeating: false,
             refuse_after: usize::MAX,
         }
     }
