@@ -146,6 +146,7 @@ pub fn attributes(rights: Rights) -> Attributes {
 }
 
 /// What of a page-table entry stays if these rights do.
+#[inline(always)]
 fn remaining(left: Rights) -> Attributes {
     let rights = Attributes::READ | Attributes::WRITE | Attributes::EXECUTE;
     if left.is_none() { Attributes::empty() } else { !rights | attributes(left) }

@@ -122,6 +122,7 @@ impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
     }
 
     /// Removes what the cores have copied of a change of the master, and notes what they may remember.
+    #[inline]
     fn note(&self, (mmu, machine): (&impl Mmu, &impl Machine), change: Change, shootdown: &mut Shootdown) {
         let mut sharers = shootdown.sharers(|| mmu.sharers(change.table));
         let mut pages = Pages::new(change.virt.get(), change.size);

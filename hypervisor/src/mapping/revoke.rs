@@ -30,6 +30,7 @@ pub fn revoke(
 }
 
 /// As [`revoke`]; `noted` is extended by what processors have noted of what went, if it is memory.
+#[inline(never)]
 pub fn revoke_reporting(
     store: &Store<'_>,
     owner: Ref<Domain>,
@@ -71,6 +72,7 @@ fn take<E: Effects>(
     }
 }
 
+#[inline(always)]
 fn finish(machine: Machine<'_>, outcome: Result<Outcome, Error>) -> Option<Acknowledged> {
     let acknowledged = machine.shootdown.finish(&Cores);
     if outcome.is_err() {
