@@ -56,6 +56,7 @@ enum {
     VELA_MISC_SUSPEND = 0x2,
     VELA_MISC_COUNT = 0x3,
     VELA_MISC_EVIDENCE = 0x4,
+    VELA_MISC_REVOKE_LATER = 0x5,
 };
 
 /* Operations of ec_ctrl, and the flag of create_ec */
@@ -271,6 +272,7 @@ enum {
 #define VELA_FEATURE_OVERMAPPING UINT64_C(0x20)
 #define VELA_FEATURE_EVIDENCE UINT64_C(0x40)
 #define VELA_FEATURE_REPORT UINT64_C(0x80)
+#define VELA_FEATURE_REVOKE_LATER UINT64_C(0x100)
 #define VELA_CPU_ENABLED UINT64_C(0x1)
 
 /* A segment register */

@@ -7,8 +7,8 @@
 //! Source: interface §1, §3 and §5.
 use crate::call::{self, Outcome, again};
 use crate::{
-    context_control, cores, create, exhausted, interrupt, items, mapping, power, reclaim, root, semaphore, slots,
-    switch, translations,
+    context_control, cores, create, exhausted, interrupt, items, later, mapping, power, reclaim, root, semaphore,
+    slots, switch, translations,
 };
 use abi::address::{PAGE_BITS, USER_END};
 use abi::operation::{CallFlags, DomainControl, Misc, Noted, RevokeFlags};
@@ -102,6 +102,7 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
             }
             Some(Misc::Count) => count(domain, at, frame),
             Some(Misc::Evidence) => evidence(store, at, frame),
+            Some(Misc::RevokeLater) => return revoke_later(store, caller.1, frame).unwrap_or_else(Outcome::Return),
             Some(Misc::Suspend) => power::suspend(store, at, frame),
             None => Err(Status::BadParameter),
         },
@@ -160,10 +161,7 @@ const fn units(word: u64, range: Crd) -> Span {
 /// Takes rights back: those of the range in RSI, from the caller's domain, or with the flag for it from the one in RDX.
 fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<Outcome, Status> {
     let flags = RevokeFlags::from_bits_retain(request.flags);
-    let owner = match flags.contains(RevokeFlags::REMOTE) {
-        true => slots::named::<Domain>(store, frame.rdx.get(), Rights::NONE)?,
-        false => caller.identity().domain,
-    };
+    let owner = owner(store, caller, flags, frame)?;
     let again_later = frame.rdi.get() & REST != 0 && mapping::waits();
     let acknowledged = if again_later { None } else { revoke_rest(store, owner, flags, frame) };
     let Some(acknowledged) = acknowledged else { return Ok(again(frame)) };
@@ -174,14 +172,9 @@ fn revoke(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) 
         if reclaim::hurry() || reclaim::settle() {
             return Ok(again(frame));
         }
-        tell(store, semaphore, &acknowledged);
+        later::tell(store, semaphore, &acknowledged);
     }
     Ok(Outcome::Return(Status::Success))
-}
-
-/// Tells whoever waits that what was revoked can be used for something else.
-fn tell(store: &Store<'_>, semaphore: Ref<Semaphore>, _: &Acknowledged) {
-    semaphore::up(store, semaphore);
 }
 
 /// Revokes from `owner` what the registers say. `None` if something else is to run first; they say what is left then.
@@ -202,10 +195,41 @@ fn revoke_rest(store: &Store<'_>, owner: Ref<Domain>, flags: RevokeFlags, frame:
     // What is repeated after its end adds to its report.
     if !done || word & REST != 0 || reports {
         frame.rdi.set(if done && !reports { word } else { word | REST });
-        let left = if done { 0 } else { rest.count & (range.count() - 1) };
-        frame.rsi.set(range.word() & !((range.count() - 1) << 12) | left << 12);
+        note_rest(frame, range, if done { 0 } else { rest.count });
     }
     acknowledged
+}
+
+/// Notes in RSI that so many units of `range` are left.
+fn note_rest(frame: &Frame, range: Crd, left: u64) {
+    let below = range.count() - 1;
+    frame.rsi.set(range.word() & !(below << 12) | (left & below) << 12);
+}
+
+/// As [`revoke`], of memory, with flags in RAX: nobody is waited for, and the semaphore is upped when no core uses what was
+/// taken.
+fn revoke_later(store: &Store<'_>, caller: &Context, frame: &Frame) -> Result<Outcome, Status> {
+    let (word, range) = (frame.rdi.get(), Crd::from_word(frame.rsi.get()));
+    let semaphore = slots::named::<Semaphore>(store, (word & !REST) >> 8, SemaphoreRights::UP)?;
+    let flags = u8::try_from(frame.rax.get()).ok().and_then(RevokeFlags::from_bits);
+    let flags = flags.filter(|flags| !flags.contains(RevokeFlags::REPORT) && range.kind() == Kind::Memory);
+    let flags = flags.ok_or(Status::BadParameter)?;
+    let (owner, mut rest) = (owner(store, caller, flags, frame)?, units(word, range));
+    if word & REST != 0 && mapping::waits() || !later::revoke(store, owner, range.rights(), &mut rest, flags, semaphore)
+    {
+        frame.rdi.set(word | REST);
+        note_rest(frame, range, rest.count);
+        return Ok(again(frame));
+    }
+    Ok(Outcome::Return(Status::Success))
+}
+
+/// The domain from which a revocation takes.
+fn owner(store: &Store<'_>, caller: &Context, flags: RevokeFlags, frame: &Frame) -> Result<Ref<Domain>, Status> {
+    match flags.contains(RevokeFlags::REMOTE) {
+        true => slots::named::<Domain>(store, frame.rdx.get(), Rights::NONE),
+        false => Ok(caller.identity().domain),
+    }
 }
 
 /// As [`revoke`], from the caller's domain and without anybody to be told. A status, or [`SLOW`].

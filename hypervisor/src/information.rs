@@ -39,8 +39,12 @@ pub fn write(facts: &Facts<'_>, area: &mut [u8]) {
 fn try_write(facts: &Facts<'_>, area: &mut [u8]) -> Result<(), HipError> {
     use abi::hip::Features;
     // An IOMMU is not served yet, whatever the processor has.
-    let extensions =
-        Features::ITEM_FORMS | Features::COUNTERS | Features::OVERMAPPING | Features::EVIDENCE | Features::REPORT;
+    let extensions = Features::ITEM_FORMS
+        | Features::COUNTERS
+        | Features::OVERMAPPING
+        | Features::EVIDENCE
+        | Features::REPORT
+        | Features::REVOKE_LATER;
     let mut page = HipWriter::new(area, vcpu::features().union(extensions), clock::khz())?;
     let outcome = fill(facts, &mut page);
     page.finish();

@@ -24,6 +24,7 @@ mod hypercall;
 mod information;
 mod interrupt;
 mod items;
+mod later;
 mod lifetime;
 mod log;
 mod machine;

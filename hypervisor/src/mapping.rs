@@ -35,7 +35,7 @@ mod query;
 mod revoke;
 use lock::lock;
 pub use query::{lookup, translate};
-pub use revoke::{clear, revoke, revoke_reporting};
+pub use revoke::{clear, revoke, revoke_later, revoke_reporting};
 
 /// Steps of the tree's work before the kernel looks whether something else has to run, and small pages that count as one.
 const SLICE: u32 = 4;

@@ -10,7 +10,7 @@
 use crate::call::{self, Delivery, LONGEST};
 use crate::lifetime::Counted;
 use crate::switch::{self, Tables};
-use crate::{accounts, clock, contexts, cores, reclaim, remote, translations};
+use crate::{accounts, clock, contexts, cores, later, reclaim, remote, translations};
 use abi::Status;
 use abi::counter::Counter;
 use arch::{apic, cpu};
@@ -319,6 +319,9 @@ fn choose_slowly(store: &Store<'_>) {
 fn idle(store: &Store<'_>) {
     let local = &percpu::this().local;
     local.current.set(0);
+    if percpu::this().shared.take(Hazard::Landed) {
+        return later::look(store);
+    }
     if reclaim::is_due() {
         return reclaim::collect(store, true);
     }

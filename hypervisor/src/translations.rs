@@ -23,6 +23,7 @@ use memory::mmu::{Mmu, Noting};
 use memory::shootdown::{Acknowledged, Core, Machine, Pages, Shootdown};
 use memory::space::Space;
 use objects::Domain;
+use percpu::Hazard;
 
 /// log2 of the bytes of a large leaf.
 const LARGE_BITS: u32 = PAGE_BITS + 9;
@@ -53,6 +54,11 @@ pub fn shootdown() -> Shootdown {
 #[inline]
 pub fn earlier() -> Acknowledged {
     Acknowledged::of_earlier(&Cores)
+}
+
+/// The acknowledgement of what this core has taken without waiting, if it is there.
+pub fn landed() -> Option<Acknowledged> {
+    Acknowledged::of_landed(&Cores)
 }
 
 /// The acknowledgement of a domain that nobody uses any more: no core has its tables loaded.
@@ -105,6 +111,13 @@ impl Machine for Cores {
         };
         shared.count(Counter::PageFlushes, count);
         (0..count).for_each(|page| cpu::flush_page(start + (page << abi::address::PAGE_BITS)));
+    }
+
+    fn landed(&self, id: u32) {
+        let Some((shared, apic_id)) = cores::remote(id) else { return };
+        shared.raise(Hazard::Landed);
+        percpu::this().shared.count(Counter::InterruptsSent, 1);
+        apic::send_request(apic_id);
     }
 
     fn flights(&self) -> &AtomicU64 {

@@ -8,7 +8,7 @@
 use crate::domain;
 use crate::log::warning;
 use crate::report::{self, name};
-use crate::{call, contexts, cores, interrupt, reclaim, scheduler, slots, stop, switch, translations, vectors};
+use crate::{call, contexts, cores, interrupt, later, reclaim, scheduler, slots, stop, switch, translations, vectors};
 use abi::VirtAddr;
 use abi::counter::Counter;
 use abi::event::Exception;
@@ -86,6 +86,10 @@ extern "C" fn hazards(frame: &Frame) -> *const Frame {
     reclaim::pass();
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
+    if percpu::this().shared.pending(Hazard::Landed) {
+        percpu::this().shared.take(Hazard::Landed);
+        later::look(&store);
+    }
     // It is taken when the choice is made.
     if percpu::this().shared.pending(Hazard::Schedule) {
         scheduler::reschedule(&store, false);

@@ -48,6 +48,8 @@ operations! {
         Count = 3,
         /// Extension: what processors have noted of pages, and clear it: which were accessed, which are dirty.
         Evidence = 4,
+        /// Extension: take memory back without waiting for other cores; a semaphore is upped when nobody uses it any more.
+        RevokeLater = 5,
     }
 }
 
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn free_numbers_stay_free() {
         for flags in 0..16 {
-            assert_eq!(Misc::from_flags(flags).is_some(), flags <= 4);
+            assert_eq!(Misc::from_flags(flags).is_some(), flags <= 5);
             assert_eq!(ContextControl::from_flags(flags).is_some(), flags <= 8);
             assert_eq!(SchedulingControl::from_flags(flags).is_some(), flags <= 3);
             assert_eq!(DomainControl::from_flags(flags).is_some(), flags == 0 || flags == 2);

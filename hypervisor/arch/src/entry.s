@@ -412,7 +412,7 @@ syscall_ways:
     .quad way_call
     .elseif way == 1
     .quad way_reply
-    .elseif (way & 15) == 8 && way >= 0x50
+    .elseif (way & 15) == 8 && way >= 0x60
     .quad way_refused
     .elseif (way & 15) >= 2 && (way & 15) <= 6
     .quad way_create

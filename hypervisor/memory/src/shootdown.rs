@@ -11,6 +11,8 @@
 //! were made up to then, his own among them. Who waits serves the requests to himself, so that two can wait for each other.
 //! Source: A. Clements et al., "RadixVM" (2013), precise targets; N. Amit et al., "Don't shoot down TLB shootdowns!" (2020),
 //! send to all before waiting; E. Dijkstra, "Cooperating sequential processes" (1965), publish and look; traps T3-T5.
+mod later;
+
 use crate::mmu::Mmu;
 use abi::PhysAddr;
 use abi::address::{PAGE_BITS, PAGE_SIZE};
@@ -76,6 +78,9 @@ pub struct Core {
     done: AtomicU64,
     /// Odd while others may use what an operation of this core has taken.
     flight: AtomicU64,
+    /// See `later.rs`: who is to be told when it has forgotten, and what it has taken without waiting.
+    tell: AtomicU64,
+    later: AtomicU64,
 }
 
 /// The machine, as seen by the calling core.
@@ -90,6 +95,8 @@ pub trait Machine {
     fn interrupt(&self, ids: impl Iterator<Item = u32>, count: u32);
     /// Makes the calling core forget `pages` of the tables it has loaded.
     fn flush(&self, pages: Pages);
+    /// Makes core `id` look for [`Acknowledged::of_landed`] soon.
+    fn landed(&self, id: u32);
     /// How many cores have taken something that others may still use.
     fn flights(&self) -> &AtomicU64;
 }
@@ -133,12 +140,15 @@ impl Core {
         self.current.store(0, Release);
     }
 
-    /// Asks for `pages`; an interrupt has to follow.
+    /// Asks for `pages`; an interrupt has to follow. When it is done it tells the cores in `tell`.
     #[inline]
-    fn ask(&self, pages: Pages) {
+    fn ask(&self, pages: Pages, tell: u64) {
         let mut known = self.pages.load(Relaxed);
         while let Err(newer) = self.pages.compare_exchange(known, Pages(known).and(pages).0, AcqRel, Relaxed) {
             known = newer;
+        }
+        if tell != 0 {
+            self.tell.fetch_or(tell, AcqRel);
         }
         self.asked.fetch_add(1, AcqRel);
     }
@@ -150,8 +160,12 @@ impl Core {
         if asked == self.done.load(Relaxed) {
             return false;
         }
+        let told = self.told();
         machine.flush(Pages(self.pages.swap(0, AcqRel)));
         self.done.store(asked, Release);
+        if told != 0 {
+            later::tell(machine, told);
+        }
         true
     }
 }
@@ -201,6 +215,7 @@ impl Acknowledged {
     pub fn of_earlier(machine: &impl Machine) -> Self {
         if machine.flights().load(Acquire) != 0 {
             others_land(machine);
+            later::land(machine, machine.own());
         }
         Self(())
     }
@@ -291,7 +306,7 @@ impl Shootdown {
     fn tell(&self, machine: &impl Machine) {
         let (own, count) = (machine.own(), machine.cores());
         let others = || members(self.targets, count).filter(|&id| id != own);
-        let ask = |id| machine.core(id).ask(self.pages);
+        let ask = |id| machine.core(id).ask(self.pages, 0);
         let wait = |id| {
             let core: &Core = machine.core(id);
             let asked = core.asked.load(Relaxed);
@@ -314,9 +329,14 @@ impl Shootdown {
             machine.flush(self.pages);
         }
         others().for_each(wait);
+        self.end_flight(machine);
+    }
+
+    #[inline]
+    fn end_flight(&self, machine: &impl Machine) {
         if self.flies {
             machine.flights().fetch_sub(1, AcqRel);
-            machine.core(own).flight.fetch_add(1, AcqRel);
+            machine.core(machine.own()).flight.fetch_add(1, AcqRel);
         }
     }
 }
@@ -332,6 +352,7 @@ fn others_land(machine: &impl Machine) {
             machine.core(own).serve(machine);
             sync::relax();
         }
+        later::land(machine, id);
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Hazard {
     Grace = 1 << 5,
     /// Objects have ended on this core.
     Ended = 1 << 6,
+    /// What this core has taken without waiting is used by nobody any more.
+    Landed = 1 << 7,
 }
 
 /// State that only its own core touches.
@@ -96,6 +98,8 @@ pub struct Local {
     pub tags: Tags,
     /// All of them are to be given back now.
     pub tidy: Cell<bool>,
+    /// Reference to the semaphore to be upped when that is so, 0 if none.
+    pub awaiting: Cell<u64>,
     /// Whether something of another core was told to end, and may not know it yet.
     pub ends: Cell<bool>,
 }

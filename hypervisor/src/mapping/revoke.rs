@@ -47,6 +47,24 @@ pub fn revoke_reporting(
     finish(reporting.machine, outcome)
 }
 
+/// As [`revoke`], but cores that are made to forget are not waited for: `Some(None)` if [`translations::landed`] is to come.
+#[inline(never)]
+pub fn revoke_later(
+    store: &Store<'_>,
+    owner: Ref<Domain>,
+    what: (Kind, Rights),
+    range: &mut Span,
+    flags: RevokeFlags,
+) -> Option<Option<Acknowledged>> {
+    let stored = Stored(store);
+    let mut machine = Machine::new(&stored);
+    let outcome = take(&stored, owner, what, (range, flags), &mut machine, Machine::pause);
+    if outcome == Ok(Outcome::Done) {
+        return Some(machine.shootdown.finish_later(&Cores));
+    }
+    finish(machine, outcome).map(Some)
+}
+
 #[inline(always)]
 fn take<E: Effects>(
     stored: &Stored<'_>,

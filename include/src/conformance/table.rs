@@ -95,6 +95,9 @@ pub const TRIPLES: &[Triple] = &[
     row(Misc, "evidence", Success, Always, "what is noted of the pages"),
     row(Misc, "evidence", BadCapability, Always, "no domain"),
     row(Misc, "evidence", BadParameter, Always, "no memory, or too much"),
+    row(Misc, "later", Success, Always, "memory is taken; the semaphore is upped when nobody uses it"),
+    row(Misc, "later", BadCapability, Always, "no semaphore, no permission bit 0, or no domain"),
+    row(Misc, "later", BadParameter, Always, "no memory, or a flag that has no meaning"),
     row(Misc, "free", BadParameter, Always, "no such sub-operation"),
 
     row(ControlContext, "recall", Success, Always, "the recall is pending, or the state is there"),

@@ -71,6 +71,8 @@ bitflags! {
         const EVIDENCE = 1 << 6;
         /// Extension: a revocation can report accessed and dirty bits ([`crate::operation::RevokeFlags::REPORT`]).
         const REPORT = 1 << 7;
+        /// Extension: memory can be revoked without waiting ([`crate::operation::Misc::RevokeLater`]).
+        const REVOKE_LATER = 1 << 8;
     }
 }
 

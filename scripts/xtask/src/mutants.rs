@@ -23,6 +23,7 @@ struct Mutant {
 }
 
 const SHOOTDOWN: &str = "hypervisor/memory/src/shootdown.rs";
+const LATER: &str = "hypervisor/memory/src/shootdown/later.rs";
 const SPACE: &str = "hypervisor/memory/src/space.rs";
 const TAGS: &str = "hypervisor/memory/src/tags.rs";
 const EVIDENCE: &str = "hypervisor/memory/src/space/evidence.rs";
@@ -32,6 +33,9 @@ const MMU: &str = "hypervisor/memory/src/mmu.rs";
 const ASK: &str = "let mut known = self.pages.load(Relaxed);
         while let Err(newer) = self.pages.compare_exchange(known, Pages(known).and(pages).0, AcqRel, Relaxed) {
             known = newer;
+        }
+        if tell != 0 {
+            self.tell.fetch_or(tell, AcqRel);
         }
         self.asked.fetch_add(1, AcqRel);
 ";
@@ -87,14 +91,14 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "pages are taken before requests are counted",
         SHOOTDOWN,
-        "let asked = self.asked.load(Acquire);\n        if asked == self.done.load(Relaxed) {\n            return false;\n        }\n        machine.flush(Pages(self.pages.swap(0, AcqRel)));\n",
-        "machine.flush(Pages(self.pages.swap(0, AcqRel)));\n        let asked = self.asked.load(Acquire);\n",
+        "let asked = self.asked.load(Acquire);\n        if asked == self.done.load(Relaxed) {\n            return false;\n        }\n        let told = self.told();\n        machine.flush(Pages(self.pages.swap(0, AcqRel)));\n",
+        "let told = self.told();\n        machine.flush(Pages(self.pages.swap(0, AcqRel)));\n        let asked = self.asked.load(Acquire);\n",
     ),
     mutant(
         "a request is counted before its pages are there",
         SHOOTDOWN,
         ASK,
-        "self.asked.fetch_add(1, AcqRel);\n        let mut known = self.pages.load(Relaxed);\n        while let Err(newer) = self.pages.compare_exchange(known, Pages(known).and(pages).0, AcqRel, Relaxed) {\n            known = newer;\n        }\n",
+        "self.asked.fetch_add(1, AcqRel);\n        if tell != 0 {\n            self.tell.fetch_or(tell, AcqRel);\n        }\n        let mut known = self.pages.load(Relaxed);\n        while let Err(newer) = self.pages.compare_exchange(known, Pages(known).and(pages).0, AcqRel, Relaxed) {\n            known = newer;\n        }\n",
     ),
     mutant("the interrupt is forgotten", SHOOTDOWN, "machine.interrupt(others(), count as u32);\n", "let _ = count;\n"),
     mutant("a request replaces another", SHOOTDOWN, "Pages(known).and(pages).0", "pages.0"),
@@ -118,6 +122,26 @@ const MUTANTS: &[Mutant] = &[
         "machine.flights().load(Acquire) == u64::MAX",
     ),
     mutant("who has taken something is not seen", SHOOTDOWN, "flight % 2 == 1 && core", "flight % 2 == 2 && core"),
+    mutant(
+        "who is to be told is looked for after the flush",
+        SHOOTDOWN,
+        "let told = self.told();\n        machine.flush(Pages(self.pages.swap(0, AcqRel)));\n",
+        "machine.flush(Pages(self.pages.swap(0, AcqRel)));\n        let told = self.told();\n",
+    ),
+    mutant(
+        "who does not wait is told before the flush",
+        SHOOTDOWN,
+        "let told = self.told();\n        machine.flush(",
+        "let told = self.told();\n        if told != 0 {\n            later::tell(machine, told);\n        }\n        let told = 0;\n        machine.flush(",
+    ),
+    mutant("the first that is done tells who does not wait", LATER, "& LEFT == 1 {", "& LEFT >= 1 {"),
+    mutant(
+        "what is not waited for is in nobody's way",
+        LATER,
+        "now & LEFT != 0 && now & !LEFT == round",
+        "now == 1 && round == 1",
+    ),
+    mutant("a core that has asked waits for its own no more", SHOOTDOWN, "later::land(machine, machine.own());", ""),
     mutant("a core that fills is no sharer", SPACE, "mmu.share(shared, bit(id));\n", "let _ = bit(id);\n"),
     mutant(
         "a core becomes a sharer after it has filled",

@@ -11,7 +11,7 @@ use abi::rights::DomainRights;
 use abi::{Crd, Mtd, Rights, Selector, Status, TypedItem};
 
 use crate::arch::syscall;
-use crate::capability::{Context, Scheduling, Slot, own_domain};
+use crate::capability::{Context, Scheduling, Semaphore, Slot, own_domain};
 use crate::hypercall;
 
 /// A protection domain.
@@ -132,5 +132,16 @@ impl Domain {
         let flags = RevokeFlags::SELF | RevokeFlags::REMOTE;
         // SAFETY: as above.
         unsafe { syscall::revoke_reporting(range, flags, self.0.selector()) }
+    }
+
+    /// Takes the memory in `range` as [`Self::strip`] does, without waiting for other cores: `done` is upped when none uses it
+    /// any more. Until then it must not be used for anything else.
+    ///
+    /// # Errors
+    /// What the kernel answered: [`Status::BadParameter`] if it is no memory.
+    pub fn strip_later(&self, range: Crd, done: &Semaphore) -> Result<(), Status> {
+        let flags = RevokeFlags::SELF | RevokeFlags::REMOTE;
+        // SAFETY: as above.
+        unsafe { syscall::revoke_later(range, flags, self.0.selector(), done.slot().selector()) }
     }
 }

@@ -8,12 +8,16 @@ use crate::table::{Mapping, Table};
 use crate::tags::KEEP;
 use abi::VirtAddr;
 use proptest::prelude::*;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Cores that take an interrupt at once, seen from core 0.
 struct Fake {
     cores: Vec<Core>,
     interrupts: RefCell<Vec<u32>>,
+    /// Whether they take no interrupts for now.
+    held: Cell<bool>,
+    /// Who was told that a shootdown has landed, and by whom.
+    landed: RefCell<Vec<(u32, u32)>>,
     flushed: RefCell<Vec<(u32, Pages)>>,
     flights: AtomicU64,
 }
@@ -34,11 +38,16 @@ impl Machine for At<'_> {
     fn interrupt(&self, ids: impl Iterator<Item = u32>, _: u32) {
         for id in ids {
             self.0.interrupts.borrow_mut().push(id);
-            self.core(id).serve(&At(self.0, id));
+            if !self.0.held.get() {
+                self.core(id).serve(&At(self.0, id));
+            }
         }
     }
     fn flush(&self, pages: Pages) {
         self.0.flushed.borrow_mut().push((self.1, pages));
+    }
+    fn landed(&self, id: u32) {
+        self.0.landed.borrow_mut().push((id, self.1));
     }
     fn flights(&self) -> &AtomicU64 {
         &self.0.flights
@@ -57,6 +66,8 @@ fn machine(loaded: &[u64], arena: &Arena) -> Fake {
     Fake {
         cores: cores.collect(),
         interrupts: RefCell::default(),
+        held: Cell::new(false),
+        landed: RefCell::default(),
         flushed: RefCell::default(),
         flights: AtomicU64::new(0),
     }
@@ -101,6 +112,31 @@ fn a_domain_has_ended_when_no_core_has_a_view_of_it_loaded() {
     fake.cores[1].leave();
     assert!(Acknowledged::of_ended(&At(&fake, 0), &view).is_some());
     assert!(Acknowledged::of_ended(&At(&fake, 0), &|_| None).is_some(), "nor one without views");
+}
+
+#[test]
+fn who_does_not_wait_is_told_by_the_last() {
+    let arena = arena();
+    let fake = machine(&[1, 2, 3, 99], &arena);
+    let own = At(&fake, 0);
+    fake.held.set(true);
+    let take = |later: bool| {
+        let mut shootdown = Shootdown::new(false);
+        let sharers = shootdown.sharers(|| bit(0) | bit(1) | bit(2));
+        shootdown.add((&arena, &own), sharers, &view, PAGE);
+        if later { shootdown.finish_later(&own) } else { Some(shootdown.finish(&own)) }
+    };
+    assert!(take(true).is_none() && Acknowledged::of_landed(&own).is_none());
+    assert_eq!((&*fake.flushed.borrow(), &*fake.interrupts.borrow()), (&vec![(0, PAGE)], &vec![1, 2]));
+    assert!(fake.cores[2].serve(&At(&fake, 2)) && Acknowledged::of_landed(&own).is_none());
+    assert!(fake.cores[1].serve(&At(&fake, 1)) && Acknowledged::of_landed(&own).is_some());
+    assert_eq!((&*fake.landed.borrow(), fake.flights.load(Relaxed)), (&vec![(0, 1)], 0));
+    // The next is asked as ever, and tells nobody.
+    fake.held.set(false);
+    assert!(take(false).is_some());
+    assert_eq!(fake.landed.borrow().len(), 1);
+    // One that asks nobody is over at once.
+    assert!(Shootdown::new(false).finish_later(&own).is_some());
 }
 
 #[test]

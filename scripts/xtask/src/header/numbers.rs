@@ -59,6 +59,7 @@ fn operations(text: &mut String) {
         ("SUSPEND", Misc::Suspend),
         ("COUNT", Misc::Count),
         ("EVIDENCE", Misc::Evidence),
+        ("REVOKE_LATER", Misc::RevokeLater),
     ];
     enumeration(text, "Sub-operations of misc", "MISC_", flags.map(|(name, flag)| (name, u64::from(flag.flags()))));
     let controls = [

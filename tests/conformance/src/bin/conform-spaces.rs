@@ -167,7 +167,7 @@ fn lookups(t: &mut Report, world: &mut World) {
         t.status(Misc, "lookup", Success, what, answer);
         t.equal(what, answer.rsi, found.word());
     }
-    for flags in 5..16 {
+    for flags in 6..16 {
         t.status(Misc, "free", BadParameter, "a free number", hypercall(Misc, flags, ROOT, [0; 4]));
     }
 }
@@ -271,9 +271,24 @@ fn evidence(t: &mut Report) {
     t.status(Misc, "evidence", BadParameter, "objects", noted(ROOT, objects(EMPTY, 0, 0x1F)));
 }
 
-fn suspend(t: &mut Report, _: &mut World) {
+fn later(t: &mut Report, world: &mut World) {
+    let bell = world.semaphore(0);
+    let take = |bell, range: Crd, flags| hypercall(Misc, 5, bell, [range.word(), EMPTY, flags, 0]);
+    let page = memory(HERE, 0, MemoryRights::all());
+    t.status(Misc, "later", Success, "what others have of a page", take(bell, page, 0));
+    t.status(ControlSemaphore, "down", Success, "it is over", down(bell, 1));
+    t.status(Misc, "later", BadCapability, "nothing to up", take(EMPTY, page, 0));
+    t.status(Misc, "later", BadCapability, "from nothing", take(bell, page, 2));
+    t.status(Misc, "later", BadParameter, "objects", take(bell, objects(EMPTY, 0, 0x1F), 0));
+    for flags in [8, 16, 256] {
+        t.status(Misc, "later", BadParameter, "a flag without meaning", take(bell, page, flags));
+    }
+}
+
+fn suspend(t: &mut Report, world: &mut World) {
     counters(t);
     evidence(t);
+    later(t, world);
     for (key, what) in [(EMPTY, "nothing"), (ROOT, "a domain"), (36, "the other key")] {
         t.status(Misc, "suspend", BadCapability, what, hypercall(Misc, 2, key, [0; 4]));
     }

@@ -12,7 +12,7 @@ use generator::{Gn, LocalGenerator};
 use memory::format::{Attributes, Host};
 use memory::frames::OutOfMemory;
 use memory::mmu::Mmu;
-use memory::shootdown::{self, NOTE, Pages, Shootdown};
+use memory::shootdown::{self, Acknowledged, NOTE, Pages, Shootdown};
 use memory::space::{self, Filled, Space};
 use memory::table::{Mapping, Table};
 use memory::tags::{LOADS, Tags};
@@ -277,7 +277,40 @@ impl Core<'_> {
     }
 
     /// Takes all but `left` of `count` pages at `page` from all of `domains`, in one operation.
-    pub fn revoke(&self, domains: &[usize], (page, count): (u64, u64), left: Attributes) {
+    pub fn revoke(&self, domains: &[usize], range: (u64, u64), left: Attributes) {
+        self.take(domains, range, left, false);
+    }
+
+    /// As [`Self::revoke`], and goes on before others have forgotten; it is over when it has waited for them later.
+    pub fn revoke_later(&self, domains: &[usize], range: (u64, u64), meanwhile: impl Fn(&Self)) {
+        let taken = self.take(domains, range, Attributes::empty(), true);
+        meanwhile(self);
+        while Acknowledged::of_landed(self).is_none() {
+            self.breathe();
+            self.step(true);
+        }
+        self.over(&taken, Attributes::empty());
+    }
+
+    /// Nobody may use more than `left` of what was taken.
+    fn over(&self, taken: &[((usize, u64), u64)], left: Attributes) {
+        let mut machine = self.machine();
+        for (place, frame) in taken {
+            if let Some(found) = machine.allowed.get_mut(place) {
+                found.iter_mut().filter(|(of, _)| of == frame).for_each(|(_, rights)| *rights &= left);
+                found.retain(|(_, rights)| !rights.is_empty());
+            }
+        }
+        machine.changed = true;
+    }
+
+    fn take(
+        &self,
+        domains: &[usize],
+        (page, count): (u64, u64),
+        left: Attributes,
+        later: bool,
+    ) -> Vec<((usize, u64), u64)> {
         let mut shootdown = Shootdown::new(false);
         self.kernel(true);
         self.lock();
@@ -299,15 +332,15 @@ impl Core<'_> {
             assert_eq!(done, Ok(()));
         }
         self.unlock();
-        shootdown.finish(self);
-        for (place, frame) in taken {
-            if let Some(found) = self.machine().allowed.get_mut(&place) {
-                found.iter_mut().filter(|(of, _)| *of == frame).for_each(|(_, rights)| *rights &= left);
-                found.retain(|(_, rights)| !rights.is_empty());
-            }
+        if later {
+            let _ = shootdown.finish_later(self);
+        } else {
+            shootdown.finish(self);
+            self.over(&taken, left);
         }
         self.kernel(false);
         self.step(false);
+        taken
     }
 
     /// What the master of a domain says of `page`.
@@ -367,6 +400,9 @@ impl shootdown::Machine for Core<'_> {
             self.machine().processors[id as usize].interrupted = true;
             self.step(false);
         }
+    }
+    fn landed(&self, _: u32) {
+        self.step(false);
     }
     fn flights(&self) -> &AtomicU64 {
         self.step(false);

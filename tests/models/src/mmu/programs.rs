@@ -109,6 +109,24 @@ fn one_takes_and_one_uses_in_all_orders() {
     explore(2, small, [takes_one, uses]);
 }
 
+fn takes_later(core: &Core<'_>) {
+    core.revoke_later(&[0], (0x400, 1), |_| {});
+}
+
+/// What it has taken without waiting is over when it finds it gone.
+fn takes_twice(core: &Core<'_>) {
+    core.revoke_later(&[0], (0x400, 1), takes_all);
+}
+
+#[test]
+fn one_takes_without_waiting_and_one_uses_in_all_orders() {
+    for (prepare, takes) in [(small as Act, takes_later as Act), (large, takes_later), (small, takes_twice)] {
+        explore(1, prepare, [takes, uses]);
+        explore(1, prepare, [takes, comes_back]);
+    }
+    explore(1, small, [takes_later, takes_all, uses]);
+}
+
 #[test]
 fn who_finds_it_taken_waits_for_who_took_it() {
     for prepare in [small as Act, large] {
@@ -122,12 +140,16 @@ fn act(core: &Core, random: &mut Random, domains: usize) {
     let page = PAGES[random.below(PAGES.len())];
     let range = [(page, 1), (page, 1), LARGE, (0x400, 2), (0x400, 1024)][random.below(5)];
     let rights = [READ, WRITE][random.below(2)];
-    match random.below(12) {
+    match random.below(13) {
         0..=5 => drop(core.access(page)),
         6..=7 => core.enter(domain),
         8 => core.map(domain, page, 1, rights),
         9 => core.map(domain, LARGE.0, LARGE.1, rights),
         10 => core.revoke(&[domain], range, [NOTHING, READ][random.below(2)]),
+        11 => core.revoke_later(&[domain], range, |core| {
+            core.enter(0);
+            drop(core.access(page));
+        }),
         _ => core.revoke(&[0, 1, 2][..domains], range, NOTHING),
     }
 }

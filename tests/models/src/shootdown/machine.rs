@@ -10,7 +10,7 @@ use abi::{PhysAddr, VirtAddr};
 use memory::format::{Attributes, Entry, Format, Host};
 use memory::frames::OutOfMemory;
 use memory::mmu::Mmu;
-use memory::shootdown::{Core, Machine, NOTE, Pages, Shootdown};
+use memory::shootdown::{Acknowledged, Core, Machine, NOTE, Pages, Shootdown};
 use memory::space::{self, Filled, Space};
 use memory::table::Table;
 use memory::tags::{KEEP, LOADS, TAG, Tags};
@@ -49,6 +49,8 @@ pub struct World {
     /// Whether core 1 remembers page 0.
     remembered: AtomicBool,
     flights: AtomicU64,
+    /// One more than the core that has been told that what it has taken has landed.
+    landed: AtomicU64,
 }
 
 impl World {
@@ -71,6 +73,7 @@ impl World {
             returned: [AtomicBool::new(false), AtomicBool::new(false)],
             remembered: AtomicBool::new(false),
             flights: AtomicU64::new(0),
+            landed: AtomicU64::new(0),
         }
     }
 }
@@ -156,6 +159,9 @@ impl Machine for Cpu {
         for id in ids {
             self.world.cores[id as usize].1.swap(true, AcqRel);
         }
+    }
+    fn landed(&self, id: u32) {
+        self.world.landed.store(u64::from(id) + 1, Release);
     }
     fn flights(&self) -> &AtomicU64 {
         &self.world.flights
@@ -292,6 +298,14 @@ impl Cpu {
 
     /// Takes all rights but `left` to page `index`, or to all pages, from the domain.
     pub fn revoke(&self, index: Option<usize>, left: Attributes, naive: bool) {
+        self.take(index, left, naive).finish(self);
+        for page in index.map_or(0..2, |index| index..index + 1) {
+            self.world.returned[page].store(true, Release);
+        }
+    }
+
+    /// Takes all rights but `left` to page `index`, or to all pages, from the tables.
+    fn take(&self, index: Option<usize>, left: Attributes, naive: bool) -> Shootdown {
         let range = index.map_or((BASE, 1 << 21), |index| (BASE + ((index as u64) << 12), 1 << 12));
         let view = |id| Some(Self::view(id));
         let space = Space { master: &Table::new(at(MASTER)), view: &view };
@@ -299,10 +313,21 @@ impl Cpu {
         let range = (VirtAddr::new(range.0), range.1);
         let done = space.restrict((self, self), range, left, &mut |_, _| Err(OutOfMemory::Pool), &mut shootdown);
         assert_eq!(done, Ok(()));
-        shootdown.finish(self);
-        for page in index.map_or(0..2, |index| index..index + 1) {
-            self.world.returned[page].store(true, Release);
+        shootdown
+    }
+
+    /// Takes page `index` and does not wait; `meanwhile` it does something else, then waits until it is told.
+    pub fn revoke_later(&self, index: usize, meanwhile: impl Fn(&Self)) {
+        let acknowledged = self.take(Some(index), Attributes::empty(), false).finish_later(self);
+        meanwhile(self);
+        if acknowledged.is_none() {
+            while self.world.landed.load(Acquire) != u64::from(self.id) + 1 {
+                self.breathe();
+                sync::relax();
+            }
+            assert!(Acknowledged::of_landed(self).is_some());
         }
+        self.world.returned[index].store(true, Release);
     }
 
     /// Clears what is noted of page `index`, which is over then.

@@ -245,6 +245,34 @@ fn an_access_to_a_large_page_after_the_bits_are_cleared_is_noted_again() {
 }
 
 #[test]
+fn who_does_not_wait_is_told_when_all_have_forgotten() {
+    let takes = |cpu: &Cpu| {
+        cpu.revoke_later(0, |_| {});
+        cpu.reuse();
+    };
+    explore(false, [(nothing, takes), (runs, uses)]);
+}
+
+#[test]
+fn who_takes_the_same_again_waits() {
+    let takes = |cpu: &Cpu| cpu.revoke_later(0, revokes_all);
+    explore(false, [(nothing, takes), (runs, uses)]);
+}
+
+/// Too long for all executions.
+#[cfg(shuttle)]
+#[test]
+fn one_who_waits_and_one_who_does_not_are_told_what_is_theirs() {
+    let first = |cpu: &Cpu| cpu.revoke_later(0, |_| {});
+    let second = |cpu: &Cpu| cpu.revoke(Some(1), NOTHING, false);
+    let both = |cpu: &Cpu| {
+        cpu.outlast(0, NOTHING);
+        cpu.outlast(1, NOTHING);
+    };
+    explore(false, [(nothing, first), (nothing, second), (runs_both, both)]);
+}
+
+#[test]
 fn the_naive_protocol_holds_too() {
     explore(false, [(nothing, |cpu| cpu.revoke(Some(0), NOTHING, true)), (runs, uses)]);
 }

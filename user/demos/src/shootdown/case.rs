@@ -6,7 +6,7 @@
 use abi::hip::ROOT_UTCB_ADDRESS;
 use abi::item::ItemFlags;
 
-use super::{DOMAINS, LARGE, give, take, take_telling};
+use super::{DOMAINS, LARGE, give, take, take_later, take_telling};
 use crate::servers::SELF;
 
 /// How the page is mapped that is taken.
@@ -162,6 +162,12 @@ impl Case {
     pub(super) fn take(self, chunk: u64) -> u64 {
         let order = if self.form == Form::Large { 9 } else { 0 };
         take(chunk + self.offset(), order)
+    }
+
+    /// As [`Self::take`], without waiting; `semaphore` is upped when nobody uses it any more.
+    pub(super) fn take_later(self, chunk: u64, semaphore: u64) -> u64 {
+        let order = if self.form == Form::Large { 9 } else { 0 };
+        take_later(chunk + self.offset(), order, semaphore)
     }
 
     /// As [`Self::take`]; above the status, what was noted of it.

@@ -15,7 +15,7 @@ use rt::{Environment, ExitStatus, println};
 use super::case::{Case, Form};
 use super::{
     CALL, CALLS, COMMAND, CORES, ENOUGH, GO, GOOD, HUNT, LARGE, LOOP, NOISE, NOTHING, PATIENCE, PLACE, POISON, READS,
-    STALE, STAY, chunk, command, prepare, probe, release, slots, wait,
+    STALE, STAY, chunk, command, later, prepare, probe, release, slots, wait,
 };
 use crate::raw::{Checks, down, time_stamp, word};
 
@@ -89,7 +89,9 @@ pub fn part(page: u64) {
             break;
         }
         random.pause();
-        let taken = case.take(frame);
+        // Now and then without waiting at once.
+        let taken =
+            if round % 3 == 2 { case.take_later(frame, later::LATER) | later::landed() } else { case.take(frame) };
         EPOCH.store(2 * round + 1, SeqCst);
         content.store(POISON, SeqCst);
         random.pause();

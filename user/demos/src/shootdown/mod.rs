@@ -10,6 +10,7 @@
 pub mod case;
 mod crossing;
 pub mod hunt;
+mod later;
 mod matrix;
 mod rows;
 
@@ -22,7 +23,7 @@ use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use abi::counter::Counter;
 use abi::hip::ROOT_UTCB_ADDRESS;
 use abi::item::{ItemFlags, ItemKind};
-use abi::operation::RevokeFlags;
+use abi::operation::{Misc, RevokeFlags};
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
 
@@ -227,6 +228,12 @@ fn give(page: u64, (source, from): (u64, u64), order: u32, (target, to): (u64, u
     status
 }
 
+/// As [`take`], without waiting: `semaphore` is upped when nobody uses them any more.
+fn take_later(from: u64, order: u32, semaphore: u64) -> u64 {
+    let range = memory(from, order, MemoryRights::all());
+    hypercall(Hypercall::Misc, Misc::RevokeLater.flags(), semaphore, [range.word(), 0, 0, 0])
+}
+
 /// As [`take`]; above the status, what was noted of them.
 fn take_telling(from: u64, order: u32) -> u64 {
     let range = memory(from, order, MemoryRights::all());
@@ -304,6 +311,7 @@ pub fn prepare(checks: &mut Checks, cores: usize) {
         word(OWN + (page << 12), 0).store(GOOD, SeqCst);
     }
     let mut created = hypercall(Hypercall::CreateSemaphore, 0, GO + CORES as u64, [SELF, 0, 0, 0]);
+    created |= hypercall(Hypercall::CreateSemaphore, 0, later::LATER, [SELF, 0, 0, 0]);
     for core in 0..cores as u64 {
         created |= hypercall(Hypercall::CreateSemaphore, 0, GO + core, [SELF, 0, 0, 0]);
         let (fixer, status) = server(core, entry(shootdown_fix));

@@ -7,7 +7,7 @@
 
 use core::arch::asm;
 
-use abi::operation::{ContextControl, InterruptFlags, Noted, RevokeFlags};
+use abi::operation::{ContextControl, InterruptFlags, Misc, Noted, RevokeFlags};
 use abi::qpd::Qpd;
 use abi::{Crd, Hypercall, Kind, Mtd, Request, Selector, Status};
 
@@ -104,6 +104,23 @@ pub(crate) unsafe fn revoke_reporting(range: Crd, flags: RevokeFlags, domain: Se
     // SAFETY: the caller's duty.
     unsafe { enter(&mut registers) };
     status(&registers).map(|()| Noted::from_bits_truncate(registers.rax))
+}
+
+/// As [`revoke`] of memory, without waiting: `notify` is upped when no core uses it any more.
+///
+/// # Safety
+/// As for [`revoke`].
+pub(crate) unsafe fn revoke_later(
+    range: Crd,
+    flags: RevokeFlags,
+    domain: Selector,
+    notify: Selector,
+) -> Result<(), Status> {
+    let arguments = [range.word(), domain.number(), flags.bits().into(), 0];
+    let mut registers = request(Hypercall::Misc, Misc::RevokeLater.flags(), notify, arguments);
+    // SAFETY: the caller's duty.
+    unsafe { enter(&mut registers) };
+    status(&registers)
 }
 
 /// Gives the processor to others of the same priority.
