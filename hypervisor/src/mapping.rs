@@ -381,7 +381,10 @@ impl Effects for Machine<'_> {
                 }
             }
             // The slots are there, so that nothing can be missing.
-            Kind::Objects => drop(self.fill(piece, left)),
+            Kind::Objects => {
+                self.left = self.left.saturating_sub(piece.span.count as u32);
+                let _ = self.fill(piece, left);
+            }
             _ => {}
         }
         if last && piece.space.kind == Kind::Objects {

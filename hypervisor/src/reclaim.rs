@@ -24,6 +24,8 @@ use percpu::Hazard;
 const BATCH: u32 = 64;
 /// Waiters of a semaphore, or tables of a domain, that are dealt with before looking whether something else has to run.
 const SLICE: usize = 16;
+/// Objects that are dealt with before a context runs that has just been chosen.
+pub const FEW: u32 = 4;
 
 /// First entry of a domain's directory that is one of capabilities.
 const CAPABILITIES_FROM: usize = 256;
@@ -89,7 +91,7 @@ fn end(store: &Store<'_>, unit: u64) {
     let shared = &percpu::this().shared;
     if cores::is_alone() && shared.hazard.raised() == Hazard::Ended as u32 {
         shared.take(Hazard::Ended);
-        collect(store, false);
+        collect(store, false, u32::MAX);
     }
 }
 
@@ -110,8 +112,8 @@ fn free_semaphore(store: &Store<'_>, semaphore: Ref<Semaphore>) {
 }
 
 /// Deals with what was put aside on this core, which has no borrow of any object. What other cores may still see is left
-/// until there is enough of it, or, after [`hurry`] or with `idle`, waited for.
-pub fn collect(store: &Store<'_>, idle: bool) {
+/// until there is enough of it, or, after [`hurry`] or with `idle`, waited for. At most so many are given back.
+pub fn collect(store: &Store<'_>, idle: bool, most: u32) {
     let local = &percpu::this().local;
     let alone = cores::is_alone();
     let all = local.tidy.take() || idle || alone;
@@ -123,6 +125,11 @@ pub fn collect(store: &Store<'_>, idle: bool) {
         });
         found
     };
+    let mut left = most;
+    let mut is_enough = || {
+        left -= 1;
+        left == 0 || waits()
+    };
     loop {
         while let Some(ended) = next(&local.ended) {
             let prepared = prepare(store, ended);
@@ -131,7 +138,7 @@ pub fn collect(store: &Store<'_>, idle: bool) {
                 let chain = if prepared { &local.unseen } else { &local.ended };
                 chain.push(ended.word(), ended.count(store));
             }
-            if waits() {
+            if is_enough() {
                 return;
             }
         }
@@ -147,7 +154,7 @@ pub fn collect(store: &Store<'_>, idle: bool) {
             if !done {
                 local.ended.push(ended.word(), ended.count(store));
             }
-            if waits() {
+            if is_enough() {
                 return;
             }
         }

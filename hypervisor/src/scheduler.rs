@@ -323,7 +323,7 @@ fn idle(store: &Store<'_>) {
         return later::look(store);
     }
     if reclaim::is_due() {
-        return reclaim::collect(store, true);
+        return reclaim::collect(store, true, u32::MAX);
     }
     set_timer(&Queues(store), u64::MAX);
     let since = cpu::time_stamp();

@@ -90,12 +90,15 @@ extern "C" fn hazards(frame: &Frame) -> *const Frame {
         percpu::this().shared.take(Hazard::Landed);
         later::look(&store);
     }
+    let current = &percpu::this().local.current;
+    let before = current.get();
     // It is taken when the choice is made.
     if percpu::this().shared.pending(Hazard::Schedule) {
         scheduler::reschedule(&store, false);
     }
     if percpu::this().shared.take(Hazard::Ended) {
-        reclaim::collect(&store, false);
+        // Who has just been chosen does not wait for what others have left.
+        reclaim::collect(&store, false, if current.get() == before { u32::MAX } else { reclaim::FEW });
     }
     current_frame(frame)
 }
