@@ -25,7 +25,7 @@ pub fn revoke(
 ) -> Option<Acknowledged> {
     let stored = Stored(store);
     let mut machine = Machine::new(&stored);
-    let outcome = take(&stored, owner, what, (range, flags), &mut machine, Machine::pause);
+    let outcome = take_silently(&stored, owner, what, (range, flags), &mut machine);
     finish(machine, outcome)
 }
 
@@ -58,11 +58,23 @@ pub fn revoke_later(
 ) -> Option<Option<Acknowledged>> {
     let stored = Stored(store);
     let mut machine = Machine::new(&stored);
-    let outcome = take(&stored, owner, what, (range, flags), &mut machine, Machine::pause);
+    let outcome = take_silently(&stored, owner, what, (range, flags), &mut machine);
     if outcome == Ok(Outcome::Done) {
         return Some(machine.shootdown.finish_later(&Cores));
     }
     finish(machine, outcome).map(Some)
+}
+
+/// [`take`] without a report: once, so that it stays one function.
+#[inline(never)]
+fn take_silently(
+    stored: &Stored<'_>,
+    owner: Ref<Domain>,
+    what: (Kind, Rights),
+    range: (&mut Span, RevokeFlags),
+    machine: &mut Machine<'_>,
+) -> Result<Outcome, Error> {
+    take(stored, owner, what, range, machine, Machine::pause)
 }
 
 #[inline(always)]
