@@ -2,7 +2,8 @@
 //!
 //! A thread waits for points in time while the program revokes, and compares each with the time at which it runs. A page is
 //! delegated to as many addresses as there are to be nodes, and each of these mappings once more. First what was made of the
-//! mappings is revoked, a range of so many nodes with one child each; then the mappings, so many children of one node.
+//! mappings is revoked, a range of so many nodes with one child each; then the mappings, so many children of one node. Or
+//! semaphores are destroyed.
 //! Invariants: what counts are points in time while a revocation runs; the figure is the longest of all.
 //! Concurrency: the thread runs on the program's core and preempts it.
 //! Source: design plan §6.
@@ -12,10 +13,11 @@ use super::enter::{self, DOWN, UP};
 use super::memory::{ALL, REVOKE, at};
 use super::operation::{Arguments, Kind, Operation, operation};
 use super::resources::{DOMAIN, Resources, WITH_ITEM, memory, semaphore_at, window};
-use abi::TypedItem;
 use abi::address::PAGE_SIZE;
 use abi::item::ItemFlags;
+use abi::operation::RevokeFlags;
 use abi::qpd::Qpd;
+use abi::{Crd, Rights, Selector, TypedItem};
 use bench::line::Refusal;
 use core::sync::atomic::{
     AtomicU64,
@@ -23,12 +25,17 @@ use core::sync::atomic::{
 };
 
 /// The operations: repetitions are nodes.
-pub const OPERATIONS: &[Operation] =
-    &[latency("revoke_preemption_latency_1000", 1000, 16), latency("revoke_preemption_latency_100000", 100_000, 1)];
+pub const OPERATIONS: &[Operation] = &[
+    latency("revoke_preemption_latency_1000", (1000, 16), build, run),
+    latency("revoke_preemption_latency_100000", (100_000, 1), build, run),
+    latency("destroy_preemption_latency_1000", (1000, 16), create, destroy),
+];
 
 /// Where the mappings are, and what is made of them.
 const MAPPINGS: u64 = 0x40_0000_0000;
 const CHILDREN: u64 = 0x50_0000_0000;
+/// Where semaphores are.
+const SEMAPHORES: u64 = 0x8_0000;
 /// More urgent than the program.
 const URGENT: u8 = 2;
 /// Ticks from a wake-up to the next point in time: at least, and at most so many more. Odd, to come at all kinds of moments.
@@ -41,25 +48,28 @@ const FIRST: u64 = 1_000;
 static UNDER_WAY: AtomicU64 = AtomicU64::new(0);
 static LONGEST: AtomicU64 = AtomicU64::new(0);
 
-const fn latency(name: &'static str, nodes: u64, batches: u64) -> Operation {
-    Operation { kind: Kind::Latency, repetitions: nodes, batches, prepare: build, ..operation(name, setup, run) }
+/// Makes so many things, or takes them.
+type Part = fn(&mut Arguments, u64) -> Result<(), Refusal>;
+
+const fn latency(name: &'static str, (nodes, batches): (u64, u64), make: Part, take: Part) -> Operation {
+    Operation { kind: Kind::Latency, repetitions: nodes, batches, prepare: make, ..operation(name, setup, take) }
 }
 
 /// Starts the thread, once.
 fn setup(resources: &mut Resources) -> Result<Arguments, Refusal> {
-    static SEMAPHORES: AtomicU64 = AtomicU64::new(0);
+    static PAIR: AtomicU64 = AtomicU64::new(0);
     let arguments = at(resources, ALL)?;
-    if SEMAPHORES.load(Relaxed) == 0 {
+    if PAIR.load(Relaxed) == 0 {
         let begin = resources.selectors(2);
         semaphore_at(begin, 0)?;
         semaphore_at(begin + 1, 0)?;
         resources.heap()?;
         let urgent = Qpd::new(URGENT, Qpd::ROOT.quantum()).unwrap_or(Qpd::ROOT);
         crew::spawn(resources.core() as u32, urgent, move || watch(begin, begin + 1))?;
-        SEMAPHORES.store(begin, Relaxed);
+        PAIR.store(begin, Relaxed);
     }
     let message = resources.message_page();
-    Ok(Arguments { registers: [SEMAPHORES.load(Relaxed), 0, 0, message], ..arguments })
+    Ok(Arguments { registers: [PAIR.load(Relaxed), 0, 0, message], ..arguments })
 }
 
 /// The thread: waits for the semaphore `begin`, then for points in time until nothing is under way.
@@ -103,16 +113,33 @@ fn build(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Revokes them while the thread watches.
+/// Makes semaphores.
+fn create(_: &mut Arguments, count: u64) -> Result<(), Refusal> {
+    (SEMAPHORES..SEMAPHORES + count).try_for_each(|at| semaphore_at(at, 0))
+}
+
+/// Revokes the mappings.
 fn run(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
     let order = count.next_power_of_two().trailing_zeros();
+    watched(arguments, [memory(MAPPINGS, order), memory(ALL, 0)].map(|range| (REVOKE, range)))
+}
+
+/// Revokes the semaphores.
+fn destroy(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
+    let order = count.next_power_of_two().trailing_zeros();
+    let range = Crd::objects(Selector::new(SEMAPHORES), order, Rights::ALL).unwrap_or(Crd::NULL);
+    watched(arguments, [(REVOKE | u64::from(RevokeFlags::SELF.bits()) << 4, range)])
+}
+
+/// Makes these revocations while the thread watches.
+fn watched<const N: usize>(arguments: &mut Arguments, revocations: [(u64, Crd); N]) -> Result<(), Refusal> {
     UNDER_WAY.store(1, Release);
     enter::hypercall(enter::control(arguments.registers[0], UP), [0; 4]);
-    let done = [memory(MAPPINGS, order), memory(ALL, 0)].map(|range| enter::hypercall(REVOKE, [range.word(), 0, 0, 0]));
+    let done = revocations.map(|(request, range)| enter::hypercall(request, [range.word(), 0, 0, 0]));
     UNDER_WAY.store(0, Release);
     arguments.latency = LONGEST.swap(0, Relaxed);
-    match done {
-        [0, 0] => Ok(()),
-        [0, status] | [status, _] => Err(Refusal { step: "revoke", status }),
+    match done.into_iter().find(|&status| status & 0xFF != 0) {
+        None => Ok(()),
+        Some(status) => Err(Refusal { step: "revoke", status }),
     }
 }
