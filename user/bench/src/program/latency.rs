@@ -138,7 +138,7 @@ fn watched<const N: usize>(arguments: &mut Arguments, revocations: [(u64, Crd); 
     let done = revocations.map(|(request, range)| enter::hypercall(request, [range.word(), 0, 0, 0]));
     UNDER_WAY.store(0, Release);
     arguments.latency = LONGEST.swap(0, Relaxed);
-    match done.into_iter().find(|&status| status & 0xFF != 0) {
+    match done.into_iter().find(|&status| status != 0) {
         None => Ok(()),
         Some(status) => Err(Refusal { step: "revoke", status }),
     }
