@@ -43,6 +43,8 @@ mod root;
 mod scheduler;
 mod semaphore;
 mod settings;
+#[cfg(feature = "shadow")]
+mod shadow;
 mod slots;
 mod stop;
 mod svm;

@@ -13,6 +13,17 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// Whether translations are not forgotten when they have to be.
 pub static NO_FLUSH: AtomicBool = AtomicBool::new(false);
 
+/// Whether they are not when a core comes back to a domain.
+static NO_LAZY_FLUSH: AtomicBool = AtomicBool::new(false);
+
+/// What is loaded for a view that is stale, or not.
+pub fn loads(loads: u64, stale: bool) -> (u64, bool) {
+    match stale && NO_LAZY_FLUSH.load(Relaxed) {
+        true if crate::translations::has_tags() => (loads | memory::tags::KEEP, false),
+        lost => (loads, stale && !lost),
+    }
+}
+
 /// Does what `name` says; returns if it survives, which is a failure of the test.
 pub fn fail(name: &str) {
     info!("provoking: {name}");
@@ -25,6 +36,7 @@ pub fn fail(name: &str) {
             unsafe { core::ptr::with_exposed_provenance::<u64>(0xFFFF_FFFF_A000_0000_usize | 1 << 29).read_volatile() };
         }
         "double-fault" => arch::provoke::without_stack(),
+        "no-lazy-flush" => return NO_LAZY_FLUSH.store(true, Relaxed),
         "no-flush" => return NO_FLUSH.store(true, Relaxed),
         "undefined" => arch::provoke::undefined(),
         "write-text" => {

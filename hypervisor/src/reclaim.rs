@@ -197,6 +197,8 @@ fn forget_space() {
     let is_used = switch::current(&store).is_some_and(|(_, context)| context.root.get() == HARDWARE.place(loaded));
     if !is_used && loaded.get() != local.root.get() {
         local.plain.set(0);
+        #[cfg(feature = "shadow")]
+        crate::shadow::departs();
         // SAFETY: the core's own tables, which map the kernel as all do.
         unsafe { cpu::load_root(local.root.get()) };
         core.leave();

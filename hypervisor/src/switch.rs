@@ -10,6 +10,8 @@ use abi::counter::Counter;
 use arch::pool::word_at;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use memory::shootdown::NOTE;
+#[cfg(feature = "shadow")]
+use memory::tags::KEEP;
 use memory::tags::LOADS;
 use objects::{Context, NO_ROOT, Ref, Store};
 
@@ -59,9 +61,13 @@ pub fn to_known(next: Ref<Context>, context: &Context, root: u64) -> bool {
     // SAFETY: the place of the view, which stays while contexts of its domain do.
     let [note, loads] = [NOTE, LOADS].map(|index| unsafe { word_at(root, index) });
     let loads = loads.load(Relaxed);
+    #[cfg(feature = "shadow")]
+    crate::shadow::departs();
     if !page.shared.core.enter_if_right(loads, || note.load(Acquire)) {
         return false;
     }
+    #[cfg(feature = "shadow")]
+    crate::shadow::tell(|shadow, own| shadow.loads(own, loads, true));
     load(loads);
     page.local.plain.set(root);
     to_plain(next, context);
@@ -104,8 +110,16 @@ fn to_slowly(next: Ref<Context>, context: &Context, store: &Store<'_>) -> bool {
     if HARDWARE.place(arch::cpu::root()) != root {
         let shared = &percpu::this().shared;
         let view = HARDWARE.table(root);
+        #[cfg(feature = "shadow")]
+        crate::shadow::departs();
         let (loads, stale) = shared.tags.enter(&shared.core, &HARDWARE, view, translations::has_tags());
         shared.count(Counter::LazyFlushes, stale.into());
+        #[cfg(feature = "selftest")]
+        let (loads, stale) = crate::provoke::loads(loads, stale);
+        #[cfg(feature = "shadow")]
+        crate::shadow::tell(|shadow, own| {
+            shadow.loads(own, loads, if translations::has_tags() { loads & KEEP != 0 } else { !stale })
+        });
         load(loads);
     }
     if local.vectors.get() != 0 {

@@ -102,6 +102,8 @@ impl Machine for Cores {
         if crate::provoke::NO_FLUSH.load(Relaxed) {
             return;
         }
+        #[cfg(feature = "shadow")]
+        crate::shadow::tell(|shadow, own| Ok(shadow.forgets(own, pages)));
         let shared = &percpu::this().shared;
         let Some((start, count)) = pages.range() else {
             shared.count(Counter::FullFlushes, 1);
@@ -122,6 +124,21 @@ impl Machine for Cores {
 
     fn flights(&self) -> &AtomicU64 {
         &FLIGHTS
+    }
+
+    #[cfg(feature = "shadow")]
+    fn is_watched(&self) -> bool {
+        true
+    }
+
+    #[cfg(feature = "shadow")]
+    fn lost(&self, id: u32, root: PhysAddr, pages: Pages, led: impl FnOnce() -> bool) {
+        crate::shadow::tell(|shadow, own| if led() { shadow.lost(own, id, root.get(), pages) } else { Ok(()) });
+    }
+
+    #[cfg(feature = "shadow")]
+    fn returns(&self) {
+        crate::shadow::tell(memory::shadow::Shadow::returns);
     }
 }
 

@@ -32,10 +32,12 @@ pub fn start_core(tables: &CoreTables) {
 
 /// Gives back the views of a domain, which no core has loaded, and which show nothing of it.
 pub fn release(domain: &Domain, acknowledged: &Acknowledged) {
-    for (view, core) in domain.views.iter().zip(cores::running()) {
+    for (_id, (view, core)) in (0..).zip(domain.views.iter().zip(cores::running())) {
         let view = PhysAddr::truncate(view.load(Ordering::Acquire));
         if view.get() != 0 {
             core.shared().tags.release(&HARDWARE, view);
+            #[cfg(feature = "shadow")]
+            crate::shadow::tell(|shadow, _| Ok(shadow.gone(_id, view.get())));
             take_apart(view, acknowledged);
         }
     }

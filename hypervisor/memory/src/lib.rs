@@ -17,6 +17,8 @@ pub mod mmu;
 pub mod plan;
 pub mod quota;
 pub mod region;
+#[cfg(any(test, feature = "shadow"))]
+pub mod shadow;
 pub mod shootdown;
 pub mod space;
 pub mod table;

@@ -99,6 +99,18 @@ pub trait Machine {
     fn landed(&self, id: u32);
     /// How many cores have taken something that others may still use.
     fn flights(&self) -> &AtomicU64;
+    /// Whether [`Self::lost`] and [`Self::returns`] do something: in a debug build.
+    #[inline]
+    fn is_watched(&self) -> bool {
+        false
+    }
+    /// An operation of the calling core has taken `pages`, and the tables of core `id` with this root had led there if `led`
+    /// says so, which is asked while nobody forgets anything.
+    #[inline]
+    fn lost(&self, _id: u32, _root: PhysAddr, _pages: Pages, _led: impl FnOnce() -> bool) {}
+    /// The operation of the calling core returns.
+    #[inline]
+    fn returns(&self) {}
 }
 
 /// Entry of the root of a view that nobody walks to, where a note says that what the core remembers of it is stale.
@@ -106,7 +118,7 @@ pub const NOTE: usize = 256;
 /// The note; absent to the processor.
 pub(crate) const STALE: u64 = 1 << 1;
 /// Bits of what is loaded that are the address of a root.
-const ADDRESS: u64 = ((1 << abi::address::PHYS_BITS) - 1) & !(PAGE_SIZE - 1);
+pub(crate) const ADDRESS: u64 = ((1 << abi::address::PHYS_BITS) - 1) & !(PAGE_SIZE - 1);
 
 /// Whether the tables at `root` are what is loaded, whatever the tag.
 #[inline]
@@ -299,7 +311,9 @@ impl Shootdown {
         if self.targets != 0 {
             self.tell(machine);
         }
-        Acknowledged::of_earlier(machine)
+        let acknowledged = Acknowledged::of_earlier(machine);
+        machine.returns();
+        acknowledged
     }
 
     /// Makes all targets forget, and waits until they have.

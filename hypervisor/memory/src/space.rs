@@ -121,9 +121,30 @@ impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
         }
     }
 
+    /// Tells a debug build of a change, before anything else is done for it: which cores had been led there.
+    fn watch(&self, (mmu, machine): (&impl Mmu, &impl Machine), change: &Change) {
+        let large = change.level >= DIRECTORY;
+        let pages = if large { Pages::ALL } else { Pages::new(change.virt.get(), change.size) };
+        for (id, root) in (0..machine.cores()).filter_map(|id| Some((id, (self.view)(id)?))) {
+            machine.lost(id, root, pages, || {
+                let directory = existing(mmu, &Table::new(root), change.virt);
+                let entry = directory.map_or(0, |directory| mmu.read(directory, change.virt.index(DIRECTORY)));
+                match Host::decode(entry, DIRECTORY) {
+                    Entry::Leaf(..) => large && entry & Host::ACCESSED != 0,
+                    Entry::Table(leaves) => !large && leaves == change.table,
+                    Entry::Absent => false,
+                }
+            });
+        }
+    }
+
     /// Removes what the cores have copied of a change of the master, and notes what they may remember.
     #[inline]
     fn note(&self, (mmu, machine): (&impl Mmu, &impl Machine), change: Change, shootdown: &mut Shootdown) {
+        // Who is led there from here on is among the sharers, or finds it changed.
+        if machine.is_watched() {
+            self.watch((mmu, machine), &change);
+        }
         let mut sharers = shootdown.sharers(|| mmu.sharers(change.table));
         let mut pages = Pages::new(change.virt.get(), change.size);
         if change.level >= DIRECTORY {

@@ -12,10 +12,11 @@ use generator::{Gn, LocalGenerator};
 use memory::format::{Attributes, Host};
 use memory::frames::OutOfMemory;
 use memory::mmu::Mmu;
+use memory::shadow::{Checked, Shadow};
 use memory::shootdown::{self, Acknowledged, NOTE, Pages, Shootdown};
 use memory::space::{self, Filled, Space};
 use memory::table::{Mapping, Table};
-use memory::tags::{LOADS, Tags};
+use memory::tags::{KEEP, LOADS, Tags};
 use sync::atomic::AtomicU64;
 
 use super::processor::{Found, Machine, PAGES};
@@ -34,6 +35,8 @@ pub struct World {
     shown: Vec<shootdown::Core>,
     /// Fewer than there are domains.
     tags: Vec<Tags<2>>,
+    /// What a debug build would notice.
+    shadow: RefCell<Box<Shadow<3, 16>>>,
     /// Whether nobody else may go on.
     quiet: Cell<bool>,
     lock: Cell<bool>,
@@ -67,6 +70,7 @@ impl World {
             busy: Cell::new(cores),
             wrong: RefCell::default(),
             shown: (0..cores).map(|_| shootdown::Core::default()).collect(),
+            shadow: RefCell::new(Box::new(Shadow::new())),
             tags: (0..cores).map(|_| Tags::default()).collect(),
             quiet: Cell::new(false),
             lock: Cell::new(false),
@@ -123,6 +127,14 @@ impl Core<'_> {
     pub fn fails(&self, why: String) {
         self.world.wrong.borrow_mut().get_or_insert(why);
         (self.pause.borrow_mut())();
+    }
+
+    /// Tells the shadow of something; what it finds wrong ends the execution.
+    fn tell(&self, act: impl FnOnce(&mut Shadow<3, 16>, u32) -> Checked) {
+        let checked = act(&mut self.world.shadow.borrow_mut(), self.id as u32);
+        if let Err(wrong) = checked {
+            self.fails(format!("shadow: {wrong}"));
+        }
     }
 
     /// Does something while nobody else does anything.
@@ -190,10 +202,15 @@ impl Core<'_> {
         let root = self.view(domain);
         let shown = &self.world.shown[self.id];
         let mut loads = self.read(root, LOADS);
+        self.tell(|shadow, own| {
+            shadow.departs(own);
+            Ok(())
+        });
         // The short way first, as the kernel does.
         if loads == 0 || !shown.enter_if_right(loads, || self.read(root, NOTE)) {
             loads = self.world.tags[self.id].enter(shown, self, root, true).0;
         }
+        self.tell(|shadow, own| shadow.loads(own, loads, loads & KEEP != 0));
         self.machine().load(self.id, loads);
         self.kernel(false);
         self.step(false);
@@ -408,7 +425,24 @@ impl shootdown::Machine for Core<'_> {
         self.step(false);
         &self.world.flights
     }
+    fn is_watched(&self) -> bool {
+        true
+    }
+    fn lost(&self, id: u32, root: PhysAddr, pages: Pages, led: impl FnOnce() -> bool) {
+        let quiet = self.world.quiet.replace(true);
+        if led() {
+            self.tell(|shadow, own| shadow.lost(own, id, root.get(), pages));
+        }
+        self.world.quiet.set(quiet);
+    }
+    fn returns(&self) {
+        self.tell(Shadow::returns);
+    }
     fn flush(&self, pages: Pages) {
+        self.tell(|shadow, own| {
+            shadow.forgets(own, pages);
+            Ok(())
+        });
         self.machine().flush(self.id, pages);
         self.step(false);
     }
