@@ -14,9 +14,11 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 pub static NO_FLUSH: AtomicBool = AtomicBool::new(false);
 
 /// Whether they are not when a core comes back to a domain.
+#[cfg(feature = "shadow")]
 static NO_LAZY_FLUSH: AtomicBool = AtomicBool::new(false);
 
 /// What is loaded for a view that is stale, or not.
+#[cfg(feature = "shadow")]
 pub fn loads(loads: u64, stale: bool) -> (u64, bool) {
     match stale && NO_LAZY_FLUSH.load(Relaxed) {
         true if crate::translations::has_tags() => (loads | memory::tags::KEEP, false),
@@ -36,6 +38,7 @@ pub fn fail(name: &str) {
             unsafe { core::ptr::with_exposed_provenance::<u64>(0xFFFF_FFFF_A000_0000_usize | 1 << 29).read_volatile() };
         }
         "double-fault" => arch::provoke::without_stack(),
+        #[cfg(feature = "shadow")]
         "no-lazy-flush" => return NO_LAZY_FLUSH.store(true, Relaxed),
         "no-flush" => return NO_FLUSH.store(true, Relaxed),
         "undefined" => arch::provoke::undefined(),

@@ -198,7 +198,7 @@ fn forget_space() {
     if !is_used && loaded.get() != local.root.get() {
         local.plain.set(0);
         #[cfg(feature = "shadow")]
-        crate::shadow::departs();
+        crate::shadow::note(memory::shadow::Shadow::departs);
         // SAFETY: the core's own tables, which map the kernel as all do.
         unsafe { cpu::load_root(local.root.get()) };
         core.leave();

@@ -10,18 +10,15 @@ use memory::shadow::{Checked, Shadow};
 use sync::Spin;
 
 /// Cores that are followed, and parts of views that each may be about to forget.
-type Followed = Shadow<64, 64>;
+type Followed = Shadow<16, 512>;
 static SHADOW: Spin<Followed> = Spin::new(Shadow::new());
 
-/// Tells it that this core is about to show that it loads other tables.
-pub fn departs() {
-    tell(|shadow, own| {
-        shadow.departs(own);
-        Ok(())
-    });
+/// Tells it of something that the calling core, whose number it gets, does.
+pub fn note(act: impl FnOnce(&mut Followed, u32)) {
+    act(&mut SHADOW.lock(), percpu::this().local.id.get());
 }
 
-/// Tells it of something that the calling core, whose number it gets, does.
+/// As [`note`], of something that may be wrong.
 pub fn tell(act: impl FnOnce(&mut Followed, u32) -> Checked) {
     let checked = act(&mut SHADOW.lock(), percpu::this().local.id.get());
     if let Err(wrong) = checked {

@@ -10,9 +10,9 @@ use abi::counter::Counter;
 use arch::pool::word_at;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use memory::shootdown::NOTE;
-#[cfg(feature = "shadow")]
-use memory::tags::KEEP;
 use memory::tags::LOADS;
+#[cfg(feature = "shadow")]
+use memory::{shadow::Shadow, tags::KEEP};
 use objects::{Context, NO_ROOT, Ref, Store};
 
 /// The context that runs on this core, and its reference.
@@ -62,7 +62,7 @@ pub fn to_known(next: Ref<Context>, context: &Context, root: u64) -> bool {
     let [note, loads] = [NOTE, LOADS].map(|index| unsafe { word_at(root, index) });
     let loads = loads.load(Relaxed);
     #[cfg(feature = "shadow")]
-    crate::shadow::departs();
+    crate::shadow::note(Shadow::departs);
     if !page.shared.core.enter_if_right(loads, || note.load(Acquire)) {
         return false;
     }
@@ -111,10 +111,10 @@ fn to_slowly(next: Ref<Context>, context: &Context, store: &Store<'_>) -> bool {
         let shared = &percpu::this().shared;
         let view = HARDWARE.table(root);
         #[cfg(feature = "shadow")]
-        crate::shadow::departs();
+        crate::shadow::note(Shadow::departs);
         let (loads, stale) = shared.tags.enter(&shared.core, &HARDWARE, view, translations::has_tags());
         shared.count(Counter::LazyFlushes, stale.into());
-        #[cfg(feature = "selftest")]
+        #[cfg(feature = "shadow")]
         let (loads, stale) = crate::provoke::loads(loads, stale);
         #[cfg(feature = "shadow")]
         crate::shadow::tell(|shadow, own| {

@@ -103,7 +103,7 @@ impl Machine for Cores {
             return;
         }
         #[cfg(feature = "shadow")]
-        crate::shadow::tell(|shadow, own| Ok(shadow.forgets(own, pages)));
+        crate::shadow::note(|shadow, own| shadow.forgets(own, pages));
         let shared = &percpu::this().shared;
         let Some((start, count)) = pages.range() else {
             shared.count(Counter::FullFlushes, 1);

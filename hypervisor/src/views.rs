@@ -37,7 +37,7 @@ pub fn release(domain: &Domain, acknowledged: &Acknowledged) {
         if view.get() != 0 {
             core.shared().tags.release(&HARDWARE, view);
             #[cfg(feature = "shadow")]
-            crate::shadow::tell(|shadow, _| Ok(shadow.gone(_id, view.get())));
+            crate::shadow::note(|shadow, _| shadow.gone(_id, view.get()));
             take_apart(view, acknowledged);
         }
     }

@@ -6,11 +6,10 @@
 //! it and do not say any more. Fills by the processor are seen by nobody, and need not be: they add to the first part only. The
 //! second is in here: noted where tables lose something, for each core whose own tables lead there and whatever the set of
 //! sharers, the notes and the targets are; removed by flushes, and by loads that forget. Trusted is the Accessed bit: what
-//! was never accessed is not noted.
-//! 1. When an operation returns, no core that has a view loaded has something in here that the operation has taken from it.
-//! 2. Who loads a view and keeps what he remembers has nothing in here of that view that an operation has taken that has
-//! returned, and the tag is the view's.
-//! What an operation has taken that has not returned may still be used.
+//! was never accessed is not noted. Asserted are two things. (a) When an operation returns, no core that has a view loaded has
+//! something in here that the operation has taken from it. (b) Who loads a view and keeps what he remembers has nothing in
+//! here of that view that an operation has taken that has returned, and the tag is the view's. What an operation has taken
+//! that has not returned may still be used.
 //! Concurrency: behind one lock. A core notes before it flushes or loads: what is added in between belongs to operations
 //! that will ask it, or that it has seen the note of.
 //! Source: `docs/src/shootdown.md`; Intel SDM volume 3, §4.10.
@@ -104,6 +103,12 @@ fn contains(pages: Pages, some: Pages) -> bool {
     }
 }
 
+impl<const CORES: usize, const PLACES: usize> Default for Shadow<CORES, PLACES> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<const CORES: usize, const PLACES: usize> Shadow<CORES, PLACES> {
     /// Cores that remember nothing.
     #[must_use]
@@ -128,7 +133,7 @@ impl<const CORES: usize, const PLACES: usize> Shadow<CORES, PLACES> {
     /// The operation of core `by` returns.
     ///
     /// # Errors
-    /// See invariant 1.
+    /// See (a).
     pub fn returns(&mut self, by: u32) -> Checked {
         for (id, core) in (0..).zip(&mut self.0) {
             let loaded = core.loaded;
@@ -163,7 +168,7 @@ impl<const CORES: usize, const PLACES: usize> Shadow<CORES, PLACES> {
     /// Core `id` loads the view and the tag that `loads` names, and keeps what it remembers of it, or not.
     ///
     /// # Errors
-    /// See invariant 2.
+    /// See (b).
     pub fn loads(&mut self, id: u32, loads: u64, keeps: bool) -> Checked {
         let (root, tag) = (loads & ADDRESS, (loads & TAG) as usize / 2);
         let Some(core) = self.core(id) else { return Ok(()) };

@@ -30,9 +30,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::build::{self, Checks};
 use crate::machine::Platform;
 use crate::setup::{self, Purpose};
-use crate::{build, workspace};
+use crate::workspace;
 use document::{Document, Operation};
 use drive::Drive;
 use output::Measured;
@@ -145,7 +146,7 @@ pub fn run(options: &Options) -> Result<()> {
     let before = options.compare.as_deref().map(Document::load).transpose()?;
     setup::run(Purpose::Run)?;
     let counting = options.mode == Mode::Instructions;
-    let built = build::all(false)?;
+    let built = build::all(Checks::None)?;
     let drive = Drive { built, platform: options.platform, counting, kernel_args: options.kernel_args.clone() };
     if let Some(operation) = &options.profile {
         return profile(&drive, operation);

@@ -36,24 +36,57 @@ impl Built {
     }
 }
 
-/// Builds kernel and programs in release mode. With `selftest` the kernel
-/// understands `provoke=NAME` and fails on purpose; it has its own directory.
+/// What a kernel has beside what ships.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checks {
+    /// Nothing.
+    #[default]
+    None,
+    /// It understands `provoke=NAME` and fails on purpose.
+    SelfTest,
+    /// The same, and a shadow of what cores may remember of tables.
+    Shadow,
+}
+
+impl Checks {
+    /// From two flags of the command line.
+    #[must_use]
+    pub const fn from_flags(selftest: bool, shadow: bool) -> Self {
+        match (shadow, selftest) {
+            (true, _) => Self::Shadow,
+            (false, true) => Self::SelfTest,
+            _ => Self::None,
+        }
+    }
+
+    /// The feature of the kernel that it takes, after which its directory is named, and what it is called.
+    const fn feature(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::None => None,
+            Self::SelfTest => Some(("selftest", " with its self tests")),
+            Self::Shadow => Some(("shadow", " with the shadow of translations")),
+        }
+    }
+}
+
+/// Builds kernel and programs in release mode. A kernel with checks has its own directory.
 ///
 /// # Errors
 /// What cargo reported.
-pub fn all(selftest: bool) -> Result<Built> {
-    println!("build: the kernel{} and the root programs", if selftest { " with its self tests" } else { "" });
+pub fn all(checks: Checks) -> Result<Built> {
+    let feature = checks.feature();
+    println!("build: the kernel{} and the root programs", feature.map_or("", |(_, name)| name));
     let target = workspace::target();
     let mut programs = cargo(&target);
     for package in PROGRAMS {
         programs.args(["-p", package]);
     }
     process::run(&mut programs).context("a root program does not build")?;
-    let directory = if selftest { target.join("selftest") } else { target.clone() };
+    let directory = feature.map_or_else(|| target.clone(), |(feature, _)| target.join(feature));
     let mut kernel = cargo(&directory);
     kernel.args(["-p", "vela"]);
-    if selftest {
-        kernel.args(["--features", "selftest"]);
+    if let Some((feature, _)) = feature {
+        kernel.args(["--features", feature]);
     }
     process::run(&mut kernel).context("the kernel does not build")?;
     Ok(Built { kernel: out(&directory).join("vela"), programs: out(&target) })

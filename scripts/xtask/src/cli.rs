@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use xtask::build::{self, Built};
+use xtask::build::{self, Built, Checks};
 use xtask::image::{Image, Module, Protocol};
 use xtask::machine::{Firmware, Machine, Media, Model, Platform};
 use xtask::setup::{self, Purpose};
@@ -36,6 +36,9 @@ enum Verb {
         /// Build the kernel with its self tests (`provoke=NAME`)
         #[arg(long)]
         selftest: bool,
+        /// The same, and with the shadow of what cores may remember of tables
+        #[arg(long)]
+        shadow: bool,
     },
     /// Write a bootable ISO (BIOS and UEFI)
     Image {
@@ -119,6 +122,9 @@ struct Boot {
     /// Use the kernel with its self tests
     #[arg(long)]
     selftest: bool,
+    /// The same, with the shadow of what cores may remember of tables
+    #[arg(long)]
+    shadow: bool,
 }
 
 #[derive(Args)]
@@ -167,8 +173,8 @@ impl Cli {
                 println!("setup: everything is there");
                 Ok(())
             }
-            Verb::Build { selftest } => {
-                let built = build::all(selftest)?;
+            Verb::Build { selftest, shadow } => {
+                let built = build::all(Checks::from_flags(selftest, shadow))?;
                 println!("build: {}", built.kernel.display());
                 Ok(())
             }
@@ -216,9 +222,13 @@ impl Boot {
         Image { protocol: Protocol::Multiboot2, kernel: built.kernel.clone(), kernel_args, modules }.build()
     }
 
+    const fn checks(&self) -> Checks {
+        Checks::from_flags(self.selftest, self.shadow)
+    }
+
     fn write(&self, output: &PathBuf) -> Result<()> {
         setup::run(Purpose::Run)?;
-        let iso = self.image(&build::all(self.selftest)?, &[], false)?;
+        let iso = self.image(&build::all(self.checks())?, &[], false)?;
         std::fs::copy(&iso, output).with_context(|| format!("cannot write {}", output.display()))?;
         println!("image: {} ({} KiB)", output.display(), std::fs::metadata(output)?.len() / 1024);
         Ok(())
@@ -242,7 +252,7 @@ impl Run {
         machine.gdb = self.gdb;
         machine.echo = true;
         machine.check()?;
-        let built = build::all(self.boot.selftest)?;
+        let built = build::all(self.boot.checks())?;
         machine.media = Media::Iso(self.boot.image(&built, &["exit=0xf4"], self.headless)?);
         machine.kernel = Some(built.kernel.clone());
         if self.gdb {

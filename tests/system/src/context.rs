@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use xtask::build::{self, Built};
+use xtask::build::{self, Built, Checks};
 use xtask::image::{Image, Module, Protocol};
 use xtask::machine::{Machine, Media};
 use xtask::run::Outcome;
@@ -15,7 +15,7 @@ use xtask::{guest, scenario};
 /// The build under test.
 pub struct Context {
     built: Built,
-    selftest: Mutex<Option<PathBuf>>,
+    checked: Mutex<Vec<(Checks, PathBuf)>>,
 }
 
 impl Context {
@@ -24,7 +24,7 @@ impl Context {
     /// # Errors
     /// What cargo reported.
     pub fn new() -> Result<Self> {
-        Ok(Self { built: build::all(false)?, selftest: Mutex::new(None) })
+        Ok(Self { built: build::all(Checks::None)?, checked: Mutex::new(Vec::new()) })
     }
 
     /// The kernel's ELF file.
@@ -32,18 +32,26 @@ impl Context {
         &self.built.kernel
     }
 
-    /// The kernel with its self tests; built when first asked for.
+    /// A kernel with checks; built when first asked for.
+    ///
+    /// # Errors
+    /// What cargo reported.
+    pub fn checked_kernel(&self, checks: Checks) -> Result<PathBuf> {
+        let mut checked = self.checked.lock().map_err(|_| anyhow!("the build failed in another case"))?;
+        if let Some((_, kernel)) = checked.iter().find(|(which, _)| *which == checks) {
+            return Ok(kernel.clone());
+        }
+        let kernel = build::all(checks)?.kernel;
+        checked.push((checks, kernel.clone()));
+        Ok(kernel)
+    }
+
+    /// The kernel with its self tests.
     ///
     /// # Errors
     /// What cargo reported.
     pub fn selftest_kernel(&self) -> Result<PathBuf> {
-        let mut selftest = self.selftest.lock().map_err(|_| anyhow!("the build failed in another case"))?;
-        if let Some(kernel) = &*selftest {
-            return Ok(kernel.clone());
-        }
-        let kernel = build::all(true)?.kernel;
-        *selftest = Some(kernel.clone());
-        Ok(kernel)
+        self.checked_kernel(Checks::SelfTest)
     }
 
     /// One of the root programs, as a module.

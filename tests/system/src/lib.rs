@@ -20,6 +20,7 @@ pub mod kernel;
 pub mod layout;
 pub mod micro;
 pub mod runner;
+pub mod shadow;
 pub mod shim;
 pub mod tlb;
 pub mod vectors;
@@ -35,6 +36,7 @@ pub fn cases() -> Vec<case::Case> {
         micro::cases(),
         hostile::cases(),
         kernel::cases(),
+        shadow::cases(),
         conformance::cases(),
         c_root::cases(),
         vectors::cases(),

@@ -112,10 +112,11 @@ pub(super) fn tests(tokens: &[Token], attributes: &[Range<usize>]) -> Vec<bool> 
 /// Whether an attribute keeps its item out of everything but tests.
 fn is_test(attribute: &[Token]) -> bool {
     let words: Vec<_> = attribute.iter().filter(|token| token.kind == Kind::Word).map(|token| token.text).collect();
+    // The kernel that ships is built without its self tests, and without its shadow.
+    let checks = || attribute.iter().any(|token| token.text.contains("selftest") || token.text.contains("shadow"));
     match words[..] {
         ["test"] | ["cfg", "test"] => true,
-        // The kernel that ships is built without its self tests.
-        ["cfg", "feature"] => attribute.iter().any(|token| token.text.contains("selftest")),
+        ["cfg", "feature"] | ["cfg", "any", "test", "feature"] => checks(),
         ["cfg", "all", ..] => words.contains(&"test") && !words.contains(&"not") && !words.contains(&"any"),
         _ => false,
     }

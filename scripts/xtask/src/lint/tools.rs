@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Clippy's runs: what is checked, and the arguments.
-pub const CLIPPY: [(&str, &str); 3] = [
+pub const CLIPPY: [(&str, &str); 4] = [
     (
         "clippy, host",
         "--workspace --exclude vela --exclude services --exclude demos --exclude conformance --exclude micro-guests --all-targets",
@@ -21,6 +21,7 @@ pub const CLIPPY: [(&str, &str); 3] = [
         "-p vela -p rt -p root -p services -p vmm -p bench -p demos -p conformance -p micro-guests --target x86_64-unknown-none",
     ),
     ("clippy, self-test kernel", "-p vela --features selftest --target x86_64-unknown-none"),
+    ("clippy, kernel with a shadow", "-p vela --features shadow --target x86_64-unknown-none"),
 ];
 
 fn cargo(root: &Path, arguments: &str) -> Result<Output> {
