@@ -41,7 +41,8 @@ impl Shootdown {
 impl Acknowledged {
     /// That of the calling core's own latest [`Shootdown::finish_later`], if all are done.
     pub fn of_landed(machine: &impl Machine) -> Option<Self> {
-        (machine.core(machine.own()).later.load(Acquire) & LEFT == 0).then_some(Self(()))
+        let landed = machine.core(machine.own()).later.load(Acquire) & LEFT == 0;
+        landed.then(|| machine.returns()).map(|()| Self(()))
     }
 }
 
