@@ -21,7 +21,7 @@ pub const CLIPPY: [(&str, &str); 4] = [
         "-p vela -p rt -p root -p services -p vmm -p bench -p demos -p conformance -p micro-guests --target x86_64-unknown-none",
     ),
     ("clippy, self-test kernel", "-p vela --features selftest --target x86_64-unknown-none"),
-    ("clippy, kernel with a shadow", "-p vela --features shadow --target x86_64-unknown-none"),
+    ("clippy, shadowed kernel", "-p vela --features shadow --target x86_64-unknown-none"),
 ];
 
 fn cargo(root: &Path, arguments: &str) -> Result<Output> {
