@@ -11,7 +11,7 @@ use crate::lifetime::{self, Counted};
 use crate::mapping::publish;
 use crate::slots::{find, look_up, named};
 use crate::translations::{self, Cores};
-use crate::{clock, cores, mapping, pool, scheduler, switch, vcpu};
+use crate::{clock, cores, mapping, pool, scheduler, vcpu};
 use abi::address::PAGE_SIZE;
 use abi::item::ItemFlags;
 use abi::operation::RevokeFlags;
@@ -35,9 +35,9 @@ macro_rules! hypercalls {
         // SAFETY: the name is used once, by the assembly that calls it with this signature.
         #[unsafe(no_mangle)]
         extern "C" fn $name(word: u64, frame: &Frame) -> u64 {
-            // SAFETY: in the kernel, interrupts off; the store is local to this function.
-            let store = &unsafe { arch::pool::store() };
-            let Some((_, context)) = switch::current(store) else { return SLOW };
+            // SAFETY: in the kernel, interrupts off; the store is local to this function. SYSCALL stores into the frame of the
+            // current context.
+            let (store, context) = unsafe { (&arch::pool::store(), Context::of_frame(frame)) };
             let (caller, at) = (context.identity().domain, Selector::new(word >> 8));
             if arch::capability::load(at.number()) != Capability::NULL.word() {
                 return Status::BadCapability.number().into();
