@@ -8,6 +8,7 @@
 //! Source: interface §2 (permission bits) and §5.
 use crate::domain::{self, map_user};
 use crate::lifetime::{self, Counted};
+use crate::mapping::lock;
 use crate::mapping::publish;
 use crate::slots::{find, look_up, named};
 use crate::translations::{self, Cores};
@@ -96,9 +97,7 @@ pub fn publish_new<T: Object>(
 /// Ends a new object, which nobody else knows.
 #[cold]
 pub fn undo(store: &Store<'_>, capability: Capability) {
-    let mut shootdown = translations::shootdown();
-    lifetime::unnamed(store, capability.origin(), &mut shootdown);
-    shootdown.finish(&Cores);
+    lifetime::unnamed_alone(store, capability.origin());
 }
 
 /// Creates a protection domain: donor of quota in RSI, range of capabilities to delegate in RDX, limits in RAX.
@@ -179,7 +178,10 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) 
     let undo = || unsafe { pool::release(page, &owner.quota, Unshown) };
     let rights = format::Attributes::READ | format::Attributes::WRITE;
     if !guest {
-        map_user(owner, message, page, PAGE_SIZE, rights).map_err(|error| {
+        let region = lock::of(owner, owner);
+        let mapped = map_user(owner, message, page, PAGE_SIZE, rights);
+        drop(region);
+        mapped.map_err(|error| {
             undo();
             match error {
                 memory::table::MapError::NoTable(_) => Status::QuotaExhausted,
@@ -203,7 +205,9 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) 
             return undo();
         }
         let mut shootdown = translations::shootdown();
+        let region = lock::of(owner, owner);
         translations::restrict(owner, (message, PAGE_SIZE), format::Attributes::empty(), &mut shootdown);
+        drop(region);
         let acknowledged = shootdown.finish(&Cores);
         // SAFETY: as in `undo`.
         unsafe { pool::release(page, &owner.quota, &acknowledged) };

@@ -3,7 +3,8 @@
 //! Purpose: the steps between an object of the store and the tables of the processor.
 //! Invariants: the port bitmap is all ones where no port was delegated; a domain's objects lie in slabs that its
 //! account paid for.
-//! Concurrency: any core; tables and slabs are behind locks.
+//! Concurrency: any core; whoever adds to or takes from tables holds the domain's region (`mapping/lock.rs`); slabs are behind
+//! locks.
 //! Source: design plan §3; interface §7; lecture D:281-311.
 use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
@@ -22,7 +23,6 @@ use memory::shootdown::{Machine, Pages};
 use memory::space::{self, Filled};
 use memory::table::{Mapping, Table};
 use objects::Domain;
-use sync::Spin;
 
 /// The two pages that every domain has: directory and views.
 ///
@@ -89,7 +89,6 @@ pub fn resolve_protection(domain: &Domain) -> bool {
 /// # Errors
 /// The pool is exhausted.
 pub fn set_ports(domain: &Domain, span: Span, allow: bool, guests: bool) -> Result<(), OutOfMemory> {
-    let _tables = TABLES.lock();
     let place = &domain.ports[usize::from(guests)];
     if place.load(Ordering::Acquire) == 0 {
         place.store(closed_ports(guests, &domain.quota)?.get(), Ordering::Release);
@@ -120,9 +119,6 @@ pub fn closed_ports(guests: bool, quota: &Quota) -> Result<PhysAddr, OutOfMemory
     Ok(pool::address(frame))
 }
 
-/// Whoever adds to or takes from the tables of a domain, on whatever core.
-pub static TABLES: Spin<()> = Spin::new(());
-
 /// Where the tables of a domain come from.
 pub fn table_of(domain: &Domain) -> impl FnMut(PhysAddr, usize) -> Result<PhysAddr, OutOfMemory> {
     |table, index| {
@@ -138,11 +134,10 @@ pub fn table_of(domain: &Domain) -> impl FnMut(PhysAddr, usize) -> Result<PhysAd
 pub fn map_user(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: Attributes) -> Result<(), Error> {
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
-    let _tables = TABLES.lock();
     domain.master().map(&HARDWARE, mapping, &mut table_of(domain))
 }
 
-/// The top level of the table of the memory that the domain's guests see, made if missing; [`TABLES`] is held.
+/// The top level of the table of the memory that the domain's guests see, made if missing; its region is held.
 fn nested<F: Format>(domain: &Domain) -> Result<Table<F>, OutOfMemory> {
     if domain.nested.load(Ordering::Relaxed) == 0 {
         domain.nested.store(pool::page(&domain.quota)?.get(), Ordering::Release);
@@ -160,7 +155,6 @@ pub fn map_guest(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: 
     fn map<F: Format>(domain: &Domain, mapping: Mapping) -> Result<(), Error> {
         nested::<F>(domain)?.map(&HARDWARE, mapping, &mut table_of(domain))
     }
-    let _tables = TABLES.lock();
     match (vcpu::uses_ept(), vcpu::has_giant_pages()) {
         (true, true) => map::<Giant<Ept>>(domain, mapping),
         (true, false) => map::<Ept>(domain, mapping),
@@ -172,7 +166,7 @@ pub fn map_guest(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: 
 /// Adds rights to what is mapped at `virt`, or to what guests see there, in place: nobody has to forget anything. False if a
 /// larger page is to be divided for it.
 pub fn raise(domain: &Domain, (virt, size): (u64, u64), rights: Attributes, guests: bool) -> bool {
-    let (_tables, range) = (TABLES.lock(), (VirtAddr::new(virt), size));
+    let range = (VirtAddr::new(virt), size);
     match (guests, vcpu::uses_ept()) {
         (false, _) => domain.master().raise(&HARDWARE, range, rights),
         (true, true) => nested::<Ept>(domain).is_ok_and(|table| table.raise(&HARDWARE, range, rights)),
@@ -188,7 +182,7 @@ pub fn restrict_guest(domain: &Domain, (virt, size): (u64, u64), left: Attribute
         nested::<F>(domain)?.restrict(&noting, range, left, &mut table_of(domain), &mut |_| {})?;
         Ok(noting.noted())
     }
-    let (_tables, range) = (TABLES.lock(), (VirtAddr::new(virt), size));
+    let range = (VirtAddr::new(virt), size);
     let done =
         if vcpu::uses_ept() { restrict::<Ept>(domain, range, left) } else { restrict::<Host>(domain, range, left) };
     if done.is_err() {

@@ -7,9 +7,9 @@
 //! Concurrency: an interrupt arrives on the core that it is assigned to; assigned and acknowledged from all cores.
 //! Source: interface §5 ("assign_gsi", "sm_ctrl"), §7 and §8; `docs/src/decisions/0008-vectors.md`.
 use crate::create::publish_new;
-use crate::domain::TABLES;
 use crate::lifetime::{self, Counted};
 use crate::log::warning;
+use crate::mapping::lock;
 use crate::slots::named;
 use crate::tables::HARDWARE;
 use crate::{cores, scheduler, semaphore};
@@ -121,7 +121,7 @@ fn chain(store: &Store<'_>, interrupt: Ref<Semaphore>, target: Option<Ref<Semaph
 /// Whether `domain` sees the configuration of a device at `address`.
 fn is_device(domain: &Domain, address: u64) -> bool {
     let virt = VirtAddr::new(address);
-    let _tables = TABLES.lock();
+    let _region = lock::of(domain, domain);
     // The upper half of the directory leads to capabilities.
     let shown = Some(virt).filter(|virt| virt.is_user()).and_then(|virt| domain.master().lookup(&HARDWARE, virt));
     shown.is_some_and(|(phys, ..)| DEVICES.lock().iter().any(|region| region.contains(phys.get())))

@@ -5,6 +5,7 @@
 //! once; [`crate::reclaim`] gives it back. Contexts and scheduling contexts end on their own core first, which is asked to.
 //! Concurrency: any core, with the tree's lock held or not.
 //! Source: design plan §3; interface §8; `docs/src/decisions/0019-lifetimes.md`.
+use crate::mapping::lock;
 use crate::{contexts, pool, scheduler, translations};
 use abi::address::PAGE_SIZE;
 use capability::word::Kind;
@@ -130,7 +131,21 @@ pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>, held: Opt
     }
 }
 
-/// The last capability to the object that `unit` of an object space stands for is gone.
+/// As [`unnamed`], with no region held.
+pub fn unnamed_alone(store: &Store<'_>, unit: u64) {
+    let mut shootdown = translations::shootdown();
+    let domain = match Counted::from_word(store, unit) {
+        Some(Counted::Context(context)) => Some(store.get(store.get(context).identity().domain)),
+        _ => None,
+    };
+    let region = domain.map(|domain| lock::of(domain, domain));
+    unnamed(store, unit, &mut shootdown);
+    drop(region);
+    shootdown.finish(&translations::Cores);
+}
+
+/// The last capability to the object that `unit` of an object space stands for is gone. The region is held of the domain, if
+/// it is a context.
 pub fn unnamed(store: &Store<'_>, unit: u64, shootdown: &mut Shootdown) {
     match Counted::from_word(store, unit) {
         Some(Counted::Context(reference)) => {

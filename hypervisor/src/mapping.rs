@@ -3,10 +3,10 @@
 //! Purpose: what the tree decides becomes page-table entries, bits of a port bitmap, capability slots.
 //! Invariants: a domain's tables show exactly what its tree nodes say, and the message pages of its contexts; after a
 //! revocation no core uses what was revoked.
-//! Concurrency: one lock for the whole tree; cores are made to forget translations after it is released, once for all that
-//! an operation has taken.
+//! Concurrency: the regions of the domains that an operation touches, or all; cores are made to forget translations after they
+//! are released, once for all that an operation has taken.
 //! Source: interface §3 and §5; lecture C:241-372; `docs/src/decisions/0003-objects-and-sync.md`.
-use crate::domain::{self, TABLES, map_guest, map_user, restrict_guest, set_ports, table_of};
+use crate::domain::{self, map_guest, map_user, restrict_guest, set_ports, table_of};
 use crate::tables::HARDWARE;
 use crate::translations::{self, Cores};
 use crate::{lifetime, slots};
@@ -28,12 +28,10 @@ use memory::space as tables;
 use memory::table::Table;
 use objects::{Domain, GRANULE, Ref, Store};
 use percpu::Hazard;
-use sync::Guard;
 
-mod lock;
+pub mod lock;
 mod query;
 mod revoke;
-use lock::lock;
 pub use query::{lookup, translate};
 pub use revoke::{clear, revoke, revoke_later, revoke_reporting};
 
@@ -122,8 +120,6 @@ struct Leaves {
     /// An entry for physical page 0 with `rights`.
     entry: u64,
     rights: Rights,
-    /// As long as it stays like that.
-    _tables: Guard<'static, ()>,
 }
 
 /// What the tree's decisions do to the machine.
@@ -134,6 +130,8 @@ struct Machine<'s> {
     /// Steps until the lock is given away for a moment, and it is looked whether something waits.
     left: u32,
     leaves: Option<Leaves>,
+    /// Whether all regions are to be held.
+    all: bool,
 }
 
 /// Rights of a mapping as page-table attributes.
@@ -161,7 +159,7 @@ fn shown(piece: &Piece) -> (u64, PhysAddr, u64) {
 
 impl<'s> Machine<'s> {
     fn new(stored: &'s Stored<'s>) -> Self {
-        Self { stored, shootdown: translations::shootdown(), left: SLICE, leaves: None }
+        Self { stored, shootdown: translations::shootdown(), left: SLICE, leaves: None, all: true }
     }
 
     /// The table of leaves with all of a piece of memory that is entered, or taken, if there is one, or if it is to be
@@ -185,7 +183,6 @@ impl<'s> Machine<'s> {
         if piece.span.base >= END {
             return;
         }
-        let tables = TABLES.lock();
         let table = tables::leaves(&HARDWARE, domain.master(), virt).map(|table| table.root()).or_else(|| {
             let make = || domain.master().descend(&HARDWARE, virt, 1, &mut table_of(domain)).ok();
             enter.then(make).flatten()
@@ -196,7 +193,6 @@ impl<'s> Machine<'s> {
             table,
             entry: leaf(piece.rights),
             rights: piece.rights,
-            _tables: tables,
         });
     }
 
@@ -350,6 +346,10 @@ impl Effects for Machine<'_> {
         if piece.span.count <= PORTION[1] { piece.span.count } else { self.large_portion(piece, enter) }
     }
 
+    fn may_reach_all(&mut self) -> bool {
+        core::mem::replace(&mut self.all, true)
+    }
+
     #[inline(always)]
     fn may_continue(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
@@ -409,11 +409,11 @@ pub fn piece(owner: Ref<Domain>, kind: Kind, span: Span, origin: u64, rights: Ri
 /// # Errors
 /// [`Status::BadCapability`] if the place is taken, [`Status::QuotaExhausted`].
 pub fn enter(store: &Store<'_>, piece: &Piece) -> Result<(), Status> {
-    let _tree = lock();
+    let _all = lock::all();
     insert(store, piece)
 }
 
-/// As [`enter`], with the tree's lock held.
+/// As [`enter`], with the region of whoever gets it held.
 #[inline(always)]
 fn insert(store: &Store<'_>, piece: &Piece) -> Result<(), Status> {
     let entered = Tree(&Stored(store)).insert_root(piece);
@@ -428,7 +428,8 @@ fn insert(store: &Store<'_>, piece: &Piece) -> Result<(), Status> {
 pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: Capability) -> Result<(), Status> {
     let span = Span { base: u64::from(at.slot()), count: 1 };
     // Until the slot is filled, so that a revocation that comes at once finds it.
-    let _tree = lock();
+    let domain = store.get(owner);
+    let _region = lock::of(domain, domain);
     insert(store, &piece(owner, Kind::Objects, span, capability.origin(), capability.rights()))?;
     if slots::fill_shown(store, owner, at, capability) {
         return Ok(());
@@ -460,24 +461,23 @@ pub fn delegate(
     let transfer =
         |kind, attributes| Transfer { from: space(from, kind), range, to: number(to), base, rights, attributes };
     let attributes = if flags.contains(ItemFlags::LAST) { Manner::LAST } else { Manner::NONE };
-    if kind == Kind::Memory && plain && delegate_one(&stored, to, transfer(Kind::Memory, attributes)) {
+    if kind == Kind::Memory && plain && delegate_one(&stored, (from, to), transfer(Kind::Memory, attributes)) {
         return Ok(());
     }
     let guest = if flags.contains(ItemFlags::GUEST) { Manner::GUEST } else { Manner::NONE };
-    delegate_all(&stored, transfer(kind, attributes.or(guest)), flags)
+    delegate_all(&stored, (from, to), transfer(kind, attributes.or(guest)), flags)
 }
 
 /// As [`delegate`] of memory, for threads only, if it is one step of the tree and one table has it. Whether it was.
 #[inline(always)]
-fn delegate_one(stored: &Stored<'_>, to: Ref<Domain>, transfer: Transfer) -> bool {
+fn delegate_one(stored: &Stored<'_>, (from, to): (Ref<Domain>, Ref<Domain>), transfer: Transfer) -> bool {
     if !is_small(Span { base: transfer.base, ..transfer.range }) {
         return false;
     }
     let (domain, at) = (stored.0.get(to), VirtAddr::new(transfer.base << PAGE_BITS));
-    let tree = lock();
+    let tree = lock::of(stored.0.get(from), domain);
     let Some((delegation, piece)) = Tree(stored).plan_delegation(&transfer) else { return false };
     let (pages, entry) = (piece.span.count, leaf(piece.rights) | piece.origin << PAGE_BITS);
-    let tables = TABLES.lock();
     let Some(table) = tables::leaves(&HARDWARE, domain.master(), at) else { return false };
     if !table.enter(&HARDWARE, at, pages, entry) {
         return false;
@@ -488,7 +488,7 @@ fn delegate_one(stored: &Stored<'_>, to: Ref<Domain>, transfer: Transfer) -> boo
     let mut shootdown = translations::shootdown();
     let range = (at.get(), pages << PAGE_BITS);
     translations::restrict_leaves(domain, table.root(), range, Attributes::empty(), &mut shootdown);
-    drop((tables, tree));
+    drop(tree);
     shootdown.finish(&Cores);
     false
 }
@@ -506,8 +506,15 @@ fn leaf(rights: Rights) -> u64 {
 
 /// As [`delegate`], whatever it takes.
 #[inline(never)]
-fn delegate_all(stored: &Stored<'_>, mut transfer: Transfer, flags: ItemFlags) -> Result<(), Status> {
+fn delegate_all(
+    stored: &Stored<'_>,
+    (from, to): (Ref<Domain>, Ref<Domain>),
+    mut transfer: Transfer,
+    flags: ItemFlags,
+) -> Result<(), Status> {
     let mut machine = Machine::new(stored);
+    // What is made of something else than nodes of the giver's touches who that is from.
+    machine.all = flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE | ItemFlags::GRANT | ItemFlags::COPY);
     let over = flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE)
         && !flags.intersects(ItemFlags::GRANT | ItemFlags::COPY);
     let way = if over { make_way(stored, transfer, flags, &mut machine) } else { Ok(Outcome::Done) };
@@ -515,7 +522,8 @@ fn delegate_all(stored: &Stored<'_>, mut transfer: Transfer, flags: ItemFlags) -
         if way.is_err() {
             break way;
         }
-        let _tree = lock();
+        let _all = machine.all.then(lock::all);
+        let _two = (!machine.all).then(|| lock::of(stored.0.get(from), stored.0.get(to)));
         let outcome = match flags {
             _ if flags.contains(ItemFlags::GRANT) => Tree(stored).grant(&mut transfer, &mut machine),
             _ if flags.contains(ItemFlags::COPY) => Tree(stored).copy(&mut transfer, &mut machine),
@@ -543,7 +551,7 @@ fn make_way(
     machine: &mut Machine<'_>,
 ) -> Result<Outcome, Error> {
     loop {
-        let _tree = lock();
+        let _all = lock::all();
         let outcome = Tree(stored).overmap(&mut over, flags.contains(ItemFlags::REPLACE), machine);
         machine.pause();
         if outcome != Ok(Outcome::Preempted) {
@@ -556,19 +564,19 @@ fn make_way(
 #[inline(always)]
 pub fn revoke_one(store: &Store<'_>, owner: Ref<Domain>, range: Span, rights: Rights) -> bool {
     let (stored, mut shootdown) = (Stored(store), translations::shootdown());
-    let tree = lock();
-    let Some((only, piece)) = Tree(&stored).plan_revocation(space(owner, Kind::Memory), range, rights) else {
+    let giver = store.get(owner);
+    let mut tree = lock::of(giver, giver);
+    let admit = |other| tree.add(stored.domain(other));
+    let Some((only, piece)) = Tree(&stored).plan_revocation(space(owner, Kind::Memory), range, rights, admit) else {
         return false;
     };
     if !is_small(piece.span) || piece.attributes.has(Manner::GUEST) {
         return false;
     }
     let (domain, at) = (stored.domain(piece.space.owner), piece.span.base << PAGE_BITS);
-    let tables = TABLES.lock();
     let Some(table) = tables::leaves(&HARDWARE, domain.master(), VirtAddr::new(at)) else { return false };
     let range = (at, piece.span.count << PAGE_BITS);
     translations::restrict_leaves(domain, table.root(), range, Attributes::empty(), &mut shootdown);
-    drop(tables);
     Tree(&stored).remove_only(only, piece.space);
     drop(tree);
     shootdown.finish(&Cores);
@@ -579,7 +587,8 @@ pub fn revoke_one(store: &Store<'_>, owner: Ref<Domain>, range: Span, rights: Ri
 /// left to the caller, who is told its name there. `None`, with nothing done, if there is none.
 #[inline(always)]
 pub fn remove(store: &Store<'_>, owner: Ref<Domain>, unit: u64) -> Option<u64> {
-    let _tree = lock();
+    let domain = store.get(owner);
+    let _region = lock::of(domain, domain);
     let origin = Tree(&Stored(store)).remove(space(owner, Kind::Objects), unit)?;
     if !slots::fill_shown(store, owner, Selector::new(unit), Capability::NULL)
         && let Some(slot) = slots::known(store.get(owner), Selector::new(unit))

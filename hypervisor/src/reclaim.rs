@@ -85,9 +85,7 @@ pub fn unnamed(store: &Store<'_>, unit: u64) {
 }
 
 fn end(store: &Store<'_>, unit: u64) {
-    let mut shootdown = translations::shootdown();
-    lifetime::unnamed(store, unit, &mut shootdown);
-    shootdown.finish(&translations::Cores);
+    lifetime::unnamed_alone(store, unit);
     let shared = &percpu::this().shared;
     if cores::is_alone() && shared.hazard.raised() == Hazard::Ended as u32 {
         shared.take(Hazard::Ended);

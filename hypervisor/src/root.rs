@@ -9,6 +9,7 @@ use crate::create::publish_new;
 use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
 use crate::log::info;
+use crate::mapping::lock;
 use crate::slots::named;
 use crate::stop::give_up;
 use crate::tables::HARDWARE;
@@ -215,6 +216,7 @@ fn give_page(
 ) -> Result<(), Status> {
     let span = Span { base: virt >> PAGE_BITS, count: size >> PAGE_BITS };
     mapping::enter(store, &mapping::piece(domain, abi::Kind::Memory, span, phys.page(), rights.into()))?;
+    let _region = lock::of(store.get(domain), store.get(domain));
     map_user(store.get(domain), virt, phys, size, mapping::attributes(rights.into()))
         .map_err(|_| Status::QuotaExhausted)
 }

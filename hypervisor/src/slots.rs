@@ -5,7 +5,6 @@
 //! its entries by fault; looking up allocates nothing.
 //! Concurrency: slots are atomic words; tables are added under a lock.
 //! Source: lecture D:338, D:356; design plan §3; `docs/src/decisions/0002-table-pages.md`.
-use crate::domain::TABLES;
 use crate::tables::HARDWARE;
 use crate::{pool, switch, views};
 use abi::{PhysAddr, Rights, Selector, Status, VirtAddr};
@@ -98,11 +97,6 @@ fn below(domain: &Domain, table: PhysAddr, virt: VirtAddr, level: u32) -> Result
     match Host::target(HARDWARE.read(table, virt.index(level))) {
         Some(next) => Ok(next),
         None => {
-            let _tables = TABLES.lock();
-            // Another core may have been faster.
-            if let Some(next) = Host::target(HARDWARE.read(table, virt.index(level))) {
-                return Ok(next);
-            }
             let next = pool::table_of(domain.directory, &domain.quota, table, virt.index(level))?;
             let entry = if level == 1 { Host::leaf(next, 1, RW) } else { Host::table(next) };
             HARDWARE.write(table, virt.index(level), entry);

@@ -6,8 +6,9 @@
 //! held: a core that waits for one has interrupts off, and serves nobody.
 //! Source: `docs/src/shootdown.md`.
 use crate::cores::{self, RunningCore};
-use crate::domain::{TABLES, table_of};
+use crate::domain::table_of;
 use crate::log::warning;
+use crate::mapping::lock;
 use crate::tables::HARDWARE;
 use abi::address::PAGE_BITS;
 use abi::counter::Counter;
@@ -154,7 +155,7 @@ pub fn evidence(domain: &Domain, virt: u64, count: u64, clear: bool) -> [u64; 2]
     let (view, mut shootdown) = (|id| view(domain, id), shootdown());
     let space = Space { master: &domain.master(), view: &view };
     let (mut found, mut large) = ([0, 0], None);
-    let tables = TABLES.lock();
+    let region = lock::of(domain, domain);
     for page in 0..count {
         let at = VirtAddr::new(virt + (page << PAGE_BITS));
         // The pages of a large leaf have the same; it is asked once.
@@ -168,7 +169,7 @@ pub fn evidence(domain: &Domain, virt: u64, count: u64, clear: bool) -> [u64; 2]
             *word |= u64::from(noted.unwrap_or(0) & bit != 0) << page;
         }
     }
-    drop(tables);
+    drop(region);
     shootdown.finish(&Cores);
     found
 }
@@ -181,7 +182,7 @@ fn view(domain: &Domain, id: u32) -> Option<PhysAddr> {
 }
 
 /// Leaves of `size` bytes at `virt` only the rights in `left`, or nothing, in the domain's master and in what its cores have
-/// copied of it. What the processors remember is left to `shootdown`.
+/// copied of it; its region is held. What the processors remember is left to `shootdown`.
 pub fn restrict(domain: &Domain, range: (u64, u64), left: Attributes, shootdown: &mut Shootdown) {
     restrict_by(&HARDWARE, domain, range, left, shootdown);
 }
@@ -197,13 +198,12 @@ pub fn restrict_noting(domain: &Domain, range: (u64, u64), left: Attributes, sho
 fn restrict_by(mmu: &impl Mmu, domain: &Domain, (virt, size): (u64, u64), left: Attributes, shootdown: &mut Shootdown) {
     let view = |id| view(domain, id);
     let (space, range) = (Space { master: &domain.master(), view: &view }, (VirtAddr::new(virt), size));
-    let _tables = TABLES.lock();
     if space.restrict((mmu, &Cores), range, left, &mut table_of(domain), shootdown).is_err() {
         warning!("no kernel memory to divide a large page at {virt:#x}");
     }
 }
 
-/// As [`restrict`], where all of the range lies in the table `leaves`; [`TABLES`] is held.
+/// As [`restrict`], where all of the range lies in the table `leaves`.
 #[inline(always)]
 pub fn restrict_leaves(
     domain: &Domain,

@@ -8,6 +8,7 @@
 //! Concurrency: the core of the virtual CPU; the host's interrupts end an entry, and are taken where nothing is borrowed.
 //! Source: interface §4 and §6; design plan §3; `docs/src/decisions/0023-virtual-cpus.md`.
 use crate::log::info;
+use crate::mapping::lock;
 use crate::stop::give_up;
 use crate::svm::Svm;
 use crate::vmx::Vmx;
@@ -117,6 +118,7 @@ pub fn has_giant_pages() -> bool {
 /// # Errors
 /// The domain's quota is exhausted.
 pub fn pages(domain: &Domain) -> Result<PhysAddr, OutOfMemory> {
+    let _region = lock::of(domain, domain);
     // Nothing is mapped, but the table is there.
     if let Err(MapError::NoTable(error)) = domain::map_guest(domain, 0, PhysAddr::truncate(0), 0, Attributes::READ) {
         return Err(error);

@@ -26,6 +26,8 @@ pub enum Counter {
     InterruptsFalse = 7,
     /// Times that a scheduling context became ready that is more urgent than the one that runs.
     Preemptions = 8,
+    /// Times that it waited for another core to be done with a part of the mapping tree.
+    RegionWaits = 9,
 }
 
 impl Counter {
@@ -40,9 +42,10 @@ impl Counter {
         Self::ViewFills,
         Self::InterruptsFalse,
         Self::Preemptions,
+        Self::RegionWaits,
     ];
     /// How many there are.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 10;
 
     /// Its name in results.
     #[must_use]
@@ -57,6 +60,7 @@ impl Counter {
             Self::ViewFills => "sync_faults",
             Self::InterruptsFalse => "ipis_false",
             Self::Preemptions => "preemptions",
+            Self::RegionWaits => "region_waits",
         }
     }
 }

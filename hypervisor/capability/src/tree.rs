@@ -14,7 +14,8 @@
 //! without children and a neighbour in its space that are children of the same parent and differ in nothing but position
 //! are one node; roots never join. 5. A parent is never removed before its children.
 //!
-//! Concurrency: whoever calls holds the lock of all spaces that the tree reaches. An operation stops when
+//! Concurrency: whoever calls holds the locks of what the spaces have that an operation names, and all others'
+//! where [`Effects::may_reach_all`] is asked, but for the short ways always otherwise. An operation stops when
 //! [`Effects::may_continue`] says so; the lock may then be given away and the operation repeated with what it has left of
 //! its range. All other state is in the nodes.
 //! Cost: steps are nodes looked at. Finding a unit: as many as a unit has bits at most, one or two beside the latest find;
@@ -223,6 +224,12 @@ pub trait Effects {
     /// the last that are taken.
     fn portion(&self, piece: &Piece, _enter: bool) -> u64 {
         piece.span.count
+    }
+
+    /// Whether nodes of all domains may be touched, not only of the one that gives and the one that gets. If not, the
+    /// operation stops as if it were preempted.
+    fn may_reach_all(&mut self) -> bool {
+        true
     }
 
     /// Whether to go on. Asked after at least one step that lasts, so that repetition reaches the end.

@@ -14,7 +14,7 @@ use memory::format::Host;
 use memory::quota::Quota;
 use memory::table::Table;
 use sync::atomic::AtomicU64;
-use sync::{Count, Spin};
+use sync::{Count, Latch, Spin};
 
 /// A protection domain.
 pub struct Domain {
@@ -29,6 +29,8 @@ pub struct Domain {
     pub quota: Quota,
     /// Who gave it that, and gets it back.
     pub donor: Option<Ref<Self>>,
+    /// Its part of the mapping tree, and its tables; see the kernel's `mapping/lock.rs`.
+    pub region: Latch,
     /// What it has paid for.
     pub slabs: Spin<Slabs>,
     /// Capabilities, together one, and contexts.
@@ -58,6 +60,7 @@ impl Domain {
             spaces: Default::default(),
             quota,
             donor,
+            region: Latch::default(),
             slabs: Spin::new(Slabs::default()),
             uses: Count::default(),
             count: Count::default(),

@@ -15,7 +15,7 @@ use memory::shootdown::Core;
 use memory::tags::Tags as Views;
 use schedule::{Inbox, Reader, ReadyQueue};
 use sync::atomic::{AtomicU64, Ordering};
-use sync::{Chain, Hazards};
+use sync::{Chain, Hazards, Mark};
 use timeouts::Timeouts;
 
 /// Things that a core must look at before it leaves the kernel, one bit each.
@@ -146,6 +146,8 @@ pub struct Shared {
     pub core: Core,
     /// Which of its views has which tag.
     pub tags: Views<TAGS>,
+    /// Whether it works on a part of the mapping tree.
+    pub mark: Mark,
     /// Scheduling contexts of this core that other cores made ready.
     pub inbox: Inbox,
 }
@@ -268,6 +270,7 @@ mod tests {
             hazard: Hazards::default(),
             counters: Default::default(),
             core: Core::default(),
+            mark: Mark::default(),
             tags: Views::default(),
             inbox: Inbox::default(),
         };

@@ -1,34 +1,108 @@
-//! The lock of the mapping tree.
+//! The locks of the mapping tree.
 //!
-//! Purpose: one core at a time works on the tree.
-//! Invariants: whoever waits is counted while it does.
-//! Concurrency: a core that holds the lock for long looks whether it is wanted, and opens it for a moment.
-//! Source: lecture C:509-512 (coarse lock); `docs/src/locking.md`.
+//! Purpose: cores that work on different domains do not wait for each other. A region is what one domain has: its nodes,
+//! their order in its spaces, and the rings of their children, whosever those are. Who knows beforehand which one or two
+//! domains an operation touches takes these; who does not takes all.
+//! Invariants: a node is changed, or freed, by who holds its domain's region; its place in a ring, also by who holds its
+//! parent's; so what holds a region sees its domain's nodes and their children stay.
+//! Concurrency: who waits for a region holds none, or one at a lower address; another is only tried. A core that holds
+//! locks for long looks whether one is wanted, and opens them for a moment. Who waits is counted while it does.
+//! Source: issue of the memory system (locking by region); `sync::gate`; `docs/src/locking.md`, `docs/src/decisions/0032-regions.md`.
+use crate::cores;
+use abi::counter::Counter;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use sync::{Guard, Spin};
+use objects::Domain;
+use sync::{Closed, Gate, Inside, Latch, Mark, Taken};
 
-static TREE: Spin<()> = Spin::new(());
-/// Cores that wait for it.
+static GATE: Gate = Gate::new();
+/// Cores that wait for a region, or for all.
 static WAITING: AtomicU32 = AtomicU32::new(0);
 
-/// Takes the tree's lock.
+/// One region, two, or three; open when it is dropped.
+pub struct Held<'s> {
+    _second: Option<Taken<'s>>,
+    _first: Taken<'s>,
+    _inside: Inside<'s>,
+}
+
+/// Takes the regions of one or two domains.
 #[inline(always)]
-pub fn lock() -> Guard<'static, ()> {
-    match TREE.try_lock() {
-        Some(tree) => tree,
-        None => wait(),
+pub fn of<'s>(one: &'s Domain, other: &'s Domain) -> Held<'s> {
+    let _inside = enter();
+    let _first = take(&one.region);
+    if core::ptr::eq(one, other) {
+        return Held { _second: None, _first, _inside };
+    }
+    match other.region.take() {
+        Some(second) => Held { _second: Some(second), _first, _inside },
+        None => {
+            drop(_first);
+            both(one, other, _inside)
+        }
     }
 }
 
+/// Takes both, in the order of their addresses.
 #[cold]
-fn wait() -> Guard<'static, ()> {
-    WAITING.fetch_add(1, Relaxed);
-    let tree = TREE.lock();
-    WAITING.fetch_sub(1, Relaxed);
-    tree
+fn both<'s>(one: &'s Domain, other: &'s Domain, _inside: Inside<'s>) -> Held<'s> {
+    let (low, high) = if core::ptr::from_ref(one) < core::ptr::from_ref(other) { (one, other) } else { (other, one) };
+    let _first = take(&low.region);
+    Held { _second: Some(take(&high.region)), _first, _inside }
 }
 
-/// Whether another core waits for the lock.
+impl<'s> Held<'s> {
+    /// Takes another domain's region too, of one that is not held, if it is free.
+    #[inline(always)]
+    pub fn add(&mut self, other: &'s Domain) -> bool {
+        self._second = other.region.take();
+        self._second.is_some()
+    }
+}
+
+/// Takes all regions.
+pub fn all() -> Closed<'static> {
+    let marks = || cores::running().iter().map(|core| &core.shared().mark);
+    // One after the other who closes it; those who are inside are waited for in any case.
+    let waits = marks().any(Mark::is_set);
+    if !waits && let Some(closed) = GATE.close(marks()) {
+        return closed;
+    }
+    wait(|| GATE.close(marks()))
+}
+
+#[inline(always)]
+fn enter() -> Inside<'static> {
+    let mark = &percpu::this().shared.mark;
+    match GATE.enter(mark) {
+        Some(inside) => inside,
+        None => wait(|| GATE.enter(mark)),
+    }
+}
+
+#[inline(always)]
+fn take(region: &Latch) -> Taken<'_> {
+    match region.take() {
+        Some(guard) => guard,
+        None => wait(|| region.take()),
+    }
+}
+
+/// Waits until `attempt` succeeds.
+#[cold]
+fn wait<T>(attempt: impl Fn() -> Option<T>) -> T {
+    percpu::this().shared.count(Counter::RegionWaits, 1);
+    WAITING.fetch_add(1, Relaxed);
+    let taken = loop {
+        if let Some(taken) = attempt() {
+            break taken;
+        }
+        sync::relax();
+    };
+    WAITING.fetch_sub(1, Relaxed);
+    taken
+}
+
+/// Whether another core waits for a region.
 pub fn is_wanted() -> bool {
     WAITING.load(Relaxed) != 0
 }

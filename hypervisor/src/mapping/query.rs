@@ -2,7 +2,7 @@
 //!
 //! Purpose: what a domain has at a unit, and what another calls it.
 //! Invariants: nothing changes.
-//! Concurrency: the tree's lock, for one look.
+//! Concurrency: the regions of sender and receiver, or all, for one look.
 //! Source: interface §3 (translate), §5 (lookup).
 use super::{Stored, lock, number, space};
 use abi::crd::MAX_ORDER;
@@ -16,7 +16,8 @@ pub fn lookup(store: &Store<'_>, owner: Ref<Domain>, range: Crd) -> Crd {
         return Crd::NULL;
     }
     let (stored, space) = (Stored(store), space(owner, range.kind()));
-    let guard = lock();
+    let domain = store.get(owner);
+    let guard = lock::of(domain, domain);
     let found = Tree(&stored).lookup(space, range.base());
     drop(guard);
     let around = |order: u32, span: Span| {
@@ -37,9 +38,19 @@ pub fn translate(store: &Store<'_>, sender: Ref<Domain>, range: Crd, receiver: R
     let stored = Stored(store);
     let space = space(sender, range.kind());
     let span = |crd: Crd| Span { base: crd.aligned_base(), count: crd.count() };
-    let guard = lock();
-    let found = Tree(&stored).translate(space, span(range), number(receiver), span(window));
+    let look = |reach: &dyn Fn(u32) -> bool| {
+        Tree(&stored).translate((space, span(range)), (number(receiver), span(window)), reach)
+    };
+    let guard = lock::of(store.get(sender), store.get(receiver));
+    let found = look(&|owner| owner == number(sender) || owner == number(receiver));
     drop(guard);
+    let found = found.or_else(|| {
+        let _all = lock::all();
+        look(&|_| true)
+    });
     let order = |piece: &Piece| piece.span.count.ilog2().min(piece.span.base.trailing_zeros());
-    found.and_then(|piece| Crd::new(range.kind(), piece.rights, order(&piece), piece.span.base)).unwrap_or(Crd::NULL)
+    found
+        .flatten()
+        .and_then(|piece| Crd::new(range.kind(), piece.rights, order(&piece), piece.span.base))
+        .unwrap_or(Crd::NULL)
 }

@@ -3,7 +3,7 @@
 //! Purpose: a revocation from end to end: the tree's steps, slice by slice, and one shootdown.
 //! Invariants: when it is over, no core uses what was taken. A report misses nothing that a processor noted before the entry
 //! was exchanged; afterwards it can note nothing, because it notes in an entry that allows the access only.
-//! Concurrency: the tree's lock for a slice; none while cores are waited for.
+//! Concurrency: all regions for a slice; none while cores are waited for.
 //! Source: interface §5; `docs/src/decisions/0030-revocations-report.md`.
 use super::{Machine, Stored, lock, remaining, shown, space, waits};
 use crate::translations::{self, Cores};
@@ -88,7 +88,7 @@ fn take<E: Effects>(
 ) -> Result<Outcome, Error> {
     let space = space(owner, kind);
     loop {
-        let tree = lock();
+        let tree = lock::all();
         let outcome = if flags.contains(RevokeFlags::KEEP) {
             Tree(stored).revoke_keep(space, range, rights, effects)
         } else {
@@ -153,5 +153,9 @@ impl Effects for Reporting<'_> {
 
     fn may_continue(&mut self) -> bool {
         self.machine.may_continue()
+    }
+
+    fn may_reach_all(&mut self) -> bool {
+        self.machine.may_reach_all()
     }
 }

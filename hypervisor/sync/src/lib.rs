@@ -11,11 +11,13 @@
 #![forbid(unsafe_code)]
 
 mod count;
+mod gate;
 mod hazards;
 mod link;
 mod spin_lock;
 
 pub use count::{Chain, Count};
+pub use gate::{Closed, Gate, Inside, Latch, Mark, Taken};
 pub use hazards::Hazards;
 pub use link::{Elements, Id, Link};
 pub use spin_lock::{Guard, Spin};

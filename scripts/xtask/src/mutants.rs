@@ -26,6 +26,7 @@ const SHOOTDOWN: &str = "hypervisor/memory/src/shootdown.rs";
 const LATER: &str = "hypervisor/memory/src/shootdown/later.rs";
 const SPACE: &str = "hypervisor/memory/src/space.rs";
 const TAGS: &str = "hypervisor/memory/src/tags.rs";
+const GATE: &str = "hypervisor/sync/src/gate.rs";
 const EVIDENCE: &str = "hypervisor/memory/src/space/evidence.rs";
 const MMU: &str = "hypervisor/memory/src/mmu.rs";
 
@@ -45,6 +46,19 @@ const fn mutant(name: &'static str, file: &'static str, from: &'static str, to: 
 }
 
 const MUTANTS: &[Mutant] = &[
+    mutant(
+        "no fence between a mark and the look at the gate",
+        GATE,
+        "let inside = Inside(mark);\n        fence(SeqCst);\n",
+        "let inside = Inside(mark);\n",
+    ),
+    mutant(
+        "no fence between closing a gate and the look for marks",
+        GATE,
+        "self.closed.store(1, Relaxed);\n        fence(SeqCst);\n",
+        "self.closed.store(1, Relaxed);\n",
+    ),
+    mutant("who is inside is not waited for", GATE, "while mark.is_set()", "while false && mark.is_set()"),
     mutant(
         "no fence between publishing a root and looking for its note",
         SHOOTDOWN,
@@ -240,9 +254,9 @@ fn source(place: &Path, mutant: &Mutant) -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Whether all models of the shootdown pass.
+/// Whether all models of the shootdown, and of what else has mutants, pass.
 fn passes(place: &Path, checker: Checker) -> Result<bool> {
-    let mut command = checker.command(&["models"], &["shootdown::", "mmu::"]);
+    let mut command = checker.command(&["models", "sync"], &["shootdown::", "mmu::", "gate::"]);
     command.env("RUST_BACKTRACE", "0").current_dir(place);
     let output = command.output().context("cannot start cargo")?;
     let text = String::from_utf8_lossy(&output.stdout);

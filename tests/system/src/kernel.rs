@@ -43,6 +43,8 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
     ("preemption", Platform::Bochs, 2, "preemption: 17 of 17 checks hold"),
     ("quota", Platform::Qemu, 1, "quota: 84 of 84 checks hold"),
     ("quota", Platform::Bochs, 2, "quota: 84 of 84 checks hold"),
+    ("regions", Platform::Qemu, 2, "regions: 5 of 5 checks hold"),
+    ("regions", Platform::Qemu, 4, "regions: 5 of 5 checks hold"),
     ("remote", Platform::Qemu, 2, "remote: 63 of 63 checks hold"),
     ("remote", Platform::Qemu, 4, "remote: 63 of 63 checks hold"),
     ("remote", Platform::Bochs, 2, "remote: 63 of 63 checks hold"),

@@ -6,7 +6,6 @@
 //! Source: interface §3 (translate), §5 (lookup); lecture C:25-28, C:245 (iterator over derived mappings).
 use super::node::NodeId;
 use super::{Nodes, Piece, Space, Span, Tree};
-use core::iter::successors;
 
 impl<N: Nodes> Tree<'_, N> {
     /// The node that covers `unit`.
@@ -38,9 +37,15 @@ impl<N: Nodes> Tree<'_, N> {
     /// What `range` of `space` is called in the space of `receiver`: the nearest ancestor of the node at its first unit
     /// that the receiver has in `window`, cut to what corresponds to the range and lies in the window; or the node
     /// itself, if the receiver owns it and no ancestor will do. With the rights of the sender's node.
+    /// `None` instead of an answer if that takes a look at what somebody has who is not in `reach`.
     #[must_use]
-    pub fn translate(&self, space: Space, range: Span, receiver: u32, window: Span) -> Option<Piece> {
-        let id = self.next_piece(space, Span { count: range.count.min(1), ..range })?;
+    pub fn translate(
+        &self,
+        (space, range): (Space, Span),
+        (receiver, window): (u32, Span),
+        reach: impl Fn(u32) -> bool,
+    ) -> Option<Option<Piece>> {
+        let Some(id) = self.next_piece(space, Span { count: range.count.min(1), ..range }) else { return Some(None) };
         let sent = self.at(id).piece().within(range);
         let named = |id: NodeId| {
             let piece = self.at(id).piece();
@@ -48,7 +53,16 @@ impl<N: Nodes> Tree<'_, N> {
             let named = piece.within(Span { base: unit, count: sent.span.count }.and(window));
             (piece.space.owner == receiver && named.span.count != 0).then_some(Piece { rights: sent.rights, ..named })
         };
-        let parent = |&id: &NodeId| self.at(id).parent();
-        successors(parent(&id), parent).find_map(named).or_else(|| named(id))
+        let mut at = id;
+        while let Some(parent) = self.at(at).parent() {
+            if !reach(self.at(parent).space().owner) {
+                return None;
+            }
+            if let Some(found) = named(parent) {
+                return Some(Some(found));
+            }
+            at = parent;
+        }
+        Some(named(id))
     }
 }

@@ -69,8 +69,15 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// What [`Tree::revoke`] would do, if one child of one node has units there, none else, and it has no children and loses
     /// all its rights: what is to be unmapped, and what [`Self::remove_only`] takes afterwards, with nothing between.
+    /// If another domain has it, `admit` has to take the lock of what that has, or refuse.
     #[inline(always)]
-    pub fn plan_revocation(&self, space: Space, range: Span, rights: Rights) -> Option<(Only, Piece)> {
+    pub fn plan_revocation(
+        &self,
+        space: Space,
+        range: Span,
+        rights: Rights,
+        admit: impl FnOnce(u32) -> bool,
+    ) -> Option<(Only, Piece)> {
         let id = self.floor(self.0.index(space), range.base).0?;
         let node = self.at(id);
         if node.end() < range.end() || node.is_marked() {
@@ -79,6 +86,10 @@ impl<N: Nodes> Tree<'_, N> {
         let area = Span { base: node.origin() + (range.base - node.base()), ..range };
         let child = self.only_child(node.first.get()?, area)?;
         let it = self.at(child);
+        let owner = it.space().owner;
+        if owner != space.owner && !admit(owner) {
+            return None;
+        }
         if it.first.get().is_some() || it.is_marked() || !rights.contains(it.rights()) {
             return None;
         }

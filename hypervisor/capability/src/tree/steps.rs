@@ -43,6 +43,12 @@ pub(super) struct Steps<'e, E> {
 }
 
 impl<E: Effects> Steps<'_, E> {
+    /// Before nodes of domains are touched that the operation does not name.
+    #[cold]
+    pub fn reach_all(&mut self) -> Result<(), Stop> {
+        if self.effects.may_reach_all() { Ok(()) } else { Err(Stop::Preempted) }
+    }
+
     /// A preemption point.
     #[inline(always)]
     pub fn check(&mut self) -> Result<(), Stop> {

@@ -217,6 +217,7 @@ impl<N: Nodes> Tree<'_, N> {
         let (space, node) = (Space { owner: transfer.to, ..transfer.from }, self.at(id));
         let targets = self.0.index(space);
         if node.is_marked() {
+            steps.reach_all()?;
             self.finish(id, steps)?;
             return Ok(self.next_piece(transfer.from, transfer.range));
         }
@@ -276,6 +277,10 @@ impl<N: Nodes> Tree<'_, N> {
         steps: &mut Steps<'_, impl Effects>,
     ) -> Result<u64, Stop> {
         steps.check()?;
+        if self.at(parent).depth() + 1 >= DEEP {
+            // Its ancestors are counted.
+            steps.reach_all()?;
+        }
         let depth = self.depth_below(parent).ok_or(Error::TooDeep)?;
         let count = steps.effects.portion(&piece, true);
         let joins_above = gap.1.filter(|_| count == piece.span.count);

@@ -321,7 +321,11 @@ fn translation_finds_the_nearest_ancestor_in_the_window() {
     delegate(&world, give((0, 0), (1, 20), 8));
     delegate(&world, Transfer { rights: Rights::new(5), ..give((1, 22), (2, 40), 4) });
     delegate(&world, give((2, 40), (0, 60), 4));
-    let named = |sender, range, receiver, window| world.tree().translate(memory(sender), range, receiver, window);
+    let look = |sender, range, receiver, window, reach: &dyn Fn(u32) -> bool| {
+        world.tree().translate((memory(sender), range), (receiver, window), reach)
+    };
+    let named =
+        |sender, range, receiver, window| look(sender, range, receiver, window, &|_| true).expect("all is there");
     let result = |owner, base, count, origin| Some(piece(owner, base, count, origin, 5));
     assert_eq!(named(2, span(41, 2), 0, Span::ALL), result(0, 3, 2, 103), "with the sender's rights");
     assert_eq!(named(2, span(41, 9), 1, Span::ALL), result(1, 23, 3, 103), "as far as the sender's node goes");
@@ -330,6 +334,8 @@ fn translation_finds_the_nearest_ancestor_in_the_window() {
     assert_eq!(named(0, span(61, 1), 0, span(60, 4)), result(0, 61, 1, 103), "the node itself if no ancestor will do");
     assert_eq!(named(1, span(22, 1), 2, Span::ALL), None, "a descendant is not an ancestor");
     assert_eq!(named(2, span(44, 1), 0, Span::ALL), None);
+    assert_eq!(look(2, span(41, 2), 0, Span::ALL, &|owner| owner != 1), None, "it is not looked beyond whom it may");
+    assert_eq!(look(2, span(41, 2), 1, Span::ALL, &|owner| owner != 0), Some(named(2, span(41, 2), 1, Span::ALL)));
 }
 
 #[test]

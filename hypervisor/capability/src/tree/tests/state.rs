@@ -110,7 +110,12 @@ fn apply_to_model(world: &World, model: &mut Model, op: Op) {
 fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: &mut Op) -> Result<Outcome, Error> {
     let tree = world.tree();
     match op {
-        Op::Transfer(Form::Delegate, transfer) => tree.delegate(transfer, mirror),
+        Op::Transfer(Form::Delegate, transfer) => {
+            world.held.set((!mirror.all).then_some([transfer.from.owner, transfer.to]));
+            let outcome = tree.delegate(transfer, mirror);
+            world.held.set(None);
+            outcome
+        }
         Op::Transfer(Form::Copy, transfer) => tree.copy(transfer, mirror),
         Op::Transfer(Form::Grant, transfer) => tree.grant(transfer, mirror),
         Op::Revoke { owner, range, rights, itself } => tree.revoke(memory(*owner), range, *rights, *itself, mirror),
@@ -121,6 +126,7 @@ fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: &mut Op) -> Result<Out
 /// Repeats the rest of the operation as often as it is preempted.
 fn apply(world: &World, mirror: &mut Mirror<'_>, op: Op) -> Result<(), Error> {
     let mut rest = op;
+    mirror.all = false;
     for _ in 0..10_000 {
         if apply_once(world, mirror, &mut rest)? == Outcome::Done {
             return Ok(());

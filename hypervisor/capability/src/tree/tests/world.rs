@@ -23,6 +23,8 @@ pub struct World {
     indexes: Vec<SpaceIndex>,
     /// Nodes looked at.
     pub looks: Cell<u64>,
+    /// The only domains whose indices and nodes may change, if there is such a rule.
+    pub held: Cell<Option<[u32; 2]>>,
 }
 
 impl World {
@@ -34,7 +36,12 @@ impl World {
             limit: Cell::new(usize::MAX),
             indexes: (0..DOMAINS * 4).map(|_| SpaceIndex::default()).collect(),
             looks: Cell::new(0),
+            held: Cell::new(None),
         }
+    }
+
+    fn assert_held(&self, owner: u32) {
+        assert!(self.held.get().is_none_or(|held| held.contains(&owner)), "{owner} is not of {:?}", self.held);
     }
 
     pub fn tree(&self) -> Tree<'_, Self> {
@@ -105,6 +112,13 @@ impl World {
 
     /// Invariants 1 to 3, and those of the indexes. The nodes found.
     pub fn check_structure(&self) -> BTreeSet<u32> {
+        let held = self.held.take();
+        let found = self.check_all();
+        self.held.set(held);
+        found
+    }
+
+    fn check_all(&self) -> BTreeSet<u32> {
         let (mut indexed, mut roots) = (BTreeSet::new(), BTreeSet::new());
         for space in (0..DOMAINS).flat_map(|owner| KINDS.map(|kind| Space { owner, kind })) {
             let mut end = 0;
@@ -216,10 +230,12 @@ impl Nodes for World {
     }
 
     fn index(&self, space: Space) -> &SpaceIndex {
+        self.assert_held(space.owner);
         &self.indexes[space.owner as usize * 4 + space.kind as usize]
     }
 
     fn allocate(&self, owner: u32) -> Option<NodeId> {
+        self.assert_held(owner);
         let mut used = self.used.borrow_mut();
         let used = used.entry(owner).or_default();
         if *used >= self.limit.get() {
@@ -231,6 +247,7 @@ impl Nodes for World {
     }
 
     fn release(&self, owner: u32, id: NodeId) {
+        self.assert_held(owner);
         *self.used.borrow_mut().get_mut(&owner).unwrap() -= 1;
         // What a freed node holds must not matter.
         let node = self.node(id);
@@ -269,6 +286,8 @@ pub struct Mirror<'w> {
     pub portion: u64,
     /// Reports of new mappings to refuse after so many.
     pub refuse_after: usize,
+    /// Whether nodes of all domains may be touched.
+    pub all: bool,
 }
 
 impl<'w> Mirror<'w> {
@@ -285,6 +304,7 @@ impl<'w> Mirror<'w> {
             checking: true,
             portion: u64::MAX,
             refuse_after: usize::MAX,
+            all: true,
         }
     }
 
@@ -347,6 +367,10 @@ impl Effects for Mirror<'_> {
 
     fn portion(&self, piece: &Piece, _: bool) -> u64 {
         self.portion.min(piece.span.count)
+    }
+
+    fn may_reach_all(&mut self) -> bool {
+        std::mem::replace(&mut self.all, true)
     }
 
     fn may_continue(&mut self) -> bool {

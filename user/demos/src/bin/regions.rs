@@ -1,0 +1,173 @@
+//! Two cores that work in different domains do not wait for each other.
+//!
+//! Purpose: on two cores at the same time a server of its own domain delegates pages within that, takes them back, makes and
+//! destroys an object. If the domains differ, no core waits for a part of the mapping tree, which the kernel counts;
+//! if it is one domain, cores do at times: so the counter counts.
+//! Written straight against the interface. Ends with success if every check holds.
+//! Concurrency: the program's thread calls one server, a thread on the last core the other; both begin together.
+// UNSAFETY: code that the kernel enters in another domain.
+#![expect(unsafe_code, reason = "entry points in assembly")]
+#![no_std]
+#![no_main]
+
+use core::arch::global_asm;
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use abi::counter::Counter;
+use abi::hip::ROOT_UTCB_ADDRESS;
+use abi::item::{ItemFlags, ItemKind};
+use abi::rights::MemoryRights;
+use abi::{Crd, Hypercall, Rights, Selector, TypedItem};
+use demos::raw::{Checks, answer, call, down, hypercall, up, word};
+use demos::servers::{SELF, thread};
+use rt::{Environment, ExitStatus, println};
+
+rt::entry!(main);
+
+/// Selectors: two domains, three servers (one of the first domain on each core, one of the second), portals to them, and
+/// what the thread waits for and says.
+const DOMAINS: u64 = 0x70;
+const SERVERS: u64 = 0x74;
+const PORTALS: u64 = 0x78;
+const GO: u64 = 0x7C;
+const DONE: u64 = 0x7D;
+/// In the domains: their own selector, and the object that comes and goes.
+const OWN: u64 = 1;
+const MADE: u64 = 0x300;
+/// Message pages, and where the servers delegate to, each to its own part.
+const PAGES: u64 = 0x4000_0000;
+const THERE: u64 = 0x1_0000_0000;
+const PART: u64 = 0x4000_0000;
+/// What each of them does at a time, and how often the two do that.
+const ROUNDS: u64 = 2000;
+const TURNS: u64 = 10;
+/// Turns after which two cores in one domain should have met.
+const PATIENCE: u64 = 1000;
+
+#[repr(align(4096))]
+struct Stacks([[AtomicU64; 1024]; 3]);
+static STACKS: Stacks = Stacks([const { [const { AtomicU64::new(0) }; 1024] }; 3]);
+/// What is delegated: 32 pages for each server.
+#[repr(align(4096))]
+struct Lent([[[AtomicU64; 512]; 32]; 3]);
+static LENT: Lent = Lent([const { [const { [const { AtomicU64::new(0) }; 512] }; 32] }; 3]);
+/// Which server the thread calls, who is at the start, and statuses that were not 0.
+static CALLED: AtomicU64 = AtomicU64::new(0);
+static READY: AtomicU64 = AtomicU64::new(0);
+static WRONG: AtomicU64 = AtomicU64::new(0);
+
+global_asm!(
+    "regions_serve:", "call {serve}", "mov edi, 1", "syscall",
+    "regions_thread:", "call {run}", "ud2",
+    serve = sym serve, run = sym run,
+);
+// SAFETY: defined above; only their addresses are used.
+unsafe extern "C" {
+    fn regions_serve();
+    fn regions_thread();
+}
+
+fn memory(address: u64, order: u32) -> Crd {
+    Crd::memory(address >> 12, order, MemoryRights::all()).unwrap_or(Crd::NULL)
+}
+
+fn object(selector: u64) -> Crd {
+    Crd::objects(Selector::new(selector), 0, Rights::ALL).unwrap_or(Crd::NULL)
+}
+
+/// Delegates `what` from domain `source` to `target`, memory to `to` there.
+fn give(page: u64, source: u64, what: Crd, (target, window, to): (u64, Crd, u64)) -> u64 {
+    let [first, second] = TypedItem::new(what, ItemKind::Delegate, ItemFlags::empty(), to).words();
+    word(page, 510).store(first, SeqCst);
+    word(page, 511).store(second, SeqCst);
+    word(page, 0).store(1 << 16, SeqCst);
+    let status = hypercall(Hypercall::Misc, 1, source, [window.word(), target, 0, 0]);
+    word(page, 0).store(0, SeqCst);
+    status
+}
+
+fn revoke(range: Crd, itself: u8) -> u64 {
+    hypercall(Hypercall::Revoke, itself, 0, [range.word(), 0, 0, 0])
+}
+
+/// In a domain: so many rounds, when the other server is there too.
+extern "C" fn serve(server: u64) {
+    READY.fetch_add(1, SeqCst);
+    while READY.load(SeqCst) < 2 {
+        spin_loop();
+    }
+    let (page, there) = (PAGES + server * 0x1000, THERE + server * PART);
+    let lent = LENT.0[server as usize].as_ptr().addr() as u64;
+    let (one, many, made) = (memory(lent, 0), memory(lent + 0x1_0000, 4), MADE + server);
+    let mut wrong = 0;
+    for _ in 0..ROUNDS {
+        wrong |= give(page, OWN, one, (OWN, memory(0, 31), there >> 12));
+        wrong |= give(page, OWN, many, (OWN, memory(0, 31), (there >> 12) + 16));
+        wrong |= hypercall(Hypercall::CreateSemaphore, 0, made, [OWN, 0, 0, 0]);
+        wrong |= revoke(object(made), 1);
+        wrong |= revoke(one, 0) | revoke(many, 0);
+    }
+    WRONG.fetch_or(wrong, SeqCst);
+}
+
+/// The thread on the last core.
+extern "C" fn run() -> ! {
+    loop {
+        let _ = down(GO, 0);
+        let _ = call(PORTALS + CALLED.load(SeqCst));
+        let _ = up(DONE);
+    }
+}
+
+/// Domain `number` of the two, and its own name for itself; it sees the program.
+fn domain(number: u64) -> u64 {
+    let at = DOMAINS + number;
+    hypercall(Hypercall::CreateDomain, 0, at, [SELF, 0, 128 << 32, 0])
+        | give(ROOT_UTCB_ADDRESS, SELF, memory(0, 10), (at, memory(0, 31), 0))
+        | give(ROOT_UTCB_ADDRESS, SELF, object(at), (at, object(OWN), 0))
+}
+
+/// Server `number`, of a domain, on a core.
+fn server(number: u64, domain: u64, core: u64) -> u64 {
+    let stack = STACKS.0[number as usize].as_ptr().addr() as u64 + 8192;
+    let (at, portal) = (SERVERS + number, PORTALS + number);
+    let place = (PAGES + number * 0x1000) | core;
+    hypercall(Hypercall::CreateContext, 0, at, [DOMAINS + domain, place, stack, 0x200])
+        | hypercall(Hypercall::CreatePortal, 0, portal, [SELF, at, 0, (regions_serve as *const ()).addr() as u64])
+        | hypercall(Hypercall::ControlPortal, 0, portal, [number, 0, 0, 0])
+}
+
+/// How often all cores have waited for a part of the tree.
+fn waits(cores: u64) -> u64 {
+    (0..cores).map(|core| answer(Hypercall::Misc, 3, core, [Counter::RegionWaits as u64, 0, 0, 0])[1]).sum()
+}
+
+/// Server 0 here and server `other` on the last core at the same time, once; how often cores waited meanwhile.
+fn turn(cores: u64, other: u64) -> u64 {
+    READY.store(0, SeqCst);
+    CALLED.store(other, SeqCst);
+    let before = waits(cores);
+    let wrong = up(GO) | call(PORTALS) & 0xFF | down(DONE, 0);
+    WRONG.fetch_or(wrong, SeqCst);
+    waits(cores) - before
+}
+
+fn main(environment: &Environment) -> ExitStatus {
+    demos::announce("regions", "two cores work on the mapping tree");
+    let mut checks = Checks::new("regions");
+    let cores = environment.hip().enabled_cpus() as u64;
+    let semaphore = |at| hypercall(Hypercall::CreateSemaphore, 0, at, [SELF, 0, 0, 0]);
+    let mut wrong = semaphore(GO) | semaphore(DONE) | domain(0) | domain(1);
+    wrong |= server(0, 0, 0) | server(1, 1, cores - 1) | server(2, 0, cores - 1);
+    let (_, made) = thread(cores - 1, (regions_thread as *const ()).addr() as u64, 1);
+    checks.check("two domains, their servers and a thread", wrong | made, 0);
+    let apart: u64 = (0..TURNS).map(|_| turn(cores, 1)).sum();
+    checks.check("two cores in two domains: statuses", WRONG.load(SeqCst), 0);
+    checks.check("they wait for nothing", apart, 0);
+    let together: u64 = (0..PATIENCE).map(|_| turn(cores, 2)).find(|&waits| waits != 0).unwrap_or(0);
+    println!("regions: in one domain, {together} waits in {ROUNDS} rounds of two cores");
+    checks.check("two cores in one domain: statuses", WRONG.load(SeqCst), 0);
+    checks.check("they wait for each other", u64::from(together != 0), 1);
+    checks.finish()
+}
