@@ -7,6 +7,8 @@
 //! Concurrency: words are read and written as single atomic 64-bit accesses; the hardware walker reads at any time.
 //! Source: AMD64 manual volume 2, §5.3; design plan §3 (two traits: `Mmu` and `Clock`).
 mod noting;
+#[cfg(test)]
+mod recursive;
 
 use abi::PhysAddr;
 
