@@ -8,14 +8,14 @@ use abi::hip::Features;
 use rt::{Environment, ExitStatus, println};
 
 use super::case::Case;
-use super::{CORES, crossing, hunt, later, prepare, rows};
+use super::{CORES, crossing, hunt, later, prepare, rows, stores};
 use crate::raw::{Checks, hypercall};
 
 /// What a row does, with that many cores.
 type Row = fn(&mut Checks, usize, Case);
 
 /// Name, the fewest cores that show it, and what it does.
-const ROWS: [(&str, usize, Row); 15] = [
+const ROWS: [(&str, usize, Row); 16] = [
     // First, as long as nobody else has run the domains.
     ("S11b revoker on one core, user on another", 2, rows::apart),
     ("S1 private", 1, rows::private),
@@ -26,6 +26,7 @@ const ROWS: [(&str, usize, Row); 15] = [
     ("S5 raising", 2, rows::raising),
     ("accessed bits", 2, rows::noted),
     ("accessed bits of what is taken", 2, rows::told),
+    ("stores while it is taken", 2, stores::row),
     ("not waited for", 1, later::row),
     ("S6 never used", 1, rows::never_used),
     ("S7 many pages", 2, rows::many),

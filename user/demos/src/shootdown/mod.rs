@@ -13,6 +13,7 @@ pub mod hunt;
 mod later;
 mod matrix;
 mod rows;
+mod stores;
 
 pub use matrix::run;
 
@@ -84,8 +85,9 @@ const ENOUGH: u64 = 7;
 const ONCE: u64 = 1;
 const LOOP: u64 = 2;
 const REVOKE: u64 = 3;
-/// Or it stores.
+/// Or it stores, once what is there, or more and more until it is let go.
 const POKE: u64 = 4;
+const STORE: u64 = 5;
 
 #[repr(align(4096))]
 struct Stacks([[AtomicU64; 1024]; 2 * CORES]);
@@ -97,6 +99,7 @@ global_asm!(
     "shootdown_probe:", "mov rax, [rdi]", "ret",
     "shootdown_probe_failed:", "mov rax, -1", "ret",
     "shootdown_poke:", "mov rax, [rdi]", "mov [rdi], rax", "ret",
+    "shootdown_count:", "xor eax, eax", "inc qword ptr [rdi]", "ret",
     serve = sym serve, fix = sym fix,
 );
 
@@ -122,6 +125,14 @@ fn poke(address: u64) -> u64 {
     value
 }
 
+/// Adds one to what is there; [`NOTHING`] if nothing is.
+fn count_up(address: u64) -> u64 {
+    let value;
+    // SAFETY: as above; what is counted there is a number.
+    unsafe { asm!("call shootdown_count", in("rdi") address, out("rax") value) };
+    value
+}
+
 fn entry(function: unsafe extern "C" fn()) -> u64 {
     (function as *const ()).addr() as u64
 }
@@ -136,6 +147,13 @@ extern "C" fn serve(core: u64) {
     }
     if stay == POKE {
         return FOUND[core].store(poke(PLACE[core].load(SeqCst)), SeqCst);
+    }
+    if stay == STORE {
+        FOUND[core].store(count_up(PLACE[core].load(SeqCst)), SeqCst);
+        while STAY[core].load(SeqCst) == STORE {
+            count_up(PLACE[core].load(SeqCst));
+        }
+        return;
     }
     FOUND[core].store(hunt::look(core), SeqCst);
     while stay != 0 && STAY[core].load(SeqCst) != 0 {
