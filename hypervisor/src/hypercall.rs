@@ -112,14 +112,11 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
     Outcome::Return(done.err().unwrap_or(Status::Success))
 }
 
-/// Delegates the typed items of the caller's message page from the domain `source` into `window` of `destination`.
+/// Who gives and who gets in a delegation.
 #[inline(always)]
-fn delegate(store: &Store<'_>, caller: &Context, request: Request, frame: &Frame) -> Result<(), Status> {
+fn parties(store: &Store<'_>, word: u64, frame: &Frame) -> Result<(Ref<Domain>, Ref<Domain>), Status> {
     let domain = |selector| slots::named::<Domain>(store, selector, Rights::NONE);
-    let source = domain(request.selector.number())?;
-    let destination = domain(frame.rdx.get())?;
-    let window = Crd::from_word(frame.rsi.get());
-    items::delegate(store, source, caller.identity().message, destination, window)
+    Ok((domain(Request::from_word(word).selector.number())?, domain(frame.rdx.get())?))
 }
 
 /// What processors have noted of the pages in RSI, at most 64, of the domain `at`: accessed to RSI, dirty to RDX, a bit each. It
@@ -236,40 +233,51 @@ fn owner(store: &Store<'_>, caller: &Context, flags: RevokeFlags, frame: &Frame)
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn try_revoke(word: u64, frame: &Frame) -> u64 {
-    // SAFETY: in the kernel, interrupts off; the store is local to this function.
-    let store = unsafe { arch::pool::store() };
-    let range = Crd::from_word(frame.rsi.get());
-    let Some((_, caller)) = switch::current(&store) else { return SLOW };
-    let domain = caller.identity().domain;
     // All rights, of one object, with the flag for its own capability.
     let one = (abi::Kind::Objects as u64) | u64::from(Rights::ALL.bits()) << 2;
     let itself = word == u64::from(Hypercall::Revoke.number()) | u64::from(RevokeFlags::SELF.bits()) << 4;
-    if itself
-        && range.word() & 0xFFF == one
-        && let Some(unit) = mapping::remove(&store, domain, range.base())
-    {
+    if itself && frame.rsi.get() & 0xFFF == one { try_remove(word, frame) } else { try_range(word, frame) }
+}
+
+/// [`try_revoke`] of a single capability.
+#[inline(never)]
+fn try_remove(word: u64, frame: &Frame) -> u64 {
+    // SAFETY: in the kernel, interrupts off; the store is local to this function.
+    let store = unsafe { arch::pool::store() };
+    let Some((_, caller)) = switch::current(&store) else { return SLOW };
+    if let Some(unit) = mapping::remove(&store, caller.identity().domain, Crd::from_word(frame.rsi.get()).base()) {
         reclaim::unnamed(&store, unit);
         return 0;
     }
-    try_range(&store, domain, word, frame)
+    try_range(word, frame)
 }
 
-/// [`try_revoke`] of anything else than a single capability.
+/// [`try_revoke`] of memory from others, in a short way.
 #[inline(never)]
-fn try_range(store: &Store<'_>, domain: Ref<Domain>, word: u64, frame: &Frame) -> u64 {
+fn try_range(word: u64, frame: &Frame) -> u64 {
+    // SAFETY: as in `try_remove`.
+    let store = unsafe { arch::pool::store() };
     let range = Crd::from_word(frame.rsi.get());
-    let span = Span { base: range.aligned_base(), count: range.count() };
     if word == u64::from(Hypercall::Revoke.number())
         && range.kind() == abi::Kind::Memory
-        && mapping::revoke_one(store, domain, span, range.rights())
+        && let Some((_, caller)) = switch::current(&store)
+        && let span = (Span { base: range.aligned_base(), count: range.count() })
+        && mapping::revoke_run(&store, caller.identity().domain, span, range.rights())
     {
         return 0;
     }
-    let flags = RevokeFlags::from_bits_retain((word >> 4) as u8);
-    if word >> 8 != 0 || flags.contains(RevokeFlags::REMOTE) || revoke_rest(store, domain, flags, frame).is_none() {
-        return SLOW;
-    }
-    0
+    try_rest(word, frame)
+}
+
+/// [`try_revoke`] of anything else.
+#[inline(never)]
+fn try_rest(word: u64, frame: &Frame) -> u64 {
+    // SAFETY: as in `try_remove`.
+    let store = unsafe { arch::pool::store() };
+    let Some((_, caller)) = switch::current(&store) else { return SLOW };
+    let (flags, domain) = (RevokeFlags::from_bits_retain((word >> 4) as u8), caller.identity().domain);
+    let usual = word >> 8 == 0 && !flags.contains(RevokeFlags::REMOTE);
+    if usual && revoke_rest(&store, domain, flags, frame).is_some() { 0 } else { SLOW }
 }
 
 /// As [`delegate`]. A status, or [`SLOW`].
@@ -282,7 +290,23 @@ extern "C" fn try_delegate(word: u64, frame: &Frame) -> u64 {
     if !store.get(caller.identity().domain).quota.has(LEAST) {
         return SLOW;
     }
-    match delegate(&store, caller, Request::from_word(word), frame) {
+    if let Ok((source, destination)) = parties(&store, word, frame)
+        && let window = Crd::from_word(frame.rsi.get())
+        && items::delegate_only(&store, source, caller.identity().message, destination, window)
+    {
+        return 0;
+    }
+    try_items(word, frame)
+}
+
+/// [`try_delegate`] of anything else than a run of memory.
+#[inline(never)]
+fn try_items(word: u64, frame: &Frame) -> u64 {
+    // SAFETY: as in `try_delegate`.
+    let store = unsafe { arch::pool::store() };
+    let Some((_, caller)) = switch::current(&store) else { return SLOW };
+    let (window, page) = (Crd::from_word(frame.rsi.get()), caller.identity().message);
+    match parties(&store, word, frame).and_then(|(from, to)| items::delegate(&store, from, page, to, window)) {
         Ok(()) => 0,
         // Who has too little may be given more.
         Err(Status::QuotaExhausted) => SLOW,

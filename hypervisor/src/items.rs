@@ -37,11 +37,28 @@ fn items(page: &Page) -> impl Iterator<Item = (usize, TypedItem)> {
     })
 }
 
+/// As [`delegate`], if there is one item, of memory, plain, and it goes a short way. Whether it did.
+#[inline(always)]
+pub fn delegate_only(store: &Store<'_>, sender: Ref<Domain>, page: &Page, receiver: Ref<Domain>, window: Crd) -> bool {
+    let [.., first, second] = page;
+    let item = TypedItem::from_words(first.load(Relaxed), second.load(Relaxed));
+    let rights = item.range.rights().and(window.rights());
+    if Header::from_word(page[0].load(Relaxed)).items() != 1
+        || !item.is_plain()
+        || item.range.kind() != Kind::Memory
+        || window.kind() != Kind::Memory
+        || rights.is_none()
+    {
+        return false;
+    }
+    let (source, target) = place(range(item.range), range(window), item.hotspot());
+    mapping::delegate_run(store, (sender, Span::from(source)), (receiver, target.base), (rights, item.flags()))
+}
+
 /// Delegates the items of `page` from `sender` into `window` of `receiver`.
 ///
 /// # Errors
 /// [`Status::QuotaExhausted`] if the receiver cannot pay for all of it.
-#[inline(always)]
 pub fn delegate(
     store: &Store<'_>,
     sender: Ref<Domain>,
@@ -49,10 +66,11 @@ pub fn delegate(
     receiver: Ref<Domain>,
     window: Crd,
 ) -> Result<(), Status> {
-    for (_, item) in items(page) {
-        delegate_one(store, sender, (item, item.flags()), receiver, window)?;
-    }
-    Ok(())
+    // Of a single one it is known already.
+    let short = items(page).nth(1).is_some();
+    items(page).try_for_each(|(_, item)| {
+        delegate_one(store, sender, (item, item.flags()), (receiver, window), short).map(drop)
+    })
 }
 
 /// Passes the items of a message from `from` to `to`, and writes what was received into the page of `to`.
@@ -72,7 +90,8 @@ pub fn exchange(store: &Store<'_>, from: &Identity, to: &Identity, windows: Wind
             ItemKind::TranslateOrDelegate | ItemKind::Delegate if translated.is_null() => {
                 // Who opens a window says where there is room, not what may go.
                 let flags = item.flags().difference(ItemFlags::REPLACE);
-                item.received(delegate_one(store, from.domain, (item, flags), to.domain, windows.delegate)?, true)
+                let to = (to.domain, windows.delegate);
+                item.received(delegate_one(store, from.domain, (item, flags), to, true)?, true)
             }
             _ => item.received(translated, false),
         };
@@ -83,13 +102,17 @@ pub fn exchange(store: &Store<'_>, from: &Identity, to: &Identity, windows: Wind
     Ok(())
 }
 
-#[inline(always)]
+/// Flags for which there is no short way.
+const UNUSUAL: ItemFlags =
+    ItemFlags::GUEST.union(ItemFlags::GRANT).union(ItemFlags::COPY).union(ItemFlags::RAISE).union(ItemFlags::REPLACE);
+
+/// Delegates an item; with `short` in a short way, if there is one.
 fn delegate_one(
     store: &Store<'_>,
     sender: Ref<Domain>,
     (item, flags): (TypedItem, ItemFlags),
-    receiver: Ref<Domain>,
-    window: Crd,
+    (receiver, window): (Ref<Domain>, Crd),
+    short: bool,
 ) -> Result<Crd, Status> {
     let delegates = matches!(item.kind(), ItemKind::Delegate | ItemKind::TranslateOrDelegate);
     let kind = item.range.kind();
@@ -108,6 +131,13 @@ fn delegate_one(
         Some(hypervisor) if root::is_root(sender) => (hypervisor, flags.difference(ItemFlags::GRANT)),
         _ => (sender, flags),
     };
-    mapping::delegate(store, (from, kind), Span::from(source), (receiver, target.base), (rights, flags))?;
+    let (source, target_base) = (Span::from(source), (receiver, target.base));
+    if !short
+        || kind != Kind::Memory
+        || flags.intersects(UNUSUAL)
+        || !mapping::delegate_run(store, (from, source), target_base, (rights, flags))
+    {
+        mapping::delegate(store, (from, kind), source, target_base, (rights, flags))?;
+    }
     Ok(Crd::new(kind, rights, target.order, target.base).unwrap_or(Crd::NULL))
 }

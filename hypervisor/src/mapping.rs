@@ -32,17 +32,17 @@ use percpu::Hazard;
 pub mod lock;
 mod query;
 mod revoke;
+mod short;
 pub use query::{lookup, translate};
 pub use revoke::{clear, revoke, revoke_later, revoke_reporting};
+pub use short::{delegate_run, revoke_run};
 
 /// Steps of the tree's work before the kernel looks whether something else has to run, and small pages that count as one.
 const SLICE: u32 = 4;
 const PAGES: u64 = 16;
 /// Small pages, capabilities and ports that are mapped or taken in one go.
 const PORTION: [u64; 3] = [128, 16, 4096];
-/// Pages that are mapped or taken in a short way.
-const SMALL: u64 = 16;
-/// The first of the pages whose table has one that is not for users.
+/// The first of the pages whose table of leaves has one that is not for users.
 const END: u64 = (USER_END >> PAGE_BITS) / LARGE * LARGE;
 /// Pages of a large page, and of those that are.
 const LARGE: u64 = 512;
@@ -183,15 +183,13 @@ impl<'s> Machine<'s> {
         if piece.span.base >= END {
             return;
         }
-        let table = tables::leaves(&HARDWARE, domain.master(), virt).map(|table| table.root()).or_else(|| {
-            let make = || domain.master().descend(&HARDWARE, virt, 1, &mut table_of(domain)).ok();
-            enter.then(make).flatten()
-        });
+        let known = tables::table_at(&HARDWARE, domain.master(), virt, 1);
+        let table = known.or_else(|| enter.then(|| make_table(domain, virt, 1)).flatten());
         self.leaves = table.map(|table| Leaves {
             owner: piece.space.owner,
             region: piece.span.base / LARGE,
-            table,
-            entry: leaf(piece.rights),
+            table: table.root(),
+            entry: leaf(1, piece.rights),
             rights: piece.rights,
         });
     }
@@ -310,7 +308,7 @@ impl Effects for Machine<'_> {
         {
             let (virt, entry) = (piece.span.base << PAGE_BITS, entry | piece.origin << PAGE_BITS);
             self.left = self.left.saturating_sub((piece.span.count / PAGES) as u32);
-            let entered = table.enter(&HARDWARE, VirtAddr::new(virt), piece.span.count, entry);
+            let entered = table.enter(&HARDWARE, (1, VirtAddr::new(virt)), piece.span.count, entry);
             return if entered { Ok(()) } else { Err(Full) };
         }
         self.enter(piece)
@@ -440,16 +438,11 @@ pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: 
     })
 }
 
-/// Flags of items for which there is no short way.
-const UNUSUAL: ItemFlags =
-    ItemFlags::GUEST.union(ItemFlags::GRANT).union(ItemFlags::COPY).union(ItemFlags::RAISE).union(ItemFlags::REPLACE);
-
 /// Delegates `rights` to `range` of a space of `from` to the space of `to`, from `base` on, as the flags of the item say.
 ///
 /// # Errors
 /// [`Status::QuotaExhausted`] if it could be done in part only, [`Status::BadParameter`] if source and destination
 /// overlap.
-#[inline(always)]
 pub fn delegate(
     store: &Store<'_>,
     (from, kind): (Ref<Domain>, Kind),
@@ -457,51 +450,26 @@ pub fn delegate(
     (to, base): (Ref<Domain>, u64),
     (rights, flags): (Rights, ItemFlags),
 ) -> Result<(), Status> {
-    let (stored, plain) = (Stored(store), !flags.intersects(UNUSUAL));
-    let transfer =
-        |kind, attributes| Transfer { from: space(from, kind), range, to: number(to), base, rights, attributes };
-    let attributes = if flags.contains(ItemFlags::LAST) { Manner::LAST } else { Manner::NONE };
-    if kind == Kind::Memory && plain && delegate_one(&stored, (from, to), transfer(Kind::Memory, attributes)) {
-        return Ok(());
-    }
     let guest = if flags.contains(ItemFlags::GUEST) { Manner::GUEST } else { Manner::NONE };
-    delegate_all(&stored, (from, to), transfer(kind, attributes.or(guest)), flags)
+    let (space, attributes) = (space(from, kind), last(flags).or(guest));
+    let transfer = Transfer { from: space, range, to: number(to), base, rights, attributes };
+    delegate_all(&Stored(store), (from, to), transfer, flags)
 }
 
-/// As [`delegate`] of memory, for threads only, if it is one step of the tree and one table has it. Whether it was.
-#[inline(always)]
-fn delegate_one(stored: &Stored<'_>, (from, to): (Ref<Domain>, Ref<Domain>), transfer: Transfer) -> bool {
-    if !is_small(Span { base: transfer.base, ..transfer.range }) {
-        return false;
-    }
-    let (domain, at) = (stored.0.get(to), VirtAddr::new(transfer.base << PAGE_BITS));
-    let tree = lock::of(stored.0.get(from), domain);
-    let Some((delegation, piece)) = Tree(stored).plan_delegation(&transfer) else { return false };
-    let (pages, entry) = (piece.span.count, leaf(piece.rights) | piece.origin << PAGE_BITS);
-    let Some(table) = tables::leaves(&HARDWARE, domain.master(), at) else { return false };
-    if !table.enter(&HARDWARE, at, pages, entry) {
-        return false;
-    }
-    if Tree(stored).enter_delegation(delegation, piece.space).is_ok() {
-        return true;
-    }
-    let mut shootdown = translations::shootdown();
-    let range = (at.get(), pages << PAGE_BITS);
-    translations::restrict_leaves(domain, table.root(), range, Attributes::empty(), &mut shootdown);
-    drop(tree);
-    shootdown.finish(&Cores);
-    false
+/// What flags of an item say that threads' mappings have.
+const fn last(flags: ItemFlags) -> Manner {
+    if flags.contains(ItemFlags::LAST) { Manner::LAST } else { Manner::NONE }
 }
 
-/// Whether pages are few enough for a short way, and in one table, of users.
-#[inline(always)]
-const fn is_small(span: Span) -> bool {
-    span.count <= SMALL && span.base % LARGE + span.count <= LARGE && span.base < END
+/// The entry of a table of `level` for physical page 0 and threads with `rights`.
+fn leaf(level: u32, rights: Rights) -> u64 {
+    Host::leaf(PhysAddr::truncate(0), level, attributes(rights) | Attributes::USER)
 }
 
-/// The entry of a table of leaves for physical page 0 and threads with `rights`.
-fn leaf(rights: Rights) -> u64 {
-    Host::leaf(PhysAddr::truncate(0), 1, attributes(rights) | Attributes::USER)
+/// The table of `level` for an address, where there was none; its region is held.
+#[inline(never)]
+fn make_table(domain: &Domain, virt: VirtAddr, level: u32) -> Option<Table<Host>> {
+    domain.master().descend(&HARDWARE, virt, level, &mut table_of(domain)).ok().map(Table::new)
 }
 
 /// As [`delegate`], whatever it takes.
@@ -558,29 +526,6 @@ fn make_way(
             break outcome;
         }
     }
-}
-
-/// As [`revoke`] of memory from others, if it is one step of the tree and one table has it. Whether it was.
-#[inline(always)]
-pub fn revoke_one(store: &Store<'_>, owner: Ref<Domain>, range: Span, rights: Rights) -> bool {
-    let (stored, mut shootdown) = (Stored(store), translations::shootdown());
-    let giver = store.get(owner);
-    let mut tree = lock::of(giver, giver);
-    let admit = |other| tree.add(stored.domain(other));
-    let Some((only, piece)) = Tree(&stored).plan_revocation(space(owner, Kind::Memory), range, rights, admit) else {
-        return false;
-    };
-    if !is_small(piece.span) || piece.attributes.has(Manner::GUEST) {
-        return false;
-    }
-    let (domain, at) = (stored.domain(piece.space.owner), piece.span.base << PAGE_BITS);
-    let Some(table) = tables::leaves(&HARDWARE, domain.master(), VirtAddr::new(at)) else { return false };
-    let range = (at, piece.span.count << PAGE_BITS);
-    translations::restrict_leaves(domain, table.root(), range, Attributes::empty(), &mut shootdown);
-    Tree(&stored).remove_only(only, piece.space);
-    drop(tree);
-    shootdown.finish(&Cores);
-    true
 }
 
 /// As [`revoke`] of all of it, for an object that `owner` alone has, at `unit` alone; the object's [`lifetime::unnamed`] is

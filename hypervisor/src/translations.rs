@@ -216,3 +216,11 @@ pub fn restrict_leaves(
     let (space, range) = (Space { master: &domain.master(), view: &view }, (VirtAddr::new(virt), size));
     space.restrict_leaves((&HARDWARE, &Cores), leaves, range, left, shootdown);
 }
+
+/// Takes large leaves of a domain, [`Space::take_large`]; its region is held.
+#[inline(always)]
+pub fn take_large(domain: &Domain, directory: PhysAddr, (virt, size): (u64, u64), shootdown: &mut Shootdown) -> bool {
+    let view = |id| view(domain, id);
+    let (space, range) = (Space { master: &domain.master(), view: &view }, (VirtAddr::new(virt), size));
+    space.take_large((&HARDWARE, &Cores), directory, range, shootdown)
+}

@@ -107,6 +107,12 @@ impl TypedItem {
         ItemFlags::from_bits_truncate(self.control)
     }
 
+    /// Whether it is a delegation without flags other than [`ItemFlags::LAST`].
+    #[must_use]
+    pub const fn is_plain(self) -> bool {
+        self.control & 0xFFF & !ItemFlags::LAST.bits() == ItemKind::Delegate as u64
+    }
+
     /// Where in the window, or of the source, the range is placed: page number, port or selector.
     #[must_use]
     pub const fn hotspot(self) -> u64 {

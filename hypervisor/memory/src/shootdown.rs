@@ -307,6 +307,7 @@ impl Shootdown {
 
     /// Makes all of them forget, and waits until they have, and until those have who were made to by operations that began
     /// before. Without locks that somebody waits for with interrupts off.
+    #[inline(always)]
     pub fn finish(self, machine: &impl Machine) -> Acknowledged {
         if self.targets != 0 {
             self.tell(machine);
@@ -317,6 +318,7 @@ impl Shootdown {
     }
 
     /// Makes all targets forget, and waits until they have.
+    #[inline(never)]
     fn tell(&self, machine: &impl Machine) {
         let (own, count) = (machine.own(), machine.cores());
         let others = || members(self.targets, count).filter(|&id| id != own);

@@ -15,11 +15,13 @@ use crate::frames::OutOfMemory;
 use crate::mmu::Mmu;
 use crate::shootdown::{Machine, Pages, Shootdown, bit, members};
 use crate::table::{Change, Result, Source, Table};
-use abi::{PhysAddr, VirtAddr};
+use abi::{PhysAddr, VirtAddr, address::PAGE_BITS};
 use sync::atomic::{Ordering::SeqCst, fence};
 
 /// Level whose entries are private to a core.
 const DIRECTORY: u32 = 2;
+/// log2 of the bytes of such an entry.
+const DIRECTORY_BITS: u32 = PAGE_BITS + 9;
 
 /// What became of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +77,14 @@ fn existing(mmu: &impl Mmu, table: &Table<Host>, virt: VirtAddr) -> Result<PhysA
 /// Removes what `local` has copied of the directory entry for `virt`; a fault brings back what the master still has. What was
 /// noted in it, of [`Host::EVIDENCE`].
 pub fn forget(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr) -> u64 {
-    let directory = existing(mmu, local, virt);
-    directory.map_or(0, |directory| mmu.exchange(directory, virt.index(DIRECTORY), 0) & Host::EVIDENCE)
+    forget_all(mmu, local, virt, 1)
+}
+
+/// [`forget`] for so many directory entries of one directory; what was noted in any of them.
+fn forget_all(mmu: &impl Mmu, local: &Table<Host>, virt: VirtAddr, count: usize) -> u64 {
+    let Ok(directory) = existing(mmu, local, virt) else { return 0 };
+    let entries = virt.index(DIRECTORY)..virt.index(DIRECTORY) + count;
+    entries.fold(0, |noted, index| noted | mmu.exchange(directory, index, 0) & Host::EVIDENCE)
 }
 
 /// A domain, as a shootdown sees it.
@@ -127,29 +135,64 @@ impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
         let pages = if large { Pages::ALL } else { Pages::new(change.virt.get(), change.size) };
         for (id, root) in (0..machine.cores()).filter_map(|id| Some((id, (self.view)(id)?))) {
             machine.lost(id, root, pages, || {
-                let directory = existing(mmu, &Table::new(root), change.virt);
-                let entry = directory.map_or(0, |directory| mmu.read(directory, change.virt.index(DIRECTORY)));
-                match Host::decode(entry, DIRECTORY) {
-                    Entry::Leaf(..) => large && entry & Host::ACCESSED != 0,
-                    Entry::Table(leaves) => !large && leaves == change.table,
-                    Entry::Absent => false,
-                }
+                let Ok(directory) = existing(mmu, &Table::new(root), change.virt) else { return false };
+                let first = change.virt.index(DIRECTORY);
+                (first..first + entries(change)).any(|index| {
+                    let entry = mmu.read(directory, index);
+                    match Host::decode(entry, DIRECTORY) {
+                        Entry::Leaf(..) => large && entry & Host::ACCESSED != 0,
+                        Entry::Table(leaves) => !large && leaves == change.table,
+                        Entry::Absent => false,
+                    }
+                })
             });
         }
     }
 
+    /// Takes large leaves, if nothing else lies in the range, from the master, in whose table `directory` they are, and what
+    /// the cores have copied. What these remember is left to `shootdown`. False if there is something else, with nothing done.
+    #[inline(always)]
+    pub fn take_large(
+        &self,
+        (mmu, machine): (&impl Mmu, &impl Machine),
+        directory: PhysAddr,
+        (virt, size): (VirtAddr, u64),
+        shootdown: &mut Shootdown,
+    ) -> bool {
+        let taken = Table::<Host>::new(directory).take_large(mmu, (DIRECTORY, virt), size >> DIRECTORY_BITS);
+        if taken {
+            self.note((mmu, machine), Change { table: directory, level: DIRECTORY, virt, size }, shootdown);
+        }
+        taken
+    }
+
     /// Removes what the cores have copied of a change of the master, and notes what they may remember.
-    #[inline]
+    #[inline(always)]
     fn note(&self, (mmu, machine): (&impl Mmu, &impl Machine), change: Change, shootdown: &mut Shootdown) {
         // Who is led there from here on is among the sharers, or finds it changed.
         if machine.is_watched() {
             self.watch((mmu, machine), &change);
         }
-        let mut sharers = shootdown.sharers(|| mmu.sharers(change.table));
+        let sharers = shootdown.sharers(|| mmu.sharers(change.table));
+        if sharers != 0 {
+            self.note_shared((mmu, machine), change, sharers, shootdown);
+        }
+    }
+
+    #[inline(never)]
+    fn note_shared(
+        &self,
+        (mmu, machine): (&impl Mmu, &impl Machine),
+        change: Change,
+        mut sharers: u64,
+        shootdown: &mut Shootdown,
+    ) {
         let mut pages = Pages::new(change.virt.get(), change.size);
         if change.level >= DIRECTORY {
+            let entries = entries(&change);
             let copied = |id: &u32| {
-                (self.view)(*id).is_some_and(|root| forget(mmu, &Table::new(root), change.virt) & Host::ACCESSED != 0)
+                let noted = |root| forget_all(mmu, &Table::new(root), change.virt, entries);
+                (self.view)(*id).is_some_and(|root| noted(root) & Host::ACCESSED != 0)
             };
             sharers = members(sharers, machine.cores()).filter(copied).fold(0, |set, id| set | bit(id));
             pages = Pages::ALL;
@@ -158,14 +201,20 @@ impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
     }
 }
 
-/// The table of leaves for `virt`, if there is one.
+/// Entries of a directory that a change of it, or of a table below, concerns.
+const fn entries(change: &Change) -> usize {
+    change.size.div_ceil(1 << DIRECTORY_BITS) as usize
+}
+
+/// The table of leaves for `virt` (`level` 1), or the directory (2), if there is one.
 #[inline(always)]
-pub fn leaves(mmu: &impl Mmu, mut table: Table<Host>, virt: VirtAddr) -> Option<Table<Host>> {
-    for level in (DIRECTORY..=Host::LEVELS).rev() {
+pub fn table_at(mmu: &impl Mmu, table: Table<Host>, virt: VirtAddr, level: u32) -> Option<Table<Host>> {
+    let below = |table: Table<Host>, level| {
         let entry = mmu.read(table.root(), virt.index(level));
-        table = Table::new(Host::target(entry).filter(|_| !Host::is_large(entry))?);
-    }
-    Some(table)
+        Host::target(entry).filter(|_| !Host::is_large(entry)).map(Table::new)
+    };
+    let directory = below(below(table, Host::LEVELS)?, DIRECTORY + 1)?;
+    if level == DIRECTORY { Some(directory) } else { below(directory, DIRECTORY) }
 }
 
 /// Whether `table` certainly translates `virt` to nothing; it may also do so if not.

@@ -131,18 +131,25 @@ impl<F: Format> Table<F> {
         Ok(differs)
     }
 
-    /// Maps `pages` pages of this table of leaves, which holds them all, from `virt` on, if none is mapped; `entry` is the
-    /// first, [`Format::leaf`]. Whether none was.
+    /// Enters `count` leaves into this table, one of `level`, which holds them all, from `virt` on, if nothing is there;
+    /// `entry` is the first, [`Format::leaf`]. Whether nothing was.
     #[inline(always)]
-    pub fn enter(&self, mmu: &impl Mmu, virt: VirtAddr, pages: u64, entry: u64) -> bool {
-        if pages != 1 {
-            return mmu.fill(self.root, virt.index(1), pages as usize, entry, 1 << PAGE_BITS);
+    pub fn enter(&self, mmu: &impl Mmu, (level, virt): (u32, VirtAddr), count: u64, entry: u64) -> bool {
+        let (first, step) = (virt.index(level), 1 << shift(level));
+        if level == 1 && count != 1 {
+            return mmu.fill(self.root, first, count as usize, entry, step);
         }
-        let free = mmu.read(self.root, virt.index(1)) == 0;
-        if free {
-            mmu.write(self.root, virt.index(1), entry);
+        for index in first..first + count as usize {
+            if mmu.read(self.root, index) != 0 {
+                return false;
+            }
         }
-        free
+        let mut leaf = entry;
+        for index in first..first + count as usize {
+            mmu.write(self.root, index, leaf);
+            leaf += step;
+        }
+        true
     }
 
     /// Maps `mapping`; tables that are missing come from `frame`, a source of zeroed frames.
@@ -219,6 +226,19 @@ impl<F: Format> Table<F> {
             let size = (end - first) << PAGE_BITS;
             Change { table: self.root, level: 1, virt: virt.offset(first << PAGE_BITS), size }
         })
+    }
+
+    /// Unmaps `count` large leaves of this table, one of `level`, which holds them all, from `virt` on, if that is what is
+    /// there. Whether it was.
+    #[inline(always)]
+    pub fn take_large(&self, mmu: &impl Mmu, (level, virt): (u32, VirtAddr), count: u64) -> bool {
+        let entries = virt.index(level)..virt.index(level) + count as usize;
+        let is_leaf = |index| matches!(F::decode(mmu.read(self.root, index), level), Entry::Leaf(..));
+        let whole = entries.clone().fold(true, |whole, index| whole & is_leaf(index));
+        if whole {
+            entries.for_each(|index| _ = mmu.exchange(self.root, index, 0));
+        }
+        whole
     }
 
     /// The entry of a table of leaves with only the rights in `left`.
@@ -298,7 +318,7 @@ impl<F: Format> Table<F> {
     fn fill(&self, mmu: &impl Mmu, level: u32, mapping: Mapping, frame: Source<'_>) -> Result<()> {
         if level == 1 {
             let entry = F::leaf(mapping.phys, 1, mapping.attributes);
-            let done = self.enter(mmu, mapping.virt, mapping.size >> PAGE_BITS, entry);
+            let done = self.enter(mmu, (1, mapping.virt), mapping.size >> PAGE_BITS, entry);
             return if done { Ok(()) } else { Err(MapError::Occupied(mapping.virt)) };
         }
         for (done, size) in parts(level, mapping.virt, mapping.size) {
@@ -330,6 +350,8 @@ fn parts(level: u32, virt: VirtAddr, size: u64) -> impl Iterator<Item = (u64, u6
 
 #[cfg(test)]
 mod formats;
+#[cfg(test)]
+mod runs;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,7 @@ const LATER: &str = "hypervisor/memory/src/shootdown/later.rs";
 const SPACE: &str = "hypervisor/memory/src/space.rs";
 const TAGS: &str = "hypervisor/memory/src/tags.rs";
 const GATE: &str = "hypervisor/sync/src/gate.rs";
+const TABLE: &str = "hypervisor/memory/src/table.rs";
 const EVIDENCE: &str = "hypervisor/memory/src/space/evidence.rs";
 const MMU: &str = "hypervisor/memory/src/mmu.rs";
 
@@ -175,14 +176,38 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "copies of large pages are left in the views",
         SPACE,
-        "forget(mmu, &Table::new(root), change.virt) & Host::ACCESSED != 0",
-        "mmu.read(root, 0) != u64::MAX",
+        "noted(root) & Host::ACCESSED != 0",
+        "entries != usize::MAX",
     ),
     mutant(
         "copies of large pages go, but what is remembered of them stays",
         SPACE,
-        "change.virt) & Host::ACCESSED != 0",
-        "change.virt) & Host::EVIDENCE == Host::EVIDENCE",
+        "noted(root) & Host::ACCESSED != 0",
+        "noted(root) & Host::EVIDENCE == Host::EVIDENCE",
+    ),
+    mutant(
+        "of several large pages only the first goes from the views",
+        SPACE,
+        "virt.index(DIRECTORY) + count;",
+        "virt.index(DIRECTORY) + count.min(1);",
+    ),
+    mutant(
+        "of several large pages only what is remembered of the last is forgotten",
+        SPACE,
+        "fold(0, |noted, index| noted | mmu",
+        "fold(0, |_, index| mmu",
+    ),
+    mutant(
+        "a table among large pages goes like one of them",
+        TABLE,
+        "whole & is_leaf(index)",
+        "whole | is_leaf(index)",
+    ),
+    mutant(
+        "nobody is told of large pages that go at once",
+        SPACE,
+        "self.note((mmu, machine), Change { table: directory, level: DIRECTORY, virt, size }, shootdown);\n        }\n        taken",
+        "let _ = (machine, shootdown);\n        }\n        taken",
     ),
     mutant(
         "what is noted is cleared, but remembered",

@@ -5,5 +5,6 @@ mod model;
 mod overmap;
 mod rules;
 mod scale;
+mod short;
 mod state;
 mod world;

@@ -345,6 +345,15 @@ impl Core<'_> {
             let view = |id: u32| self.world.views[domain].get(id as usize).copied();
             let space = Space { master: &Table::new(self.world.masters[domain]), view: &view };
             let range = (VirtAddr::new(page << 12), count << 12);
+            // As the kernel: whole large leaves go a short way.
+            let directory = space::table_at(self, Table::new(self.world.masters[domain]), range.0, 2);
+            let short = left.is_empty() && page % 512 == 0 && count % 512 == 0;
+            if directory
+                .filter(|_| short)
+                .is_some_and(|directory| space.take_large((self, self), directory.root(), range, &mut shootdown))
+            {
+                continue;
+            }
             let done = space.restrict((self, self), range, left, &mut self.table(), &mut shootdown);
             assert_eq!(done, Ok(()));
         }

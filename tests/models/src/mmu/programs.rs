@@ -67,6 +67,27 @@ fn large(core: &Core<'_>) {
     core.map(0, LARGE.0, LARGE.1, WRITE);
 }
 
+/// Core 0 maps two large ones.
+fn two_large(core: &Core<'_>) {
+    core.map(0, LARGE.0, 2 * LARGE.1, WRITE);
+}
+
+/// Core 0 maps a large one, and pages in a table beside it.
+fn one_large(core: &Core<'_>) {
+    large(core);
+    core.map(0, 0x600, 1, WRITE);
+}
+
+fn takes_both(core: &Core<'_>) {
+    core.revoke(&[0], (LARGE.0, 2 * LARGE.1), NOTHING);
+}
+
+fn uses_both(core: &Core<'_>) {
+    core.enter(0);
+    core.access(0x400);
+    core.access(0x600);
+}
+
 fn takes_one(core: &Core<'_>) {
     core.revoke(&[0], (0x400, 1), NOTHING);
 }
@@ -128,6 +149,13 @@ fn one_takes_without_waiting_and_one_uses_in_all_orders() {
 }
 
 #[test]
+fn one_takes_two_large_pages_and_one_uses_them_in_all_orders() {
+    for prepare in [two_large as Act, one_large] {
+        explore(1, prepare, [takes_both, uses_both]);
+    }
+}
+
+#[test]
 fn who_finds_it_taken_waits_for_who_took_it() {
     for prepare in [small as Act, large] {
         explore(1, prepare, [takes_one, takes_all, uses]);
@@ -144,7 +172,7 @@ fn act(core: &Core, random: &mut Random, domains: usize) {
         0..=5 => drop(core.access(page)),
         6..=7 => core.enter(domain),
         8 => core.map(domain, page, 1, rights),
-        9 => core.map(domain, LARGE.0, LARGE.1, rights),
+        9 => core.map(domain, LARGE.0, LARGE.1 << random.below(2), rights),
         10 => core.revoke(&[domain], range, [NOTHING, READ][random.below(2)]),
         11 => core.revoke_later(&[domain], range, |core| {
             core.enter(0);

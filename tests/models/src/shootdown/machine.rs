@@ -311,8 +311,12 @@ impl Cpu {
         let space = Space { master: &Table::new(at(MASTER)), view: &view };
         let mut shootdown = Shootdown::new(naive);
         let range = (VirtAddr::new(range.0), range.1);
-        let done = space.restrict((self, self), range, left, &mut |_, _| Err(OutOfMemory::Pool), &mut shootdown);
-        assert_eq!(done, Ok(()));
+        // As the kernel: whole large leaves go a short way.
+        let short = index.is_none() && left.is_empty();
+        if !short || !space.take_large((self, self), at(MASTER + 2), range, &mut shootdown) {
+            let done = space.restrict((self, self), range, left, &mut |_, _| Err(OutOfMemory::Pool), &mut shootdown);
+            assert_eq!(done, Ok(()));
+        }
         shootdown
     }
 

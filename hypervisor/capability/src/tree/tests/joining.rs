@@ -5,7 +5,7 @@ use crate::tree::{Error, Outcome, Transfer};
 use abi::Rights;
 
 /// Units 0 and 1 of domain 1 are equal neighbours in two nodes, because each has a child, in domains 2 and 3.
-fn two_parents() -> World {
+pub(super) fn two_parents() -> World {
     let world = world(2);
     delegate(&world, Transfer { rights: Rights::new(5), ..give((0, 0), (1, 0), 1) });
     delegate(&world, give((0, 1), (1, 1), 1));

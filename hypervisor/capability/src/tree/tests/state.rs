@@ -1,7 +1,7 @@
 //! Purpose: random sequences of operations do to the tree what they do to the plain model.
 use super::model::{Form, Model};
 use super::world::{Mirror, World, memory, piece, span};
-use crate::tree::{Attributes, Error, Nodes, Outcome, Span, Transfer};
+use crate::tree::{Attributes, Effects, Error, Nodes, Outcome, Span, Transfer};
 use abi::Rights;
 use proptest::prelude::*;
 
@@ -106,9 +106,39 @@ fn apply_to_model(world: &World, model: &mut Model, op: Op) {
     }
 }
 
+/// As the kernel does it in a short way: whether there is one.
+fn apply_short(world: &World, mirror: &mut Mirror<'_>, op: &Op) -> bool {
+    let tree = world.tree();
+    match op {
+        Op::Transfer(Form::Delegate, transfer) => {
+            let Some((delegation, piece)) = tree.plan_delegation(transfer) else { return false };
+            if mirror.mapped(&piece).is_err() {
+                return false;
+            }
+            let entered = tree.enter_delegation(delegation, piece.space).is_ok();
+            if !entered {
+                mirror.revoked(&piece, Rights::NONE, false);
+            }
+            entered
+        }
+        Op::Revoke { owner, range, rights, itself: false } => {
+            let plan = tree.plan_revocation(memory(*owner), *range, *rights, |_| true);
+            plan.is_some_and(|(only, piece)| {
+                mirror.revoked(&piece, Rights::NONE, false);
+                tree.remove_only(only, piece.space);
+                true
+            })
+        }
+        _ => false,
+    }
+}
+
 /// What is done is cut off the operation.
 fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: &mut Op) -> Result<Outcome, Error> {
     let tree = world.tree();
+    if mirror.short && apply_short(world, mirror, op) {
+        return Ok(Outcome::Done);
+    }
     match op {
         Op::Transfer(Form::Delegate, transfer) => {
             world.held.set((!mirror.all).then_some([transfer.from.owner, transfer.to]));
@@ -136,11 +166,11 @@ fn apply(world: &World, mirror: &mut Mirror<'_>, op: Op) -> Result<(), Error> {
     panic!("preempted without progress: {op:?}");
 }
 
-fn run_with_ample_memory(ops: &[Op], slice: usize, portion: u64) {
+fn run_with_ample_memory(ops: &[Op], slice: usize, portion: u64, short: bool) {
     let world = start(2000);
     let mut model = Model { units: world.units() };
     let mut mirror = Mirror::new(&world);
-    (mirror.slice, mirror.portion) = (slice, portion);
+    (mirror.slice, mirror.portion, mirror.short) = (slice, portion, short);
     for op in ops.iter().flat_map(|&op| split_up(&world, op).into_iter().map(move |one| (op, one))) {
         run_one(&world, &mut model, &mut mirror, op.1);
     }
@@ -175,14 +205,19 @@ proptest! {
 
     #[test]
     fn the_tree_does_what_the_model_does(ops in prop::collection::vec(op(), 1..50), portion in portion()) {
-        run_with_ample_memory(&ops, usize::MAX, portion);
+        run_with_ample_memory(&ops, usize::MAX, portion, false);
+    }
+
+    #[test]
+    fn short_ways_do_what_the_model_does(ops in prop::collection::vec(op(), 1..50)) {
+        run_with_ample_memory(&ops, usize::MAX, u64::MAX, true);
     }
 
     #[test]
     fn preemption_at_any_point_changes_no_result(
         ops in prop::collection::vec(op(), 1..40), slice in 1usize..12, portion in portion(),
     ) {
-        run_with_ample_memory(&ops, slice, portion);
+        run_with_ample_memory(&ops, slice, portion, false);
     }
 
     /// Between two parts of an operation others come, and some are never finished.
@@ -219,6 +254,7 @@ proptest! {
     fn exhaustion_takes_from_nobody_but_the_exhausted(
         ops in prop::collection::vec((op(), 1usize..8, 0usize..6), 1..50),
         slice in 1usize..5,
+        short: bool,
     ) {
         let world = start(2000);
         for (op, limit, refuse_after) in ops {
@@ -228,8 +264,7 @@ proptest! {
                 let mut expected = before.clone();
                 apply_to_model(&world, &mut expected, op);
                 let mut mirror = Mirror::new(&world);
-                mirror.slice = slice;
-                mirror.refuse_after = refuse_after;
+                (mirror.slice, mirror.refuse_after, mirror.short) = (slice, refuse_after, short);
                 let result = apply(&world, &mut mirror, op);
                 world.check();
                 mirror.assert_matches();

@@ -284,6 +284,8 @@ pub struct Mirror<'w> {
     pub checking: bool,
     /// Units that are entered or taken at once.
     pub portion: u64,
+    /// Whether what can go a short way does.
+    pub short: bool,
     /// Reports of new mappings to refuse after so many.
     pub refuse_after: usize,
     /// Whether nodes of all domains may be touched.
@@ -303,6 +305,7 @@ impl<'w> Mirror<'w> {
             left: usize::MAX,
             checking: true,
             portion: u64::MAX,
+            short: false,
             refuse_after: usize::MAX,
             all: true,
         }
