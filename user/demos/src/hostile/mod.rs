@@ -103,16 +103,18 @@ extern "C" fn supervise(_thread: u64) -> ! {
     SHARED.next_turn(CORES.load(SeqCst));
     // Tables for what is taken stay once they are there.
     touch_windows(&mut checks);
+    let [limit, _] = scene::quota(SELF);
     let _ = live(&mut checks, seed, 200);
-    settle(scene::quota(SELF)[1]);
-    let [limit, start] = scene::quota(SELF);
+    // What a domain was given comes back when nothing else of it is left.
+    settle(|[limit_now, _]| limit_now == limit);
+    let [_, start] = scene::quota(SELF);
     let mut totals = [[0; 16]; 2];
     let mut life = 0;
     while life < lives * 8 && totals[0].iter().sum::<u64>() < steps * lives {
         life += 1;
         let done = live(&mut checks, seed + life, steps);
         totals.iter_mut().flatten().zip(done.into_iter().flatten()).for_each(|(total, more)| *total += more);
-        settle(start);
+        settle(|now| now == [limit, start]);
         let [limit_now, usage] = scene::quota(SELF);
         checks.check("kernel memory afterwards", usage, start);
         checks.check("its limit afterwards", limit_now, limit);
@@ -127,11 +129,11 @@ extern "C" fn supervise(_thread: u64) -> ! {
     }
 }
 
-/// Waits until the program uses `pages` pages, at most a few seconds.
-fn settle(pages: u64) {
+/// Waits until limit and usage of the program's kernel memory are as they should be, at most a few seconds.
+fn settle(are_right: impl Fn([u64; 2]) -> bool) {
     for _ in 0..500 {
         pause(10_000);
-        if scene::quota(SELF)[1] == pages {
+        if are_right(scene::quota(SELF)) {
             return;
         }
     }
