@@ -118,7 +118,8 @@ impl<N: Nodes> Tree<'_, N> {
         let (mut at, mut found) = (first, None);
         for _ in 0..FEW {
             let node = self.at(at);
-            let (base, end) = (node.origin(), node.origin() + node.count.get());
+            let Span { base, count } = node.origins();
+            let end = base + count;
             if base < area.end() && area.base < end {
                 if found.is_some() || base < area.base || area.end() < end {
                     return None;
