@@ -114,7 +114,8 @@ fn free_semaphore(store: &Store<'_>, semaphore: Ref<Semaphore>) {
 pub fn collect(store: &Store<'_>, idle: bool, most: u32) {
     let local = &percpu::this().local;
     let alone = cores::is_alone();
-    let all = local.tidy.take() || idle || alone;
+    let limited = most <= FEW;
+    let all = !limited && (local.tidy.take() || idle) || alone;
     let next = |chain: &sync::Chain| {
         let mut found = None;
         chain.pop(|word| {
@@ -141,7 +142,8 @@ pub fn collect(store: &Store<'_>, idle: bool, most: u32) {
             }
         }
         let many = local.unseen.length();
-        if many == 0 || !all && many < BATCH {
+        // Others are not waited for before a context runs that has just been chosen.
+        if many == 0 || !all && (limited || many < BATCH) {
             return;
         }
         grace();
