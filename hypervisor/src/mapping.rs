@@ -15,27 +15,25 @@ use abi::item::ItemFlags;
 use abi::operation::Noted;
 use abi::rights::MemoryRights;
 use abi::{Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
-use capability::tree::{
-    Attributes as Manner, Effects, Error, Full, Node, NodeId, Nodes, Outcome, Piece, Space, SpaceIndex, Span, Transfer,
-    Tree,
-};
+use capability::tree::{Attributes as Manner, Effects, Error, Full, Outcome, Piece, Space, Span, Transfer, Tree};
 use capability::word::Capability;
-use core::num::NonZeroU32;
 use core::sync::atomic::Ordering;
 use memory::format::{Attributes, Format, Host};
 use memory::shootdown::Shootdown;
 use memory::space as tables;
 use memory::table::Table;
-use objects::{Domain, GRANULE, Ref, Store};
+use objects::{Domain, Ref, Store};
 use percpu::Hazard;
 
 pub mod lock;
 mod query;
 mod revoke;
 mod short;
+mod stored;
 pub use query::{lookup, translate};
 pub use revoke::{clear, revoke, revoke_later, revoke_reporting};
 pub use short::{delegate_run, revoke_run};
+use stored::{Stored, number};
 
 /// Steps of the tree's work before the kernel looks whether something else has to run, and small pages that count as one.
 const SLICE: u32 = 4;
@@ -47,62 +45,6 @@ const END: u64 = (USER_END >> PAGE_BITS) / LARGE * LARGE;
 /// Pages of a large page, and of those that are.
 const LARGE: u64 = 512;
 const MANY: u64 = 8 * LARGE;
-
-/// Word of the reference to a node. Names are shorter: they count granules.
-fn word(id: NodeId) -> u64 {
-    u64::from(id.get().get()) * GRANULE as u64
-}
-
-/// The tree's number of a domain.
-const fn number(domain: Ref<Domain>) -> u32 {
-    domain.id().get() / GRANULE as u32
-}
-
-/// The tree's nodes and indices, in the store.
-struct Stored<'s>(&'s Store<'s>);
-
-impl Stored<'_> {
-    #[inline]
-    fn domain(&self, owner: u32) -> &Domain {
-        // SAFETY: owners in the tree are made by `number` from domains; a domain stays while it has nodes.
-        unsafe { self.0.at(u64::from(owner) * GRANULE as u64) }
-    }
-}
-
-impl Nodes for Stored<'_> {
-    #[inline]
-    fn node(&self, id: NodeId) -> &Node {
-        // SAFETY: names of nodes are made by `allocate` only.
-        unsafe { self.0.at(word(id)) }
-    }
-
-    fn index(&self, space: Space) -> &SpaceIndex {
-        let [memory, ports, objects] = &self.domain(space.owner).spaces;
-        match space.kind {
-            Kind::Ports => ports,
-            Kind::Objects => objects,
-            _ => memory,
-        }
-    }
-
-    #[inline(always)]
-    fn allocate(&self, owner: u32) -> Option<NodeId> {
-        // SAFETY: as in `domain`.
-        let payer = unsafe { self.0.certain(u64::from(owner) * GRANULE as u64) };
-        let node = self.0.adopt::<Node>(lifetime::slot(self.0, payer)?);
-        NonZeroU32::new((node.to_word() / GRANULE as u64) as u32).map(NodeId::new)
-    }
-
-    #[inline(always)]
-    fn release(&self, _owner: u32, id: NodeId) {
-        // SAFETY: the tree names a node only while it is allocated, and nobody looks at nodes without its lock.
-        unsafe { lifetime::remove(self.0, self.0.certain::<Node>(word(id)), None) };
-    }
-
-    fn recharge(&self, _from: u32, _to: u32) -> Result<(), Full> {
-        Ok(())
-    }
-}
 
 /// Whether this core is to do something else before long.
 pub fn waits() -> bool {

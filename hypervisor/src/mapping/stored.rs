@@ -1,0 +1,67 @@
+//! The mapping tree's nodes, in the store.
+//!
+//! Purpose: the tree names nodes and domains by numbers that count granules of the pool.
+//! Invariants: an owner in the tree is a domain that stays while it has nodes.
+//! Concurrency: the tree's lock; storage has the locks of its slabs.
+//! Source: `docs/src/decisions/0003-objects-and-sync.md`.
+use crate::lifetime;
+use abi::Kind;
+use capability::tree::{Full, Node, NodeId, Nodes, Space, SpaceIndex};
+use core::num::NonZeroU32;
+use objects::{Domain, GRANULE, Ref, Store};
+
+/// Word of the reference to a node. Names are shorter: they count granules.
+fn word(id: NodeId) -> u64 {
+    u64::from(id.get().get()) * GRANULE as u64
+}
+
+/// The tree's number of a domain.
+pub const fn number(domain: Ref<Domain>) -> u32 {
+    domain.id().get() / GRANULE as u32
+}
+
+/// The tree's nodes and indices, in the store.
+pub struct Stored<'s>(pub &'s Store<'s>);
+
+impl Stored<'_> {
+    #[inline]
+    pub fn domain(&self, owner: u32) -> &Domain {
+        // SAFETY: owners in the tree are made by `number` from domains; a domain stays while it has nodes.
+        unsafe { self.0.at(u64::from(owner) * GRANULE as u64) }
+    }
+}
+
+impl Nodes for Stored<'_> {
+    #[inline]
+    fn node(&self, id: NodeId) -> &Node {
+        // SAFETY: names of nodes are made by `allocate` only.
+        unsafe { self.0.at(word(id)) }
+    }
+
+    fn index(&self, space: Space) -> &SpaceIndex {
+        let [memory, ports, objects] = &self.domain(space.owner).spaces;
+        match space.kind {
+            Kind::Ports => ports,
+            Kind::Objects => objects,
+            _ => memory,
+        }
+    }
+
+    #[inline(always)]
+    fn allocate(&self, owner: u32) -> Option<NodeId> {
+        // SAFETY: as in `domain`.
+        let payer = unsafe { self.0.certain(u64::from(owner) * GRANULE as u64) };
+        let node = self.0.adopt::<Node>(lifetime::slot(self.0, payer)?);
+        NonZeroU32::new((node.to_word() / GRANULE as u64) as u32).map(NodeId::new)
+    }
+
+    #[inline(always)]
+    fn release(&self, _owner: u32, id: NodeId) {
+        // SAFETY: the tree names a node only while it is allocated, and nobody looks at nodes without its lock.
+        unsafe { lifetime::remove(self.0, self.0.certain::<Node>(word(id)), None) };
+    }
+
+    fn recharge(&self, _from: u32, _to: u32) -> Result<(), Full> {
+        Ok(())
+    }
+}
