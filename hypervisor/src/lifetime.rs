@@ -10,9 +10,9 @@ use crate::{contexts, pool, scheduler, translations};
 use abi::address::PAGE_SIZE;
 use capability::word::Kind;
 use memory::format::Attributes;
-use memory::frames::{Order, OutOfMemory, Unshown};
+use memory::frames::{FrameNumber, Order, OutOfMemory, Unshown};
 use memory::shootdown::Shootdown;
-use objects::{Charged, Context, Domain, Portal, Ref, Scheduling, Semaphore, Slot, Store};
+use objects::{Charged, Context, Domain, Plain, Portal, Ref, Scheduling, Semaphore, Slot, Store};
 use percpu::Hazard;
 use sync::Count;
 
@@ -92,13 +92,19 @@ pub fn add<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, make: impl FnOnce(
 /// A slot that `payer` pays for.
 #[inline(always)]
 pub fn slot<T: Charged>(store: &Store<'_>, payer: Ref<Domain>) -> Option<Slot<T>> {
-    let slot = T::slab(&mut store.get(payer).slabs.lock()).reserve(store);
-    slot.or_else(|| extend(store, payer))
+    slots(store, payer, 1).map(|(slot, _)| slot)
 }
 
-/// A slot in a new page of a slab, which `payer` pays for.
+/// Slots that follow each other, from one to `most`, that `payer` pays for: the first, and how many.
+#[inline(always)]
+pub fn slots<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, most: u64) -> Option<(Slot<T>, u64)> {
+    let run = T::slab(&mut store.get(payer).slabs.lock()).reserve_run(store, most);
+    run.or_else(|| extend(store, payer, most))
+}
+
+/// As [`slots`], in a new page of the slab.
 #[cold]
-fn extend<T: Charged>(store: &Store<'_>, payer: Ref<Domain>) -> Option<Slot<T>> {
+fn extend<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, most: u64) -> Option<(Slot<T>, u64)> {
     let domain = store.get(payer);
     let page = pool::dirty(Order::PAGE, &domain.quota).ok()?.into_number();
     // Who makes it pay has found it in use, so the count is not 0.
@@ -107,7 +113,7 @@ fn extend<T: Charged>(store: &Store<'_>, payer: Ref<Domain>) -> Option<Slot<T>> 
     let slab = T::slab(&mut slabs);
     // SAFETY: the page was just handed out to us and is given to the slab for good.
     unsafe { slab.grow(store, page, payer.id().get()) };
-    slab.reserve(store)
+    slab.reserve_run(store, most)
 }
 
 /// Takes an object out of the store, and gives its page back if it was the last one there. Then there is one reference less
@@ -118,16 +124,33 @@ fn extend<T: Charged>(store: &Store<'_>, payer: Ref<Domain>) -> Option<Slot<T>> 
 #[inline(always)]
 pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>, held: Option<Counted>) {
     let Some(payer) = store.payer(reference) else { return };
-    let domain = store.get(payer);
     // SAFETY: the caller's promise.
-    let page = unsafe { T::slab(&mut domain.slabs.lock()).remove(store, reference) };
-    if let Some(page) = page {
-        // SAFETY: the slab gave the page up.
-        unsafe { pool::release(arch::pool::phys(page.0), &domain.quota, Unshown) };
-        Counted::Record(payer).release(store);
-    }
+    let page = unsafe { T::slab(&mut store.get(payer).slabs.lock()).remove(store, reference) };
+    give_back(store, payer, page);
     if let Some(held) = held {
         held.release(store);
+    }
+}
+
+/// As [`remove`], of `count` objects whose slots follow each other, from `first` on.
+///
+/// # Safety
+/// As for [`remove`]; they are of one page.
+#[inline(always)]
+pub unsafe fn remove_run<T: Charged + Plain>(store: &Store<'_>, first: Ref<T>, count: u32) {
+    let Some(payer) = store.payer(first) else { return };
+    // SAFETY: the caller's promise.
+    let page = unsafe { T::slab(&mut store.get(payer).slabs.lock()).remove_run(store, first, count) };
+    give_back(store, payer, page);
+}
+
+/// Gives back the page of a slab.
+#[inline(always)]
+fn give_back(store: &Store<'_>, payer: Ref<Domain>, page: Option<FrameNumber>) {
+    if let Some(page) = page {
+        // SAFETY: the slab gave the page up.
+        unsafe { pool::release(arch::pool::phys(page.0), &store.get(payer).quota, Unshown) };
+        Counted::Record(payer).release(store);
     }
 }
 

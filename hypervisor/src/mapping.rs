@@ -15,14 +15,16 @@ use abi::item::ItemFlags;
 use abi::operation::Noted;
 use abi::rights::MemoryRights;
 use abi::{Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
-use capability::tree::{Attributes as Manner, Effects, Error, Full, Outcome, Piece, Space, Span, Transfer, Tree};
+use capability::tree::{
+    Attributes as Manner, Effects, Error, Full, Outcome, Piece, ROW, Row, Space, Span, Transfer, Tree,
+};
 use capability::word::Capability;
 use core::sync::atomic::Ordering;
 use memory::format::{Attributes, Format, Host};
 use memory::shootdown::Shootdown;
 use memory::space as tables;
 use memory::table::Table;
-use objects::{Domain, Ref, Store};
+use objects::{Domain, Page, Ref, Store};
 use percpu::Hazard;
 
 pub mod lock;
@@ -149,7 +151,7 @@ impl<'s> Machine<'s> {
     /// At the end of a slice: whether nobody waits. To begin anew costs far more than to look.
     #[inline(never)]
     fn look(&mut self) -> bool {
-        self.pause();
+        self.left = SLICE;
         !lock::is_wanted() && !waits()
     }
 
@@ -242,7 +244,45 @@ impl<'s> Machine<'s> {
     }
 }
 
+/// A table of leaves, and the entry for physical page 0.
+struct Entries(&'static Page, u64);
+
+impl Row for Entries {
+    #[inline(always)]
+    fn enter(&mut self, unit: u64, origin: u64) {
+        self.0[(unit % LARGE) as usize].store(self.1 | origin << PAGE_BITS, Ordering::Release);
+    }
+}
+
 impl Effects for Machine<'_> {
+    #[inline(always)]
+    fn row(&mut self, piece: &Piece) -> Option<impl Row> {
+        if piece.space.kind != Kind::Memory {
+            return None;
+        }
+        // It lies in one table.
+        const { assert!(LARGE.is_multiple_of(ROW)) };
+        let (table, entry) = self.leaves(piece, true)?;
+        // It is a slice.
+        self.left = 1;
+        let (words, first) = (HARDWARE.words(table.root()), (piece.span.base % LARGE) as usize);
+        let places = words.get(first..first + piece.span.count as usize)?;
+        arch::pool::are_zero(places).then_some(Entries(words, entry))
+    }
+
+    #[inline(always)]
+    fn revoked_row(&mut self, row: &Piece) {
+        if let Some((table, _)) = self.leaves(row, false) {
+            let domain = self.stored.domain(row.space.owner);
+            let range = (row.span.base << PAGE_BITS, row.span.count << PAGE_BITS);
+            let none = Attributes::empty();
+            translations::restrict_leaves(domain, table.root(), range, none, &mut self.shootdown);
+        } else {
+            self.revoked(row, Rights::NONE, false);
+        }
+        self.left = 1;
+    }
+
     #[inline(always)]
     fn mapped(&mut self, piece: &Piece) -> Result<(), Full> {
         if piece.space.kind == Kind::Memory

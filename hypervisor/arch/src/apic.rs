@@ -53,10 +53,15 @@ fn page(register: u32) -> *mut u32 {
 }
 
 fn read(register: u32) -> u32 {
-    if by_msr() {
-        // SAFETY: an x2APIC register; reading has no effect on memory.
-        return unsafe { msr::rdmsr(0x800 + (register >> 4)) } as u32;
-    }
+    if by_msr() { read_msr(register) } else { read_page(register) }
+}
+
+fn read_msr(register: u32) -> u32 {
+    // SAFETY: an x2APIC register; reading has no effect on memory.
+    unsafe { msr::rdmsr(0x800 + (register >> 4)) as u32 }
+}
+
+fn read_page(register: u32) -> u32 {
     // SAFETY: the page is mapped uncached at this address on every core before this module is used.
     unsafe { page(register).read_volatile() }
 }
@@ -148,7 +153,8 @@ pub fn end_of_interrupt() {
 #[must_use]
 pub fn is_requested() -> bool {
     // Of the 256 the first 32 are exceptions.
-    (1..8).any(|word| read(REQUESTED + word * 0x10) != 0)
+    let mut words = (1..8).map(|word| REQUESTED + word * 0x10);
+    if by_msr() { words.any(|word| read_msr(word) != 0) } else { words.any(|word| read_page(word) != 0) }
 }
 
 /// Whether the interrupt with this vector is in service, so that [`end_of_interrupt`] is due.

@@ -214,14 +214,18 @@ impl Hardware {
         unsafe { word_at(self.place(page), index) }
     }
 
+    /// The words of a table.
+    #[inline]
+    pub fn words(&self, table: PhysAddr) -> &'static [AtomicU64; 512] {
+        let offset = table.get() - START.load(Ordering::Relaxed);
+        // SAFETY: as in `word`, for all words of the page.
+        unsafe { &*core::ptr::with_exposed_provenance((layout::POOL_BASE + offset) as usize) }
+    }
+
     /// `count` words of a table from `index` on; none if they reach beyond it.
     #[inline]
     fn some(&self, table: PhysAddr, index: usize, count: usize) -> &'static [AtomicU64] {
-        let offset = table.get() - START.load(Ordering::Relaxed);
-        // SAFETY: as in `word`, for all words of the page.
-        let words: &[AtomicU64; 512] =
-            unsafe { &*core::ptr::with_exposed_provenance((layout::POOL_BASE + offset) as usize) };
-        words.get(index..index + count).unwrap_or_default()
+        self.words(table).get(index..index + count).unwrap_or_default()
     }
 
     /// The cores that may use the table.
@@ -232,6 +236,14 @@ impl Hardware {
         // SAFETY: as in `word`, the table is a frame of the pool, each of which has a word here, by the promise of `install`.
         unsafe { &*core::ptr::with_exposed_provenance::<AtomicU64>(place) }
     }
+}
+
+/// Whether all of them are 0.
+#[inline]
+pub fn are_zero(words: &[AtomicU64]) -> bool {
+    let (rows, rest) = words.as_chunks::<ROW>();
+    let none = |words: &[AtomicU64]| words.iter().fold(0, |all, word| all | word.load(Ordering::Relaxed)) == 0;
+    rows.iter().all(|row| none(row)) && none(rest)
 }
 
 /// [`Mmu::clear`] of several entries.
@@ -271,10 +283,10 @@ impl Mmu for Hardware {
     }
     #[inline]
     fn fill(&self, table: PhysAddr, index: usize, count: usize, mut entry: u64, step: u64) -> bool {
-        let (rows, rest) = self.some(table, index, count).as_chunks::<ROW>();
-        let none = |words: &[AtomicU64]| words.iter().fold(0, |all, word| all | word.load(Ordering::Relaxed)) == 0;
-        let free = rows.iter().all(|row| none(row)) && none(rest);
+        let words = self.some(table, index, count);
+        let free = are_zero(words);
         if free {
+            let (rows, rest) = words.as_chunks::<ROW>();
             let mut write = |words: &[AtomicU64]| {
                 for word in words {
                     word.store(entry, Ordering::Release);

@@ -24,6 +24,8 @@
 //! Source: lecture C:241-300, C:331-372, C:456-492 (post-order removal); C:81-185, B:274-320, E:956-961 (map, grant, copy,
 //! unmap); interface §3 and §5; `docs/src/decisions/0010-restartable-hypercalls.md`.
 use abi::{Kind, Rights};
+use core::convert::Infallible;
+use core::iter::successors;
 
 mod family;
 mod index;
@@ -31,12 +33,13 @@ mod node;
 mod overmap;
 mod query;
 mod revoke;
+mod row;
 mod short;
 mod split;
 mod steps;
 mod transfer;
 
-pub use index::SpaceIndex;
+pub use index::{ROW, SpaceIndex};
 pub use node::{Node, NodeId};
 pub use short::{Delegation, Only};
 pub use transfer::Transfer;
@@ -193,15 +196,39 @@ pub trait Nodes {
     fn node(&self, id: NodeId) -> &Node;
     /// The index of a space that has nodes or gets some.
     fn index(&self, space: Space) -> &SpaceIndex;
-    /// A node that `owner` pays for, with any contents; `None` if `owner` cannot pay.
-    fn allocate(&self, owner: u32) -> Option<NodeId>;
+    /// Nodes that `owner` pays for, with any contents, whose names follow each other, from one to `most`: the first, and how many.
+    /// `None` if `owner` cannot pay.
+    fn allocate_run(&self, owner: u32, most: u64) -> Option<(NodeId, u64)>;
+    /// As [`Self::allocate_run`], one.
+    #[inline(always)]
+    fn allocate(&self, owner: u32) -> Option<NodeId> {
+        self.allocate_run(owner, 1).map(|(id, _)| id)
+    }
     /// Takes back a node that `owner` pays for; nothing refers to it any more.
     fn release(&self, owner: u32, id: NodeId);
+    /// Takes back nodes, as [`Self::release`], whose names follow each other: `count` from `first` on, which were given as one.
+    fn release_run(&self, owner: u32, first: NodeId, count: u64) {
+        successors(Some(first), |node| node.following(1))
+            .take(count as usize)
+            .for_each(|node| self.release(owner, node));
+    }
     /// Makes `to` pay for a node that `from` paid for.
     ///
     /// # Errors
     /// [`Full`] if `to` cannot pay.
     fn recharge(&self, from: u32, to: u32) -> Result<(), Full>;
+}
+
+/// Where the units of a row are shown.
+pub trait Row {
+    /// What stands for `origin` is entered at `unit`. The tree is not consistent meanwhile.
+    fn enter(&mut self, unit: u64, origin: u64);
+}
+
+impl Row for Infallible {
+    fn enter(&mut self, _: u64, _: u64) {
+        match *self {}
+    }
 }
 
 /// What the tree reports while it works. The tree is consistent at each call.
@@ -219,6 +246,17 @@ pub trait Effects {
 
     /// `piece`, which had fewer rights, is about to have those that it says.
     fn raised(&mut self, piece: &Piece);
+
+    /// Units of `piece`, at most [`ROW`] without a multiple of that between them, are about to be entered one by one, from the
+    /// first on, with any origins. `None` if they are to be reported as pieces: one may be taken.
+    fn row(&mut self, _piece: &Piece) -> Option<impl Row> {
+        None::<Infallible>
+    }
+
+    /// All units of `row` are gone, which had any origins.
+    fn revoked_row(&mut self, row: &Piece) {
+        self.revoked(row, Rights::NONE, false);
+    }
 
     /// How many units of `piece` can be entered at once, or taken; at least one. They are the first that are entered, and
     /// the last that are taken.

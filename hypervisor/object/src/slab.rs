@@ -7,7 +7,7 @@
 //! Concurrency: `&mut self`: the owner's lock.
 //! Source: J. Bonwick, "The slab allocator" (1994); `docs/src/decisions/0003-objects-and-sync.md`.
 use crate::GRANULE;
-use crate::reference::{Object, Ref};
+use crate::reference::{Object, Plain, Ref};
 use crate::store::{PAGE, Store};
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
@@ -46,24 +46,35 @@ impl<T: Object> Slab<T> {
     /// Takes a free slot; with none there, give the slab a page and try again.
     #[inline(always)]
     pub fn reserve(&mut self, store: &Store<'_>) -> Option<Slot<T>> {
+        self.reserve_run(store, 1).map(|(slot, _)| slot)
+    }
+
+    /// Takes free slots that follow each other, from one to `most`: the first, and how many. `None` as for [`Self::reserve`].
+    #[inline(always)]
+    pub fn reserve_run(&mut self, store: &Store<'_>, most: u64) -> Option<(Slot<T>, u64)> {
         if self.first == 0 {
             return None;
         }
         let header = store.header(self.first as usize);
-        let mut slot = header.first.load(Relaxed);
-        if slot == 0 {
-            // None was freed, so one is there that was never used.
-            slot = header.fresh.load(Relaxed);
-            header.fresh.store(slot + Self::SLOT as u32, Relaxed);
+        let (first, fresh, free) = (header.first.load(Relaxed), header.fresh.load(Relaxed), header.free.load(Relaxed));
+        // A page of the list has one.
+        let (mut count, step) = (if most == 1 { 1 } else { most.min(free.into()) as u32 }, Self::SLOT as u32);
+        if first == 0 {
+            header.fresh.store(fresh + count * step, Relaxed);
         } else {
-            header.first.store(store.link(slot as usize).load(Relaxed), Relaxed);
+            let (mut next, most) = (store.link(first as usize).load(Relaxed), count);
+            count = 1;
+            while count < most && next == first + count * step {
+                (next, count) = (store.link(next as usize).load(Relaxed), count + 1);
+            }
+            header.first.store(next, Relaxed);
         }
-        let free = header.free.load(Relaxed) - 1;
-        header.free.store(free, Relaxed);
-        if free == 0 {
+        header.free.store(free - count, Relaxed);
+        if free == count {
             self.unlink(store, self.first);
         }
-        NonZeroU32::new(slot).map(|slot| Slot(slot, PhantomData))
+        let slot = NonZeroU32::new(if first == 0 { fresh } else { first });
+        slot.map(|slot| (Slot(slot, PhantomData), count.into()))
     }
 
     /// Takes a page, which `payer` (a domain's [`Ref::id`], or 0) has paid for, into the slab. It is the slab's until
@@ -90,14 +101,33 @@ impl<T: Object> Slab<T> {
     /// has passed since the last reference went.
     pub unsafe fn remove(&mut self, store: &Store<'_>, reference: Ref<T>) -> Option<FrameNumber> {
         store.drop_in_place(reference);
-        let offset = reference.offset() as u32;
-        let header = store.header(offset as usize);
-        store.link(offset as usize).store(header.first.load(Relaxed), Relaxed);
+        self.free(store, reference.offset() as u32, 1)
+    }
+
+    /// As [`Self::remove`], of `count` objects whose slots follow each other, from `first` on.
+    ///
+    /// # Safety
+    /// As for [`Self::remove`]; they are of one page.
+    pub unsafe fn remove_run(&mut self, store: &Store<'_>, first: Ref<T>, count: u32) -> Option<FrameNumber>
+    where
+        T: Plain,
+    {
+        self.free(store, first.offset() as u32, count)
+    }
+
+    /// Frees `count` slots of one page, from `offset` on.
+    #[inline(always)]
+    fn free(&mut self, store: &Store<'_>, offset: u32, count: u32) -> Option<FrameNumber> {
+        let (header, last) = (store.header(offset as usize), offset + (count - 1) * Self::SLOT as u32);
+        for slot in (offset..last).step_by(Self::SLOT) {
+            store.link(slot as usize).store(slot + Self::SLOT as u32, Relaxed);
+        }
+        store.link(last as usize).store(header.first.load(Relaxed), Relaxed);
         header.first.store(offset, Relaxed);
-        let free = header.free.load(Relaxed) + 1;
+        let free = header.free.load(Relaxed) + count;
         header.free.store(free, Relaxed);
         let start = offset & !(PAGE as u32 - 1);
-        if free == 1 {
+        if free == count {
             self.link(store, start);
         }
         if free as usize == Self::PER_PAGE {

@@ -48,17 +48,25 @@ impl Nodes for Stored<'_> {
     }
 
     #[inline(always)]
-    fn allocate(&self, owner: u32) -> Option<NodeId> {
-        // SAFETY: as in `domain`.
-        let payer = unsafe { self.0.certain(u64::from(owner) * GRANULE as u64) };
-        let node = self.0.adopt::<Node>(lifetime::slot(self.0, payer)?);
-        NonZeroU32::new((node.to_word() / GRANULE as u64) as u32).map(NodeId::new)
-    }
-
-    #[inline(always)]
     fn release(&self, _owner: u32, id: NodeId) {
         // SAFETY: the tree names a node only while it is allocated, and nobody looks at nodes without its lock.
         unsafe { lifetime::remove(self.0, self.0.certain::<Node>(word(id)), None) };
+    }
+
+    #[inline(always)]
+    fn allocate_run(&self, owner: u32, most: u64) -> Option<(NodeId, u64)> {
+        const { assert!(size_of::<Node>() == GRANULE) };
+        // SAFETY: as in `domain`.
+        let payer = unsafe { self.0.certain(u64::from(owner) * GRANULE as u64) };
+        let (first, count) = lifetime::slots(self.0, payer, most)?;
+        let node = self.0.adopt::<Node>(first);
+        NonZeroU32::new((node.to_word() / GRANULE as u64) as u32).map(|first| (NodeId::new(first), count))
+    }
+
+    #[inline(always)]
+    fn release_run(&self, _owner: u32, first: NodeId, count: u64) {
+        // SAFETY: as in `release`; names follow each other in one page only, which starts with a header.
+        unsafe { lifetime::remove_run(self.0, self.0.certain::<Node>(word(first)), count as u32) };
     }
 
     fn recharge(&self, _from: u32, _to: u32) -> Result<(), Full> {

@@ -17,7 +17,9 @@ const LEAF: u32 = 1 << 31;
 /// In place of a bit: the node has no fork.
 pub(super) const NO_FORK: u32 = 0xFF;
 /// log2 of the units of a group: few in tests, so that few units are several.
-pub(super) const GROUP: u32 = if cfg!(test) { 1 } else { 4 };
+pub(super) const GROUP: u32 = if cfg!(test) { 2 } else { 4 };
+/// Units of a group.
+pub const ROW: u64 = 1 << GROUP;
 /// Neighbours that are looked at before a search begins at the top.
 const BESIDE: usize = 4;
 
@@ -27,7 +29,7 @@ pub struct SpaceIndex {
     /// The top branch, 0 if there are no nodes.
     pub(super) root: Number,
     /// The node of the latest search or insertion: the next one is often beside it.
-    finger: Link,
+    pub(super) finger: Link,
 }
 
 impl SpaceIndex {
@@ -133,8 +135,8 @@ impl<N: Nodes> Tree<'_, N> {
         }
     }
 
-    /// Makes `id`, which is the first of its group now, a leaf.
-    fn lead(&self, index: &SpaceIndex, id: NodeId, below: Option<NodeId>, above: Option<NodeId>) {
+    /// Makes `id`, which is the first of its group now, a leaf; `below` is a node of the group before it.
+    pub(super) fn lead(&self, index: &SpaceIndex, id: NodeId, below: Option<NodeId>, above: Option<NodeId>) {
         let (node, name) = (self.at(id), id.get().get());
         let base = node.base();
         let differs = |other: Option<NodeId>| other.map_or(u64::MAX, |other| self.at(other).base() ^ base);
@@ -210,7 +212,7 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// Takes `id`, the first of its group, which is no neighbour's any more, out of the index; `above` came after it.
-    fn resign(&self, index: &SpaceIndex, id: NodeId, above: Option<NodeId>) {
+    pub(super) fn resign(&self, index: &SpaceIndex, id: NodeId, above: Option<NodeId>) {
         if let Some(above) = above.filter(|&above| self.are_grouped(id, above)) {
             return self.succeed(index, id, above);
         }
@@ -258,7 +260,7 @@ impl<N: Nodes> Tree<'_, N> {
 }
 
 /// Whether two units lie in one group.
-fn same_group(one: u64, other: u64) -> bool {
+pub(super) fn same_group(one: u64, other: u64) -> bool {
     (one ^ other) >> GROUP == 0
 }
 

@@ -28,6 +28,12 @@ impl NodeId {
         self.0
     }
 
+    /// The name so many behind.
+    #[inline(always)]
+    pub(super) fn following(self, count: u64) -> Option<Self> {
+        Self::from_field(self.0.get().wrapping_add(count as u32))
+    }
+
     /// A name that a field holds.
     #[inline]
     pub(super) fn from_field(field: u32) -> Option<Self> {
@@ -184,7 +190,71 @@ impl Run {
     }
 }
 
+/// A unit, and what else the nodes of a row have in common. The bit is set as without a fork.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Single {
+    place: u64,
+    space: u32,
+}
+
+impl Single {
+    pub fn new(run: &Run, space: Space, depth: u32) -> Self {
+        Self { place: run.place | BIT, space: depth << DEPTH | space.owner << 2 | space.kind as u32 }
+    }
+
+    pub const fn unit(self) -> u64 {
+        self.place >> SHIFT
+    }
+
+    /// The same so many units above.
+    pub const fn up(self, units: u64) -> Self {
+        Self { place: self.place.wrapping_add(units << SHIFT), ..self }
+    }
+
+    /// The same so many units below.
+    pub const fn down(self, units: u64) -> Self {
+        Self { place: self.place.wrapping_sub(units << SHIFT), ..self }
+    }
+}
+
 impl Node {
+    pub(super) fn single(&self) -> Single {
+        Single { place: self.place.get() | BIT, space: self.space.get() }
+    }
+
+    /// Whether the node starts with that unit.
+    #[inline(always)]
+    pub(super) fn is_like(&self, like: Single) -> bool {
+        self.place.get() | BIT == like.place && self.space.get() == like.space
+    }
+
+    /// Whether the node starts with that unit, in a space that is known.
+    #[inline(always)]
+    pub(super) fn is_at(&self, like: Single) -> bool {
+        self.place.get() | BIT == like.place
+    }
+
+    /// First origin and parent, in a form that is compared with few instructions.
+    #[inline(always)]
+    pub(super) fn source(&self) -> u64 {
+        self.source.get()
+    }
+
+    /// Whether one origin lies between two sources of the same parent.
+    #[inline(always)]
+    pub(super) const fn is_next(source: u64, next: u64) -> bool {
+        source.wrapping_add(1 << SHIFT) == next
+    }
+
+    /// Sets everything but the links for a child of `parent`.
+    #[inline(always)]
+    pub(super) fn fill_single(&self, like: Single, (parent, origin): (NodeId, u64)) {
+        self.place.set(like.place);
+        self.count.set(1);
+        self.source.set(origin << SHIFT | u64::from(number(Some(parent))));
+        self.space.set(like.space);
+    }
+
     pub(super) fn base(&self) -> u64 {
         self.place.get() >> SHIFT
     }

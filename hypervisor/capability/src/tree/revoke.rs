@@ -31,10 +31,16 @@ impl<N: Nodes> Tree<'_, N> {
         itself: bool,
         effects: &mut impl Effects,
     ) -> Result<Outcome, Error> {
-        self.for_each_part(space, range, effects, |id, part, steps| {
-            let node = self.at(id);
+        self.for_each_part(space, range, effects, |id, range, steps| {
+            let (node, part) = (self.at(id), self.at(id).units().and(*range));
             if node.rights().and(rights).is_none() || !itself && node.first.get().is_none() {
-                return Ok(true);
+                return Ok(Some(id));
+            }
+            if !itself
+                && node.count.get() == 1
+                && let Some(last) = self.revoke_rows(id, range, rights, steps)?
+            {
+                return Ok(Some(last));
             }
             if !itself && part.count == node.count.get() && self.take_only_child(id, rights, steps) {
                 let joins = node.before.get().is_some_and(|low| self.at(low).continues_in(node))
@@ -42,10 +48,10 @@ impl<N: Nodes> Tree<'_, N> {
                 if joins {
                     self.coalesce(id, &mut None);
                 }
-                return Ok(!joins);
+                return Ok((!joins).then_some(id));
             }
             self.revoke_part(id, &node.piece().within(part), rights, itself, steps)?;
-            Ok(false)
+            Ok(None)
         })
     }
 
@@ -119,8 +125,8 @@ impl<N: Nodes> Tree<'_, N> {
         rights: Rights,
         effects: &mut impl Effects,
     ) -> Result<Outcome, Error> {
-        self.for_each_part(space, range, effects, |id, part, steps| {
-            let top = self.isolate(id, &self.at(id).piece().within(part), steps)?;
+        self.for_each_part(space, range, effects, |id, range, steps| {
+            let top = self.isolate(id, &self.at(id).piece().within(*range), steps)?;
             let rights = if self.is_leaf(top) { rights } else { Rights::ALL };
             while let Some(child) = self.first_child(top) {
                 steps.check()?;
@@ -131,7 +137,7 @@ impl<N: Nodes> Tree<'_, N> {
                 steps.changed = true;
             }
             self.settle(top, rights, steps);
-            Ok(false)
+            Ok(None)
         })
     }
 

@@ -65,36 +65,37 @@ impl<E: Effects> Steps<'_, E> {
 }
 
 impl<N: Nodes> Tree<'_, N> {
-    /// Calls `each` for what every node of `space` has in `range`, from high to low; the answer is whether the node is still there. What is done is cut off the range.
+    /// Calls `each` for what every node of `space` has in `range`, from high to low; it may do more of the range, and the answer
+    /// is the last node that it has done, if that is still there. What is done is cut off the range.
     #[inline(always)]
     pub(super) fn for_each_part<E: Effects>(
         &self,
         space: Space,
         range: &mut Span,
         effects: &mut E,
-        mut each: impl FnMut(NodeId, Span, &mut Steps<'_, E>) -> Result<bool, Stop>,
+        mut each: impl FnMut(NodeId, &mut Span, &mut Steps<'_, E>) -> Result<Option<NodeId>, Stop>,
     ) -> Result<Outcome, Error> {
         let mut steps = Steps { effects, changed: false };
         let mut next = self.last_piece(space, *range);
         while let Some(id) = next {
             let node = self.at(id);
-            let (part, marked) = (node.units().and(*range), node.is_marked());
+            let (start, marked) = (node.base().max(range.base), node.is_marked());
             let done = steps.check().and_then(|()| match marked {
-                false => each(id, part, &mut steps),
-                true => self.finish(id, &mut steps).map(|()| false),
+                false => each(id, range, &mut steps),
+                true => self.finish(id, &mut steps).map(|()| None),
             });
-            let stays = match done {
-                Ok(stays) => stays,
+            let last = match done {
+                Ok(last) => last,
                 Err(stop) => return stop.into_result(),
             };
             if !marked {
-                range.count = part.base - range.base;
+                range.count = range.count.min(start - range.base);
                 steps.changed = true;
             }
             // What goes may be of the same space.
-            next = match stays {
-                true => node.before.get().filter(|&before| self.at(before).end() > range.base),
-                false => self.last_piece(space, *range),
+            next = match last {
+                Some(last) => self.at(last).before.get().filter(|&before| self.at(before).end() > range.base),
+                None => self.last_piece(space, *range),
             };
         }
         Ok(Outcome::Done)

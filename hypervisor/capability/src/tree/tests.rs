@@ -3,6 +3,7 @@ mod derived;
 mod joining;
 mod model;
 mod overmap;
+mod rows;
 mod rules;
 mod scale;
 mod short;

@@ -72,10 +72,11 @@ impl<N: Nodes> Tree<'_, N> {
         let mut steps = Steps { effects, changed: false };
         let mut next = self.start(transfer)?;
         while let Some(id) = next {
-            match self.delegate_plain(id, transfer, &mut steps).and_then(|irregular| match irregular {
-                Some(id) => self.transfer_one(Form::Child, id, transfer, &mut steps),
-                None => Ok(None),
-            }) {
+            let may_be_row = transfer.range.count > 1 && self.at(id).count.get() == 1;
+            let rest = if may_be_row { self.delegate_rows(id, transfer, &mut steps) } else { Ok(Some(id)) };
+            let one =
+                |id: Option<NodeId>| id.map_or(Ok(None), |id| self.transfer_one(Form::Child, id, transfer, &mut steps));
+            match rest.and_then(one) {
                 Ok(then) => next = then,
                 Err(stop) => return stop.into_result(),
             }
@@ -123,73 +124,6 @@ impl<N: Nodes> Tree<'_, N> {
         Ok(Outcome::Done)
     }
 
-    /// Delegates what nodes have in the range, from `id` on, as long as it joins nothing and nothing is in its way; the node
-    /// at which it is otherwise. What is done is cut off the transfer.
-    #[inline(always)]
-    fn delegate_plain(
-        &self,
-        mut id: NodeId,
-        transfer: &mut Transfer,
-        steps: &mut Steps<'_, impl Effects>,
-    ) -> Result<Option<NodeId>, Stop> {
-        let space = Space { owner: transfer.to, ..transfer.from };
-        let targets = self.0.index(space);
-        let (shift, end) = (transfer.base.wrapping_sub(transfer.range.base), transfer.range.end());
-        let (mut low, high) = self.floor(targets, self.at(id).base().max(transfer.range.base).wrapping_add(shift));
-        let mut free = low.map_or(0, |low| self.at(low).end());
-        let limit = high.map_or(UNITS, |high| self.at(high).base());
-        let mut at = transfer.range.base;
-        let outcome = loop {
-            let node = self.at(id);
-            let (base, parent_depth) = (node.base(), node.depth());
-            let start = base.max(at);
-            let (ahead, unit) = (start - base, start.wrapping_add(shift));
-            let count = (node.count.get() - ahead).min(end - start);
-            let fits = unit >= free && unit.saturating_add(count) <= limit;
-            if !fits || !node.is_giving(transfer.rights) || parent_depth + 1 >= DEEP {
-                break Ok(Some(id));
-            }
-            if let Err(stop) = steps.check() {
-                break Err(stop);
-            }
-            let run = Run::child((id, node), (ahead, count), unit, transfer.rights, transfer.attributes);
-            // Who has a child already may have one that grows.
-            let joins = |one: Option<NodeId>, other| one.is_some_and(|one| self.at(one).run().continues_in(other));
-            if node.first.get().is_some()
-                && (joins(low, &run) || high.is_some_and(|high| run.continues_in(&self.at(high).run())))
-            {
-                break Ok(Some(id));
-            }
-            let Some(new) = self.0.allocate(space.owner) else { break Err(Full.into()) };
-            let mut piece = run.piece(space);
-            piece.span.count = steps.effects.portion(&piece, true);
-            if let Err(full) = steps.effects.mapped(&piece) {
-                self.0.release(space.owner, new);
-                break Err(full.into());
-            }
-            self.at(new).fill(space, &run.with_count(piece.span.count), parent_depth + 1);
-            self.at(new).first.set(None);
-            self.adopt(id, new);
-            self.enter_here(targets, new, (low, high));
-            steps.changed = true;
-            (low, free, at) = (Some(new), unit + piece.span.count, start + piece.span.count);
-            if piece.span.count != count {
-                let grown = self.grow(new, &run, space, steps);
-                free = self.at(new).end();
-                at = free.wrapping_sub(shift);
-                if let Err(stop) = grown {
-                    break Err(stop);
-                }
-            }
-            let after = node.after.get().filter(|&after| at < end && self.at(after).base() < end);
-            let Some(after) = after else { break Ok(None) };
-            id = after;
-        };
-        transfer.base = at.wrapping_add(shift);
-        transfer.range = Span::between(at, end);
-        outcome
-    }
-
     /// Enters what `run` has more than the node `id`, which has its first units and has free units behind it.
     #[inline(never)]
     fn grow(&self, id: NodeId, run: &Run, space: Space, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
@@ -232,16 +166,18 @@ impl<N: Nodes> Tree<'_, N> {
         };
         let kept_back = node.attributes().has(Attributes::LAST) && form != Form::Same;
         let parent = if form == Form::Child { Some(id) } else { node.parent() };
+        let mut outcome = Ok(());
         let done = match (form, parent, self.gap(targets, piece.span)) {
             _ if piece.rights.is_none() || kept_back => steps.pass(count)?,
             (Form::Same, _, Some(_)) => self.hand_over(id, base, piece, steps)?,
             (Form::Child | Form::Sibling, Some(parent), Some(gap)) => {
-                self.attach(parent, piece, targets, gap, steps)?
+                self.attach(parent, piece, targets, gap, steps, &mut outcome)?
             }
             (Form::Child | Form::Sibling, Some(parent), None) => steps.pass(self.present(parent, &piece, targets))?,
             _ => steps.pass(count)?,
         };
         transfer.cut(ahead + done);
+        outcome?;
         Ok(self.next_piece(transfer.from, transfer.range))
     }
 
@@ -267,7 +203,7 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// Enters the first units of `piece` into a gap as a child of `parent`, and says how many. Where they continue a child
-    /// of the same parent, that one grows.
+    /// of the same parent, that one grows. The outcome says what stopped it before the end.
     fn attach(
         &self,
         parent: NodeId,
@@ -275,6 +211,7 @@ impl<N: Nodes> Tree<'_, N> {
         index: &SpaceIndex,
         gap: Gap,
         steps: &mut Steps<'_, impl Effects>,
+        outcome: &mut Result<(), Stop>,
     ) -> Result<u64, Stop> {
         steps.check()?;
         if self.at(parent).depth() + 1 >= DEEP {
@@ -282,10 +219,11 @@ impl<N: Nodes> Tree<'_, N> {
             steps.reach_all()?;
         }
         let depth = self.depth_below(parent).ok_or(Error::TooDeep)?;
+        let whole = Run::new(&piece, Some(parent));
         let count = steps.effects.portion(&piece, true);
-        let joins_above = gap.1.filter(|_| count == piece.span.count);
+        let joins_above = gap.1.filter(|_| count == whole.count);
         piece.span.count = count;
-        let run = Run::new(&piece, Some(parent));
+        let run = whole.with_count(count);
         let low = gap.0.filter(|&id| self.at(id).run().continues_in(&run));
         let high = joins_above.filter(|&id| run.continues_in(&self.at(id).run()));
         if low.or(high).is_some() && self.is_settled(parent) {
@@ -301,7 +239,11 @@ impl<N: Nodes> Tree<'_, N> {
         self.adopt(parent, id);
         self.enter_here(index, id, gap);
         steps.changed = true;
-        Ok(count)
+        let stays_apart = gap.1.is_none_or(|high| !whole.continues_in(&self.at(high).run()));
+        if count != whole.count && stays_apart && self.is_settled(parent) {
+            *outcome = self.grow(id, &whole, piece.space, steps);
+        }
+        Ok(self.at(id).count.get())
     }
 
     /// Lets `low`, or else `high`, grow by `piece`, whose run is `run`; how many units.

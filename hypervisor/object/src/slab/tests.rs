@@ -81,6 +81,58 @@ fn objects_keep_their_value_and_pages_come_back() {
     }
 }
 
+struct Word(#[expect(dead_code, reason = "only its slot matters")] AtomicU64);
+// SAFETY: as above.
+unsafe impl Object for Word {
+    const KIND: Kind = Kind::Node;
+}
+// SAFETY: an atomic integer.
+unsafe impl Plain for Word {}
+
+#[test]
+fn runs_are_of_slots_that_follow_each_other_and_come_back_as_one_or_one_by_one() {
+    let mut host = Host::new(6);
+    let (store, free) = host.store();
+    let mut slab = Slab::<Word>::default();
+    let mut live: Vec<Vec<Ref<Word>>> = Vec::new();
+    let mut random = 1u64;
+    for _ in 0..if cfg!(miri) { 100 } else { 5_000 } {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (most, choice) = (1 + (random >> 33) % 16, (random >> 40) as usize);
+        if choice % 5 < 3 {
+            let run = slab.reserve_run(&store, most).or_else(|| {
+                // SAFETY: the page comes from the list of free ones.
+                unsafe { slab.grow(&store, FrameNumber(free.pop()?), 0) };
+                slab.reserve_run(&store, most)
+            });
+            let Some((first, count)) = run else { continue };
+            assert!((1..=most).contains(&count));
+            let first = store.adopt(first).to_word();
+            // SAFETY: the run has so many slots, which follow each other.
+            let run = (0..count).map(|at| unsafe { store.certain::<Word>(first + at * GRANULE as u64) });
+            live.push(run.collect());
+        } else if !live.is_empty() {
+            let run = live.swap_remove(choice % live.len());
+            let count = run.len() as u32;
+            let mut pages = Vec::new();
+            if choice.is_multiple_of(2) {
+                // SAFETY: these are the only references.
+                pages.extend(unsafe { slab.remove_run(&store, run[0], count) });
+            }
+            for &it in run.iter().rev().filter(|_| !choice.is_multiple_of(2)) {
+                // SAFETY: as above.
+                pages.extend(unsafe { slab.remove(&store, it) });
+            }
+            free.extend(pages.into_iter().map(|page| page.0));
+        }
+        let names: Vec<_> = live.iter().flatten().map(|reference| reference.offset()).collect();
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "no slot is given twice");
+        let pages: std::collections::BTreeSet<_> = names.iter().map(|offset| offset / PAGE).collect();
+        assert_eq!(pages.len() + free.len(), 5, "a page without objects goes back at once");
+    }
+}
+
 #[test]
 fn a_word_names_an_object_of_its_own_type_only() {
     let mut host = Host::new(3);

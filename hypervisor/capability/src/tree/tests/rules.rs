@@ -419,7 +419,7 @@ fn a_long_delegation_is_preempted_between_pieces_and_goes_on() {
         world.tree().insert_root(&piece(0, unit, 1, 100 + 2 * unit, 7)).unwrap();
     }
     let mut mirror = Mirror::new(&world);
-    mirror.slice = 3;
+    (mirror.slice, mirror.rows) = (3, false);
     let (mut preempted, mut rest) = (0, give((0, 0), (1, 0), 9));
     while world.tree().delegate(&mut rest, &mut mirror) == Ok(Outcome::Preempted) {
         preempted += 1;

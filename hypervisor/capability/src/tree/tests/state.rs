@@ -9,7 +9,7 @@ const UNITS: u64 = 14;
 const CASES: u32 = if cfg!(miri) { 2 } else { 600 };
 
 #[derive(Clone, Copy, Debug)]
-enum Op {
+pub enum Op {
     Transfer(Form, Transfer),
     Revoke { owner: u32, range: Span, rights: Rights, itself: bool },
     Keep { owner: u32, range: Span, rights: Rights },
@@ -39,7 +39,7 @@ fn transfer() -> impl Strategy<Value = Op> {
     )
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub fn op() -> impl Strategy<Value = Op> {
     let revoke = (0u32..3, range(), rights(), any::<bool>()).prop_map(|(owner, range, rights, itself)| Op::Revoke {
         owner,
         range,
@@ -71,7 +71,7 @@ fn parts(world: &World, owner: u32, range: Span) -> Vec<Span> {
 
 /// Operations whose effect on one node may divide another one of the range are done node by node, because what is taken
 /// as a whole is a node at its turn.
-fn split_up(world: &World, op: Op) -> Vec<Op> {
+pub fn split_up(world: &World, op: Op) -> Vec<Op> {
     match op {
         Op::Transfer(Form::Grant, transfer) => parts(world, transfer.from.owner, transfer.range)
             .into_iter()
@@ -154,7 +154,7 @@ fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: &mut Op) -> Result<Out
 }
 
 /// Repeats the rest of the operation as often as it is preempted.
-fn apply(world: &World, mirror: &mut Mirror<'_>, op: Op) -> Result<(), Error> {
+pub fn apply(world: &World, mirror: &mut Mirror<'_>, op: Op) -> Result<(), Error> {
     let mut rest = op;
     mirror.all = false;
     for _ in 0..10_000 {
@@ -190,7 +190,7 @@ fn clear(world: &World, mirror: &mut Mirror<'_>) {
     assert_eq!(ended, [1, 2], "each root ends once");
 }
 
-fn run_one(world: &World, model: &mut Model, mirror: &mut Mirror<'_>, op: Op) {
+pub fn run_one(world: &World, model: &mut Model, mirror: &mut Mirror<'_>, op: Op) {
     apply_to_model(world, model, op);
     let result = apply(world, mirror, op);
     assert!(matches!(result, Ok(()) | Err(Error::Overlap)), "{result:?}");

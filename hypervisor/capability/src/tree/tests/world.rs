@@ -1,7 +1,7 @@
 //! Purpose: nodes in a vector, spaces of a few domains, a mirror of what the effects reported, and the checker of the
 //! tree's invariants.
 use crate::tree::index::{GROUP, NO_FORK, leaf_of};
-use crate::tree::{Attributes, Effects, Full, Node, NodeId, Nodes, Piece, Space, SpaceIndex, Span, Tree};
+use crate::tree::{Attributes, Effects, Full, Node, NodeId, Nodes, Piece, ROW, Row, Space, SpaceIndex, Span, Tree};
 use abi::{Kind, Rights};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,18 @@ impl World {
 
     fn assert_held(&self, owner: u32) {
         assert!(self.held.get().is_none_or(|held| held.contains(&owner)), "{owner} is not of {:?}", self.held);
+    }
+
+    fn take(&self, owner: u32) -> Option<NodeId> {
+        self.assert_held(owner);
+        let mut used = self.used.borrow_mut();
+        let used = used.entry(owner).or_default();
+        if *used >= self.limit.get() {
+            return None;
+        }
+        let id = self.free.borrow_mut().pop()?;
+        *used += 1;
+        Some(node_id(id))
     }
 
     pub fn tree(&self) -> Tree<'_, Self> {
@@ -234,16 +246,11 @@ impl Nodes for World {
         &self.indexes[space.owner as usize * 4 + space.kind as usize]
     }
 
-    fn allocate(&self, owner: u32) -> Option<NodeId> {
-        self.assert_held(owner);
-        let mut used = self.used.borrow_mut();
-        let used = used.entry(owner).or_default();
-        if *used >= self.limit.get() {
-            return None;
-        }
-        let id = self.free.borrow_mut().pop()?;
-        *used += 1;
-        Some(node_id(id))
+    fn allocate_run(&self, owner: u32, most: u64) -> Option<(NodeId, u64)> {
+        let first = self.take(owner)?;
+        let follows = |count: u64| self.free.borrow().last() == Some(&(first.get().get() + count as u32));
+        let count = (1..most).take_while(|&count| follows(count) && self.take(owner).is_some()).count();
+        Some((first, 1 + count as u64))
     }
 
     fn release(&self, owner: u32, id: NodeId) {
@@ -290,6 +297,10 @@ pub struct Mirror<'w> {
     pub refuse_after: usize,
     /// Whether nodes of all domains may be touched.
     pub all: bool,
+    /// Whether there are rows.
+    pub rows: bool,
+    /// Units of rows that were entered, and taken.
+    pub in_rows: [u64; 2],
 }
 
 impl<'w> Mirror<'w> {
@@ -308,6 +319,8 @@ impl<'w> Mirror<'w> {
             short: false,
             refuse_after: usize::MAX,
             all: true,
+            rows: true,
+            in_rows: [0; 2],
         }
     }
 
@@ -368,6 +381,24 @@ impl Effects for Mirror<'_> {
         }
     }
 
+    fn row(&mut self, piece: &Piece) -> Option<impl Row> {
+        assert!((piece.span.base ^ (piece.span.end() - 1)) < ROW, "a row is of one group");
+        let (row, may) = (*piece, self.rows && self.refuse_after as u64 >= piece.span.count);
+        may.then_some(MirroredRow { mirror: self, row })
+    }
+
+    fn revoked_row(&mut self, row: &Piece) {
+        self.in_rows[1] += row.span.count;
+        self.revoked.push((*row, Rights::NONE));
+        if self.checking {
+            self.world.check_structure();
+            for (place, entry) in places(row) {
+                let old = self.entries.remove(&place).expect("what is revoked was there");
+                assert_eq!((old.1, old.2), (entry.1, entry.2));
+            }
+        }
+    }
+
     fn portion(&self, piece: &Piece, _: bool) -> u64 {
         self.portion.min(piece.span.count)
     }
@@ -382,6 +413,27 @@ impl Effects for Mirror<'_> {
         }
         self.left -= 1;
         self.left > 0
+    }
+}
+
+struct MirroredRow<'m, 'w> {
+    mirror: &'m mut Mirror<'w>,
+    row: Piece,
+}
+
+impl Row for MirroredRow<'_, '_> {
+    fn enter(&mut self, unit: u64, origin: u64) {
+        assert_eq!(unit, self.row.span.base, "one after the other");
+        self.row.span = span(unit + 1, self.row.span.count - 1);
+        let piece = Piece { span: span(unit, 1), origin, ..self.row };
+        self.mirror.in_rows[0] += 1;
+        self.mirror.refuse_after -= 1;
+        self.mirror.mapped.push(piece);
+        if self.mirror.checking {
+            for (place, entry) in places(&piece) {
+                assert_eq!(self.mirror.entries.insert(place, entry), None, "only free units are mapped");
+            }
+        }
     }
 }
 
