@@ -325,13 +325,18 @@ impl Cpu {
         let acknowledged = self.take(Some(index), Attributes::empty(), false).finish_later(self);
         meanwhile(self);
         if acknowledged.is_none() {
-            while self.world.landed.load(Acquire) != u64::from(self.id) + 1 {
-                self.breathe();
-                sync::relax();
-            }
-            assert!(Acknowledged::of_landed(self).is_some());
+            self.await_landing();
         }
         self.world.returned[index].store(true, Release);
+    }
+
+    /// Waits until this core is told that what it has taken last without waiting is forgotten.
+    fn await_landing(&self) {
+        while self.world.landed.load(Acquire) != u64::from(self.id) + 1 {
+            self.breathe();
+            sync::relax();
+        }
+        assert!(Acknowledged::of_landed(self).is_some());
     }
 
     /// Clears what is noted of page `index`, which is over then.
@@ -377,12 +382,17 @@ impl Cpu {
 #[cfg(shuttle)]
 impl Cpu {
     /// Asks core 2, which runs the domain, to forget page `index`, as if it had been taken from the tables.
-    pub fn ask(&self, index: usize) {
+    /// With `later` it does not wait, but until it is told.
+    pub fn ask(&self, index: usize, later: bool) {
         let view = |id| (id == 2).then(|| Self::view(id));
         let mut shootdown = Shootdown::new(false);
         let sharers = shootdown.sharers(|| memory::shootdown::bit(2));
         shootdown.add((self, self), sharers, &view, Pages::new(BASE + ((index as u64) << 12), 1 << 12));
-        shootdown.finish(self);
+        if !later {
+            shootdown.finish(self);
+        } else if shootdown.finish_later(self).is_none() {
+            self.await_landing();
+        }
         self.world.returned[index].store(true, Release);
     }
 

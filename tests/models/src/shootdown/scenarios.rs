@@ -197,21 +197,31 @@ fn two_that_revoke_at_once_wait_for_each_other() {
     explore(false, [(runs_both, first), (runs_both, second)]);
 }
 
+/// Serves requests for both pages until both are over.
+#[cfg(shuttle)]
+fn serves_both(cpu: &Cpu) {
+    while !(cpu.is_over(0) && cpu.is_over(1)) {
+        for page in 0..2 {
+            assert!(!cpu.is_over(page) || !cpu.remembers(page), "page {page} is still remembered");
+        }
+        cpu.breathe();
+        sync::relax();
+    }
+    assert!(!cpu.remembers(0) && !cpu.remembers(1));
+}
+
 /// Too long for all executions.
 #[cfg(shuttle)]
 #[test]
 fn requests_that_come_together_are_all_done() {
-    let serves = |cpu: &Cpu| {
-        while !(cpu.is_over(0) && cpu.is_over(1)) {
-            for page in 0..2 {
-                assert!(!cpu.is_over(page) || !cpu.remembers(page), "page {page} is still remembered");
-            }
-            cpu.breathe();
-            sync::relax();
-        }
-        assert!(!cpu.remembers(0) && !cpu.remembers(1));
-    };
-    explore(false, [(nothing, |cpu| cpu.ask(0)), (nothing, |cpu| cpu.ask(1)), (runs_both, serves)]);
+    explore(false, [(nothing, |cpu| cpu.ask(0, false)), (nothing, |cpu| cpu.ask(1, false)), (runs_both, serves_both)]);
+}
+
+/// Too long for all executions.
+#[cfg(shuttle)]
+#[test]
+fn requests_of_who_waits_and_who_does_not_are_told_apart() {
+    explore(false, [(nothing, |cpu| cpu.ask(0, false)), (nothing, |cpu| cpu.ask(1, true)), (runs_both, serves_both)]);
 }
 
 /// Too long for all executions.
@@ -270,6 +280,15 @@ fn one_who_waits_and_one_who_does_not_are_told_what_is_theirs() {
         cpu.outlast(1, NOTHING);
     };
     explore(false, [(nothing, first), (nothing, second), (runs_both, both)]);
+}
+
+/// Too long for all executions.
+#[cfg(shuttle)]
+#[test]
+fn who_does_not_wait_for_two_is_told_when_both_have_forgotten() {
+    let takes = |cpu: &Cpu| cpu.revoke_later(0, |_| {});
+    let outlasts = |cpu: &Cpu| cpu.outlast(0, NOTHING);
+    explore(false, [(nothing, takes), (runs, outlasts), (runs, outlasts)]);
 }
 
 #[test]
