@@ -4,9 +4,10 @@
 //! Invariants: none of its own; what a hypercall does to the program is the caller's concern.
 //! Concurrency: atomics and registers only.
 //! Source: interface §1 and §4.
-use abi::{Hypercall, Request, Selector};
+use abi::rights::MemoryRights;
+use abi::{Crd, Hypercall, Request, Rights, Selector, TypedItem};
 use core::arch::asm;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use rt::{ExitStatus, println};
 
 /// A hypercall; the status register comes back.
@@ -31,6 +32,30 @@ pub fn registers(call: Hypercall, flags: u8, selector: u64, arguments: [u64; 4])
             inout("r8") r8 => _, out("rcx") _, out("r11") _);
     }
     [status, rsi, rdx, rax]
+}
+
+/// 2^`order` pages from `address` on, with all rights.
+#[must_use]
+pub fn memory(address: u64, order: u32) -> Crd {
+    Crd::memory(address >> 12, order, MemoryRights::all()).unwrap_or(Crd::NULL)
+}
+
+/// The capability at `selector`, with all rights.
+#[must_use]
+pub fn object(selector: u64) -> Crd {
+    Crd::objects(Selector::new(selector), 0, Rights::ALL).unwrap_or(Crd::NULL)
+}
+
+/// Delegates what `item` names from domain `source` into `window` of `target`, with the message page `page` of the calling
+/// thread.
+pub fn give(page: u64, source: u64, item: TypedItem, (target, window): (u64, Crd)) -> u64 {
+    let [first, second] = item.words();
+    word(page, 510).store(first, SeqCst);
+    word(page, 511).store(second, SeqCst);
+    word(page, 0).store(1 << 16, SeqCst);
+    let status = hypercall(Hypercall::Misc, 1, source, [window.word(), target, 0, 0]);
+    word(page, 0).store(0, SeqCst);
+    status
 }
 
 /// Calls through a portal, with the message that is in the caller's page.

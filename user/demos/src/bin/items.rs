@@ -12,7 +12,7 @@ use abi::item::ItemFlags;
 use abi::operation::RevokeFlags;
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Rights, Selector, TypedItem};
-use demos::raw::{Checks, answer, hypercall, registers, up, word, word32};
+use demos::raw::{Checks, answer, hypercall, object, registers, up, word, word32};
 use rt::{Environment, ExitStatus};
 
 rt::entry!(main);
@@ -27,10 +27,6 @@ const PLACES: u64 = 0x7_0000;
 struct Page([core::sync::atomic::AtomicU32; 1024]);
 static PAGE: Page = Page([const { core::sync::atomic::AtomicU32::new(0) }; 1024]);
 static SECOND: Page = Page([const { core::sync::atomic::AtomicU32::new(0) }; 1024]);
-
-fn object(selector: u64) -> Crd {
-    Crd::objects(Selector::new(selector), 0, Rights::ALL).unwrap_or(Crd::NULL)
-}
 
 fn page(number: u64) -> Crd {
     page_with(number, MemoryRights::READ | MemoryRights::WRITE)

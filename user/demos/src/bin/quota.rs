@@ -14,10 +14,9 @@ use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use abi::hip::ROOT_UTCB_ADDRESS;
-use abi::item::{ItemFlags, ItemKind};
-use abi::rights::MemoryRights;
+use abi::item::ItemFlags;
 use abi::{Crd, Hypercall, Rights, Selector, TypedItem};
-use demos::raw::{Checks, answer, call, hypercall, word};
+use demos::raw::{Checks, answer, call, give, hypercall, memory, object};
 use rt::{Environment, ExitStatus, println};
 
 rt::entry!(main);
@@ -74,30 +73,17 @@ fn lent() -> u64 {
     LENT.0.as_ptr().addr() as u64
 }
 
-fn memory(address: u64, order: u32) -> Crd {
-    Crd::memory(address >> 12, order, MemoryRights::all()).unwrap_or(Crd::NULL)
-}
-
-fn item(page: u64, item: TypedItem) {
-    let [first, second] = item.words();
-    word(page, 510).store(first, SeqCst);
-    word(page, 511).store(second, SeqCst);
-    word(page, 0).store(1 << 16, SeqCst);
-}
-
 /// Delegates 2^`order` pages at `from` from domain `source` to `to` of domain `target`.
-fn give(page: u64, (source, from): (u64, u64), order: u32, (target, to): (u64, u64)) -> u64 {
-    item(page, TypedItem::new(memory(from, order), ItemKind::Delegate, ItemFlags::empty(), to >> 12));
-    let status = hypercall(Hypercall::Misc, 1, source, [memory(0, 31).word(), target, 0, 0]);
-    word(page, 0).store(0, SeqCst);
-    status
+fn lend(page: u64, (source, from): (u64, u64), order: u32, (target, to): (u64, u64)) -> u64 {
+    let item = TypedItem::delegate(memory(from, order), ItemFlags::empty(), to >> 12);
+    give(page, source, item, (target, memory(0, 31)))
 }
 
 /// The page again and again, to one address after the other: no two of these join. How often, and the status in the end.
 fn delegate(page: u64, source: u64, target: u64, to: u64) -> (u64, u64) {
     let mut count = 0;
     loop {
-        match give(page, (source, lent()), 0, (target, to + (count << 12))) {
+        match lend(page, (source, lent()), 0, (target, to + (count << 12))) {
             0 => count += 1,
             status => return (count, status),
         }
@@ -129,18 +115,16 @@ fn set_up() -> u64 {
     let stack: *const Stack = &raw const STACK;
     let entry = (quota_serve as *const ()).addr() as u64;
     let mut wrong = domain(GIVER) | domain(BYSTANDER);
-    wrong |= give(ROOT_UTCB_ADDRESS, (SELF, 0), 10, (GIVER, 0));
+    wrong |= lend(ROOT_UTCB_ADDRESS, (SELF, 0), 10, (GIVER, 0));
     wrong |= hypercall(Hypercall::CreateContext, 0, SERVER, [GIVER, PAGE, stack.addr() as u64 + 8192, 0x200]);
     wrong |= hypercall(Hypercall::CreatePortal, 0, SERVE, [GIVER, SERVER, 0, entry]);
     wrong |= hypercall(Hypercall::ControlPortal, 0, SERVE, [PAGE, 0, 0, 0]);
-    let range = |at| Crd::objects(Selector::new(at), 0, Rights::ALL).unwrap_or(Crd::NULL);
-    item(ROOT_UTCB_ADDRESS, TypedItem::delegate(range(GIVER), ItemFlags::empty(), 0));
-    wrong |= hypercall(Hypercall::Misc, 1, SELF, [range(OWN).word(), GIVER, 0, 0]);
-    word(ROOT_UTCB_ADDRESS, 0).store(0, SeqCst);
+    let itself = TypedItem::delegate(object(GIVER), ItemFlags::empty(), 0);
+    wrong |= give(ROOT_UTCB_ADDRESS, SELF, itself, (GIVER, object(OWN)));
     // What stays: tables on the way, a first table of leaves, a page for nodes.
     for (domain, to) in [(GIVER, THERE), (GIVER, FROM_HERE), (BYSTANDER, FROM_HERE)] {
-        let give = |page: u64| give(ROOT_UTCB_ADDRESS, (SELF, lent()), 0, (domain, to + (page << 12)));
-        wrong |= (0..LEAVES / 2).fold(0, |wrong, page| wrong | give(page));
+        let lend = |page: u64| lend(ROOT_UTCB_ADDRESS, (SELF, lent()), 0, (domain, to + (page << 12)));
+        wrong |= (0..LEAVES / 2).fold(0, |wrong, page| wrong | lend(page));
     }
     wrong | take_back()
 }
@@ -163,7 +147,7 @@ fn round(checks: &mut Checks, run: impl Fn() -> (u64, u64), before: [u64; 3], fi
     checks.check("as in the first round", u64::from(*first.get_or_insert([count, used]) == [count, used]), 1);
     checks.check("the bystander's pages", quota(BYSTANDER)[1], bystander);
     checks.check("this domain's pages", quota(SELF)[1], own);
-    let other = give(ROOT_UTCB_ADDRESS, (SELF, lent()), 0, (BYSTANDER, FROM_HERE));
+    let other = lend(ROOT_UTCB_ADDRESS, (SELF, lent()), 0, (BYSTANDER, FROM_HERE));
     checks.check("the bystander is given something", other, 0);
     checks.check("taken back", take_back(), 0);
     // The first of the tables was there before.
@@ -191,7 +175,7 @@ fn main(_: &Environment) -> ExitStatus {
     let before = quota(SELF);
     checks.check("set-up", set_up(), 0);
     rounds(&mut checks, || {
-        let given = give(ROOT_UTCB_ADDRESS, (SELF, lent()), 0, (GIVER, lent()));
+        let given = lend(ROOT_UTCB_ADDRESS, (SELF, lent()), 0, (GIVER, lent()));
         let called = call(SERVE) & 0xFF;
         if given | called == 0 { (COUNT.load(SeqCst), STATUS.load(SeqCst)) } else { (0, 0) }
     });

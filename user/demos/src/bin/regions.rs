@@ -16,10 +16,9 @@ use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use abi::counter::Counter;
 use abi::hip::ROOT_UTCB_ADDRESS;
-use abi::item::{ItemFlags, ItemKind};
-use abi::rights::MemoryRights;
-use abi::{Crd, Hypercall, Rights, Selector, TypedItem};
-use demos::raw::{Checks, answer, call, down, hypercall, up, word};
+use abi::item::ItemFlags;
+use abi::{Crd, Hypercall, TypedItem};
+use demos::raw::{Checks, answer, call, down, give, hypercall, memory, object, up};
 use demos::servers::{SELF, thread};
 use rt::{Environment, ExitStatus, println};
 
@@ -68,23 +67,8 @@ unsafe extern "C" {
     fn regions_thread();
 }
 
-fn memory(address: u64, order: u32) -> Crd {
-    Crd::memory(address >> 12, order, MemoryRights::all()).unwrap_or(Crd::NULL)
-}
-
-fn object(selector: u64) -> Crd {
-    Crd::objects(Selector::new(selector), 0, Rights::ALL).unwrap_or(Crd::NULL)
-}
-
-/// Delegates `what` from domain `source` to `target`, memory to `to` there.
-fn give(page: u64, source: u64, what: Crd, (target, window, to): (u64, Crd, u64)) -> u64 {
-    let [first, second] = TypedItem::new(what, ItemKind::Delegate, ItemFlags::empty(), to).words();
-    word(page, 510).store(first, SeqCst);
-    word(page, 511).store(second, SeqCst);
-    word(page, 0).store(1 << 16, SeqCst);
-    let status = hypercall(Hypercall::Misc, 1, source, [window.word(), target, 0, 0]);
-    word(page, 0).store(0, SeqCst);
-    status
+fn item(what: Crd, to: u64) -> TypedItem {
+    TypedItem::delegate(what, ItemFlags::empty(), to)
 }
 
 fn revoke(range: Crd, itself: u8) -> u64 {
@@ -102,8 +86,8 @@ extern "C" fn serve(server: u64) {
     let (one, many, made) = (memory(lent, 0), memory(lent + 0x1_0000, 4), MADE + server);
     let mut wrong = 0;
     for _ in 0..ROUNDS {
-        wrong |= give(page, OWN, one, (OWN, memory(0, 31), there >> 12));
-        wrong |= give(page, OWN, many, (OWN, memory(0, 31), (there >> 12) + 16));
+        wrong |= give(page, OWN, item(one, there >> 12), (OWN, memory(0, 31)));
+        wrong |= give(page, OWN, item(many, (there >> 12) + 16), (OWN, memory(0, 31)));
         wrong |= hypercall(Hypercall::CreateSemaphore, 0, made, [OWN, 0, 0, 0]);
         wrong |= revoke(object(made), 1);
         wrong |= revoke(one, 0) | revoke(many, 0);
@@ -124,8 +108,8 @@ extern "C" fn run() -> ! {
 fn domain(number: u64) -> u64 {
     let at = DOMAINS + number;
     hypercall(Hypercall::CreateDomain, 0, at, [SELF, 0, 128 << 32, 0])
-        | give(ROOT_UTCB_ADDRESS, SELF, memory(0, 10), (at, memory(0, 31), 0))
-        | give(ROOT_UTCB_ADDRESS, SELF, object(at), (at, object(OWN), 0))
+        | give(ROOT_UTCB_ADDRESS, SELF, item(memory(0, 10), 0), (at, memory(0, 31)))
+        | give(ROOT_UTCB_ADDRESS, SELF, item(object(at), 0), (at, object(OWN)))
 }
 
 /// Server `number`, of a domain, on a core.

@@ -15,7 +15,7 @@ use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
 use super::layout::*;
 use super::memory::{self, SHARED};
 use super::{attack, victim};
-use crate::raw::{answer, hypercall, up, word};
+use crate::raw::{self, answer, hypercall, up, word};
 
 /// Pages of kernel memory for the hostile domain.
 pub const LIMIT: u64 = 512;
@@ -154,11 +154,7 @@ fn context(at: u64, flags: u8, arguments: [u64; 4]) -> u64 {
 
 /// Delegates ranges to `domain`, from here or from the hypervisor, with the message page `page` of the calling thread.
 pub fn give(page: u64, domain: u64, range: Crd, window: Crd, flags: ItemFlags, hotspot: u64) -> u64 {
-    let [first, second] = TypedItem::delegate(range, flags, hotspot).words();
-    word(page, 510).store(first, SeqCst);
-    word(page, 511).store(second, SeqCst);
-    word(page, 0).store(1 << 16, SeqCst);
-    hypercall(Hypercall::Misc, 1, SELF, [window.word(), domain, 0, 0])
+    raw::give(page, SELF, TypedItem::delegate(range, flags, hotspot), (domain, window))
 }
 
 fn give_memory(page: u64, domain: u64, range: Crd) -> u64 {
