@@ -7,18 +7,19 @@
 //! parent's; so what holds a region sees its domain's nodes and their children stay.
 //! Concurrency: who waits for a region holds none, or one at a lower address; another is only tried. A core that holds
 //! locks for long looks whether one is wanted, and opens them for a moment. Who waits is counted while it does.
-//! Source: issue of the memory system (locking by region); `sync::gate`; `docs/src/locking.md`, `docs/src/decisions/0032-regions.md`.
+//! Source: issue of the memory system (locking by region); `sync::gate`; `docs/src/locking.md`, `docs/src/decisions/0033-regions.md`.
 use crate::cores;
 use abi::counter::Counter;
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use objects::Domain;
-use sync::{Closed, Gate, Inside, Latch, Mark, Taken};
+use sync::{Closed, Gate, Inside, Latch, Taken};
 
 static GATE: Gate = Gate::new();
 /// Cores that wait for a region, or for all.
 static WAITING: AtomicU32 = AtomicU32::new(0);
 
-/// One region, two, or three; open when it is dropped.
+/// One region, or two; open when it is dropped.
 pub struct Held<'s> {
     _second: Option<Taken<'s>>,
     _first: Taken<'s>,
@@ -51,7 +52,7 @@ fn both<'s>(one: &'s Domain, other: &'s Domain, _inside: Inside<'s>) -> Held<'s>
 }
 
 impl<'s> Held<'s> {
-    /// Takes another domain's region too, of one that is not held, if it is free.
+    /// Takes another domain's region too, where only one is held, if it is free.
     #[inline(always)]
     pub fn add(&mut self, other: &'s Domain) -> bool {
         self._second = other.region.take();
@@ -61,13 +62,9 @@ impl<'s> Held<'s> {
 
 /// Takes all regions.
 pub fn all() -> Closed<'static> {
+    let waiting = Waiting(Cell::new(false));
     let marks = || cores::running().iter().map(|core| &core.shared().mark);
-    // One after the other who closes it; those who are inside are waited for in any case.
-    let waits = marks().any(Mark::is_set);
-    if !waits && let Some(closed) = GATE.close(marks()) {
-        return closed;
-    }
-    wait(|| GATE.close(marks()))
+    until(&waiting, || GATE.close(marks(), || waiting.note()))
 }
 
 #[inline(always)]
@@ -75,31 +72,56 @@ fn enter() -> Inside<'static> {
     let mark = &percpu::this().shared.mark;
     match GATE.enter(mark) {
         Some(inside) => inside,
-        None => wait(|| GATE.enter(mark)),
+        // Marks that come and go would keep whoever closes it.
+        None => wait(|| if GATE.is_open() { GATE.enter(mark) } else { None }),
     }
 }
 
 #[inline(always)]
 fn take(region: &Latch) -> Taken<'_> {
     match region.take() {
-        Some(guard) => guard,
+        Some(taken) => taken,
         None => wait(|| region.take()),
     }
 }
 
-/// Waits until `attempt` succeeds.
+/// Waits until `attempt`, which has failed, succeeds.
 #[cold]
 fn wait<T>(attempt: impl Fn() -> Option<T>) -> T {
-    percpu::this().shared.count(Counter::RegionWaits, 1);
-    WAITING.fetch_add(1, Relaxed);
-    let taken = loop {
+    let waiting = Waiting(Cell::new(false));
+    waiting.note();
+    until(&waiting, attempt)
+}
+
+#[inline(always)]
+fn until<T>(waiting: &Waiting, attempt: impl Fn() -> Option<T>) -> T {
+    loop {
         if let Some(taken) = attempt() {
-            break taken;
+            return taken;
         }
+        waiting.note();
         sync::relax();
-    };
-    WAITING.fetch_sub(1, Relaxed);
-    taken
+    }
+}
+
+/// Whether this core waits, counted from the first time that it says so until this is dropped.
+struct Waiting(Cell<bool>);
+
+impl Waiting {
+    fn note(&self) {
+        if !self.0.replace(true) {
+            percpu::this().shared.count(Counter::RegionWaits, 1);
+            WAITING.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.0.get() {
+            WAITING.fetch_sub(1, Relaxed);
+        }
+    }
 }
 
 /// Whether another core waits for a region.

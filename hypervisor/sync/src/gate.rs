@@ -53,13 +53,20 @@ impl Gate {
         (self.closed.load(Acquire) == 0).then_some(inside)
     }
 
-    /// Closes it and waits until nobody is inside, who all have one of `marks`; `None` if it is closed already.
-    pub fn close<'m>(&self, marks: impl Iterator<Item = &'m Mark>) -> Option<Closed<'_>> {
+    /// Whether it seems worth an attempt to go in.
+    pub fn is_open(&self) -> bool {
+        self.closed.load(Relaxed) == 0
+    }
+
+    /// Closes it and waits until nobody is inside, who all have one of `marks`; `waits` is called each time that somebody is.
+    /// `None` if it is closed already.
+    pub fn close<'m>(&self, marks: impl Iterator<Item = &'m Mark>, waits: impl Fn()) -> Option<Closed<'_>> {
         let closing = self.closing.try_lock()?;
         self.closed.store(1, Relaxed);
         fence(SeqCst);
         for mark in marks {
             while mark.is_set() {
+                waits();
                 relax();
             }
         }
@@ -136,16 +143,30 @@ mod tests {
     }
 
     #[test]
+    fn who_closes_it_says_that_it_waits() {
+        let (gate, marks, waits) = (Gate::new(), [Mark::default()], AtomicU32::new(0));
+        let mut inside = Some(gate.enter(&marks[0]).expect("it is open"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(gate.close(marks.iter(), || _ = waits.fetch_add(1, Relaxed))));
+            while waits.load(Relaxed) == 0 {
+                relax();
+            }
+            inside = None;
+        });
+        assert!(inside.is_none() && gate.is_open());
+    }
+
+    #[test]
     fn nobody_goes_in_while_it_is_closed() {
         let (gate, marks) = (Gate::new(), [Mark::default(), Mark::default()]);
         let inside = gate.enter(&marks[0]).expect("it is open");
         assert!(marks[0].is_set() && !marks[1].is_set());
         drop(inside);
-        let closed = gate.close(marks.iter()).expect("nobody has closed it");
-        assert!(gate.enter(&marks[0]).is_none() && gate.close(marks.iter()).is_none());
+        let closed = gate.close(marks.iter(), || panic!("nobody is inside")).expect("nobody has closed it");
+        assert!(!gate.is_open() && gate.enter(&marks[0]).is_none() && gate.close(marks.iter(), || ()).is_none());
         assert!(!marks[0].is_set(), "who is not let in leaves no mark");
         drop(closed);
-        assert!(gate.enter(&marks[1]).is_some());
+        assert!(gate.is_open() && gate.enter(&marks[1]).is_some());
     }
 }
 
@@ -191,7 +212,7 @@ mod model {
                     })
                 })
                 .collect();
-            let closed = world.gate.close(world.marks.iter()).expect("nobody else closes it");
+            let closed = world.gate.close(world.marks.iter(), || ()).expect("nobody else closes it");
             world.parts.iter().for_each(|part| part.with_mut(|_| ()));
             drop(closed);
             insiders.into_iter().for_each(|insider| insider.join().expect("it ends"));
