@@ -8,8 +8,7 @@
 //! Source: interface §2 (permission bits) and §5.
 use crate::domain::{self, map_user};
 use crate::lifetime::{self, Counted};
-use crate::mapping::lock;
-use crate::mapping::publish;
+use crate::mapping::{lock, publish};
 use crate::slots::{find, look_up, named};
 use crate::translations::{self, Cores};
 use crate::{clock, cores, mapping, pool, scheduler, vcpu};

@@ -3,7 +3,7 @@
 //! Purpose: storage for objects, charged to the domain that pays; and what follows when the last reference to one goes.
 //! Invariants: what refers to an object has counted itself. The release that finds the count at 0 puts the object aside,
 //! once; [`crate::reclaim`] gives it back. Contexts and scheduling contexts end on their own core first, which is asked to.
-//! Concurrency: any core, with the tree's lock held or not.
+//! Concurrency: any core, with regions of the mapping tree held or not.
 //! Source: design plan §3; interface §8; `docs/src/decisions/0019-lifetimes.md`.
 use crate::mapping::lock;
 use crate::{contexts, pool, scheduler, translations};

@@ -468,22 +468,21 @@ fn delegate_all(
     let over = flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE)
         && !flags.intersects(ItemFlags::GRANT | ItemFlags::COPY);
     let way = if over { make_way(stored, transfer, flags, &mut machine) } else { Ok(Outcome::Done) };
-    let outcome = loop {
-        if way.is_err() {
-            break way;
+    let outcome = way.and_then(|_| {
+        loop {
+            let _all = machine.all.then(lock::all);
+            let _two = (!machine.all).then(|| lock::of(stored.0.get(from), stored.0.get(to)));
+            let outcome = match flags {
+                _ if flags.contains(ItemFlags::GRANT) => Tree(stored).grant(&mut transfer, &mut machine),
+                _ if flags.contains(ItemFlags::COPY) => Tree(stored).copy(&mut transfer, &mut machine),
+                _ => Tree(stored).delegate(&mut transfer, &mut machine),
+            };
+            machine.pause();
+            if outcome != Ok(Outcome::Preempted) {
+                break outcome;
+            }
         }
-        let _all = machine.all.then(lock::all);
-        let _two = (!machine.all).then(|| lock::of(stored.0.get(from), stored.0.get(to)));
-        let outcome = match flags {
-            _ if flags.contains(ItemFlags::GRANT) => Tree(stored).grant(&mut transfer, &mut machine),
-            _ if flags.contains(ItemFlags::COPY) => Tree(stored).copy(&mut transfer, &mut machine),
-            _ => Tree(stored).delegate(&mut transfer, &mut machine),
-        };
-        machine.pause();
-        if outcome != Ok(Outcome::Preempted) {
-            break outcome;
-        }
-    };
+    });
     machine.shootdown.finish(&Cores);
     match outcome {
         Ok(_) => Ok(()),

@@ -6,7 +6,7 @@
 //! Invariants: these, and the loads of entry code, are the only kernel instructions that may fault on the capability space,
 //! and are listed in a section of the image; they are as long, and what they say is in RDI. Nothing is mapped or allocated
 //! for a selector that has no capability.
-//! Concurrency: one word, read and written at once; written under the tree's lock.
+//! Concurrency: one word, read and written at once; written with the domain's region held.
 //! Source: lecture D:338, D:356; design plan §3 (the sparse array and its exception-table entry).
 use core::arch::asm;
 use memory::layout::CAPABILITIES;

@@ -14,10 +14,10 @@
 //! without children and a neighbour in its space that are children of the same parent and differ in nothing but position
 //! are one node; roots never join. 5. A parent is never removed before its children.
 //!
-//! Concurrency: whoever calls holds the locks of what the spaces have that an operation names, and all others'
-//! where [`Effects::may_reach_all`] is asked, but for the short ways always otherwise. An operation stops when
-//! [`Effects::may_continue`] says so; the lock may then be given away and the operation repeated with what it has left of
-//! its range. All other state is in the nodes.
+//! Concurrency: whoever delegates, looks, enters a root or goes a short way holds the locks of what the domains have that
+//! are named, or admitted, and those of all where [`Effects::may_reach_all`] is asked; whoever does anything else holds all.
+//! The files below call them the tree's lock. An operation stops when [`Effects::may_continue`] says so; the lock may then be
+//! given away and the operation repeated with what it has left of its range. All other state is in the nodes.
 //! Cost: steps are nodes looked at. Finding a unit: as many as a unit has bits at most, one or two beside the latest find;
 //! entering and leaving: as many at most, few if units are dense. Delegating adds the number of ancestors. Dividing and
 //! revoking look at the children of the nodes that have units in the range. No operation recurses.

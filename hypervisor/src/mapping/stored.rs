@@ -2,7 +2,7 @@
 //!
 //! Purpose: the tree names nodes and domains by numbers that count granules of the pool.
 //! Invariants: an owner in the tree is a domain that stays while it has nodes.
-//! Concurrency: the tree's lock; storage has the locks of its slabs.
+//! Concurrency: the regions of the domains in question (`lock.rs`), or all; storage has the locks of its slabs.
 //! Source: `docs/src/decisions/0003-objects-and-sync.md`.
 use crate::lifetime;
 use abi::Kind;
@@ -49,7 +49,8 @@ impl Nodes for Stored<'_> {
 
     #[inline(always)]
     fn release(&self, _owner: u32, id: NodeId) {
-        // SAFETY: the tree names a node only while it is allocated, and nobody looks at nodes without its lock.
+        // SAFETY: the tree names a node only while it is allocated, and nobody looks at a node without its
+        // domain's region, its parent's, or all.
         unsafe { lifetime::remove(self.0, self.0.certain::<Node>(word(id)), None) };
     }
 
