@@ -6,9 +6,10 @@
 //! Concurrency: boot core, all cores up.
 //! Source: `docs/src/testing.md`.
 use crate::log::{error, info};
+use crate::stop;
 use arch::boot;
 use core::hint::black_box;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 
 /// Whether translations are not forgotten when they have to be.
 pub static NO_FLUSH: AtomicBool = AtomicBool::new(false);
@@ -23,6 +24,18 @@ pub fn loads(loads: u64, stale: bool) -> (u64, bool) {
     match stale && NO_LAZY_FLUSH.load(Relaxed) {
         true if crate::translations::has_tags() => (loads | memory::tags::KEEP, false),
         lost => (loads, stale && !lost),
+    }
+}
+
+/// Cores that have yet to come before all stop the machine at once; 0 if they are not to.
+static TO_COME: AtomicU32 = AtomicU32::new(0);
+
+/// A core that an NMI has told to stop the machine with the others does so; returns if none is told to.
+pub fn meet() {
+    if TO_COME.load(SeqCst) != 0 {
+        TO_COME.fetch_sub(1, SeqCst);
+        while TO_COME.load(SeqCst) != 0 {}
+        stop::machine(stop::FAULT, format_args!("provoked"));
     }
 }
 
@@ -51,6 +64,11 @@ pub fn fail(name: &str) {
         "execute-data" => arch::provoke::jump(boot::sections()[2].start.get()),
         // PANIC: the command line asked for it, and only kernels built for self-tests have this code.
         "panic" => core::panic!("provoked"),
+        "stop-everywhere" => {
+            TO_COME.store(crate::cores::running().len() as u32, SeqCst);
+            arch::apic::send_nmi_to_others();
+            meet();
+        }
         other => return error!("provoke={other}: no such failure"),
     }
     error!("provoke={name}: survived");

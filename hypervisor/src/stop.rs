@@ -2,12 +2,13 @@
 //!
 //! Purpose: say why, tell an emulator, halt.
 //! Invariants: never returns; works from any state in which the log works.
-//! Concurrency: the core that calls it halts, after it has told the others to with an NMI.
+//! Concurrency: the first core that calls it halts after it has told the others to with an NMI; each other that calls it halts
+//! at once, or both would be halted by the other's NMI with nothing said.
 //! Source: design plan §5; QEMU isa-debug-exit; Bochs port 0x8900.
 use crate::log::error;
 use arch::port::Port;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Status of a machine that cannot start or go on.
 pub const BROKEN: u8 = 1;
@@ -22,11 +23,13 @@ pub fn use_exit_port(port: u16) {
     EXIT_PORT.store(u32::from(port), Ordering::Relaxed);
 }
 
-static STOPPING: AtomicBool = AtomicBool::new(false);
+const NOBODY: u32 = u32::MAX;
+/// The core that stops the machine.
+static STOPPER: AtomicU32 = AtomicU32::new(NOBODY);
 
 /// Whether the machine is being stopped: then an NMI is the request to halt.
 pub fn stopping() -> bool {
-    STOPPING.load(Ordering::Acquire)
+    STOPPER.load(Ordering::Acquire) != NOBODY
 }
 
 /// Ends a machine that cannot start, for a reason in words.
@@ -37,7 +40,11 @@ pub(crate) use give_up;
 
 /// Ends the machine with `status`, which is not 0, because of `why`.
 pub fn machine(status: u8, why: fmt::Arguments<'_>) -> ! {
-    STOPPING.store(true, Ordering::Release);
+    let core = percpu::this().local.id.get();
+    match STOPPER.compare_exchange(NOBODY, core, Ordering::AcqRel, Ordering::Acquire) {
+        Err(other) if other != core => arch::cpu::halt(),
+        _ => {}
+    }
     if crate::cores::running().len() > 1 {
         arch::apic::send_nmi_to_others();
     }

@@ -51,6 +51,10 @@ pub fn current_frame(entered: &Frame) -> *const Frame {
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn trap_kernel(frame: &Frame) {
+    #[cfg(feature = "selftest")]
+    if frame.vector.get() == NMI {
+        crate::provoke::meet();
+    }
     match frame.vector.get() {
         NMI if stop::stopping() => arch::cpu::halt(),
         NMI => warning!("non-maskable interrupt at rip={:#x}: no device is known to send one", frame.rip.get()),
