@@ -85,6 +85,8 @@ pub struct Machine {
     pub gdb: bool,
     /// Whether QEMU's software emulation counts instructions: one tick of the time-stamp counter each, cores in turn.
     pub counting: bool,
+    /// Whether QEMU's software emulation runs cores in turn, by the host's clock.
+    pub in_turn: bool,
 }
 
 impl Machine {
@@ -104,6 +106,7 @@ impl Machine {
             qemu_args: Vec::new(),
             gdb: false,
             counting: false,
+            in_turn: false,
         }
     }
 

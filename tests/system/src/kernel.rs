@@ -101,7 +101,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("kernel-hunter-short-untagged-bochs-2", |context, name| hunt_with_tags(context, name, &["pcid=off"])),
         hunt("hunter-short", Platform::Qemu).alone(),
         hunt("hunter", Platform::Qemu).alone().full(),
-        Case::new("provoke-no-flush", stale_reads_are_noticed),
+        Case::new("kernel-hunter-long-in-turn-4", hunt_in_turn).alone().full(),
+        Case::new("provoke-no-flush", |context, name| stale_reads_are_noticed(context, name, false)),
+        Case::new("provoke-no-flush-in-turn", |context, name| stale_reads_are_noticed(context, name, true)),
     ];
     PROGRAMS.iter().map(|row| case(row, None)).chain(long).chain(hunts).collect()
 }
@@ -116,12 +118,19 @@ fn hunt_with_tags(context: &Context, name: &str, args: &[&str]) -> Result<()> {
     expect_line(&outcome, &[HUNTED])
 }
 
-/// A kernel that forgets nothing is noticed by the hunter.
-fn stale_reads_are_noticed(context: &Context, name: &str) -> Result<()> {
-    let (kernel, program) = (context.selftest_kernel()?, context.program("hunter-short")?);
-    let machine = context.machine(name, &kernel, vec![program], &["provoke=no-flush"])?;
+/// A million revocations, all pairs of four cores, on an emulator that runs one core at a time.
+fn hunt_in_turn(context: &Context, name: &str) -> Result<()> {
+    let machine = context.scenario(name, "hunter-long")?;
+    holds(Machine { smp: 4, timeout: Some(LIMIT), in_turn: true, ..machine }, "hunter-long", HUNTED)
+}
+
+/// A kernel that forgets nothing is noticed by the hunter, also on an emulator that runs one core at a time.
+fn stale_reads_are_noticed(context: &Context, name: &str, in_turn: bool) -> Result<()> {
+    let kernel = context.selftest_kernel()?;
+    let (program, smp) = if in_turn { ("hunter-long", 4) } else { ("hunter-short", 2) };
+    let machine = context.machine(name, &kernel, vec![context.program(program)?], &["provoke=no-flush"])?;
     expect_failure(
-        &run::to_the_end(&Machine { smp: 2, ..machine })?,
+        &run::to_the_end(&Machine { smp, in_turn, ..machine })?,
         &["hunter: reads of what was taken: ", "should be 0x0"],
     )
 }

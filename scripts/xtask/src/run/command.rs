@@ -32,7 +32,8 @@ pub fn qemu(machine: &Machine, directory: &Path) -> Result<Command> {
         if machine.counting {
             command.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", "max"]);
         } else {
-            command.args(["-accel", "tcg,thread=multi", "-cpu", "max"]);
+            let threads = if machine.in_turn { "tcg,thread=single" } else { "tcg,thread=multi" };
+            command.args(["-accel", threads, "-cpu", "max"]);
         }
         command.args(["-d", "cpu_reset", "-D"]).arg(directory.join(RESETS));
     }

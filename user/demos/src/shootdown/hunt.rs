@@ -15,9 +15,9 @@ use rt::{Environment, ExitStatus, println};
 use super::case::{Case, Form};
 use super::{
     CALL, CALLS, COMMAND, CORES, ENOUGH, GO, GOOD, HUNT, LARGE, LOOP, NOISE, NOTHING, PATIENCE, PLACE, POISON, READS,
-    STALE, STAY, chunk, command, later, prepare, probe, release, slots, wait,
+    STALE, STAY, chunk, command, later, portal_of, prepare, probe, release, slots, wait,
 };
-use crate::raw::{Checks, down, time_stamp, word};
+use crate::raw::{Checks, call, down, time_stamp, word};
 
 /// Even while a page is lent, odd from when its revocation has returned.
 static EPOCH: AtomicU64 = AtomicU64::new(0);
@@ -148,11 +148,25 @@ pub fn coming(checks: &mut Checks, _: usize, case: Case) {
     row(checks, case, true);
 }
 
-/// Makes time slices of the emulator random, where it runs one core at a time: its clock ends them, wherever the core is.
+/// The reader comes and goes: it calls the server of `domain` until it is told otherwise. Now and then another core may go
+/// first; an emulator that runs one at a time would not let the revoker go on before its own turn is over.
+pub fn come_and_go(core: usize, domain: u64) {
+    let mut random = Random::new(core as u64);
+    while COMMAND[core].load(SeqCst) == CALLS {
+        call(portal_of(domain, core));
+        if random.below(4) == 0 {
+            spin_loop();
+        }
+    }
+}
+
+/// Makes turns random, where an emulator runs one core at a time: this core's clock ends the turn of whichever runs, wherever
+/// that is. Most times are short, of the order of a turn.
 pub fn noise(core: usize) {
     let mut random = Random::new(core as u64);
     while COMMAND[core].load(SeqCst) == NOISE {
-        down(GO + CORES as u64, time_stamp() + 200 + random.below(20_000));
+        let longest = 1 << (10 + random.below(12));
+        down(GO + CORES as u64, time_stamp() + 200 + random.below(longest));
     }
 }
 

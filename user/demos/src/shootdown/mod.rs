@@ -180,11 +180,7 @@ extern "C" fn drive() -> ! {
         let page = DRIVER_PAGES[core].load(SeqCst);
         match COMMAND[core].load(SeqCst) {
             CALL => drop(call(portal_of(argument, core))),
-            CALLS => {
-                while COMMAND[core].load(SeqCst) == CALLS {
-                    call(portal_of(argument, core));
-                }
-            }
+            CALLS => hunt::come_and_go(core, argument),
             PRIVATE => rows::private_part(core, page, Case::numbered(argument)),
             CROSS => crossing::part(core, page, Case::numbered(argument)),
             HUNT => hunt::part(page),
