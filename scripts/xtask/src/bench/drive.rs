@@ -21,8 +21,8 @@ use crate::{run, workspace};
 
 /// The item of the firmware configuration that the program reads.
 const REQUEST: &str = "opt/vela/bench";
-/// How often an operation is run under the tracer.
-const REPETITIONS: usize = 21;
+/// How often an operation is run under the tracer: no oftener than there is memory for the largest ranges.
+const REPETITIONS: usize = 7;
 /// How long the program may take from one operation to the next.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The serial port's scratch register, on which the program waits.
