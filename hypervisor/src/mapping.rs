@@ -22,7 +22,6 @@ use capability::word::Capability;
 use core::sync::atomic::Ordering;
 use memory::format::{Attributes, Format, Host};
 use memory::shootdown::Shootdown;
-use memory::space as tables;
 use memory::table::Table;
 use objects::{Domain, Page, Ref, Store};
 use percpu::Hazard;
@@ -121,13 +120,14 @@ impl<'s> Machine<'s> {
         self.leaves.as_ref().map(|leaves| (Table::new(leaves.table), leaves.entry))
     }
 
+    #[inline(never)]
     fn find_leaves(&mut self, piece: &Piece, enter: bool) {
         self.leaves = None;
         let (domain, virt) = (self.stored.domain(piece.space.owner), VirtAddr::new(piece.span.base << PAGE_BITS));
         if piece.span.base >= END {
             return;
         }
-        let known = tables::table_at(&HARDWARE, domain.master(), virt, 1);
+        let known = domain.latest.table_at(&HARDWARE, domain.master(), virt, 1);
         let table = known.or_else(|| enter.then(|| make_table(domain, virt, 1)).flatten());
         self.leaves = table.map(|table| Leaves {
             owner: piece.space.owner,

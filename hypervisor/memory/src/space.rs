@@ -16,7 +16,11 @@ use crate::mmu::Mmu;
 use crate::shootdown::{Machine, Pages, Shootdown, bit, members};
 use crate::table::{Change, Result, Source, Table};
 use abi::{PhysAddr, VirtAddr, address::PAGE_BITS};
-use sync::atomic::{Ordering::SeqCst, fence};
+use sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+    fence,
+};
 
 /// Level whose entries are private to a core.
 const DIRECTORY: u32 = 2;
@@ -206,15 +210,41 @@ const fn entries(change: &Change) -> usize {
     change.size.div_ceil(1 << DIRECTORY_BITS) as usize
 }
 
-/// The table of leaves for `virt` (`level` 1), or the directory (2), if there is one.
+/// The directory of a master that was asked for last: the next one is often the same. Tables stay as long as the master.
+#[derive(Debug, Default)]
+pub struct Latest {
+    /// The last address that it translates, 0 before there is one.
+    end: AtomicU64,
+    directory: AtomicU64,
+}
+
+impl Latest {
+    /// The table of leaves for `virt` (`level` 1), or the directory (2), if there is one. Whoever asks holds the space's lock.
+    #[inline(always)]
+    pub fn table_at(&self, mmu: &impl Mmu, master: Table<Host>, virt: VirtAddr, level: u32) -> Option<Table<Host>> {
+        let end = virt.get() | ((1 << (DIRECTORY_BITS + 9)) - 1);
+        let directory = if self.end.load(Relaxed) == end {
+            Table::new(PhysAddr::known(self.directory.load(Relaxed)))
+        } else {
+            self.find(mmu, master, virt, end)?
+        };
+        if level == DIRECTORY { Some(directory) } else { below(mmu, directory, virt, DIRECTORY) }
+    }
+
+    #[inline(never)]
+    fn find(&self, mmu: &impl Mmu, master: Table<Host>, virt: VirtAddr, end: u64) -> Option<Table<Host>> {
+        let directory = below(mmu, below(mmu, master, virt, Host::LEVELS)?, virt, DIRECTORY + 1)?;
+        self.directory.store(directory.root().get(), Relaxed);
+        self.end.store(end, Relaxed);
+        Some(directory)
+    }
+}
+
+/// The table that the entry of `table`, one of `level`, for `virt` refers to, if it does.
 #[inline(always)]
-pub fn table_at(mmu: &impl Mmu, table: Table<Host>, virt: VirtAddr, level: u32) -> Option<Table<Host>> {
-    let below = |table: Table<Host>, level| {
-        let entry = mmu.read(table.root(), virt.index(level));
-        Host::target(entry).filter(|_| !Host::is_large(entry)).map(Table::new)
-    };
-    let directory = below(below(table, Host::LEVELS)?, DIRECTORY + 1)?;
-    if level == DIRECTORY { Some(directory) } else { below(directory, DIRECTORY) }
+fn below(mmu: &impl Mmu, table: Table<Host>, virt: VirtAddr, level: u32) -> Option<Table<Host>> {
+    let entry = mmu.read(table.root(), virt.index(level));
+    Host::target(entry).filter(|_| !Host::is_large(entry)).map(Table::new)
 }
 
 /// Whether `table` certainly translates `virt` to nothing; it may also do so if not.
@@ -317,5 +347,25 @@ mod tests {
         assert!(!allowed(0x1000, Attributes::WRITE));
         assert!(!allowed(0x1000, Attributes::EXECUTE));
         assert!(!allowed(0x2000, Attributes::READ));
+    }
+
+    #[test]
+    fn the_latest_directory_is_that_of_the_address() {
+        let arena = Arena::default();
+        let (master, latest) = (Table::<Host>::new(arena.table()), Latest::default());
+        let root = || Table::new(master.root());
+        let at = |virt, level| latest.table_at(&arena, root(), VirtAddr::new(virt), level).map(|table| table.root());
+        let walked =
+            |virt, level| master.descend(&arena, VirtAddr::new(virt), level, &mut |_, _| Err(OutOfMemory::Pool));
+        assert_eq!((at(0, 1), at(0, 2)), (None, None));
+        let places = [0, 0x20_0000, 0x4000_0000, 0x7f_0000_0000];
+        for virt in places {
+            map(&arena, &master, virt, 0x5000, Attributes::READ | Attributes::USER);
+        }
+        for virt in places.into_iter().chain(places.into_iter().rev()) {
+            assert_eq!((at(virt, 1), at(virt, 2)), (walked(virt, 1).ok(), walked(virt, 2).ok()));
+            assert_eq!(at(virt + 0x40_0000, 1), None, "no table of leaves in the same directory");
+        }
+        assert_eq!(at(0x8000_0000, 2), None);
     }
 }

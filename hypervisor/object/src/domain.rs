@@ -12,6 +12,7 @@ use abi::PhysAddr;
 use capability::tree::SpaceIndex;
 use memory::format::Host;
 use memory::quota::Quota;
+use memory::space::Latest;
 use memory::table::Table;
 use sync::atomic::AtomicU64;
 use sync::{Count, Latch, Spin};
@@ -31,6 +32,8 @@ pub struct Domain {
     pub donor: Option<Ref<Self>>,
     /// Its part of the mapping tree, and its tables; see the kernel's `mapping/lock.rs`.
     pub region: Latch,
+    /// A directory of its user memory; for who holds the region.
+    pub latest: Latest,
     /// What it has paid for.
     pub slabs: Spin<Slabs>,
     /// Capabilities, together one, and contexts.
@@ -61,6 +64,7 @@ impl Domain {
             quota,
             donor,
             region: Latch::default(),
+            latest: Latest::default(),
             slabs: Spin::new(Slabs::default()),
             uses: Count::default(),
             count: Count::default(),

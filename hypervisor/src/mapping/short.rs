@@ -13,7 +13,6 @@ use abi::{Kind, Rights, VirtAddr};
 use capability::tree::{Attributes as Manner, Piece, Space, Span, Transfer, Tree};
 use memory::format::Attributes;
 use memory::shootdown::Shootdown;
-use memory::space as tables;
 use objects::{Domain, Ref, Store};
 
 /// Leaves that are mapped or taken in a short way.
@@ -79,7 +78,7 @@ pub fn revoke_run(store: &Store<'_>, owner: Ref<Domain>, range: Span, rights: Ri
 #[inline(always)]
 fn take_leaves<const LEVEL: u32>(domain: &Domain, piece: &Piece, shootdown: &mut Shootdown) -> bool {
     let range = (piece.span.base << PAGE_BITS, piece.span.count << PAGE_BITS);
-    let table = tables::table_at(&HARDWARE, domain.master(), VirtAddr::new(range.0), LEVEL);
+    let table = domain.latest.table_at(&HARDWARE, domain.master(), VirtAddr::new(range.0), LEVEL);
     let Some(table) = table.map(|table| table.root()) else { return false };
     if LEVEL > 1 {
         return translations::take_large(domain, table, range, shootdown);
@@ -92,7 +91,7 @@ fn take_leaves<const LEVEL: u32>(domain: &Domain, piece: &Piece, shootdown: &mut
 #[inline(always)]
 fn enter_leaves<const LEVEL: u32>(domain: &Domain, piece: &Piece) -> bool {
     let (at, leaves) = (VirtAddr::new(piece.span.base << PAGE_BITS), piece.span.count / LARGE.pow(LEVEL - 1));
-    let known = tables::table_at(&HARDWARE, domain.master(), at, LEVEL);
+    let known = domain.latest.table_at(&HARDWARE, domain.master(), at, LEVEL);
     let entry = leaf(LEVEL, piece.rights) | piece.origin << PAGE_BITS;
     let Some(table) = known.or_else(|| make_table(domain, at, LEVEL)) else { return false };
     table.enter(&HARDWARE, (LEVEL, at), leaves, entry)
