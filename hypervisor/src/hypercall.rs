@@ -16,7 +16,6 @@ use abi::rights::SemaphoreRights;
 use abi::{Crd, Hypercall, Kind, Request, Rights, Selector, Status};
 use arch::entry::SLOW;
 use capability::tree::Span;
-use core::sync::atomic::Ordering::Relaxed;
 use memory::quota;
 use memory::shootdown::Acknowledged;
 use objects::frame::Frame;
@@ -140,8 +139,7 @@ fn count(caller: Ref<Domain>, core: Selector, frame: &Frame) -> Result<(), Statu
         return Err(Status::BadCapability);
     }
     let (shared, _) = cores::remote(core.slot()).ok_or(Status::BadCpu)?;
-    let counter = shared.counters.get(frame.rsi.get() as usize).ok_or(Status::BadParameter)?;
-    frame.rsi.set(counter.load(Relaxed));
+    frame.rsi.set(shared.counted(frame.rsi.get()).ok_or(Status::BadParameter)?);
     Ok(())
 }
 

@@ -109,7 +109,8 @@ impl Backend for Svm {
     }
 
     fn exited(&self, vcpu: &Context) -> (Exit, [u64; 2]) {
-        let (guest, id) = (guest(vcpu), percpu::this().local.id.get());
+        let (guest, page) = (guest(vcpu), percpu::this());
+        let id = page.local.id.get();
         vcpu::save_xcr0(guest.extra, self.components);
         if load(guest.extra, extra::TSC_AUX) != u64::from(id) && self.has_tsc_aux {
             // SAFETY: the register exists.
@@ -120,6 +121,7 @@ impl Backend for Svm {
             guest.withhold_breakpoints(true);
         }
         let exit = guest.exit();
+        page.shared.count_exit(guest.reason(exit));
         if exit == Exit::Debug {
             give_breakpoints(&guest);
         }

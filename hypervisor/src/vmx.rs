@@ -128,6 +128,7 @@ impl Backend for Vmx {
             guest.withhold_breakpoints(true);
         }
         let exit = guest.exit(failed);
+        percpu::this().shared.count_exit(guest.reason(exit));
         if !failed {
             percpu::this().local.task_cut.set(true);
             store(guest.extra, extra::CR2, address);

@@ -1,4 +1,4 @@
-//! What each core counts of its own work on translations.
+//! What each core counts of its own work.
 //!
 //! Invariants: numbers are stable; a counter never decreases.
 //! Concurrency: plain values.
@@ -28,6 +28,9 @@ pub enum Counter {
     Preemptions = 8,
     /// Times that it waited for another core to be done with a part of the mapping tree.
     RegionWaits = 9,
+    /// Model-specific registers written by instructions of the kernel; what the processor writes itself when a guest is
+    /// entered or left does not count.
+    MsrWrites = 10,
 }
 
 impl Counter {
@@ -43,9 +46,19 @@ impl Counter {
         Self::InterruptsFalse,
         Self::Preemptions,
         Self::RegionWaits,
+        Self::MsrWrites,
     ];
     /// How many there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
+    /// The first of as many more numbers as there are events of a virtual CPU: how often virtual CPUs left for that reason.
+    pub const EXITS: u64 = 0x100;
+
+    /// The number of how often virtual CPUs left for the reason that has `event`: what a monitor is told, and what the
+    /// kernel handles by itself, interrupts of the host for example.
+    #[must_use]
+    pub const fn exits(event: u8) -> u64 {
+        Self::EXITS + event as u64
+    }
 
     /// Its name in results.
     #[must_use]
@@ -61,6 +74,7 @@ impl Counter {
             Self::InterruptsFalse => "ipis_false",
             Self::Preemptions => "preemptions",
             Self::RegionWaits => "region_waits",
+            Self::MsrWrites => "msr_writes",
         }
     }
 }
@@ -72,5 +86,6 @@ mod tests {
     #[test]
     fn counters_are_in_the_order_of_their_numbers() {
         assert!((0..).zip(Counter::ALL).all(|(number, counter)| counter as u8 == number));
+        assert!((Counter::COUNT as u64) < Counter::EXITS);
     }
 }

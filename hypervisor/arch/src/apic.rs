@@ -71,7 +71,7 @@ fn write(register: u32, value: u32) {
     // as above.
     unsafe {
         if by_msr() {
-            msr::wrmsr(0x800 + (register >> 4), u64::from(value));
+            crate::msr::set(0x800 + (register >> 4), u64::from(value));
         } else {
             page(register).write_volatile(value);
         }
@@ -110,8 +110,8 @@ pub fn enable() {
     // a step through xAPIC mode, hence two writes.
     unsafe {
         let current = msr::rdmsr(msr::IA32_APIC_BASE);
-        msr::wrmsr(msr::IA32_APIC_BASE, current | BASE_ENABLE);
-        msr::wrmsr(msr::IA32_APIC_BASE, current | mode);
+        crate::msr::set(msr::IA32_APIC_BASE, current | BASE_ENABLE);
+        crate::msr::set(msr::IA32_APIC_BASE, current | mode);
     }
     // First the switch: while it is off, writes that unmask local vectors are ignored.
     write(SPURIOUS, 1 << 8 | u32::from(vector::SPURIOUS));
@@ -176,7 +176,7 @@ fn command(target: u32, low: u32) {
         // x2APIC does not order memory accesses.
         unsafe {
             core::arch::asm!("mfence", "lfence", options(nostack, preserves_flags));
-            msr::wrmsr(0x830, u64::from(target) << 32 | u64::from(low));
+            crate::msr::set(0x830, u64::from(target) << 32 | u64::from(low));
         }
         return;
     }
@@ -252,7 +252,7 @@ pub fn arm(deadline: u64) {
         // SAFETY: an x2APIC or xAPIC timer register that CPUID announced. The fence orders it after the mode change.
         unsafe {
             core::arch::asm!("mfence", options(nostack, preserves_flags));
-            msr::wrmsr(msr::IA32_TSC_DEADLINE, deadline);
+            crate::msr::set(msr::IA32_TSC_DEADLINE, deadline);
         }
         return;
     }

@@ -41,8 +41,8 @@ pub unsafe fn enable(features: &Features) {
     // fixes caching on (CD, NW clear) and the x87 bits. CR4 is written after EFER so that SMEP finds NX semantics in
     // force; every bit was reported by CPUID.
     unsafe {
-        msr::wrmsr(msr::IA32_PAT, PAT);
-        msr::wrmsr(msr::IA32_EFER, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
+        crate::msr::set(msr::IA32_PAT, PAT);
+        crate::msr::set(msr::IA32_EFER, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
         cr0_write(
             Cr0::CR0_ENABLE_PAGING
                 | Cr0::CR0_WRITE_PROTECT
@@ -70,5 +70,5 @@ pub unsafe fn enable_tags() {
 /// CPUID announced RDTSCP.
 pub unsafe fn set_tsc_aux(value: u32) {
     // SAFETY: the register exists; it holds a number for ring 3 and nothing else.
-    unsafe { msr::wrmsr(msr::IA32_TSC_AUX, u64::from(value)) }
+    unsafe { crate::msr::set(msr::IA32_TSC_AUX, u64::from(value)) }
 }

@@ -67,11 +67,11 @@ pub unsafe fn load() {
         load_gs(SegmentSelector::from_raw(0));
         x86::dtables::load_ldtr(SegmentSelector::from_raw(0));
         x86::task::load_tr(SegmentSelector::from_raw(SELECTOR_TSS));
-        x86::msr::wrmsr(x86::msr::IA32_SYSENTER_CS, 0);
+        crate::msr::set(x86::msr::IA32_SYSENTER_CS, 0);
         x86::debugregs::dr7_write(x86::debugregs::Dr7(0x400));
-        x86::msr::wrmsr(x86::msr::IA32_FS_BASE, 0);
-        x86::msr::wrmsr(x86::msr::IA32_GS_BASE, 0);
-        x86::msr::wrmsr(x86::msr::IA32_KERNEL_GSBASE, 0);
+        crate::msr::set(x86::msr::IA32_FS_BASE, 0);
+        crate::msr::set(x86::msr::IA32_GS_BASE, 0);
+        crate::msr::set(x86::msr::IA32_KERNEL_GSBASE, 0);
     }
 }
 

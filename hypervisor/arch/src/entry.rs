@@ -115,10 +115,10 @@ pub fn enable_syscall() {
     // SAFETY: EFER.SCE is set by `control::enable`; the entry point expects the core-local page and the kernel stack,
     // which are there before Rust runs; the selectors are those of `percpu::descriptor_table`.
     unsafe {
-        msr::wrmsr(msr::IA32_STAR, STAR);
-        msr::wrmsr(msr::IA32_LSTAR, entry);
-        msr::wrmsr(msr::IA32_CSTAR, 0);
-        msr::wrmsr(msr::IA32_FMASK, FLAG_MASK);
+        crate::msr::set(msr::IA32_STAR, STAR);
+        crate::msr::set(msr::IA32_LSTAR, entry);
+        crate::msr::set(msr::IA32_CSTAR, 0);
+        crate::msr::set(msr::IA32_FMASK, FLAG_MASK);
     }
 }
 

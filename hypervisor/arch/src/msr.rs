@@ -1,9 +1,11 @@
-//! Model-specific registers that may not exist.
+//! Model-specific registers, also those that may not exist.
 //!
-//! Purpose: an access that faults is reported instead: the fault handler ends it at a second exit.
-//! Invariants: the two instructions below are the only ones of their kind that may fault.
+//! Purpose: writes are counted. An access that faults is reported instead: the fault handler ends it at a second exit.
+//! Invariants: the two instructions below are the only ones of their kind that may fault; Rust
+//! code writes none but here.
 //! Concurrency: the calling core's registers.
 //! Source: AMD64 manual volume 3, RDMSR and WRMSR.
+use abi::counter::Counter;
 use core::arch::global_asm;
 
 global_asm!(
@@ -47,12 +49,24 @@ pub fn read(register: u32) -> Option<u64> {
     msr_read(register, &mut value).then_some(value)
 }
 
+/// Writes a register that there is.
+///
+/// # Safety
+/// It takes the value, and what it does then is what the kernel relies on.
+#[inline]
+pub unsafe fn set(register: u32, value: u64) {
+    percpu::this().shared.count(Counter::MsrWrites, 1);
+    // SAFETY: the caller's promise.
+    unsafe { x86::msr::wrmsr(register, value) }
+}
+
 /// Writes a register; false if there is none, or it does not take the value.
 ///
 /// # Safety
 /// The register controls neither memory nor how the kernel runs.
 #[must_use]
 pub unsafe fn write(register: u32, value: u64) -> bool {
+    percpu::this().shared.count(Counter::MsrWrites, 1);
     // SAFETY: the caller's promise; a fault ends the access.
     unsafe { msr_write(register, value) }
 }

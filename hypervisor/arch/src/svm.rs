@@ -39,8 +39,8 @@ pub unsafe fn enable(pages: PhysAddr) -> PhysAddr {
     // SAFETY: the caller's promise; nothing that is saved changes afterwards, but for selectors that ring 3 may choose.
     unsafe {
         let efer = x86::msr::rdmsr(x86::msr::IA32_EFER);
-        x86::msr::wrmsr(x86::msr::IA32_EFER, efer | EFER_SVME);
-        x86::msr::wrmsr(VM_HSAVE_PA, pages.get());
+        crate::msr::set(x86::msr::IA32_EFER, efer | EFER_SVME);
+        crate::msr::set(VM_HSAVE_PA, pages.get());
         asm!("vmsave rax", in("rax") state.get(), options(nostack, preserves_flags));
     }
     state

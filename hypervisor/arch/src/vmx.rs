@@ -75,7 +75,7 @@ pub unsafe fn enable(page: PhysAddr) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         if x86::msr::rdmsr(number::IA32_FEATURE_CONTROL) & LOCKED == 0 {
-            x86::msr::wrmsr(number::IA32_FEATURE_CONTROL, LOCKED | ALLOWED);
+            crate::msr::set(number::IA32_FEATURE_CONTROL, LOCKED | ALLOWED);
         }
         asm!("mov {0}, cr4", "or {0}, {1}", "mov cr4, {0}", out(reg) _, in(reg) CR4_VMXE, options(nostack));
         vmx::vmxon(page.get()).is_ok()

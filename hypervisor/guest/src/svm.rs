@@ -206,6 +206,12 @@ impl Guest<'_> {
         }
     }
 
+    /// The event of the last exit, also if it was one that nobody is told of.
+    #[inline(always)]
+    pub fn reason(&self, exit: Exit) -> u8 {
+        if let Exit::Event(event) = exit { event } else { load(self.block, CODE) as u8 }
+    }
+
     /// Details of the last exit; of a nested fault its error code and guest-physical address.
     #[inline]
     pub fn information(&self) -> [u64; 2] {

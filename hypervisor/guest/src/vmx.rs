@@ -290,6 +290,12 @@ impl<F: Fields> Guest<'_, F> {
         }
     }
 
+    /// The event of the last exit, also if it was one that nobody is told of.
+    #[inline(always)]
+    pub fn reason(&self, exit: Exit) -> u8 {
+        if let Exit::Event(event) = exit { event } else { self.fields.read(REASON) as u8 }
+    }
+
     /// Whether the last entry failed because of the guest's state.
     #[must_use]
     pub fn entry_failed(&self) -> bool {

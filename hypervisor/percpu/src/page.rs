@@ -7,6 +7,7 @@
 //! Source: lecture D:335-336; AMD64 manual volume 2, §12.2.5 (64-bit TSS); `docs/src/decisions/0005-core-local-page.md`.
 use crate::task_state::{GDT_ENTRIES, SELECTOR_TSS, TaskState};
 use abi::counter::Counter;
+use abi::event::VCPU_EVENTS;
 use core::cell::Cell;
 use core::mem::{offset_of, size_of};
 use guest::tags::Tags;
@@ -141,7 +142,8 @@ pub struct Shared {
     /// The hazard word: bits of [`Hazard`].
     pub hazard: Hazards,
     /// What the core counts; only the core itself writes.
-    pub counters: [AtomicU64; Counter::COUNT],
+    counters: [AtomicU64; Counter::COUNT],
+    exits: [AtomicU64; VCPU_EVENTS as usize],
     /// What it has loaded, and is to forget.
     pub core: Core,
     /// Which of its views has which tag.
@@ -158,6 +160,19 @@ impl Shared {
     pub fn count(&self, counter: Counter, times: u64) {
         let counter = &self.counters[counter as usize];
         counter.store(counter.load(Ordering::Relaxed) + times, Ordering::Relaxed);
+    }
+
+    /// Counts that a virtual CPU has left, for the reason of `event`.
+    #[inline(always)]
+    pub fn count_exit(&self, event: u8) {
+        let counter = &self.exits[usize::from(event)];
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// What the counter with this number says, if there is one.
+    pub fn counted(&self, number: u64) -> Option<u64> {
+        let exits = number.checked_sub(Counter::EXITS).and_then(|event| self.exits.get(event as usize));
+        Some(exits.or_else(|| self.counters.get(number as usize))?.load(Ordering::Relaxed))
     }
 
     /// Makes the core look at `hazard` before it leaves the kernel the next time.
@@ -264,16 +279,34 @@ const _: () = <Local as NotSync<_>>::CHECKED;
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_raised_hazard_is_taken_exactly_once() {
-        let shared = Shared {
+    fn shared() -> Shared {
+        Shared {
             hazard: Hazards::default(),
             counters: Default::default(),
+            exits: [const { AtomicU64::new(0) }; VCPU_EVENTS as usize],
             core: Core::default(),
             mark: Mark::default(),
             tags: Views::default(),
             inbox: Inbox::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn what_was_counted_is_found_by_its_number() {
+        let shared = shared();
+        shared.count(Counter::MsrWrites, 3);
+        shared.count_exit(0);
+        shared.count_exit(0xFF);
+        shared.count_exit(0xFF);
+        let numbers = [Counter::MsrWrites as u64, Counter::exits(0), Counter::exits(0xFF), Counter::exits(1)];
+        assert_eq!(numbers.map(|number| shared.counted(number)), [Some(3), Some(1), Some(2), Some(0)]);
+        let none = [Counter::COUNT as u64, Counter::EXITS - 1, Counter::exits(0xFF) + 1, u64::MAX];
+        assert_eq!(none.map(|number| shared.counted(number)), [None; 4]);
+    }
+
+    #[test]
+    fn every_raised_hazard_is_taken_exactly_once() {
+        let shared = shared();
         shared.raise(Hazard::Recall);
         shared.raise(Hazard::Schedule);
         shared.raise(Hazard::Recall);

@@ -4,6 +4,7 @@
 //! Concurrency: plain values.
 
 use abi::counter::Counter;
+use abi::event::VCPU_EVENTS;
 use core::fmt;
 
 use crate::figures::Figure;
@@ -66,40 +67,51 @@ pub struct Refusal {
     pub status: u8,
 }
 
+/// What the kernel counts: its counters, and each reason to leave a virtual CPU.
+pub type Sums = [u64; Counter::COUNT + VCPU_EVENTS as usize];
+
+/// The numbers of what [`Sums`] has, in that order.
+pub fn numbers() -> impl Iterator<Item = u64> {
+    (0..Counter::COUNT as u64).chain((0..VCPU_EVENTS).map(|event| Counter::EXITS + event))
+}
+
 /// What the kernel counted on all cores while operations ran.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
     /// How many operations these were.
     pub operations: u64,
-    /// Sums, by the counters' numbers; `None` from a kernel that does not count.
-    pub sums: Option<[u64; Counter::COUNT]>,
+    /// Sums, in the order of [`numbers`]; `None` from a kernel that does not count.
+    pub sums: Option<Sums>,
 }
 
 impl Counts {
     /// Adds so many operations, with what the counters were before and after; `None` from a kernel that does not count.
-    pub fn add(&mut self, operations: u64, sums: Option<([u64; Counter::COUNT], [u64; Counter::COUNT])>) {
+    pub fn add(&mut self, operations: u64, sums: Option<(&Sums, &Sums)>) {
         self.operations += operations;
         let Some((before, after)) = sums else { return };
-        let so_far = self.sums.get_or_insert_default();
+        let so_far = self.sums.get_or_insert([0; _]);
         for ((sum, after), before) in so_far.iter_mut().zip(after).zip(before) {
-            *sum += after.saturating_sub(before);
+            *sum += after.saturating_sub(*before);
         }
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(sums) = self.sums else { return Ok(()) };
+        let Some(sums) = &self.sums else { return Ok(()) };
         write!(f, ",\"counted\":{{\"operations\":{}", self.operations)?;
         for (counter, sum) in Counter::ALL.iter().zip(sums) {
             write!(f, ",\"{}\":{sum}", counter.name())?;
+        }
+        for (number, sum) in numbers().zip(sums).skip(Counter::COUNT).filter(|(_, sum)| **sum != 0) {
+            write!(f, ",\"exits_{:#04x}\":{sum}", number - Counter::EXITS)?;
         }
         f.write_str("}")
     }
 }
 
 /// The result of one operation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Line {
     /// The operation.
     pub name: &'static str,
@@ -147,15 +159,20 @@ mod tests {
 
     #[test]
     fn what_the_kernel_counted_stands_behind_the_figures() {
-        let (mut counts, before) = (Counts::default(), [5; Counter::COUNT]);
+        let (mut counts, before) = (Counts::default(), [5; _]);
         counts.add(32, None);
         assert_eq!(counts.to_string(), "");
         let mut after = before;
         after[Counter::InterruptsSent as usize] += 192;
-        counts.add(32, Some((before, after)));
+        counts.add(32, Some((&before, &after)));
         let text = counts.to_string();
+        assert!(!text.contains("exits"), "{text}");
         assert!(text.starts_with(r#","counted":{"operations":64,"ipis_sent":192,"ipis_taken":0,"#), "{text}");
         assert!(text.ends_with('}'), "{text}");
+        after[Counter::COUNT + 0x0A] += 64;
+        let mut counts = Counts::default();
+        counts.add(64, Some((&before, &after)));
+        assert!(counts.to_string().ends_with(r#","exits_0x0a":64}"#), "{counts}");
     }
 
     #[test]

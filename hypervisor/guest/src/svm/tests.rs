@@ -156,7 +156,10 @@ fn exits_have_the_events_of_the_interface() {
     let world = World::new();
     let exit = |code| {
         store(&world.block, CODE, code);
-        world.guest().exit()
+        let exit = world.guest().exit();
+        let known = if let Exit::Event(event) = exit { event } else { code as u8 };
+        assert_eq!(world.guest().reason(exit), known, "what is counted of exit {code:#x}");
+        exit
     };
     for code in 0..=0xFA {
         let found = match code {

@@ -180,6 +180,8 @@ fn exits_have_the_events_of_the_interface() {
     }
     assert_eq!([world.exits(1, &[]), world.exits(52, &[])], [Exit::Interrupt; 2]);
     assert_eq!(world.exits(29, &[]), Exit::Debug);
+    assert_eq!(world.guest().reason(Exit::Debug), 29);
+    assert_eq!(world.guest().reason(Exit::Event(event::VCPU_VMX_INVALID)), event::VCPU_VMX_INVALID);
     assert_eq!(world.exits(VALID | 33, &[]), Exit::Event(event::VCPU_VMX_INVALID));
     assert_eq!(world.guest().exit(true), Exit::Event(event::VCPU_VMX_INVALID));
     for vector in [2, 18] {

@@ -257,7 +257,10 @@ fn counters(t: &mut Report) {
         t.status(Misc, "count", Success, "a counter", read(0, counter));
     }
     t.status(Misc, "count", BadParameter, "no counter", read(0, Counter::COUNT as u64));
+    t.status(Misc, "count", BadParameter, "no counter", read(0, Counter::EXITS - 1));
+    t.status(Misc, "count", BadParameter, "no counter", read(0, Counter::exits(0xFF) + 1));
     t.status(Misc, "count", BadParameter, "no counter", read(0, u64::MAX));
+    t.holds("no virtual CPU has left, for no reason", (0..=0xFF).all(|event| read(0, Counter::exits(event)).rsi == 0));
     t.status(Misc, "count", BadCpu, "no core", read(0xFFFF, 0));
     t.holds("switches of domain are counted", read(0, Counter::RootLoads as u64).rsi > 0);
 }

@@ -8,9 +8,8 @@
 use super::operation::{Arguments, Kind, Operation};
 use super::resources::{Resources, Setting};
 use super::{device, enter};
-use abi::counter::Counter;
 use bench::figures::{Batches, Figure};
-use bench::line::{Counts, Line, Refusal};
+use bench::line::{Counts, Line, Refusal, Sums, numbers};
 use bench::request::Request;
 use rt::ports::IoPorts;
 use rt::println;
@@ -45,7 +44,7 @@ fn run(
         let ticks = timed(operation, &mut arguments, repetitions)?;
         let after = counted(cores);
         batches.add(if operation.kind == Kind::Latency { arguments.latency } else { ticks });
-        counts.add(repetitions * operation.share(), before.zip(after));
+        counts.add(repetitions * operation.share(), before.as_ref().zip(after.as_ref()));
     }
     (operation.prepare)(&mut arguments, 0)?;
     let figure = match operation.kind {
@@ -65,12 +64,12 @@ fn timed(operation: &Operation, arguments: &mut Arguments, repetitions: u64) -> 
     done.map(|()| end.saturating_sub(start))
 }
 
-/// The kernel's counters, each the sum over all cores.
-fn counted(cores: u64) -> Option<[u64; Counter::COUNT]> {
-    let mut sums = [0_u64; Counter::COUNT];
-    for (counter, sum) in Counter::ALL.into_iter().zip(&mut sums) {
+/// What the kernel counts, each the sum over all cores.
+fn counted(cores: u64) -> Option<Sums> {
+    let mut sums = [0; _];
+    for (number, sum) in numbers().zip(&mut sums) {
         for core in 0..cores {
-            *sum = sum.checked_add(enter::count(core, counter as u64))?;
+            *sum = u64::checked_add(*sum, enter::count(core, number))?;
         }
     }
     Some(sums)

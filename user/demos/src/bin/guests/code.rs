@@ -35,6 +35,8 @@ macro_rules! pieces {
 pieces! {
     /// CPUID, and what it says on to the halt.
     cpuid: "mov eax, 0x1234", "cpuid", "hlt";
+    /// CPUID, ten times.
+    often: "mov r15d, 10", "guest_often_again:", "cpuid", "dec r15", "jnz guest_often_again", "hlt";
     /// A byte out, a word in.
     ports: "mov eax, 0xAB", "out 0x80, al", "mov dx, 0x3F8", "in ax, dx", "hlt";
     /// Reads a register that exits, and writes one that is the guest's own.

@@ -38,6 +38,11 @@ pub fn event(event: u64) -> u64 {
     if is_intel() { EVENTS.iter().find_map(same).unwrap_or(event) } else { event }
 }
 
+/// The number that the processor has for one of the scenes' events.
+pub fn number(of: u64) -> u64 {
+    (0..256).find(|&number| event(number) == of).unwrap_or(of)
+}
+
 /// What an exit says of itself, in the form of `event`: two words.
 pub fn information(event: u64, [first, second]: [u64; 2], next: u64) -> [u64; 2] {
     match event {

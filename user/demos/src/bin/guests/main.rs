@@ -15,6 +15,7 @@ mod scenes;
 
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
+use abi::counter::Counter;
 use abi::hip::{CpuFlags, Features, HipReader, MemoryDescriptor, MemoryKind, ROOT_UTCB_ADDRESS};
 use abi::item::ItemFlags;
 use abi::qpd::Qpd;
@@ -102,8 +103,9 @@ fn main(environment: &Environment) -> ExitStatus {
     }
     prepare(&mut checks, environment.hip(), core);
     instructions(&mut checks);
+    counted(&mut checks, core);
     memory(&mut checks);
-    interrupts(&mut checks);
+    interrupts(&mut checks, core);
     state(&mut checks, core);
     end(&mut checks);
     checks.finish()
@@ -261,6 +263,27 @@ fn instructions(checks: &mut Checks) {
     checks.check("segment", seen(1, field!(ds) + 1), 0x7000);
 }
 
+/// How often virtual CPUs left core `core` for the reason of one of the scenes' events.
+fn left(core: u64, event: u64) -> u64 {
+    answer(Hypercall::Misc, 3, core, [Counter::EXITS + intel::number(event), 0, 0, 0])[1]
+}
+
+/// The kernel counts exits by reason on the core where they happen.
+fn counted(checks: &mut Checks, core: u64) {
+    let all = || [CPUID, HLT, PORT, INVALID, NESTED].map(|event| left(core, event));
+    let before = all();
+    let mut events = [CPUID; 12];
+    (events[0], events[11]) = (RECALL, HLT);
+    play(checks, "cpuid again and again", scenes::often, &events);
+    let after = all();
+    for (found, (before, expected)) in after.into_iter().zip(before.into_iter().zip([10, 1, 0, 0, 0])) {
+        checks.check("exits that are counted", found - before, expected);
+    }
+    if core != 0 {
+        checks.check("on the core where they are", left(0, CPUID), 0);
+    }
+}
+
 fn memory(checks: &mut Checks) {
     guest(0x1_0008).store(0xFACE, SeqCst);
     play(checks, "a missing page", scenes::memory, &[RECALL, NESTED, HLT]);
@@ -290,7 +313,7 @@ fn memory(checks: &mut Checks) {
     checks.check("and not after that", u64::from(counter() > after + 1), 0);
 }
 
-fn interrupts(checks: &mut Checks) {
+fn interrupts(checks: &mut Checks, core: u64) {
     play(checks, "an interrupt", scenes::interrupt, &[RECALL, HLT, HLT]);
     checks.check("it is taken", seen(2, field!(r8_r15) + 7), 1);
     play(checks, "an interrupt without a stack", scenes::stackless, &[RECALL, HLT, NESTED, HLT]);
@@ -303,6 +326,9 @@ fn interrupts(checks: &mut Checks) {
     checks.check("and then the interrupt", seen(3, field!(r8_r15) + 7), 1);
     play(checks, "a single step", scenes::step, &[RECALL, HLT]);
     checks.check("traps in the guest", u64::from(seen(1, field!(r8_r15) + 7) > 0), 1);
+    // An interrupt of the host; Intel's own timer, which ends each entry after a while.
+    let interrupted = || if intel::is_intel() { left(core, 1) + left(core, 52) } else { left(core, 0x60) };
+    let before = interrupted();
     start(checks, scenes::spin);
     // The semaphore is not upped meanwhile.
     let wait = || down(DONE, time_stamp() + 10_000_000);
@@ -314,6 +340,7 @@ fn interrupts(checks: &mut Checks) {
     checks.check("recall of one that runs", hypercall(Hypercall::ControlContext, 0, VCPU, [0; 4]), 0);
     over(checks, "spinning", &[RECALL, RECALL]);
     checks.check("it ran", u64::from(seen(1, field!(rbx)) > 1000), 1);
+    checks.check("interrupted, which no monitor was told", u64::from(interrupted() > before), 1);
 }
 
 fn state(checks: &mut Checks, core: u64) {

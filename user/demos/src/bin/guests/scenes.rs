@@ -115,6 +115,14 @@ pub fn cpuid(turn: &Turn) -> bool {
     halts(turn, at::cpuid(), 2)
 }
 
+/// Has nothing to say to CPUID.
+pub fn often(turn: &Turn) -> bool {
+    if turn.event == CPUID {
+        turn.skip(2);
+    }
+    halts(turn, at::often(), 11)
+}
+
 pub fn ports(turn: &Turn) -> bool {
     if turn.event == PORT {
         turn.set(Mtd::RIP_LEN, field!(rip), turn.get(field!(qual) + 1));
