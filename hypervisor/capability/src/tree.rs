@@ -206,7 +206,7 @@ pub trait Nodes {
     }
     /// Takes back a node that `owner` pays for; nothing refers to it any more.
     fn release(&self, owner: u32, id: NodeId);
-    /// Takes back nodes, as [`Self::release`], whose names follow each other: `count` from `first` on, which were given as one.
+    /// Takes back nodes, as [`Self::release`], whose names follow each other: `count` from `first` on.
     fn release_run(&self, owner: u32, first: NodeId, count: u64) {
         successors(Some(first), |node| node.following(1))
             .take(count as usize)

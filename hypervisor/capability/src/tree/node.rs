@@ -234,6 +234,12 @@ impl Node {
         self.place.get() | BIT == like.place
     }
 
+    /// Whether the node, which is `id`, has no children and no siblings.
+    #[inline(always)]
+    pub(super) fn is_only_leaf(&self, id: NodeId) -> bool {
+        self.first.get().is_none() && self.next.get() == Some(id)
+    }
+
     /// First origin and parent, in a form that is compared with few instructions.
     #[inline(always)]
     pub(super) fn source(&self) -> u64 {

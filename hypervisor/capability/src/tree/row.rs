@@ -11,6 +11,7 @@ use super::node::{DEEP, Node, NodeId, Run, Single};
 use super::steps::{Steps, Stop};
 use super::{Effects, Nodes, Row, Space, Span, Transfer, Tree, UNITS};
 use abi::{Kind, Rights};
+use core::hint::cold_path;
 
 impl<N: Nodes> Tree<'_, N> {
     /// Delegates what nodes from `id` on have in the range, as long as they are rows without children and nothing is in the
@@ -165,19 +166,20 @@ impl<N: Nodes> Tree<'_, N> {
                 }
                 let (unit, high) = (children.unit(), self.at(first).after.get());
                 let most = (unit % ROW + 1).min(parents.unit() - range.base + 1);
-                let Some((child, count, in_order)) = self.part_with_children(first, (parents, children), most) else {
+                let Some((child, count, start)) = self.part_with_children(id, (parents, children), most as u32) else {
                     break;
                 };
+                let (count, start) = (u64::from(count), u64::from(start));
+                let parent = self.at(child).parent().unwrap_or(id);
                 row.span = Span { base: unit + 1 - count, count };
-                let (low, parent) = (self.at(child).before.get(), self.at(child).parent().unwrap_or(id));
+                let low = self.at(child).before.get();
                 if low.is_none_or(|low| !same_group(self.at(low).base(), row.span.base)) {
                     self.resign(index, child, high);
                 }
-                if in_order {
-                    self.0.release_run(row.space.owner, child, count);
-                } else {
-                    self.release_chain(row.space.owner, first, count);
+                if start != 0 {
+                    self.release_runs(row.space.owner, child.following(count - start - 1), start);
                 }
+                self.0.release_run(row.space.owner, child, count - start);
                 self.connect(index, (low, high));
                 steps.effects.revoked_row(&row);
                 (steps.changed, goes_on, last) = (true, true, Some(parent));
@@ -198,50 +200,70 @@ impl<N: Nodes> Tree<'_, N> {
         Ok(last)
     }
 
-    /// Takes the only children, the first of which is `child`, from nodes next to each other, from its parent down, at most so
-    /// many, as long as both are like these, the children have none, and no two of the nodes can be joined then. The last of
-    /// them, how many, and whether their names follow each other.
+    /// Takes the only children from nodes next to each other, from `parent` down, at most so many, as long as both are like
+    /// these, the children have none, and no two of the nodes can be joined then. The last of the children, how many, and from
+    /// how many on their names follow each other.
     #[inline(never)]
     fn part_with_children(
         &self,
-        child: NodeId,
-        (parents, children): (Single, Single),
-        most: u64,
-    ) -> Option<(NodeId, u64, bool)> {
-        let (mut count, mut disorder, mut lowest, mut next) = (0, 0, child, self.at(child).parent());
-        let mut above = next.map_or(0, |id| self.at(id).source());
-        while count != most
-            && let Some(id) = next
-            && let Some(child) = self.at(id).first.get()
-        {
-            let (node, it, source) = (self.at(id), self.at(child), self.at(id).source());
-            let is_leaf = it.first.get().is_none() && it.next.get() == Some(child);
-            let is_like = node.is_at(parents.down(count)) && it.is_like(children.down(count));
-            if !is_leaf || !is_like || Node::is_next(source, above) {
+        mut parent: NodeId,
+        (mut parents, mut children): (Single, Single),
+        most: u32,
+    ) -> Option<(NodeId, u32, u32)> {
+        // Names that follow each other and the number of what is done have the same sum.
+        let (mut count, mut start, mut sum, mut above) = (0, 0, 0, self.at(parent).source());
+        loop {
+            let node = self.at(parent);
+            let Some(child) = node.first.get() else { break };
+            let (it, source) = (self.at(child), node.source());
+            if !node.is_at(parents) || !it.is_like(children) || !it.is_only_leaf(child) || Node::is_next(source, above)
+            {
                 break;
             }
             node.first.set(None);
-            disorder |= child.get().get() ^ lowest.get().get().wrapping_sub(u32::from(count != 0));
-            (count, lowest, above, next) = (count + 1, child, source, node.before.get());
+            if child.get().get() + count != sum {
+                cold_path();
+                (start, sum) = (count, child.get().get() + count);
+            }
+            (count, above, parents, children) = (count + 1, source, parents.down(1), children.down(1));
+            if count == most {
+                break;
+            }
+            let Some(before) = node.before.get() else { break };
+            parent = before;
         }
         // The last keeps its child if it could join the one before otherwise.
-        let parent = self.at(lowest).parent().filter(|_| count != 0)?;
-        let node = self.at(parent);
-        if node.before.get().is_some_and(|before| self.at(before).continues_in(node)) {
-            node.first.set(Some(lowest));
-            (count, lowest) = (count - 1, self.at(lowest).after.get()?);
+        let child = NodeId::from_field((sum + 1).wrapping_sub(count)).filter(|_| count != 0)?;
+        let parent = self.at(self.at(child).parent()?);
+        if parent.before.get().is_some_and(|before| self.at(before).continues_in(parent)) {
+            parent.first.set(Some(child));
+            let count = count - 1;
+            return (count != 0).then_some((self.at(child).after.get()?, count, start.min(count - 1)));
         }
-        (count != 0).then_some((lowest, count, disorder == 0))
+        Some((child, count, start))
     }
 
-    /// Takes back `count` nodes, each the neighbour of the one before, from `first` down.
-    #[cold]
-    fn release_chain(&self, owner: u32, first: NodeId, count: u64) {
-        let mut next = Some(first);
-        for _ in 0..count {
-            let Some(id) = next else { return };
-            next = self.at(id).before.get();
-            self.0.release(owner, id);
+    /// Takes back `count` nodes, each the neighbour of the one before, from that after `last` up.
+    #[inline(never)]
+    fn release_runs(&self, owner: u32, last: Option<NodeId>, mut count: u64) {
+        let mut next = last.and_then(|last| self.at(last).after.get());
+        while count != 0
+            && let Some(first) = next
+        {
+            let mut length = 1;
+            next = self.at(first).after.get();
+            if length != count && next == first.following(1) {
+                while length != count
+                    && let Some(id) = next
+                    && next == first.following(length)
+                {
+                    (length, next) = (length + 1, self.at(id).after.get());
+                }
+                self.0.release_run(owner, first, length);
+            } else {
+                self.0.release(owner, first);
+            }
+            count -= length;
         }
     }
 
