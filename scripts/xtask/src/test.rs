@@ -114,12 +114,13 @@ const VM_CASES: [&str; 2] = ["vm-", "kernel-guests"];
 /// `memory` instead of a filter: delegation, tables and the shootdown, but for their models.
 const MEMORY: &str = "memory";
 /// The cases of the running system that are about these.
-const MEMORY_CASES: [&str; 14] = [
+const MEMORY_CASES: [&str; 15] = [
     "kernel-shootdown",
     "kernel-hunter",
     "provoke-no-flush",
     "shadow",
     "kernel-items",
+    "kernel-helping",
     "kernel-preemption",
     "kernel-regions",
     "kernel-domains",

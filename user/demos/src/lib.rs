@@ -9,6 +9,11 @@
 #[cfg(target_os = "none")]
 pub mod devices;
 #[cfg(target_os = "none")]
+pub mod fan;
+#[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "accesses that may fault, code that the kernel enters")]
+pub mod probe;
+#[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "raw hypercalls, message pages at fixed addresses")]
 pub mod raw;
 #[cfg(target_os = "none")]

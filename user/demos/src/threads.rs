@@ -5,6 +5,7 @@
 //! Concurrency: threads are made by the program's first one.
 //! Source: interface §6 ("startup").
 use crate::raw::{hypercall, word};
+use crate::servers::portal;
 use abi::qpd::Qpd;
 use abi::{Hypercall, Mtd};
 use core::arch::global_asm;
@@ -41,6 +42,13 @@ extern "C" fn start(thread: u64) {
     for (at, value) in registers.into_iter().chain([(14, stack_top(2 * index + 1))]) {
         word(page, at).store(value, SeqCst);
     }
+}
+
+/// Makes event `event` of thread `number`, which exists, start its handler at `entry` with this message transfer descriptor;
+/// the portal's identity is the handler's message page. The sum of the statuses is 0 if all went well.
+pub fn handle(number: u64, event: u64, entry: u64, mtd: Mtd) -> u64 {
+    let (starter, page) = (SELECTORS + number * 64, PAGES + number * 0x2000);
+    portal(starter + 32 + event, starter, entry, mtd, page)
 }
 
 /// Starts thread `number` in `entry` on `core` with this priority. The sum of the statuses is 0 if all went well.

@@ -46,7 +46,7 @@ impl Random {
     }
 
     /// Most often short, sometimes long; now and then another core may go first, where an emulator runs one at a time.
-    fn pause(&mut self) {
+    pub fn pause(&mut self) {
         let longest = [1, 64, 64, 1024][self.below(4) as usize];
         (0..self.below(longest)).for_each(|step| _ = black_box(step));
         (0..self.below(8) / 6).for_each(|_| spin_loop());
@@ -64,6 +64,24 @@ pub fn look(core: usize) -> u64 {
     found
 }
 
+/// A page that is about to be lent in `round`, for which this domain has `frame`, gets its content.
+pub fn filled(round: u64, frame: u64) {
+    word(frame, 0).store(GOOD, SeqCst);
+    EPOCH.store(2 * round, SeqCst);
+}
+
+/// A revocation of it has returned: nobody may read it.
+pub fn taken(round: u64, frame: u64) {
+    EPOCH.store(2 * round + 1, SeqCst);
+    word(frame, 0).store(POISON, SeqCst);
+}
+
+/// Nothing is lent any more; what was gets its content.
+pub fn over(case: Case) {
+    EPOCH.store(0, SeqCst);
+    (0..2).for_each(|frame| word(chunk(frame) + case.offset(), 0).store(GOOD, SeqCst));
+}
+
 /// The revoker's part, with the message page at `page`.
 pub fn part(page: u64) {
     let [case, rounds, reader, seed] = [0, 1, 2, 3].map(|index: usize| PLAN[index].load(SeqCst));
@@ -73,11 +91,9 @@ pub fn part(page: u64) {
     let (mut seen, stale) = (0, STALE.load(SeqCst));
     for round in 0..rounds {
         let frame = chunk(round % 2);
-        let content = word(frame + case.offset(), 0);
-        content.store(GOOD, SeqCst);
+        filled(round, frame + case.offset());
         PLACE[reader].store(slot + case.offset(), SeqCst);
         let reads = READS.load(SeqCst);
-        EPOCH.store(2 * round, SeqCst);
         let lent = case.lend_with(page, frame, slot);
         let (end, stale) = (time_stamp() + PATIENCE, || STALE.load(SeqCst) != stale);
         while READS.load(SeqCst) == reads && !stale() && time_stamp() < end {
@@ -92,8 +108,7 @@ pub fn part(page: u64) {
         // Now and then without waiting at once.
         let taken =
             if round % 3 == 2 { case.take_later(frame, later::LATER) | later::landed() } else { case.take(frame) };
-        EPOCH.store(2 * round + 1, SeqCst);
-        content.store(POISON, SeqCst);
+        self::taken(round, frame + case.offset());
         random.pause();
         seen += u64::from(read && lent | taken == 0);
         if case.form != Form::Small && case.form != Form::Large {
@@ -103,8 +118,7 @@ pub fn part(page: u64) {
     }
     // Until the reader has looked once more.
     random.pause();
-    EPOCH.store(0, SeqCst);
-    (0..2).for_each(|frame| word(chunk(frame) + case.offset(), 0).store(GOOD, SeqCst));
+    over(case);
     SEEN.store(seen, SeqCst);
 }
 

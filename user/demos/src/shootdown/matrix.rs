@@ -8,14 +8,14 @@ use abi::hip::Features;
 use rt::{Environment, ExitStatus, println};
 
 use super::case::Case;
-use super::{CORES, crossing, hunt, later, prepare, rows, stores};
+use super::{CORES, crossing, hunt, later, nested, prepare, rows, stores};
 use crate::raw::{Checks, hypercall};
 
 /// What a row does, with that many cores.
 type Row = fn(&mut Checks, usize, Case);
 
 /// Name, the fewest cores that show it, and what it does.
-const ROWS: [(&str, usize, Row); 16] = [
+const ROWS: [(&str, usize, Row); 17] = [
     // First, as long as nobody else has run the domains.
     ("S11b revoker on one core, user on another", 2, rows::apart),
     ("S1 private", 1, rows::private),
@@ -33,6 +33,7 @@ const ROWS: [(&str, usize, Row); 16] = [
     ("S8 reader that stays", 2, hunt::staying),
     ("S9 reader that comes and goes", 2, hunt::coming),
     ("S12 two that take from each other", 2, crossing::crossing),
+    ("S13 two that take the same, or what contains it", 3, nested::row),
 ];
 
 /// Runs the matrix.

@@ -12,12 +12,13 @@ mod crossing;
 pub mod hunt;
 mod later;
 mod matrix;
+mod nested;
 mod rows;
 mod stores;
 
 pub use matrix::run;
 
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
@@ -28,6 +29,7 @@ use abi::operation::{Misc, RevokeFlags};
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
 
+use crate::probe::{FIXED, NOTHING, count_up, fix_entry, poke, probe};
 use crate::raw::{Checks, answer, call, down, hypercall, registers, time_stamp, up, word};
 use crate::servers::{SELF, portal, server, thread};
 use case::Case;
@@ -49,9 +51,8 @@ const SLOTS: u64 = 0x2_0000_0000;
 /// Bytes of a slot, and of a chunk of physical memory; how many of these there are.
 const LARGE: u64 = 2 << 20;
 const CHUNKS: u64 = 6;
-/// What pages hold that are lent, what a probe finds where nothing is mapped, and what nobody may find.
+/// What pages hold that are lent, and what nobody may find.
 const GOOD: u64 = 7;
-const NOTHING: u64 = u64::MAX;
 const POISON: u64 = 0xDEAD_0000;
 /// Ticks after which something that should happen has not.
 const PATIENCE: u64 = 20_000_000_000;
@@ -63,17 +64,16 @@ static ARGUMENT: Words = [const { AtomicU64::new(0) }; CORES];
 static PLACE: Words = [const { AtomicU64::new(0) }; CORES];
 static STAY: Words = [const { AtomicU64::new(0) }; CORES];
 static FOUND: Words = [const { AtomicU64::new(0) }; CORES];
-/// How often what was taken was read, how often anything was, and how many faults there were.
+/// How often what was taken was read, and how often anything was.
 static STALE: AtomicU64 = AtomicU64::new(0);
 static READS: AtomicU64 = AtomicU64::new(0);
-static FIXED: AtomicU64 = AtomicU64::new(0);
 /// Drivers so far: they are made one after the other, and take the numbers of their cores; and their message pages.
 static READY: AtomicU64 = AtomicU64::new(0);
 static DRIVER_PAGES: Words = [const { AtomicU64::new(0) }; CORES];
 static NEXT_SLOT: AtomicU64 = AtomicU64::new(0);
 
-/// Commands: call the server of a domain, once, or again and again until it is enough; the part of a core in rows S1, S12
-/// and S8; interrupts of the clock until it is enough.
+/// Commands: call the server of a domain, once, or again and again until it is enough; the part of a core in rows S1, S12,
+/// S8 and S13; interrupts of the clock until it is enough.
 const CALL: u64 = 1;
 const CALLS: u64 = 2;
 const PRIVATE: u64 = 3;
@@ -81,6 +81,7 @@ const CROSS: u64 = 4;
 const HUNT: u64 = 5;
 const NOISE: u64 = 6;
 const ENOUGH: u64 = 7;
+const NESTED: u64 = 8;
 /// How a server stays: probing once, or all the time; or it does not, and revokes 2^argument pages there from others.
 const ONCE: u64 = 1;
 const LOOP: u64 = 2;
@@ -95,42 +96,12 @@ static STACKS: Stacks = Stacks([const { [const { AtomicU64::new(0) }; 1024] }; 2
 
 global_asm!(
     "shootdown_serve:", "call {serve}", "mov edi, 1", "syscall",
-    "shootdown_fix:", "call {fix}", "mov edi, 1", "syscall",
-    "shootdown_probe:", "mov rax, [rdi]", "ret",
-    "shootdown_probe_failed:", "mov rax, -1", "ret",
-    "shootdown_poke:", "mov rax, [rdi]", "mov [rdi], rax", "ret",
-    "shootdown_count:", "xor eax, eax", "inc qword ptr [rdi]", "ret",
-    serve = sym serve, fix = sym fix,
+    serve = sym serve,
 );
 
-// SAFETY: defined above; the probe reads a word, or yields all ones if a handler makes it go on where it failed.
+// SAFETY: defined above; only its address is used.
 unsafe extern "C" {
     fn shootdown_serve();
-    fn shootdown_fix();
-    fn shootdown_probe_failed();
-}
-
-fn probe(address: u64) -> u64 {
-    let value;
-    // SAFETY: as above; a load changes nothing.
-    unsafe { asm!("call shootdown_probe", in("rdi") address, out("rax") value) };
-    value
-}
-
-/// As [`probe`], and stores what it found.
-fn poke(address: u64) -> u64 {
-    let value;
-    // SAFETY: as above; what is there is stored again.
-    unsafe { asm!("call shootdown_poke", in("rdi") address, out("rax") value) };
-    value
-}
-
-/// Adds one to what is there; [`NOTHING`] if nothing is.
-fn count_up(address: u64) -> u64 {
-    let value;
-    // SAFETY: as above; what is counted there is a number.
-    unsafe { asm!("call shootdown_count", in("rdi") address, out("rax") value) };
-    value
 }
 
 fn entry(function: unsafe extern "C" fn()) -> u64 {
@@ -164,13 +135,6 @@ extern "C" fn serve(core: u64) {
     }
 }
 
-/// Makes a probe that faulted fail.
-extern "C" fn fix(page: u64) {
-    FIXED.fetch_add(1, SeqCst);
-    word(page, 4).store(Mtd::RIP_LEN.bits(), SeqCst);
-    word(page, 6).store(entry(shootdown_probe_failed), SeqCst);
-}
-
 /// The thread of a core.
 extern "C" fn drive() -> ! {
     let core = READY.fetch_add(1, SeqCst) as usize % CORES;
@@ -185,6 +149,7 @@ extern "C" fn drive() -> ! {
             CROSS => crossing::part(core, page, Case::numbered(argument)),
             HUNT => hunt::part(page),
             NOISE => hunt::noise(core),
+            NESTED => nested::part(core, Case::numbered(argument)),
             _ => {}
         }
         COMMAND[core].store(0, SeqCst);
@@ -328,10 +293,10 @@ pub fn prepare(checks: &mut Checks, cores: usize) {
     created |= hypercall(Hypercall::CreateSemaphore, 0, later::LATER, [SELF, 0, 0, 0]);
     for core in 0..cores as u64 {
         created |= hypercall(Hypercall::CreateSemaphore, 0, GO + core, [SELF, 0, 0, 0]);
-        let (fixer, status) = server(core, entry(shootdown_fix));
-        created |= status | portal(FAULTS + core, fixer.context(), entry(shootdown_fix), Mtd::empty(), fixer.page());
+        let (fixer, status) = server(core, fix_entry());
+        created |= status | portal(FAULTS + core, fixer.context(), fix_entry(), Mtd::empty(), fixer.page());
         let (driver, status) = thread(core, (drive as *const ()).addr() as u64, 1);
-        created |= status | driver.handled_by(fixer, 14, entry(shootdown_fix), Mtd::empty(), fixer.page());
+        created |= status | driver.handled_by(fixer, 14, fix_entry(), Mtd::empty(), fixer.page());
         DRIVER_PAGES[core as usize].store(driver.page(), SeqCst);
         // One on this core runs when this thread waits.
         while READY.load(SeqCst) <= core {
