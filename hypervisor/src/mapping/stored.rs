@@ -1,18 +1,17 @@
 //! The mapping tree's nodes, in the store.
 //!
-//! Purpose: the tree names nodes and domains by numbers that count granules of the pool.
+//! Purpose: the tree names nodes by their places in the pool, and domains by numbers that count its granules.
 //! Invariants: an owner in the tree is a domain that stays while it has nodes.
 //! Concurrency: the regions of the domains in question (`lock.rs`), or all; storage has the locks of its slabs.
 //! Source: `docs/src/decisions/0003-objects-and-sync.md`.
 use crate::lifetime;
 use abi::Kind;
 use capability::tree::{Full, Node, NodeId, Nodes, Space, SpaceIndex};
-use core::num::NonZeroU32;
 use objects::{Domain, GRANULE, Ref, Store};
 
-/// Word of the reference to a node. Names are shorter: they count granules.
+/// Word of the reference to a node, which is its name.
 fn word(id: NodeId) -> u64 {
-    u64::from(id.get().get()) * GRANULE as u64
+    id.number().into()
 }
 
 /// The tree's number of a domain.
@@ -56,12 +55,11 @@ impl Nodes for Stored<'_> {
 
     #[inline(always)]
     fn allocate_run(&self, owner: u32, most: u64) -> Option<(NodeId, u64)> {
-        const { assert!(size_of::<Node>() == GRANULE) };
+        const { assert!(size_of::<Node>() == GRANULE && NodeId::STEP as usize == GRANULE) };
         // SAFETY: as in `domain`.
         let payer = unsafe { self.0.certain(u64::from(owner) * GRANULE as u64) };
         let (first, count) = lifetime::slots(self.0, payer, most)?;
-        let node = self.0.adopt::<Node>(first);
-        NonZeroU32::new((node.to_word() / GRANULE as u64) as u32).map(|first| (NodeId::new(first), count))
+        Some((NodeId::new(self.0.adopt::<Node>(first).id()), count))
     }
 
     #[inline(always)]

@@ -105,9 +105,9 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// The topmost branch above a leaf that is below all forks with bits from `bit` on, and the fork it comes from.
     fn climb(&self, leaf: NodeId, bit: u32) -> (u32, Option<NodeId>) {
-        let (mut branch, mut up) = (leaf.get().get() | LEAF, self.at(leaf).leaf_up.get());
+        let (mut branch, mut up) = (leaf.number() | LEAF, self.at(leaf).leaf_up.get());
         while let Some(fork) = up.filter(|&fork| self.at(fork).bit() < bit) {
-            (branch, up) = (fork.get().get(), self.at(fork).up.get());
+            (branch, up) = (fork.number(), self.at(fork).up.get());
         }
         (branch, up)
     }
@@ -137,7 +137,7 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// Makes `id`, which is the first of its group now, a leaf; `below` is a node of the group before it.
     pub(super) fn lead(&self, index: &SpaceIndex, id: NodeId, below: Option<NodeId>, above: Option<NodeId>) {
-        let (node, name) = (self.at(id), id.get().get());
+        let (node, name) = (self.at(id), id.number());
         let base = node.base();
         let differs = |other: Option<NodeId>| other.map_or(u64::MAX, |other| self.at(other).base() ^ base);
         let (low, high) = (differs(below), differs(above));
@@ -171,7 +171,7 @@ impl<N: Nodes> Tree<'_, N> {
     #[inline(always)]
     fn succeed(&self, index: &SpaceIndex, old: NodeId, id: NodeId) {
         self.move_fork(index, old, id);
-        let (from, to, up) = (old.get().get() | LEAF, id.get().get() | LEAF, self.at(old).leaf_up.get());
+        let (from, to, up) = (old.number() | LEAF, id.number() | LEAF, self.at(old).leaf_up.get());
         self.at(id).leaf_up.set(up);
         self.put_below(index, up, from, to);
     }
@@ -188,7 +188,7 @@ impl<N: Nodes> Tree<'_, N> {
             node.up.set(up);
             self.hang(id, 0, old_node.child[0].get());
             self.hang(id, 1, old_node.child[1].get());
-            self.put_below(index, up, old.get().get(), id.get().get());
+            self.put_below(index, up, old.number(), id.number());
         }
     }
 
@@ -218,8 +218,8 @@ impl<N: Nodes> Tree<'_, N> {
         }
         let Some(fork) = self.at(id).leaf_up.get() else { return index.root.set(0) };
         let freed = self.at(fork);
-        let other = freed.child[usize::from(freed.child[0].get() == id.get().get() | LEAF)].get();
-        self.replace(index, freed.up.get(), fork.get().get(), other);
+        let other = freed.child[usize::from(freed.child[0].get() == id.number() | LEAF)].get();
+        self.replace(index, freed.up.get(), fork.number(), other);
         freed.set_bit(NO_FORK);
         if fork != id {
             // The fork that goes with the node moves to where one has become free.

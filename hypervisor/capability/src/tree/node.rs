@@ -1,8 +1,8 @@
 //! A node: one cache line.
 //!
 //! Purpose: the fields, and reading them as a [`Piece`] or as a [`Run`].
-//! Invariants: see `tree.rs`; 64 bytes. Units and origins are below 2^40 and names below 2^24, so that one of each share a
-//! word.
+//! Invariants: see `tree.rs`; 64 bytes. Units and origins are below 2^40, and names are a step apart and below 2^30, so that
+//! one of each share a word.
 //! Concurrency: relaxed atomics; whoever uses them holds the tree's lock.
 //! Source: lecture C:331-336 (node apart from the page table).
 use super::{Attributes, Piece, Space, Span};
@@ -15,23 +15,26 @@ use sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 pub struct NodeId(NonZeroU32);
 
 impl NodeId {
-    /// A name from a number other than 0, below 2^24.
+    /// From one name to the next.
+    pub const STEP: u32 = 1 << STEP_BITS;
+
+    /// A name from a number other than 0, a multiple of [`Self::STEP`] below 2^30.
     #[must_use]
     pub const fn new(number: NonZeroU32) -> Self {
-        debug_assert!(number.get() >> SHIFT == 0);
+        debug_assert!(number.get() >> (SHIFT + STEP_BITS) == 0 && number.get().is_multiple_of(Self::STEP));
         Self(number)
     }
 
     /// The number.
     #[must_use]
-    pub const fn get(self) -> NonZeroU32 {
-        self.0
+    pub const fn number(self) -> u32 {
+        self.0.get()
     }
 
     /// The name so many behind.
     #[inline(always)]
     pub(super) fn following(self, count: u64) -> Option<Self> {
-        Self::from_field(self.0.get().wrapping_add(count as u32))
+        Self::from_field(self.0.get().wrapping_add(count as u32 * Self::STEP))
     }
 
     /// A name that a field holds.
@@ -83,8 +86,15 @@ const fn number(node: Option<NodeId>) -> u32 {
     }
 }
 
+/// An origin, and the node that it was delegated from.
+const fn source(origin: u64, parent: Option<NodeId>) -> u64 {
+    origin << SHIFT | (number(parent) >> STEP_BITS) as u64
+}
+
 /// Bits below a unit or an origin in a word.
 const SHIFT: u32 = 24;
+/// log2 of [`NodeId::STEP`]: with the size of a node the name is its place.
+const STEP_BITS: u32 = 6;
 /// In [`Node::place`]: the bit of the unit at which the node's fork branches.
 const BIT: u64 = 0xFF << 16;
 
@@ -103,7 +113,7 @@ pub struct Node {
     /// First unit << 24 | bit of its fork << 16 | attributes << 8 | rights.
     place: Word,
     pub(super) count: Word,
-    /// First origin << 24 | node it was delegated from, 0 for a root.
+    /// First origin << 24 | name of the node it was delegated from / 64, 0 for a root.
     source: Word,
     /// Depth << 26 | owner << 2 | kind.
     space: Number,
@@ -121,7 +131,7 @@ pub struct Node {
     pub(super) leaf_up: Link,
 }
 
-const _: () = assert!(size_of::<Node>() == 64);
+const _: () = assert!(size_of::<Node>() == NodeId::STEP as usize);
 
 /// What distinguishes mappings besides their length, in a form that is compared and continued with few instructions.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +144,7 @@ pub(super) struct Run {
 impl Run {
     pub fn new(piece: &Piece, parent: Option<NodeId>) -> Self {
         let properties = u64::from(piece.attributes.0) << 8 | u64::from(piece.rights.bits());
-        let source = piece.origin << SHIFT | u64::from(number(parent));
+        let source = source(piece.origin, parent);
         Self { place: piece.span.base << SHIFT | properties, count: piece.span.count, source }
     }
 
@@ -152,7 +162,7 @@ impl Run {
         let inherited = u64::from(Attributes(u8::MAX).inherited().0) << 8;
         let properties = node.place.get() & (inherited | u64::from(rights.bits())) | u64::from(more.0) << 8;
         let origin = (node.source.get() >> SHIFT) + ahead;
-        Self { place: unit << SHIFT | properties, count, source: origin << SHIFT | u64::from(number(Some(id))) }
+        Self { place: unit << SHIFT | properties, count, source: source(origin, Some(id)) }
     }
 
     /// The run as a piece of a space.
@@ -257,7 +267,7 @@ impl Node {
     pub(super) fn fill_single(&self, like: Single, (parent, origin): (NodeId, u64)) {
         self.place.set(like.place);
         self.count.set(1);
-        self.source.set(origin << SHIFT | u64::from(number(Some(parent))));
+        self.source.set(source(origin, Some(parent)));
         self.space.set(like.space);
     }
 
@@ -308,11 +318,11 @@ impl Node {
     }
 
     pub(super) fn parent(&self) -> Option<NodeId> {
-        NodeId::from_field(self.source.get() as u32 & ((1 << SHIFT) - 1))
+        NodeId::from_field((self.source.get() as u32 & ((1 << SHIFT) - 1)) << STEP_BITS)
     }
 
     pub(super) fn set_parent(&self, parent: Option<NodeId>) {
-        self.source.set(self.origin() << SHIFT | u64::from(number(parent)));
+        self.source.set(source(self.origin(), parent));
     }
 
     /// Whether the node, which is `id`, is the unit `unit` of a tree that has nothing else.

@@ -108,7 +108,7 @@ impl<N: Nodes> Tree<'_, N> {
         at: &mut Option<NodeId>,
         row: &mut impl Row,
     ) -> u64 {
-        let (mut filled, mut name, start) = (0, first.get().get(), children.unit());
+        let (mut filled, mut name, start) = (0, first.number(), children.unit());
         let mut goes_on = at.is_some_and(|id| self.at(id).is_like(parents));
         while goes_on
             && filled != given
@@ -127,8 +127,8 @@ impl<N: Nodes> Tree<'_, N> {
             child.first.set(None);
             child.next.set(Some(id));
             child.previous.set(Some(id));
-            child.before.set(NodeId::from_field(name - 1));
-            name += 1;
+            child.before.set(NodeId::from_field(name - NodeId::STEP));
+            name += NodeId::STEP;
             child.after.set(NodeId::from_field(name));
             parent.first.set(Some(id));
             (filled, *at) = (filled + 1, next);
@@ -210,8 +210,8 @@ impl<N: Nodes> Tree<'_, N> {
         (mut parents, mut children): (Single, Single),
         most: u32,
     ) -> Option<(NodeId, u32, u32)> {
-        // Names that follow each other and the number of what is done have the same sum.
-        let (mut count, mut start, mut sum, mut above) = (0, 0, 0, self.at(parent).source());
+        // The name that follows the last one.
+        let (mut count, mut start, mut expected, mut above) = (0, 0, 0, self.at(parent).source());
         loop {
             let node = self.at(parent);
             let Some(child) = node.first.get() else { break };
@@ -221,11 +221,12 @@ impl<N: Nodes> Tree<'_, N> {
                 break;
             }
             node.first.set(None);
-            if child.get().get() + count != sum {
+            if child.number() != expected {
                 cold_path();
-                (start, sum) = (count, child.get().get() + count);
+                (start, expected) = (count, child.number());
             }
             (count, above, parents, children) = (count + 1, source, parents.down(1), children.down(1));
+            expected = expected.wrapping_sub(NodeId::STEP);
             if count == most {
                 break;
             }
@@ -233,7 +234,7 @@ impl<N: Nodes> Tree<'_, N> {
             parent = before;
         }
         // The last keeps its child if it could join the one before otherwise.
-        let child = NodeId::from_field((sum + 1).wrapping_sub(count)).filter(|_| count != 0)?;
+        let child = NodeId::from_field(expected.wrapping_add(NodeId::STEP)).filter(|_| count != 0)?;
         let parent = self.at(self.at(child).parent()?);
         if parent.before.get().is_some_and(|before| self.at(before).continues_in(parent)) {
             parent.first.set(Some(child));

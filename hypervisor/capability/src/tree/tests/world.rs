@@ -31,7 +31,7 @@ impl World {
     pub fn new(capacity: usize) -> Self {
         Self {
             nodes: (0..capacity).map(|_| Node::default()).collect(),
-            free: RefCell::new((1..=capacity as u32).rev().collect()),
+            free: RefCell::new((1..=capacity as u32).rev().map(|at| at * NodeId::STEP).collect()),
             used: RefCell::default(),
             limit: Cell::new(usize::MAX),
             indexes: (0..DOMAINS * 4).map(|_| SpaceIndex::default()).collect(),
@@ -152,17 +152,17 @@ impl World {
                 assert!(node.count.get() > 0 && node.base() >= end, "nodes of a space do not overlap");
                 assert!(!node.rights().is_none(), "a node without rights is gone");
                 end = node.end();
-                assert!(indexed.insert(id.get().get()));
+                assert!(indexed.insert(id.number()));
                 if node.parent().is_none() {
-                    roots.insert(id.get().get());
+                    roots.insert(id.number());
                 }
                 if let Some(twin) = node.twin() {
                     let twin_node = self.node(twin);
                     let upper = node.run().after(twin_node.origin() - node.origin());
                     assert!(twin_node.run().starts_as(&upper) || twin_node.is_marked(), "a twin is the upper part");
-                    assert!(indexed.insert(twin.get().get()));
+                    assert!(indexed.insert(twin.number()));
                     if node.parent().is_none() {
-                        roots.insert(twin.get().get());
+                        roots.insert(twin.number());
                     }
                 }
             }
@@ -172,7 +172,7 @@ impl World {
             self.check_ring(Some(root), None);
             let mut todo = vec![root];
             while let Some(id) = todo.pop() {
-                assert!(related.insert(id.get().get()), "a node is the child of one node");
+                assert!(related.insert(id.number()), "a node is the child of one node");
                 todo.extend(self.check_ring(self.node(id).first.get(), Some(id)));
             }
         }
@@ -227,7 +227,7 @@ impl World {
 }
 
 /// A name that no node has.
-const NO_NODE: u32 = (1 << 24) - 1;
+const NO_NODE: u32 = ((1 << 24) - 1) * NodeId::STEP;
 
 const KINDS: [Kind; 3] = [Kind::Memory, Kind::Ports, Kind::Objects];
 
@@ -238,7 +238,7 @@ fn node_id(number: u32) -> NodeId {
 impl Nodes for World {
     fn node(&self, id: NodeId) -> &Node {
         self.looks.set(self.looks.get() + 1);
-        &self.nodes[id.get().get() as usize - 1]
+        &self.nodes[(id.number() / NodeId::STEP) as usize - 1]
     }
 
     fn index(&self, space: Space) -> &SpaceIndex {
@@ -248,7 +248,7 @@ impl Nodes for World {
 
     fn allocate_run(&self, owner: u32, most: u64) -> Option<(NodeId, u64)> {
         let first = self.take(owner)?;
-        let follows = |count: u64| self.free.borrow().last() == Some(&(first.get().get() + count as u32));
+        let follows = |count: u64| self.free.borrow().last() == Some(&(first.number() + count as u32 * NodeId::STEP));
         let count = (1..most).take_while(|&count| follows(count) && self.take(owner).is_some()).count();
         Some((first, 1 + count as u64))
     }
@@ -263,7 +263,7 @@ impl Nodes for World {
         }
         node.set_parent(Some(node_id(NO_NODE)));
         node.child.iter().for_each(|child| child.set(NO_NODE));
-        self.free.borrow_mut().push(id.get().get());
+        self.free.borrow_mut().push(id.number());
     }
 
     fn recharge(&self, from: u32, to: u32) -> Result<(), Full> {
