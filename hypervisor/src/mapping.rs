@@ -25,12 +25,14 @@ use memory::shootdown::Shootdown;
 use memory::table::Table;
 use objects::{Domain, Page, Ref, Store};
 use percpu::Hazard;
+use sync::Closed;
 
 pub mod lock;
 mod query;
 mod revoke;
 mod short;
 mod stored;
+use lock::Met;
 pub use query::{lookup, translate};
 pub use revoke::{clear, revoke, revoke_later, revoke_reporting};
 pub use short::{delegate_run, revoke_run};
@@ -46,6 +48,8 @@ const END: u64 = (USER_END >> PAGE_BITS) / LARGE * LARGE;
 /// Pages of a large page, and of those that are.
 const LARGE: u64 = 512;
 const MANY: u64 = 8 * LARGE;
+/// No domain's number.
+const NOBODY: u32 = u32::MAX;
 
 /// Whether this core is to do something else before long.
 pub fn waits() -> bool {
@@ -75,6 +79,9 @@ struct Machine<'s> {
     leaves: Option<Leaves>,
     /// Whether all regions are to be held.
     all: bool,
+    /// Those that are, if they are taken one by one, and the domain whose was last.
+    met: Option<Met<'s>>,
+    reached: u32,
 }
 
 /// Rights of a mapping as page-table attributes.
@@ -102,7 +109,15 @@ fn shown(piece: &Piece) -> (u64, PhysAddr, u64) {
 
 impl<'s> Machine<'s> {
     fn new(stored: &'s Stored<'s>) -> Self {
-        Self { stored, shootdown: translations::shootdown(), left: SLICE, leaves: None, all: true }
+        Self {
+            stored,
+            shootdown: translations::shootdown(),
+            left: SLICE,
+            leaves: None,
+            all: true,
+            met: None,
+            reached: NOBODY,
+        }
     }
 
     /// The table of leaves with all of a piece of memory that is entered, or taken, if there is one, or if it is to be
@@ -143,9 +158,28 @@ impl<'s> Machine<'s> {
         (self.leaves, self.left) = (None, self.left.saturating_sub((piece.span.count / PAGES) as u32));
     }
 
+    /// Begins a slice of what is done to a domain: with all regions, or with its own.
+    fn begin(&mut self, owner: Ref<Domain>) -> Option<Closed<'static>> {
+        self.met = (!self.all).then(|| lock::met(self.stored.domain(number(owner))));
+        self.all.then(lock::all)
+    }
+
     /// Before the lock is given away, and a new slice begins.
     fn pause(&mut self) {
-        (self.leaves, self.left) = (None, SLICE);
+        (self.leaves, self.left, self.met, self.reached) = (None, SLICE, None, NOBODY);
+    }
+
+    /// Takes the region of `owner`, if not all are held; otherwise all are to be.
+    #[inline(never)]
+    fn reach(&mut self, owner: u32) -> bool {
+        let domain = self.stored.domain(owner);
+        let may = self.met.as_mut().is_none_or(|met| met.add(domain));
+        if may {
+            self.reached = owner
+        } else {
+            self.all = true
+        }
+        may
     }
 
     /// At the end of a slice: whether nobody waits. To begin anew costs far more than to look.
@@ -328,6 +362,11 @@ impl Effects for Machine<'_> {
 
     fn may_reach_all(&mut self) -> bool {
         core::mem::replace(&mut self.all, true)
+    }
+
+    #[inline(always)]
+    fn may_reach(&mut self, owner: u32) -> bool {
+        self.reached == owner || self.reach(owner)
     }
 
     #[inline(always)]

@@ -14,8 +14,9 @@
 //! without children and a neighbour in its space that are children of the same parent and differ in nothing but position
 //! are one node; roots never join. 5. A parent is never removed before its children.
 //!
-//! Concurrency: whoever delegates, looks, enters a root or goes a short way holds the locks of what the domains have that
-//! are named, or admitted, and those of all where [`Effects::may_reach_all`] is asked; whoever does anything else holds all.
+//! Concurrency: whoever delegates, revokes, looks, enters a root or goes a short way holds the locks of what the domains have
+//! that are named, or for which [`Effects::may_reach`] was asked, and those of all where [`Effects::may_reach_all`] is;
+//! whoever does anything else holds all.
 //! The files below call them the tree's lock. An operation stops when [`Effects::may_continue`] says so; the lock may then be
 //! given away and the operation repeated with what it has left of its range. All other state is in the nodes.
 //! Cost: steps are nodes looked at. Finding a unit: as many as a unit has bits at most, one or two beside the latest find;
@@ -264,9 +265,14 @@ pub trait Effects {
         piece.span.count
     }
 
-    /// Whether nodes of all domains may be touched, not only of the one that gives and the one that gets. If not, the
+    /// Whether nodes of all domains may be touched, not only of those that the operation names or has reached. If not, the
     /// operation stops as if it were preempted.
     fn may_reach_all(&mut self) -> bool {
+        true
+    }
+
+    /// As [`Self::may_reach_all`], of the nodes of `owner` and the rings of their children.
+    fn may_reach(&mut self, _owner: u32) -> bool {
         true
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Purpose: cores that work on different domains do not wait for each other. A region is what one domain has: its nodes,
 //! their order in its spaces, and the rings of their children, whosever those are. Who knows beforehand which one or two
-//! domains an operation touches takes these; who does not takes all.
+//! domains an operation touches takes these; who revokes takes them as it meets them; who cannot takes all.
 //! Invariants: a node is changed, or freed, by who holds its domain's region; its place in a ring, also by who holds its
 //! parent's; so what holds a region sees its domain's nodes and their children stay.
 //! Concurrency: who waits for a region holds none, or one at a lower address; another is only tried. A core that holds
@@ -10,6 +10,7 @@
 //! Source: issue of the memory system (locking by region); `sync::gate`; `docs/src/locking.md`, `docs/src/decisions/0033-regions.md`.
 use crate::cores;
 use abi::counter::Counter;
+use arrayvec::ArrayVec;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use objects::Domain;
@@ -57,6 +58,27 @@ impl<'s> Held<'s> {
     pub fn add(&mut self, other: &'s Domain) -> bool {
         self._second = other.region.take();
         self._second.is_some()
+    }
+}
+
+/// The regions of what an operation has met; open when it is dropped.
+pub struct Met<'s> {
+    taken: ArrayVec<Taken<'s>, 8>,
+    _inside: Inside<'s>,
+}
+
+/// Takes the region of a domain, and others as they are met.
+pub fn met(domain: &Domain) -> Met<'_> {
+    let _inside = enter();
+    Met { taken: core::iter::once(take(&domain.region)).collect(), _inside }
+}
+
+impl<'s> Met<'s> {
+    /// Takes another domain's region too, if it is free and not taken already, and they are not too many.
+    pub fn add(&mut self, other: &'s Domain) -> bool {
+        let region = &other.region;
+        let is_new = !self.taken.iter().any(|taken| taken.is_of(region));
+        !is_new || region.take().is_some_and(|taken| self.taken.try_push(taken).is_ok())
     }
 }
 

@@ -3,9 +3,9 @@
 //! Purpose: a revocation from end to end: the tree's steps, slice by slice, and one shootdown.
 //! Invariants: when it is over, no core uses what was taken. A report misses nothing that a processor noted before the entry
 //! was exchanged; afterwards it can note nothing, because it notes in an entry that allows the access only.
-//! Concurrency: all regions for a slice; none while cores are waited for.
+//! Concurrency: for a slice the regions of what is met, or all; none while cores are waited for.
 //! Source: interface §5; `docs/src/decisions/0030-revocations-report.md`.
-use super::{Machine, Stored, lock, remaining, shown, space, waits};
+use super::{Machine, Stored, remaining, shown, space, waits};
 use crate::translations::{self, Cores};
 use abi::operation::{Noted, RevokeFlags};
 use abi::{Kind, Rights};
@@ -41,8 +41,7 @@ pub fn revoke_reporting(
 ) -> Option<Acknowledged> {
     let stored = Stored(store);
     let mut reporting = Reporting { machine: Machine::new(&stored), noted: *noted };
-    let pause = |reporting: &mut Reporting<'_>| reporting.machine.pause();
-    let outcome = take(&stored, owner, what, (range, flags), &mut reporting, pause);
+    let outcome = take(&stored, owner, what, (range, flags), &mut reporting, Reporting::machine);
     *noted = reporting.noted;
     finish(reporting.machine, outcome)
 }
@@ -74,28 +73,31 @@ fn take_silently(
     range: (&mut Span, RevokeFlags),
     machine: &mut Machine<'_>,
 ) -> Result<Outcome, Error> {
-    take(stored, owner, what, range, machine, Machine::pause)
+    take(stored, owner, what, range, machine, |machine| machine)
 }
 
 #[inline(always)]
-fn take<E: Effects>(
+fn take<'s, E: Effects>(
     stored: &Stored<'_>,
     owner: Ref<Domain>,
     (kind, rights): (Kind, Rights),
     (range, flags): (&mut Span, RevokeFlags),
     effects: &mut E,
-    pause: impl Fn(&mut E),
+    machine: impl Fn(&mut E) -> &mut Machine<'s>,
 ) -> Result<Outcome, Error> {
     let space = space(owner, kind);
+    // What stays goes to the parents. The end of an object is the business of its domain.
+    let ends = flags.contains(RevokeFlags::SELF) && kind == Kind::Objects;
+    machine(effects).all = flags.contains(RevokeFlags::KEEP) || ends;
     loop {
-        let tree = lock::all();
+        let all = machine(effects).begin(owner);
         let outcome = if flags.contains(RevokeFlags::KEEP) {
             Tree(stored).revoke_keep(space, range, rights, effects)
         } else {
             Tree(stored).revoke(space, range, rights, flags.contains(RevokeFlags::SELF), effects)
         };
-        pause(effects);
-        drop(tree);
+        machine(effects).pause();
+        drop(all);
         if outcome != Ok(Outcome::Preempted) || waits() {
             return outcome;
         }
@@ -123,6 +125,12 @@ pub fn clear(store: &Store<'_>, owner: Ref<Domain>) -> bool {
 struct Reporting<'s> {
     machine: Machine<'s>,
     noted: Noted,
+}
+
+impl<'s> Reporting<'s> {
+    const fn machine(&mut self) -> &mut Machine<'s> {
+        &mut self.machine
+    }
 }
 
 impl Effects for Reporting<'_> {
@@ -157,5 +165,9 @@ impl Effects for Reporting<'_> {
 
     fn may_reach_all(&mut self) -> bool {
         self.machine.may_reach_all()
+    }
+
+    fn may_reach(&mut self, owner: u32) -> bool {
+        self.machine.may_reach(owner)
     }
 }

@@ -90,6 +90,13 @@ impl Latch {
 #[must_use = "free again when it is dropped"]
 pub struct Taken<'l>(&'l Latch);
 
+impl Taken<'_> {
+    /// Whether it is that latch.
+    pub fn is_of(&self, latch: &Latch) -> bool {
+        core::ptr::eq(self.0, latch)
+    }
+}
+
 impl Drop for Taken<'_> {
     #[inline(always)]
     fn drop(&mut self) {

@@ -5,7 +5,8 @@
 //! Invariants: exactly the given units are touched: nodes that reach beyond are divided; children lose rights before
 //! their parents. One exception: a descendant whose owner cannot pay for the division goes as a whole, because nobody
 //! may block a revocation by being out of memory.
-//! Concurrency: the tree's lock. Preemptible after each change: what was taken stays taken, and a repetition passes over
+//! Concurrency: the tree's lock; a node's domain is reached before its rights are looked at, its parent's before it leaves
+//! its ring. Preemptible after each change: what was taken stays taken, and a repetition passes over
 //! it (its nodes are gone or do not have the rights any more). A division is one step.
 //! Source: interface §5 (revoke, keep); lecture C:288-290, C:393-396, C:456-472, C:549 (post-order); E:956-961 (self).
 use super::node::NodeId;
@@ -42,9 +43,8 @@ impl<N: Nodes> Tree<'_, N> {
             {
                 return Ok(Some(last));
             }
-            if !itself && part.count == node.count.get() && self.take_only_child(id, rights, steps) {
-                let joins = node.before.get().is_some_and(|low| self.at(low).continues_in(node))
-                    || node.after.get().is_some_and(|high| node.continues_in(self.at(high)));
+            let joins = self.reach_joint(id, steps)?;
+            if !itself && part.count == node.count.get() && self.take_only_child(id, rights, steps)? {
                 if joins {
                     self.coalesce(id, &mut None);
                 }
@@ -64,6 +64,11 @@ impl<N: Nodes> Tree<'_, N> {
         itself: bool,
         steps: &mut Steps<'_, impl Effects>,
     ) -> Result<(), Stop> {
+        if itself {
+            // It leaves its ring, and its parent may join others then.
+            self.reach_ring(id, steps)?;
+            self.at(id).parent().map_or(Ok(false), |parent| self.reach_joint(parent, steps))?;
+        }
         let apart = itself || part.span.count < self.at(id).count.get() && self.is_crowded(id);
         let top = match if apart { self.isolate(id, part, steps) } else { Ok(id) } {
             // Others must not keep what its own owner takes from them for being out of memory.
@@ -80,22 +85,48 @@ impl<N: Nodes> Tree<'_, N> {
         Ok(())
     }
 
+    /// Before `id` leaves its ring.
+    fn reach_ring(&self, id: NodeId, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
+        match self.at(id).parent() {
+            Some(parent) => steps.reach(self.at(parent).space().owner),
+            None if self.at(id).next.get() == Some(id) => Ok(()),
+            None => steps.reach_all(),
+        }
+    }
+
+    /// Before what descends from `id` goes: whether it may join a neighbour then, of which one leaves their ring.
+    fn reach_joint(&self, id: NodeId, steps: &mut Steps<'_, impl Effects>) -> Result<bool, Stop> {
+        let node = self.at(id);
+        if node.is_marked() {
+            return steps.reach_all().map(|()| false);
+        }
+        let joins = node.before.get().is_some_and(|low| self.at(low).continues_in(node))
+            || node.after.get().is_some_and(|high| node.continues_in(self.at(high)));
+        if joins { self.reach_ring(id, steps).map(|()| true) } else { Ok(false) }
+    }
+
     /// If `parent` has one child, without children, which loses all its rights, that goes. Whether it is so; the caller notes
     /// that something has changed.
     #[inline(always)]
-    fn take_only_child(&self, parent: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) -> bool {
-        let Some(id) = self.first_child(parent) else { return false };
+    fn take_only_child(
+        &self,
+        parent: NodeId,
+        rights: Rights,
+        steps: &mut Steps<'_, impl Effects>,
+    ) -> Result<bool, Stop> {
+        let Some(id) = self.first_child(parent) else { return Ok(false) };
         let node = self.at(id);
+        steps.reach(node.space().owner)?;
         let only = node.next.get() == Some(id) && node.first.get().is_none() && !node.is_marked();
         let piece = node.piece();
         if !only || !rights.contains(piece.rights) || steps.effects.portion(&piece, false) != piece.span.count {
-            return false;
+            return Ok(false);
         }
         self.at(parent).first.set(None);
         self.leave(self.0.index(piece.space), id);
         self.0.release(piece.space.owner, id);
         steps.effects.revoked(&piece, Rights::NONE, false);
-        true
+        Ok(true)
     }
 
     /// Removes the root at `unit` if it is that unit only and nobody else has anything of its tree; its origin. It is what a
@@ -126,6 +157,7 @@ impl<N: Nodes> Tree<'_, N> {
         effects: &mut impl Effects,
     ) -> Result<Outcome, Error> {
         self.for_each_part(space, range, effects, |id, range, steps| {
+            steps.reach_all()?;
             let top = self.isolate(id, &self.at(id).piece().within(*range), steps)?;
             let rights = if self.is_leaf(top) { rights } else { Rights::ALL };
             while let Some(child) = self.first_child(top) {
@@ -193,8 +225,16 @@ impl<N: Nodes> Tree<'_, N> {
             };
             steps.check()?;
             let node = self.at(id);
-            if node.origins().and(area).count == 0 || node.rights().and(rights).is_none() {
+            if node.origins().and(area).count == 0 {
                 // The same holds for all its descendants.
+                at = self.sibling(id);
+                continue;
+            }
+            steps.reach(node.space().owner)?;
+            if node.is_marked() {
+                steps.reach_all()?;
+            }
+            if node.rights().and(rights).is_none() {
                 at = self.sibling(id);
             } else if node.is_marked() && (rights != Rights::ALL || node.origins().and(area) != node.origins()) {
                 self.finish(id, steps)?;

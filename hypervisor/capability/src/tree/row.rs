@@ -149,6 +149,7 @@ impl<N: Nodes> Tree<'_, N> {
         let mut last = None;
         while let Some(mut first) = self.at(id).first.get() {
             let (node, it) = (self.at(id), self.at(first));
+            steps.reach(it.space().owner)?;
             let mut row = it.piece();
             let joins = node.after.get().is_some_and(|after| node.continues_in(self.at(after)));
             // Below its parents a row would be where they are looked for next.

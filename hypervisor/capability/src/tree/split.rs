@@ -37,6 +37,7 @@ impl<N: Nodes> Tree<'_, N> {
     /// Divides `top` at the origin `cut`, and what descends from it; the upper part. Descendants whose owners cannot pay
     /// for a second node go as a whole.
     pub(super) fn split(&self, top: NodeId, cut: u64, steps: &mut Steps<'_, impl Effects>) -> Result<NodeId, Stop> {
+        steps.reach_all()?;
         let twin = self.begin(top, cut)?;
         self.finish(top, steps)?;
         Ok(twin)
@@ -58,6 +59,7 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// Finishes the division of `top`, which is marked.
     pub(super) fn finish(&self, top: NodeId, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
+        steps.reach_all()?;
         let mut open = top;
         while let Some(twin) = self.at(open).next.get() {
             steps.check()?;

@@ -49,6 +49,12 @@ impl<E: Effects> Steps<'_, E> {
         if self.effects.may_reach_all() { Ok(()) } else { Err(Stop::Preempted) }
     }
 
+    /// Before nodes of `owner` are touched, or the rings of their children.
+    #[inline(always)]
+    pub fn reach(&mut self, owner: u32) -> Result<(), Stop> {
+        if self.effects.may_reach(owner) { Ok(()) } else { Err(Stop::Preempted) }
+    }
+
     /// A preemption point.
     #[inline(always)]
     pub fn check(&mut self) -> Result<(), Stop> {

@@ -151,7 +151,6 @@ impl<N: Nodes> Tree<'_, N> {
         let (space, node) = (Space { owner: transfer.to, ..transfer.from }, self.at(id));
         let targets = self.0.index(space);
         if node.is_marked() {
-            steps.reach_all()?;
             self.finish(id, steps)?;
             return Ok(self.next_piece(transfer.from, transfer.range));
         }

@@ -1,7 +1,7 @@
 //! Two cores that work in different domains do not wait for each other.
 //!
-//! Purpose: on two cores at the same time a server of its own domain delegates pages within that, takes them back, makes and
-//! destroys an object. If the domains differ, no core waits for a part of the mapping tree, which the kernel counts;
+//! Purpose: on two cores at the same time a server of its own domain delegates pages within that, takes them back, from one and
+//! from several at a time, makes and destroys an object. If the domains differ, no core waits for a part of the mapping tree, which the kernel counts;
 //! if it is one domain, cores do at times: so the counter counts.
 //! Written straight against the interface. Ends with success if every check holds.
 //! Concurrency: the program's thread calls one server, a thread on the last core the other; both begin together.
@@ -91,6 +91,11 @@ extern "C" fn serve(server: u64) {
         wrong |= hypercall(Hypercall::CreateSemaphore, 0, made, [OWN, 0, 0, 0]);
         wrong |= revoke(object(made), 1);
         wrong |= revoke(one, 0) | revoke(many, 0);
+        // Two children, of which one has a child, and one of those goes by itself.
+        for (what, at) in [(one, 0), (one, 32), (memory(there, 0), 48), (memory(there + 0x2_0000, 0), 64)] {
+            wrong |= give(page, OWN, item(what, (there >> 12) + at), (OWN, memory(0, 31)));
+        }
+        wrong |= revoke(memory(there + 0x3_0000, 0), 1) | revoke(one, 0);
     }
     WRONG.fetch_or(wrong, SeqCst);
 }

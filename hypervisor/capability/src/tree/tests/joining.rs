@@ -47,6 +47,19 @@ fn whose_child_gives_up_its_mapping_joins_its_neighbour() {
     assert_eq!(world.pieces(1), [piece(1, 0, 2, 100, 5)]);
 }
 
+/// Units 0 and 1 of domain 1 join then: one of them leaves the ring that belongs to domain 0.
+#[test]
+fn whose_child_gives_up_its_mapping_has_its_ring_reached_first() {
+    let world = two_parents();
+    let mut mirror = Mirror::new(&world);
+    let before = world.contents();
+    world.held.replace(Some(vec![2]));
+    assert_eq!(world.tree().revoke(memory(2), &mut span(0, 1), ALL, true, &mut mirror), Ok(Outcome::Done));
+    world.check_changes(&before);
+    assert_eq!(world.held.take(), Some(vec![2, 1, 0]));
+    assert_eq!(world.pieces(1).len(), 1);
+}
+
 #[test]
 fn what_is_granted_joins_its_new_neighbour() {
     let world = world(2);

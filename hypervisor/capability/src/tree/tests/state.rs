@@ -133,6 +133,24 @@ fn apply_short(world: &World, mirror: &mut Mirror<'_>, op: &Op) -> bool {
     }
 }
 
+/// Part of an operation, with what these domains have held, and what it reaches, or with all.
+fn within<'w>(
+    world: &World,
+    mirror: &mut Mirror<'w>,
+    domains: &[u32],
+    part: impl FnOnce(&mut Mirror<'w>) -> Result<Outcome, Error>,
+) -> Result<Outcome, Error> {
+    if mirror.all {
+        return part(mirror);
+    }
+    let before = world.contents();
+    world.held.replace(Some(domains.to_vec()));
+    let outcome = part(mirror);
+    world.check_changes(&before);
+    world.held.replace(None);
+    outcome
+}
+
 /// What is done is cut off the operation.
 fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: &mut Op) -> Result<Outcome, Error> {
     let tree = world.tree();
@@ -141,14 +159,14 @@ fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: &mut Op) -> Result<Out
     }
     match op {
         Op::Transfer(Form::Delegate, transfer) => {
-            world.held.set((!mirror.all).then_some([transfer.from.owner, transfer.to]));
-            let outcome = tree.delegate(transfer, mirror);
-            world.held.set(None);
-            outcome
+            let held = [transfer.from.owner, transfer.to];
+            within(world, mirror, &held, |mirror| tree.delegate(transfer, mirror))
         }
         Op::Transfer(Form::Copy, transfer) => tree.copy(transfer, mirror),
         Op::Transfer(Form::Grant, transfer) => tree.grant(transfer, mirror),
-        Op::Revoke { owner, range, rights, itself } => tree.revoke(memory(*owner), range, *rights, *itself, mirror),
+        Op::Revoke { owner, range, rights, itself } => {
+            within(world, mirror, &[*owner], |mirror| tree.revoke(memory(*owner), range, *rights, *itself, mirror))
+        }
         Op::Keep { owner, range, rights } => tree.revoke_keep(memory(*owner), range, *rights, mirror),
     }
 }
@@ -223,12 +241,14 @@ proptest! {
     /// Between two parts of an operation others come, and some are never finished.
     #[test]
     fn operations_that_interrupt_each_other_leave_the_tree_consistent(
-        ops in prop::collection::vec((op(), 1usize..4, 1usize..4), 1..60),
+        ops in prop::collection::vec((op(), 1usize..4, 1usize..4), 1..60), most in 1usize..4, all: bool,
     ) {
         let world = start(2000);
         let mut mirror = Mirror::new(&world);
+        mirror.most = most;
         for (op, slice, parts) in ops {
             mirror.slice = slice;
+            mirror.all = all;
             let mut rest = op;
             for _ in 0..parts {
                 let before = Model { units: world.units() };

@@ -14,6 +14,15 @@ pub type Entry = (u64, u8, u8);
 /// Owner and unit.
 pub type Place = (u32, u64);
 
+/// See [`World::contents`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Contents {
+    owner: u32,
+    own: String,
+    parent: Option<u32>,
+    ring: [u32; 2],
+}
+
 pub struct World {
     nodes: Vec<Node>,
     free: RefCell<Vec<u32>>,
@@ -24,7 +33,7 @@ pub struct World {
     /// Nodes looked at.
     pub looks: Cell<u64>,
     /// The only domains whose indices and nodes may change, if there is such a rule.
-    pub held: Cell<Option<[u32; 2]>>,
+    pub held: RefCell<Option<Vec<u32>>>,
 }
 
 impl World {
@@ -36,12 +45,50 @@ impl World {
             limit: Cell::new(usize::MAX),
             indexes: (0..DOMAINS * 4).map(|_| SpaceIndex::default()).collect(),
             looks: Cell::new(0),
-            held: Cell::new(None),
+            held: RefCell::default(),
         }
     }
 
     fn assert_held(&self, owner: u32) {
-        assert!(self.held.get().is_none_or(|held| held.contains(&owner)), "{owner} is not of {:?}", self.held);
+        assert!(self.may_change(owner), "{owner} is not of {:?}", self.held);
+    }
+
+    fn may_change(&self, owner: u32) -> bool {
+        self.held.borrow().as_ref().is_none_or(|held| held.contains(&owner))
+    }
+
+    /// What is in nodes, by name: of whose domain, what its region protects, and its place in a ring with whose region.
+    pub fn contents(&self) -> BTreeMap<u32, Contents> {
+        let free: BTreeSet<_> = self.free.borrow().iter().copied().collect();
+        let used = (1..=self.nodes.len() as u32).filter(|id| !free.contains(id));
+        let contents = used.map(|id| {
+            let node = &self.nodes[id as usize - 1];
+            let own =
+                format!("{:?} {:?} {:?} {:?}", node.piece(), node.parent(), node.first, [&node.before, &node.after]);
+            let ring = [&node.next, &node.previous].map(|link| link.get().map_or(0, |id| id.get().get()));
+            let parent = node.parent().map(|parent| self.nodes[parent.get().get() as usize - 1].space().owner);
+            (id, Contents { owner: node.space().owner, own, parent, ring })
+        });
+        contents.collect()
+    }
+
+    /// Fails if something has changed since `before` that belongs to no domain that is held.
+    pub fn check_changes(&self, before: &BTreeMap<u32, Contents>) {
+        let after = self.contents();
+        for (id, old) in before {
+            match after.get(id) {
+                Some(new) if new == old => {}
+                new => {
+                    let changed = new.is_none_or(|new| new.own != old.own);
+                    assert!(!changed || self.may_change(old.owner), "{old:?} became {new:?}, held {:?}", self.held);
+                    let moved = new.is_none_or(|new| (new.parent, new.ring) != (old.parent, old.ring));
+                    let may = old.parent.is_some_and(|parent| self.may_change(parent));
+                    // Who is alone has no ring that somebody else could look at.
+                    let alone = old.parent.is_none() && old.ring == [*id; 2];
+                    assert!(!moved || may || alone, "{old:?} left, held {:?}", self.held);
+                }
+            }
+        }
     }
 
     fn take(&self, owner: u32) -> Option<NodeId> {
@@ -126,7 +173,7 @@ impl World {
     pub fn check_structure(&self) -> BTreeSet<u32> {
         let held = self.held.take();
         let found = self.check_all();
-        self.held.set(held);
+        self.held.replace(held);
         found
     }
 
@@ -297,6 +344,8 @@ pub struct Mirror<'w> {
     pub refuse_after: usize,
     /// Whether nodes of all domains may be touched.
     pub all: bool,
+    /// Domains that are held at most, if not all are.
+    pub most: usize,
     /// Whether there are rows.
     pub rows: bool,
     /// Units of rows that were entered, and taken.
@@ -319,6 +368,7 @@ impl<'w> Mirror<'w> {
             short: false,
             refuse_after: usize::MAX,
             all: true,
+            most: usize::MAX,
             rows: true,
             in_rows: [0; 2],
         }
@@ -405,6 +455,17 @@ impl Effects for Mirror<'_> {
 
     fn may_reach_all(&mut self) -> bool {
         std::mem::replace(&mut self.all, true)
+    }
+
+    fn may_reach(&mut self, owner: u32) -> bool {
+        let mut held = self.world.held.borrow_mut();
+        let Some(held) = held.as_mut().filter(|held| !held.contains(&owner)) else { return true };
+        if held.len() == self.most {
+            self.all = true;
+            return false;
+        }
+        held.push(owner);
+        true
     }
 
     fn may_continue(&mut self) -> bool {
