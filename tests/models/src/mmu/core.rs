@@ -14,7 +14,7 @@ use memory::frames::OutOfMemory;
 use memory::mmu::Mmu;
 use memory::shadow::{Checked, Shadow};
 use memory::shootdown::{self, Acknowledged, NOTE, Pages, Shootdown};
-use memory::space::{self, Filled, Space};
+use memory::space::{self, Filled, Latest, Space};
 use memory::table::{Mapping, Table};
 use memory::tags::{KEEP, LOADS, Tags};
 use sync::atomic::AtomicU64;
@@ -346,7 +346,8 @@ impl Core<'_> {
             let space = Space { master: &Table::new(self.world.masters[domain]), view: &view };
             let range = (VirtAddr::new(page << 12), count << 12);
             // As the kernel: whole large leaves go a short way.
-            let directory = space::table_at(self, Table::new(self.world.masters[domain]), range.0, 2);
+            let master = Table::new(self.world.masters[domain]);
+            let directory = Latest::default().table_at(self, master, range.0, 2);
             let short = left.is_empty() && page % 512 == 0 && count % 512 == 0;
             if directory
                 .filter(|_| short)
