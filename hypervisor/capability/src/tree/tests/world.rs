@@ -60,14 +60,15 @@ impl World {
     /// What is in nodes, by name: of whose domain, what its region protects, and its place in a ring with whose region.
     pub fn contents(&self) -> BTreeMap<u32, Contents> {
         let free: BTreeSet<_> = self.free.borrow().iter().copied().collect();
-        let used = (1..=self.nodes.len() as u32).filter(|id| !free.contains(id));
-        let contents = used.map(|id| {
-            let node = &self.nodes[id as usize - 1];
+        let place = |number: u32| &self.nodes[(number / NodeId::STEP) as usize - 1];
+        let used = (1..=self.nodes.len() as u32).map(|at| at * NodeId::STEP).filter(|number| !free.contains(number));
+        let contents = used.map(|number| {
+            let node = place(number);
             let own =
                 format!("{:?} {:?} {:?} {:?}", node.piece(), node.parent(), node.first, [&node.before, &node.after]);
-            let ring = [&node.next, &node.previous].map(|link| link.get().map_or(0, |id| id.get().get()));
-            let parent = node.parent().map(|parent| self.nodes[parent.get().get() as usize - 1].space().owner);
-            (id, Contents { owner: node.space().owner, own, parent, ring })
+            let ring = [&node.next, &node.previous].map(|link| link.get().map_or(0, NodeId::number));
+            let parent = node.parent().map(|parent| place(parent.number()).space().owner);
+            (number, Contents { owner: node.space().owner, own, parent, ring })
         });
         contents.collect()
     }
