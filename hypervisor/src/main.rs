@@ -155,6 +155,7 @@ fn bring_up(features: &Features, options: &Options<'_>, boot: BootInfo<'_>, info
     if clock::start(features, &machine).is_none() {
         give_up!("no clock counts: neither CPUID, PM timer nor interval timer tell the time");
     }
+    translations::decide(options.flush_threshold, PhysAddr::truncate(plan.pool.start));
     cores::start_others(machine.cores, shared, PhysAddr::truncate(plan.trampoline));
     cores::check_timers();
     #[cfg(feature = "selftest")]

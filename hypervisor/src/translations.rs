@@ -7,13 +7,14 @@
 //! Source: `docs/src/shootdown.md`.
 use crate::cores::{self, RunningCore};
 use crate::domain::table_of;
-use crate::log::warning;
+use crate::log::{info, warning};
 use crate::mapping::lock;
 use crate::tables::HARDWARE;
 use abi::address::PAGE_BITS;
 use abi::counter::Counter;
 use abi::operation::Noted;
 use abi::{PhysAddr, VirtAddr};
+use arch::window::View;
 use arch::{apic, cpu};
 use core::sync::atomic::{
     AtomicBool, AtomicU64,
@@ -21,7 +22,7 @@ use core::sync::atomic::{
 };
 use memory::format::{Attributes, Format, Host};
 use memory::mmu::{Mmu, Noting};
-use memory::shootdown::{Acknowledged, Core, Machine, Pages, Shootdown};
+use memory::shootdown::{Acknowledged, Core, Costs, Machine, Pages, Shootdown};
 use memory::space::Space;
 use objects::Domain;
 use percpu::Hazard;
@@ -30,6 +31,8 @@ use percpu::Hazard;
 const LARGE_BITS: u32 = PAGE_BITS + 9;
 static NAIVE: AtomicBool = AtomicBool::new(false);
 static TAGS: AtomicBool = AtomicBool::new(false);
+/// Pages that are forgotten one by one; of more than these, everything is.
+static SINGLE: AtomicU64 = AtomicU64::new(Costs::USUAL);
 
 /// Whether what cores remember is tagged with the domain.
 pub fn has_tags() -> bool {
@@ -44,6 +47,40 @@ pub fn use_tags() {
 /// Uses the protocol to compare with.
 pub fn be_naive() {
     NAIVE.store(true, Relaxed);
+}
+
+/// Decides, on the boot core, up to how many pages are forgotten one by one: `wanted`, or what costs less by a measurement
+/// with the memory at `memory`, of a few pages more than [`Costs::PAGES`].
+pub fn decide(wanted: Option<u64>, memory: PhysAddr) {
+    let costs = measure(memory).unwrap_or_default();
+    let threshold = wanted.unwrap_or(costs.threshold());
+    SINGLE.store(threshold, Relaxed);
+    info!("flushes: up to {threshold} pages one by one{}; {costs}", if wanted.is_some() { ", as told" } else { "" });
+}
+
+fn measure(memory: PhysAddr) -> Option<Costs> {
+    const PAGES: usize = Costs::PAGES as usize;
+    let view = View::new(memory, (PAGES + 1) << PAGE_BITS, Attributes::READ)?;
+    let start = view.start().addr().get() as u64;
+    // Everything before a flush is done when that is; of a page that is not used otherwise.
+    let ticks = |work: &dyn Fn()| {
+        let before = cpu::time_stamp();
+        work();
+        cpu::flush_page(start + (Costs::PAGES << PAGE_BITS));
+        cpu::time_stamp() - before
+    };
+    let single = || (0..Costs::PAGES).for_each(|page| cpu::flush_page(start + (page << PAGE_BITS)));
+    // SAFETY: reads memory. In different lines of the caches.
+    let read = || (0..PAGES).for_each(|page| _ = unsafe { view.register(page * ((1 << PAGE_BITS) + 64)) });
+    // SAFETY: the root and tag that are loaded already.
+    let all = || unsafe { cpu::load_root(cpu::tagged_root()) };
+    let mut least = [u64::MAX; 5];
+    for _ in 0..16 {
+        let works: [&dyn Fn(); 5] = [&|| {}, &all, &single, &read, &read];
+        least.iter_mut().zip(works).for_each(|(least, work)| *least = ticks(work).min(*least));
+    }
+    let [nothing, all, single, cold, warm] = least;
+    Some(Costs { single: single.saturating_sub(nothing), all: all.saturating_sub(nothing), cold, warm })
 }
 
 /// A shootdown with nothing in it so far.
@@ -114,6 +151,11 @@ impl Machine for Cores {
         };
         shared.count(Counter::PageFlushes, count);
         (0..count).for_each(|page| cpu::flush_page(start + (page << abi::address::PAGE_BITS)));
+    }
+
+    #[inline]
+    fn threshold(&self) -> u64 {
+        SINGLE.load(Relaxed)
     }
 
     fn landed(&self, id: u32) {

@@ -127,8 +127,8 @@ impl Backend for Vmx {
             vcpu::save_breakpoints(guest.extra);
             guest.withhold_breakpoints(true);
         }
-        let exit = guest.exit(failed);
-        percpu::this().shared.count_exit(guest.reason(exit));
+        let (exit, event) = guest.exit(failed);
+        percpu::this().shared.count_exit(event);
         if !failed {
             percpu::this().local.task_cut.set(true);
             store(guest.extra, extra::CR2, address);

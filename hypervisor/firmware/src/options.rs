@@ -26,6 +26,8 @@ pub struct Options<'a> {
     pub xapic: bool,
     /// `shootdown=naive`: make cores forget translations one after the other, all that run the domain.
     pub naive_shootdown: bool,
+    /// `flush-threshold=`: so many pages, at least 1 and at most 64, are forgotten one by one.
+    pub flush_threshold: Option<u64>,
     /// `pcid=off`: what cores remember of tables has no tags, whatever the processor can do.
     pub no_tags: bool,
     /// `provoke=`: fail on purpose (only kernels built for self-tests do).
@@ -55,6 +57,9 @@ impl<'a> Options<'a> {
             ("cores", Some(count)) => self.cores = Some(number(count)?.try_into().ok().filter(|&count| count > 0)?),
             ("provoke", Some(name)) => self.provoke = Some(name),
             ("shootdown", Some(protocol)) => self.naive_shootdown = (protocol == "naive").then_some(true)?,
+            ("flush-threshold", Some(pages)) => {
+                self.flush_threshold = Some(number(pages).filter(|pages| matches!(pages, 1..=64))?);
+            }
             ("pcid", Some("off")) => self.no_tags = true,
             ("poison", None) => self.poison = true,
             ("xapic", None) => self.xapic = true,
@@ -95,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_option_is_understood() {
-        let line = "log=debug console=serial,e9 serial=0x2f8 exit=244 kernel-memory=64M cores=2 poison xapic provoke=x shootdown=naive pcid=off";
+        let line = "log=debug console=serial,e9 serial=0x2f8 exit=244 kernel-memory=64M cores=2 poison xapic provoke=x shootdown=naive pcid=off flush-threshold=64";
         let expected = Options {
             log: Some("debug"),
             console: Some("serial,e9"),
@@ -106,6 +111,7 @@ mod tests {
             poison: true,
             xapic: true,
             naive_shootdown: true,
+            flush_threshold: Some(64),
             no_tags: true,
             provoke: Some("x"),
         };
@@ -125,6 +131,8 @@ mod tests {
             "poison=1",
             "shootdown=wild",
             "pcid=on",
+            "flush-threshold=0",
+            "flush-threshold=65",
             "log",
             "=",
             "kernel-memory=é",

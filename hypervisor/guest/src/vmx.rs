@@ -270,14 +270,14 @@ impl<F: Fields> Guest<'_, F> {
         }
     }
 
-    /// After an exit, or an entry that `failed`: what it means.
-    pub fn exit(&self, failed: bool) -> Exit {
-        let reason = self.fields.read(REASON);
+    /// After an exit, or an entry that `failed`: what it means, and its event, also if it was one that nobody is told of.
+    pub fn exit(&self, failed: bool) -> (Exit, u8) {
+        let reason = if failed { event::VCPU_VMX_INVALID.into() } else { self.fields.read(REASON) };
         if failed || self.entry_failed() {
-            return Exit::Event(if failed { event::VCPU_VMX_INVALID } else { reason as u8 });
+            return (Exit::Event(reason as u8), reason as u8);
         }
         self.again();
-        match reason as u16 {
+        let exit = match reason as u16 {
             0 => self.exception(),
             1 | 52 => Exit::Interrupt,
             7 | 8 => {
@@ -287,13 +287,8 @@ impl<F: Fields> Guest<'_, F> {
             28 if self.control_register() => Exit::Again,
             29 => Exit::Debug,
             other => Exit::Event(other as u8),
-        }
-    }
-
-    /// The event of the last exit, also if it was one that nobody is told of.
-    #[inline(always)]
-    pub fn reason(&self, exit: Exit) -> u8 {
-        if let Exit::Event(event) = exit { event } else { self.fields.read(REASON) as u8 }
+        };
+        (exit, reason as u8)
     }
 
     /// Whether the last entry failed because of the guest's state.

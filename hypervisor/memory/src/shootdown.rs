@@ -12,6 +12,7 @@
 //! Source: A. Clements et al., "RadixVM" (2013), precise targets; N. Amit et al., "Don't shoot down TLB shootdowns!" (2020),
 //! send to all before waiting; E. Dijkstra, "Cooperating sequential processes" (1965), publish and look; traps T3-T5.
 mod later;
+mod threshold;
 
 use crate::mmu::Mmu;
 use abi::PhysAddr;
@@ -21,9 +22,10 @@ use sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
     fence,
 };
+pub use threshold::Costs;
 
-/// Pages that are forgotten one by one; of more than these, everything is.
-pub const SINGLE: u64 = 16;
+/// Pages that may be forgotten one by one; of more than these, everything is.
+pub const MOST: u64 = 64;
 
 /// Pages whose translations are to be forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +41,7 @@ impl Pages {
     #[must_use]
     pub const fn new(start: u64, size: u64) -> Self {
         let count = size >> PAGE_BITS;
-        if count > SINGLE { Self::ALL } else { Self(start & !(PAGE_SIZE - 1) | count) }
+        if count > MOST { Self::ALL } else { Self(start & !(PAGE_SIZE - 1) | count) }
     }
 
     /// Both.
@@ -62,6 +64,13 @@ impl Pages {
     #[must_use]
     pub fn range(self) -> Option<(u64, u64)> {
         (self != Self::ALL).then_some((self.0 & !(PAGE_SIZE - 1), self.0 & (PAGE_SIZE - 1)))
+    }
+
+    /// The same, or all if these are more than `most`.
+    #[inline]
+    #[must_use]
+    pub const fn at_most(self, most: u64) -> Self {
+        if self.0 & (PAGE_SIZE - 1) > most { Self::ALL } else { self }
     }
 }
 
@@ -95,6 +104,11 @@ pub trait Machine {
     fn interrupt(&self, ids: impl Iterator<Item = u32>, count: u32);
     /// Makes the calling core forget `pages` of the tables it has loaded.
     fn flush(&self, pages: Pages);
+    /// So many pages, at most [`MOST`], are forgotten one by one.
+    #[inline]
+    fn threshold(&self) -> u64 {
+        MOST
+    }
     /// Makes core `id` look for [`Acknowledged::of_landed`] soon.
     fn landed(&self, id: u32);
     /// How many cores have taken something that others may still use.
@@ -322,7 +336,8 @@ impl Shootdown {
     fn tell(&self, machine: &impl Machine) {
         let (own, count) = (machine.own(), machine.cores());
         let others = || members(self.targets, count).filter(|&id| id != own);
-        let ask = |id| machine.core(id).ask(self.pages, 0);
+        let pages = self.pages.at_most(machine.threshold());
+        let ask = |id| machine.core(id).ask(pages, 0);
         let wait = |id| {
             let core: &Core = machine.core(id);
             let asked = core.asked.load(Relaxed);
@@ -342,7 +357,7 @@ impl Shootdown {
             machine.interrupt(others(), count as u32);
         }
         if self.targets & bit(own) != 0 {
-            machine.flush(self.pages);
+            machine.flush(pages);
         }
         others().for_each(wait);
         self.end_flight(machine);

@@ -121,7 +121,7 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "the own core does not forget",
         SHOOTDOWN,
-        "machine.flush(self.pages);\n        }\n        others()",
+        "machine.flush(pages);\n        }\n        others()",
         "}\n        others()",
     ),
     mutant(

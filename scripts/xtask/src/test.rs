@@ -114,7 +114,7 @@ const VM_CASES: [&str; 2] = ["vm-", "kernel-guests"];
 /// `memory` instead of a filter: delegation, tables and the shootdown, but for their models.
 const MEMORY: &str = "memory";
 /// The cases of the running system that are about these.
-const MEMORY_CASES: [&str; 15] = [
+const MEMORY_CASES: [&str; 16] = [
     "kernel-shootdown",
     "kernel-hunter",
     "provoke-no-flush",
@@ -123,6 +123,7 @@ const MEMORY_CASES: [&str; 15] = [
     "kernel-helping",
     "kernel-preemption",
     "kernel-regions",
+    "kernel-flushes",
     "kernel-domains",
     "kernel-shortage",
     "kernel-quota",

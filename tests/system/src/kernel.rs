@@ -107,6 +107,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("kernel-hunter-long-in-turn-4", hunt_in_turn).alone().full(),
         Case::new("provoke-no-flush", |context, name| stale_reads_are_noticed(context, name, false)),
         Case::new("provoke-no-flush-in-turn", |context, name| stale_reads_are_noticed(context, name, true)),
+        Case::new("kernel-flushes-qemu-1", |context, name| flushes(context, name, None)),
+        Case::new("kernel-flushes-few-qemu-1", |context, name| flushes(context, name, Some("5"))),
+        Case::new("kernel-flushes-many-qemu-1", |context, name| flushes(context, name, Some("64"))),
     ];
     PROGRAMS.iter().map(|row| case(row, None)).chain(long).chain(hunts).collect()
 }
@@ -125,6 +128,20 @@ fn hunt_with_tags(context: &Context, name: &str, args: &[&str]) -> Result<()> {
 fn hunt_in_turn(context: &Context, name: &str) -> Result<()> {
     let machine = context.scenario(name, "hunter-long")?;
     holds(Machine { smp: 4, timeout: Some(LIMIT), in_turn: true, ..machine }, "hunter-long", HUNTED)
+}
+
+/// The kernel says up to how many pages it forgets one by one, as it was told or by its own measurement, and does so.
+fn flushes(context: &Context, name: &str, told: Option<&str>) -> Result<()> {
+    let argument = told.map(|pages| format!("flush-threshold={pages}"));
+    let args: Vec<_> = argument.as_deref().into_iter().collect();
+    let machine = context.machine(name, context.kernel(), vec![context.program("flushes")?], &args)?;
+    let outcome = run::to_the_end(&Machine { smp: 1, ..machine })?.success()?;
+    let after = |text| outcome.log.iter().find_map(|line| line.split_once(text)?.1.split(' ').next());
+    let (said, done) = (after("] flushes: up to "), after("flushes: one by one up to "));
+    ensure!(told.is_none() || said == told, "the kernel says {said:?}");
+    let power = said.and_then(|pages| pages.parse::<u64>().ok()).map(|pages| format!("{}", 1 << pages.ilog2()));
+    ensure!(power.as_deref() == done, "{said:?} pages, and it was {done:?}");
+    expect_line(&outcome, &["flushes: 33 of 33 checks hold"])
 }
 
 /// A kernel that forgets nothing is noticed by the hunter, also on an emulator that runs one core at a time.

@@ -26,10 +26,11 @@ impl Shootdown {
         let core = machine.core(own);
         core.later.store(core.later.load(Relaxed) + LEFT + 1 + number as u64, Release);
         machine.flights().fetch_add(1, AcqRel);
-        others().for_each(|id| machine.core(id).ask(self.pages, bit(own)));
+        let pages = self.pages.at_most(machine.threshold());
+        others().for_each(|id| machine.core(id).ask(pages, bit(own)));
         machine.interrupt(others(), number as u32);
         if self.targets & bit(own) != 0 {
-            machine.flush(self.pages);
+            machine.flush(pages);
         }
         self.end_flight(machine);
         // What others had taken before is over; they wait for nothing but interrupts.

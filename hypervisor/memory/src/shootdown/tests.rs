@@ -46,6 +46,9 @@ impl Machine for At<'_> {
     fn flush(&self, pages: Pages) {
         self.0.flushed.borrow_mut().push((self.1, pages));
     }
+    fn threshold(&self) -> u64 {
+        3
+    }
     fn landed(&self, id: u32) {
         self.0.landed.borrow_mut().push((id, self.1));
     }
@@ -102,6 +105,24 @@ fn only_sharers_that_run_the_domain_are_asked_and_once_each() {
     assert!(!right(2), "who runs another domain finds the note");
     assert!(right(2), "once");
     assert!(right(0) && right(3), "who is no sharer, or has forgotten, finds none");
+}
+
+#[test]
+fn above_the_threshold_everything_is_forgotten_by_all() {
+    for (count, forgotten) in [(3, Pages::new(0x5000, 0x3000)), (4, Pages::ALL)] {
+        for waits in [true, false] {
+            let arena = arena();
+            let fake = machine(&[1, 2], &arena);
+            let mut shootdown = Shootdown::new(false);
+            shootdown.add((&arena, &At(&fake, 0)), bit(0) | bit(1), &view, Pages::new(0x5000, count << PAGE_BITS));
+            if waits {
+                shootdown.finish(&At(&fake, 0));
+            } else {
+                assert!(shootdown.finish_later(&At(&fake, 0)).is_none());
+            }
+            assert_eq!(*fake.flushed.borrow(), [(1, forgotten), (0, forgotten)]);
+        }
+    }
 }
 
 #[test]
@@ -176,9 +197,11 @@ fn for_tables_without_sharers_all_cores_are_asked() {
 #[test]
 fn as_many_pages_as_are_forgotten_one_by_one_are_joined_from_parts_with_odd_counts() {
     let pages = |first: u64, count: u64| Pages::new(first << 12, count << 12);
-    assert_eq!(pages(6, 15).range(), Some((6 << 12, 15)));
-    assert_eq!(pages(6, 15).and(pages(21, 1)), pages(6, 16));
-    assert_eq!(pages(6, 15).and(pages(21, 2)), Pages::ALL);
+    assert_eq!(pages(6, 63).range(), Some((6 << 12, 63)));
+    assert_eq!(pages(6, 63).and(pages(69, 1)), pages(6, 64));
+    assert_eq!(pages(6, 63).and(pages(69, 2)), Pages::ALL);
+    assert_eq!((pages(6, 63).at_most(63), pages(6, 63).at_most(62)), (pages(6, 63), Pages::ALL));
+    assert_eq!((Pages::ALL.at_most(MOST), Pages::NONE.at_most(1)), (Pages::ALL, Pages::NONE));
     assert_eq!(pages(6, 3).and(pages(9, 2)), pages(6, 5));
 }
 
@@ -233,7 +256,7 @@ fn what_was_noted_is_read_by_anybody_and_cleared_together_with_a_flush() {
 
 proptest! {
     #[test]
-    fn joined_pages_contain_both(first in 0u64..40, count in 1u64..20, second in 0u64..40, more in 1u64..20) {
+    fn joined_pages_contain_both(first in 0u64..80, count in 1u64..80, second in 0u64..80, more in 1u64..80) {
         let pages = |start: u64, count: u64| Pages::new(start << 12, count << 12);
         let contains = |pages: Pages, page: u64| {
             pages.range().is_none_or(|(start, count)| (start >> 12..(start >> 12) + count).contains(&page))
@@ -243,6 +266,6 @@ proptest! {
             prop_assert!(contains(both, page));
         }
         prop_assert_eq!(Pages::NONE.and(pages(first, count)), pages(first, count));
-        prop_assert!(both.range().is_none_or(|(_, count)| count <= SINGLE));
+        prop_assert!(both.range().is_none_or(|(_, count)| count <= MOST));
     }
 }
