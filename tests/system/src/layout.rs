@@ -1,7 +1,7 @@
 //! The address space as the plan fixes it, seen from outside: QEMU's monitor
 //! shows the page tables that are current on each core.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -20,6 +20,12 @@ const CORE_LOCAL: u64 = 0xffff_ffff_bfff_f000;
 const STACK_PAGES: u64 = 4;
 const STACK: u64 = LOCAL_APIC - STACK_PAGES * 0x1000;
 const STACK_GUARD: u64 = STACK - 0x1000;
+/// What the kernel has for itself, in every address space: image, pool, a core's own pages; and the window, where other frames
+/// are shown for a moment.
+const OWN: std::ops::Range<u64> = 0xffff_ffff_8000_0000..0xffff_ffff_c000_0000;
+const WINDOW: std::ops::Range<u64> = 0xffff_ffff_df00_0000..0xffff_ffff_e000_0000;
+/// How often a machine is stopped while programs come and go.
+const STOPS: u32 = 20;
 /// Physical address of the local APIC's registers.
 const APIC_REGISTERS: u64 = 0xfee0_0000;
 
@@ -28,6 +34,16 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("layout-4-cores", |context, name| examine(&context.scenario(name, "idle")?)),
         Case::new("layout-1-core", |context, name| examine(&Machine { smp: 1, ..context.scenario(name, "idle")? })),
+        Case::new("layout-global-churn", |context, name| {
+            let machine = Machine { smp: 2, ..context.scenario(name, "churn-long")? };
+            never_remapped(&machine, "come and go").map(drop)
+        }),
+        Case::new("layout-global-hunter", |context, name| {
+            let machine = Machine { smp: 2, ..context.scenario(name, "hunter-short")? };
+            let roots = never_remapped(&machine, "whether anybody reads")?;
+            ensure!(roots > 2, "all was seen in {roots} address spaces");
+            Ok(())
+        }),
     ]
 }
 
@@ -49,6 +65,45 @@ fn examine(machine: &Machine) -> Result<()> {
     Ok(())
 }
 
+/// Global pages, which a load of CR3 keeps, are never mapped anew, whatever comes and goes: each core shows the same ones at
+/// several times after this line, in whatever domain it is found. In how many address spaces cores were.
+fn never_remapped(machine: &Machine, line: &str) -> Result<usize> {
+    let mut running = run::start(machine)?;
+    running.wait_for(line, Duration::from_secs(60))?;
+    let (mut first, mut roots) = (BTreeMap::new(), HashSet::new());
+    for _ in 0..STOPS {
+        std::thread::sleep(Duration::from_millis(50));
+        running.monitor("stop")?;
+        for core in 0..machine.smp {
+            let (root, own) = own_pages(&mut running, core).with_context(|| format!("core {core}"))?;
+            roots.insert(root);
+            let before = first.entry(core).or_insert_with(|| own.clone());
+            ensure!(*before == own, "core {core}: pages of the kernel have changed: {before:?}, then {own:?}");
+        }
+        running.monitor("cont")?;
+    }
+    Ok(roots.len())
+}
+
+/// What a core has loaded in CR3, and the kernel's own pages there.
+fn own_pages(running: &mut Running, core: u32) -> Result<(u64, Vec<Page>)> {
+    running.monitor(&format!("cpu {core}"))?;
+    let root = tlb::register(&running.monitor("info registers")?, "CR3").context("no CR3")?;
+    let mut pages = tlb::pages(&running.monitor("info tlb")?).context("`info tlb` is not understood")?;
+    global(&pages)?;
+    pages.retain(|page| OWN.contains(&page.address));
+    Ok((root, pages))
+}
+
+/// Exactly the kernel's own pages, and what its window shows, are global; not what it has for each domain.
+fn global(pages: &[Page]) -> Result<()> {
+    for page in pages {
+        let own = OWN.contains(&page.address) || WINDOW.contains(&page.address);
+        ensure!(page.global == own, "the page at {:#x} has global bit {}", page.address, page.global);
+    }
+    Ok(())
+}
+
 /// Checks the current core; returns the frames of its core-local page and of its stack's top page.
 fn core_layout(running: &mut Running) -> Result<(u64, u64)> {
     let registers = running.monitor("info registers")?;
@@ -56,6 +111,7 @@ fn core_layout(running: &mut Running) -> Result<(u64, u64)> {
     let answer = running.monitor("info tlb")?;
     let pages = tlb::pages(&answer).context("`info tlb` is not understood")?;
     rights(&pages)?;
+    global(&pages)?;
     let ranges = tlb::ranges(&running.monitor("info mem")?).context("`info mem` is not understood")?;
     for (start, end, user) in ranges {
         ensure!(!user || end <= USER_END, "user memory from {start:#x} to {end:#x} reaches beyond the user range");
@@ -138,6 +194,15 @@ mod tests {
         assert!(rights(&page(0xffff_ffff_8100_0000, "XG-DA--UW")).is_err());
         assert!(rights(&page(0x40_0000, "X--DA--UW")).is_ok());
         assert!(rights(&page(0x40_0000, "X--DA---W")).is_err());
+    }
+
+    #[test]
+    fn a_global_page_of_a_domain_and_another_one_of_the_kernel_are_found() {
+        assert!(global(&page(0xffff_ffff_8100_0000, "-G-DA----")).is_ok());
+        assert!(global(&page(0xffff_ffff_8100_0000, "---DA----")).is_err());
+        assert!(global(&page(0x40_0000, "X--DA--UW")).is_ok());
+        assert!(global(&page(0x40_0000, "XG-DA--UW")).is_err());
+        assert!(global(&page(0xffff_ffff_e000_0000, "XG-DA---W")).is_err());
     }
 
     #[test]
