@@ -1,4 +1,5 @@
 //! Purpose: the rules of the mapping tree.
+mod constraints;
 mod derived;
 mod joining;
 mod model;

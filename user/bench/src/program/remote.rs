@@ -2,7 +2,7 @@
 //! share it and the number of pages.
 //!
 //! Invariants: after a run the interrupts that the kernel has sent are exactly those that the operation is defined to
-//! need, or the operation is refused; unless the program is asked to accept any.
+//! need, or the operation is refused; unless the program is asked to accept any, or time is measured, see [`Due::judge`].
 //! Concurrency: the boot core measures; threads on the others read pages when they are told, and wait otherwise.
 //! Source: design plan §6.
 

@@ -55,7 +55,7 @@ pub struct Resources {
 }
 
 /// What the program runs on, and how it measures.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Setting {
     /// Cores that run.
     pub cores: u64,

@@ -5,7 +5,7 @@ use crate::tree::{Effects, Error, Full, MAX_DEPTH, Outcome, Piece, Span, Transfe
 use abi::Rights;
 use std::cell::Cell;
 
-fn quiet(world: &World) -> Mirror<'_> {
+pub fn quiet(world: &World) -> Mirror<'_> {
     let mut mirror = Mirror::new(world);
     mirror.checking = false;
     mirror
@@ -68,7 +68,7 @@ impl Effects for Latency<'_> {
 }
 
 /// `count` children of unit 0 of domain 0, in domain 1, none next to another.
-fn fan(count: u64) -> World {
+pub fn fan(count: u64) -> World {
     let world = World::new(count as usize + 2);
     world.tree().insert_root(&piece(0, 0, 1, 100, 7)).unwrap();
     let mut mirror = quiet(&world);
