@@ -240,7 +240,7 @@ impl<N: Nodes> Tree<'_, N> {
         if parent.before.get().is_some_and(|before| self.at(before).continues_in(parent)) {
             parent.first.set(Some(child));
             let count = count - 1;
-            return (count != 0).then_some((self.at(child).after.get()?, count, start.min(count - 1)));
+            return (count != 0).then_some((self.at(child).after.get()?, count, start.min(count.wrapping_sub(1))));
         }
         Some((child, count, start))
     }
