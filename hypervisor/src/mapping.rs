@@ -19,11 +19,11 @@ use capability::tree::{
     Attributes as Manner, Effects, Error, Full, Outcome, Piece, ROW, Row, Space, Span, Transfer, Tree,
 };
 use capability::word::Capability;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use memory::format::{Attributes, Format, Host};
 use memory::shootdown::Shootdown;
 use memory::table::Table;
-use objects::{Domain, Page, Ref, Store};
+use objects::{Domain, Ref, Store};
 use percpu::Hazard;
 use sync::Closed;
 
@@ -278,13 +278,14 @@ impl<'s> Machine<'s> {
     }
 }
 
-/// A table of leaves, and the entry for physical page 0.
-struct Entries(&'static Page, u64);
+/// Entries of a table of leaves, and that for physical page 0.
+struct Entries(&'static [AtomicU64], u64);
 
 impl Row for Entries {
     #[inline(always)]
-    fn enter(&mut self, unit: u64, origin: u64) {
-        self.0[(unit % LARGE) as usize].store(self.1 | origin << PAGE_BITS, Ordering::Release);
+    fn places(&mut self, count: u64) -> impl Iterator<Item = impl FnOnce(u64)> {
+        let (places, entry) = (self.0.split_off(..count as usize).unwrap_or_default(), self.1);
+        places.iter().map(move |place| move |origin| place.store(entry | origin << PAGE_BITS, Ordering::Release))
     }
 }
 
@@ -301,7 +302,7 @@ impl Effects for Machine<'_> {
         self.left = 1;
         let (words, first) = (HARDWARE.words(table.root()), (piece.span.base % LARGE) as usize);
         let places = words.get(first..first + piece.span.count as usize)?;
-        arch::pool::are_zero(places).then_some(Entries(words, entry))
+        arch::pool::are_zero(places).then_some(Entries(places, entry))
     }
 
     #[inline(always)]

@@ -222,13 +222,14 @@ pub trait Nodes {
 
 /// Where the units of a row are shown.
 pub trait Row {
-    /// What stands for `origin` is entered at `unit`. The tree is not consistent meanwhile.
-    fn enter(&mut self, unit: u64, origin: u64);
+    /// The next `count` places: called with an origin, what stands for it is entered there. The tree is not consistent
+    /// meanwhile.
+    fn places(&mut self, count: u64) -> impl Iterator<Item = impl FnOnce(u64)>;
 }
 
 impl Row for Infallible {
-    fn enter(&mut self, _: u64, _: u64) {
-        match *self {}
+    fn places(&mut self, _: u64) -> impl Iterator<Item = impl FnOnce(u64)> {
+        core::iter::empty::<fn(u64)>()
     }
 }
 

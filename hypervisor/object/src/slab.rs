@@ -119,11 +119,16 @@ impl<T: Object> Slab<T> {
     #[inline(always)]
     fn free(&mut self, store: &Store<'_>, offset: u32, count: u32) -> Option<FrameNumber> {
         let (header, last) = (store.header(offset as usize), offset + (count - 1) * Self::SLOT as u32);
-        for slot in (offset..last).step_by(Self::SLOT) {
-            store.link(slot as usize).store(slot + Self::SLOT as u32, Relaxed);
+        // What is left of a page that is emptied from its end needs no links.
+        if count != 1 && header.fresh.load(Relaxed) == last + Self::SLOT as u32 {
+            header.fresh.store(offset, Relaxed);
+        } else {
+            for slot in (offset..last).step_by(Self::SLOT) {
+                store.link(slot as usize).store(slot + Self::SLOT as u32, Relaxed);
+            }
+            store.link(last as usize).store(header.first.load(Relaxed), Relaxed);
+            header.first.store(offset, Relaxed);
         }
-        store.link(last as usize).store(header.first.load(Relaxed), Relaxed);
-        header.first.store(offset, Relaxed);
         let free = header.free.load(Relaxed) + count;
         header.free.store(free, Relaxed);
         let start = offset & !(PAGE as u32 - 1);

@@ -27,7 +27,7 @@ pub(crate) struct Header {
     pub free: AtomicU32,
     /// Offset of the slot that was freed last, 0 if none.
     pub first: AtomicU32,
-    /// Offset of the first slot that was never used.
+    /// Offset of the first slot of those at the end that were never used, or are as if they never were.
     pub fresh: AtomicU32,
     /// Offsets of the neighbours in the slab's list of pages with free slots, 0 if none.
     pub previous: AtomicU32,

@@ -54,7 +54,8 @@ impl<N: Nodes> Tree<'_, N> {
                 while done != most {
                     let Some((start, given)) = self.0.allocate_run(space.owner, most - done) else { break };
                     let places = (parents.up(done), children.up(done));
-                    let filled = self.fill_run((start, given), places, &mut following, &mut row);
+                    let (filled, next) = self.fill_run((start, given), places, following, &mut row);
+                    following = next;
                     if filled != 0 {
                         self.at(start).before.set(below);
                         if let Some(below) = below {
@@ -97,43 +98,37 @@ impl<N: Nodes> Tree<'_, N> {
         outcome
     }
 
-    /// Makes `given` nodes from `first` on, or fewer, children of those from `at` on, as long as these are like the first of
-    /// `places` and have no children; at places like the second. How many. `at` is moved on to what is to be done next. The
-    /// links to what comes before the first of them and after the last are left to the caller.
+    /// Makes `given` nodes from `first` on, or fewer, children of those from `at` on, as long as these are single ones like the
+    /// first of `places` and have no children; at places like the second. How many, and what is to be done next. The links to
+    /// what comes before the first of them and after the last are left to the caller.
     #[inline(never)]
     fn fill_run(
         &self,
         (first, given): (NodeId, u64),
-        (parents, children): (Single, Single),
-        at: &mut Option<NodeId>,
+        (mut parents, mut children): (Single, Single),
+        mut at: Option<NodeId>,
         row: &mut impl Row,
-    ) -> u64 {
-        let (mut filled, mut name, start) = (0, first.number(), children.unit());
-        let mut goes_on = at.is_some_and(|id| self.at(id).is_like(parents));
-        while goes_on
-            && filled != given
-            && let (Some(parent_id), Some(id)) = (*at, NodeId::from_field(name))
-        {
+    ) -> (u64, Option<NodeId>) {
+        let mut filled = 0;
+        for (count, enter) in (0..given).zip(row.places(given)) {
+            let (Some(parent_id), Some(id)) = (at, first.following(count)) else { break };
             let (parent, child) = (self.at(parent_id), self.at(id));
-            let next = parent.after.get();
-            goes_on = next.is_some_and(|next| self.at(next).is_like(parents.up(filled + 1)));
-            // Who has a node at the next unit has one unit.
-            if !goes_on && parent.count.get() != 1 || parent.first.get().is_some() {
+            if !parent.is_like(parents) || parent.count.get() != 1 || parent.first.get().is_some() {
                 break;
             }
             let origin = parent.origin();
-            row.enter(start + filled, origin);
-            child.fill_single(children.up(filled), (parent_id, origin));
+            enter(origin);
+            child.fill_single(children, (parent_id, origin));
             child.first.set(None);
             child.next.set(Some(id));
             child.previous.set(Some(id));
-            child.before.set(NodeId::from_field(name - NodeId::STEP));
-            name += NodeId::STEP;
-            child.after.set(NodeId::from_field(name));
+            child.before.set(NodeId::from_field(id.number() - NodeId::STEP));
+            child.after.set(id.following(1));
             parent.first.set(Some(id));
-            (filled, *at) = (filled + 1, next);
+            at = parent.after.get();
+            (filled, parents, children) = (count + 1, parents.up(1), children.up(1));
         }
-        filled
+        (filled, at)
     }
 
     /// Takes the children of nodes from `id` down, as long as they are rows of the range without children of their own, that

@@ -435,7 +435,7 @@ impl Effects for Mirror<'_> {
     fn row(&mut self, piece: &Piece) -> Option<impl Row> {
         assert!((piece.span.base ^ (piece.span.end() - 1)) < ROW, "a row is of one group");
         let (row, may) = (*piece, self.rows && self.refuse_after as u64 >= piece.span.count);
-        may.then_some(MirroredRow { mirror: self, row })
+        may.then_some(MirroredRow(RefCell::new((self, row))))
     }
 
     fn revoked_row(&mut self, row: &Piece) {
@@ -478,24 +478,26 @@ impl Effects for Mirror<'_> {
     }
 }
 
-struct MirroredRow<'m, 'w> {
-    mirror: &'m mut Mirror<'w>,
-    row: Piece,
-}
+struct MirroredRow<'m, 'w>(RefCell<(&'m mut Mirror<'w>, Piece)>);
 
 impl Row for MirroredRow<'_, '_> {
-    fn enter(&mut self, unit: u64, origin: u64) {
-        assert_eq!(unit, self.row.span.base, "one after the other");
-        self.row.span = span(unit + 1, self.row.span.count - 1);
-        let piece = Piece { span: span(unit, 1), origin, ..self.row };
-        self.mirror.in_rows[0] += 1;
-        self.mirror.refuse_after -= 1;
-        self.mirror.mapped.push(piece);
-        if self.mirror.checking {
-            for (place, entry) in places(&piece) {
-                assert_eq!(self.mirror.entries.insert(place, entry), None, "only free units are mapped");
+    fn places(&mut self, count: u64) -> impl Iterator<Item = impl FnOnce(u64)> {
+        assert!(count <= self.0.borrow().1.span.count, "no more than was asked for");
+        (0..count).map(|_| {
+            |origin| {
+                let (mirror, row) = &mut *self.0.borrow_mut();
+                let piece = Piece { span: span(row.span.base, 1), origin, ..*row };
+                row.span = span(row.span.base + 1, row.span.count - 1);
+                mirror.in_rows[0] += 1;
+                mirror.refuse_after -= 1;
+                mirror.mapped.push(piece);
+                if mirror.checking {
+                    for (place, entry) in places(&piece) {
+                        assert_eq!(mirror.entries.insert(place, entry), None, "only free units are mapped");
+                    }
+                }
             }
-        }
+        })
     }
 }
 
