@@ -29,8 +29,9 @@ const NODES: u64 = 20_000;
 const ORDER: u32 = 15;
 /// How often each is repeated at most, until both have met in the middle; a busy host may stop a core for as long as it takes.
 const ATTEMPTS: u64 = 20;
-/// Rounds of nested revocations, and mappings in them.
+/// Rounds of nested revocations: at least, and at most until a core has waited for the other; and mappings in them.
 const ROUNDS: u64 = 20;
+const PATIENCE: u64 = 400;
 const FEW: u64 = 2000;
 /// Semaphores: the urgent thread, the one on the other core, nobody.
 const URGENT: u64 = 0x80;
@@ -143,21 +144,23 @@ fn nested(checks: &mut Checks) {
         of(0) + of(1)
     };
     let (mut wrong, mut left, before, start) = (0, 0, waits(), DONE.load(SeqCst));
-    for round in 0..ROUNDS {
+    let mut rounds = 0;
+    while rounds < ROUNDS || rounds < PATIENCE && waits() == before {
         wrong += fan::make(FEW);
         let (all, below) = ((fan::pages(fan::own(), 0), MAPPINGS), (fan::pages(MAPPINGS, ORDER), CHILDREN));
         // Whose turn it is to take the outer one.
-        let (mine, others) = if round % 2 == 0 { (all, below) } else { (below, all) };
+        let (mine, others) = if rounds % 2 == 0 { (all, below) } else { (below, all) };
         both(others.0, others.1, FEW);
         up(OTHER);
         wrong += fan::revoke(mine.0);
         left += fan::left(mine.1, FEW);
-        until_done(start + round + 1);
+        rounds += 1;
+        until_done(start + rounds);
         wrong += STATUS.load(SeqCst);
         left += AFTER.load(SeqCst) + fan::left(MAPPINGS, FEW) + fan::left(CHILDREN, FEW);
     }
     let waited = waits() - before;
-    println!("helping: nested: {waited} times one core waited for the other in {ROUNDS} rounds");
+    println!("helping: nested: {waited} times one core waited for the other in {rounds} rounds");
     checks.check("nested: both return", wrong, 0);
     checks.check("nothing is left of what each took when it returns", left, 0);
     checks.check("they met", u64::from(waited != 0), 1);
