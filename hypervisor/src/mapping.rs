@@ -36,10 +36,10 @@ use lock::Met;
 pub use query::{lookup, translate};
 pub use revoke::{clear, revoke, revoke_later, revoke_reporting};
 pub use short::{delegate_run, revoke_run};
-use stored::{Stored, number};
+use stored::{Stored, exact_number, number};
 
 /// Steps of the tree's work before the kernel looks whether something else has to run, and small pages that count as one.
-const SLICE: u32 = 4;
+const SLICE: u32 = 3;
 const PAGES: u64 = 16;
 /// Small pages, capabilities and ports that are mapped or taken in one go.
 const PORTION: [u64; 3] = [128, 16, 4096];
@@ -421,7 +421,8 @@ const fn space(owner: Ref<Domain>, kind: Kind) -> Space {
 
 /// `span` of a space of `owner`, from `origin` on, without attributes.
 pub fn piece(owner: Ref<Domain>, kind: Kind, span: Span, origin: u64, rights: Rights) -> Piece {
-    Piece { space: space(owner, kind), span, origin, rights, attributes: Manner::NONE }
+    let space = Space { owner: exact_number(owner), kind };
+    Piece { space, span, origin, rights, attributes: Manner::NONE }
 }
 
 /// Enters something that comes from nowhere: a resource of the machine.

@@ -299,6 +299,20 @@ impl Mmu for Hardware {
         free
     }
     #[inline(always)]
+    fn fill_few(&self, table: PhysAddr, index: usize, count: usize, mut entry: u64, step: u64) -> bool {
+        let (words, entries) = (self.words(table), index..index + count);
+        for index in entries.clone() {
+            if words[index & 511].load(Ordering::Relaxed) != 0 {
+                return false;
+            }
+        }
+        for index in entries {
+            words[index & 511].store(entry, Ordering::Release);
+            entry = entry.wrapping_add(step);
+        }
+        true
+    }
+    #[inline(always)]
     fn clear(&self, table: PhysAddr, index: usize, count: usize, bits: u64) -> (u64, u64) {
         if count == 1 {
             return (0, u64::from(self.exchange(table, index, 0) & bits != 0));

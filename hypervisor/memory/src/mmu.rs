@@ -32,6 +32,10 @@ pub trait Mmu {
         }
         free
     }
+    /// As [`Self::fill`], where it is quick for a few words.
+    fn fill_few(&self, table: PhysAddr, index: usize, count: usize, entry: u64, step: u64) -> bool {
+        self.fill(table, index, count, entry, step)
+    }
     /// [`Self::exchange`] of `count` entries for 0: which of them, as distances from `index`, are the first that had any of
     /// `bits` and the one after the last; the first is not lower if there were none.
     fn clear(&self, table: PhysAddr, index: usize, count: usize, bits: u64) -> (u64, u64) {

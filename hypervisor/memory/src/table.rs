@@ -139,17 +139,7 @@ impl<F: Format> Table<F> {
         if level == 1 && count != 1 {
             return mmu.fill(self.root, first, count as usize, entry, step);
         }
-        for index in first..first + count as usize {
-            if mmu.read(self.root, index) != 0 {
-                return false;
-            }
-        }
-        let mut leaf = entry;
-        for index in first..first + count as usize {
-            mmu.write(self.root, index, leaf);
-            leaf += step;
-        }
-        true
+        mmu.fill_few(self.root, first, count as usize, entry, step)
     }
 
     /// Maps `mapping`; tables that are missing come from `frame`, a source of zeroed frames.

@@ -114,12 +114,12 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// Enters `id` into its space, between neighbours.
     pub(super) fn enter(&self, index: &SpaceIndex, id: NodeId, gap: Gap) {
-        self.enter_here(index, id, gap);
+        self.enter_here::<false>(index, id, gap);
     }
 
-    /// As [`Self::enter`], where it has to be quick.
+    /// As [`Self::enter`], where it has to be quick; with `LEADS`, also if a group begins.
     #[inline(always)]
-    pub(super) fn enter_here(&self, index: &SpaceIndex, id: NodeId, (below, above): Gap) {
+    pub(super) fn enter_here<const LEADS: bool>(&self, index: &SpaceIndex, id: NodeId, (below, above): Gap) {
         let node = self.at(id);
         let base = node.base();
         node.before.set(below);
@@ -128,19 +128,38 @@ impl<N: Nodes> Tree<'_, N> {
         if let Some(above) = above.map(|above| self.at(above)) {
             above.before.set(Some(id));
         }
-        let Some(below) = below else { return self.lead(index, id, None, above) };
-        self.at(below).after.set(Some(id));
-        if !same_group(self.at(below).base(), base) {
-            self.lead(index, id, Some(below), above);
+        let low = below.map_or(u64::MAX, |below| {
+            self.at(below).after.set(Some(id));
+            self.at(below).base() ^ base
+        });
+        if low >> GROUP == 0 {
+            return;
+        }
+        if LEADS {
+            self.lead_here(index, (id, base), (below, low), above);
+        } else {
+            self.lead(index, id, below, above);
         }
     }
 
     /// Makes `id`, which is the first of its group now, a leaf; `below` is a node of the group before it.
     pub(super) fn lead(&self, index: &SpaceIndex, id: NodeId, below: Option<NodeId>, above: Option<NodeId>) {
+        let base = self.at(id).base();
+        let low = below.map_or(u64::MAX, |below| self.at(below).base() ^ base);
+        self.lead_here(index, (id, base), (below, low), above);
+    }
+
+    /// As [`Self::lead`] of a node at `base`, with how `below` differs.
+    #[inline(always)]
+    fn lead_here(
+        &self,
+        index: &SpaceIndex,
+        (id, base): (NodeId, u64),
+        (below, low): (Option<NodeId>, u64),
+        above: Option<NodeId>,
+    ) {
         let (node, name) = (self.at(id), id.number());
-        let base = node.base();
-        let differs = |other: Option<NodeId>| other.map_or(u64::MAX, |other| self.at(other).base() ^ base);
-        let (low, high) = (differs(below), differs(above));
+        let high = above.map_or(u64::MAX, |above| self.at(above).base() ^ base);
         // The neighbour that agrees with it in more bits.
         let (near, difference) = if high < low { (above, high) } else { (below, low) };
         let Some(mut near) = near else {
@@ -150,8 +169,9 @@ impl<N: Nodes> Tree<'_, N> {
         if difference >> GROUP == 0 {
             return self.succeed(index, near, id);
         }
-        while let Some(before) = self.at(near).before.get().filter(|&before| self.are_grouped(before, near)) {
-            near = before;
+        // At the first unit of a group there is its first node.
+        if !self.at(near).base().is_multiple_of(ROW) {
+            near = self.head(near);
         }
         let bit = difference.ilog2();
         let (branch, up) = self.climb(near, bit);
@@ -160,7 +180,17 @@ impl<N: Nodes> Tree<'_, N> {
         node.child[side].set(name | LEAF);
         node.leaf_up.set(Some(id));
         self.hang(id, 1 - side, branch);
-        self.replace(index, up, branch, name);
+        node.up.set(up);
+        self.put_below(index, up, branch, name);
+    }
+
+    /// The first node of the group of `id`.
+    #[inline(never)]
+    fn head(&self, mut id: NodeId) -> NodeId {
+        while let Some(before) = self.at(id).before.get().filter(|&before| self.are_grouped(before, id)) {
+            id = before;
+        }
+        id
     }
 
     fn are_grouped(&self, one: NodeId, other: NodeId) -> bool {

@@ -63,7 +63,7 @@ impl<N: Nodes> Tree<'_, N> {
         self.at(new).fill(space, &run, depth);
         self.at(new).first.set(None);
         self.adopt(parent, new);
-        self.enter_here(self.0.index(space), new, gap);
+        self.enter_here::<true>(self.0.index(space), new, gap);
         Ok(())
     }
 

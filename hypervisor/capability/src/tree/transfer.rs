@@ -59,7 +59,7 @@ impl<N: Nodes> Tree<'_, N> {
         self.at(id).fill(piece.space, &Run::new(piece, None), 0);
         self.at(id).first.set(None);
         self.link(id, None);
-        self.enter_here(index, id, gap);
+        self.enter_here::<false>(index, id, gap);
         Ok(())
     }
 
@@ -236,7 +236,7 @@ impl<N: Nodes> Tree<'_, N> {
         self.at(id).fill(piece.space, &run, depth);
         self.at(id).first.set(None);
         self.adopt(parent, id);
-        self.enter_here(index, id, gap);
+        self.enter(index, id, gap);
         steps.changed = true;
         let stays_apart = gap.1.is_none_or(|high| !whole.continues_in(&self.at(high).run()));
         if count != whole.count && stays_apart && self.is_settled(parent) {
