@@ -189,5 +189,7 @@ mod tests {
             svg.contains("precise") && svg.contains("naive") && svg.contains("instructions per revocation"),
             "{svg}"
         );
+        let plots = self::plots(&Document { mode: "time".into(), ..document(&ops) }, "cycles").unwrap();
+        assert!(plots[0].1.contains("cycles per revocation"), "time mode says its unit");
     }
 }
