@@ -43,22 +43,49 @@ pub enum Entry {
     Leaf(PhysAddr, Attributes),
 }
 
-/// A format of translation-table entries.
+/// A format of translation-table entries. Its attributes are its own; where an address is, and what tells a table from a leaf
+/// of its level's size, all formats have in common.
 pub trait Format {
     /// Number of levels, the top one included.
-    const LEVELS: u32;
+    const LEVELS: u32 = 4;
     /// Highest level whose entries may map memory (1: 4 KiB only, 2: also 2 MiB, 3: also 1 GiB).
-    const LEAF_LEVELS: u32;
-    /// Entry of `level` (1 is the last) that maps `address`.
-    fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64;
-    /// Entry that refers to the table at `address`.
-    fn table(address: PhysAddr) -> u64;
+    const LEAF_LEVELS: u32 = 2;
+    /// Bits of which an entry that is not absent has one.
+    const PRESENT: u64;
+    /// What an entry that refers to a table has beside its address.
+    const TABLE: u64;
     /// Bits that the hardware sets on its own (accessed, dirty).
     const EVIDENCE: u64;
     /// The one of them that says that the entry was used, and may be remembered.
     const ACCESSED: u64;
+    /// What an entry that maps memory has beside its address and size.
+    fn bits(attributes: Attributes) -> u64;
+    /// What these bits of an entry that maps memory mean.
+    fn attributes(entry: u64) -> Attributes;
+
+    /// Entry of `level` (1 is the last) that maps `address`.
+    fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
+        let entry = address.get() & ADDRESS | Self::bits(attributes);
+        if level > 1 { entry | LARGE } else { entry }
+    }
+
+    /// Entry that refers to the table at `address`.
+    fn table(address: PhysAddr) -> u64 {
+        address.get() & ADDRESS | Self::TABLE
+    }
+
     /// What `entry` of `level` says.
-    fn decode(entry: u64, level: u32) -> Entry;
+    fn decode(entry: u64, level: u32) -> Entry {
+        if entry & Self::PRESENT == 0 {
+            return Entry::Absent;
+        }
+        if level > 1 && entry & LARGE == 0 {
+            return Entry::Table(PhysAddr::truncate(entry & ADDRESS));
+        }
+        // The host's bit 12 of a large leaf selects the PAT, it is not part of the address; we never set it.
+        let low = (1u64 << (12 + 9 * (level - 1))) - 1;
+        Entry::Leaf(PhysAddr::truncate(entry & ADDRESS & !low), Self::attributes(entry))
+    }
 }
 
 /// The format of the processor's own page tables in 64-bit mode, four levels, 4 KiB and 2 MiB leaves.
@@ -103,44 +130,26 @@ impl Host {
 }
 
 impl Format for Host {
-    const LEVELS: u32 = 4;
-    const LEAF_LEVELS: u32 = 2;
+    const PRESENT: u64 = PRESENT;
+    const TABLE: u64 = PRESENT | WRITE | USER;
     const EVIDENCE: u64 = ACCESSED | DIRTY;
     const ACCESSED: u64 = ACCESSED;
 
-    fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
-        let bits = u64::from(attributes.bits()) & SAME;
+    fn bits(attributes: Attributes) -> u64 {
+        let same = u64::from(attributes.bits()) & SAME;
         // Strongly uncached is write-through and cache-disable together.
-        let through = (bits & CACHE_DISABLE) >> 1;
-        let mut entry = address.get() & ADDRESS | PRESENT | bits | through;
-        if !attributes.contains(Attributes::EXECUTE) {
-            entry |= NO_EXECUTE;
-        }
-        if level > 1 {
-            entry |= LARGE;
-        }
-        entry
+        let through = (same & CACHE_DISABLE) >> 1;
+        let bits = PRESENT | same | through;
+        if attributes.contains(Attributes::EXECUTE) { bits } else { bits | NO_EXECUTE }
     }
 
-    fn table(address: PhysAddr) -> u64 {
-        address.get() & ADDRESS | PRESENT | WRITE | USER
-    }
-
-    fn decode(entry: u64, level: u32) -> Entry {
-        if entry & PRESENT == 0 {
-            return Entry::Absent;
-        }
-        if level > 1 && entry & LARGE == 0 {
-            return Entry::Table(PhysAddr::truncate(entry & ADDRESS));
-        }
+    fn attributes(entry: u64) -> Attributes {
         let mut attributes = Attributes::from_bits_retain((entry & SAME) as u32) | Attributes::READ;
         attributes.set(Attributes::EXECUTE, entry & NO_EXECUTE == 0);
         if entry & CACHE_DISABLE != 0 {
             attributes.remove(Attributes::WRITE_COMBINING);
         }
-        // Bit 12 of a large leaf selects the PAT, it is not part of the address; we never set it.
-        let low = (1u64 << (12 + 9 * (level - 1))) - 1;
-        Entry::Leaf(PhysAddr::truncate(entry & ADDRESS & !low), attributes)
+        attributes
     }
 }
 
@@ -158,40 +167,28 @@ const EPT_TYPE: u64 = 7 << 3;
 const EPT_IGNORE_GUEST: u64 = 1 << 6;
 
 impl Format for Ept {
-    const LEVELS: u32 = 4;
-    const LEAF_LEVELS: u32 = 2;
+    const PRESENT: u64 = EPT_ALL;
+    const TABLE: u64 = EPT_ALL;
     const EVIDENCE: u64 = 3 << 8;
     const ACCESSED: u64 = 1 << 8;
 
-    fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
-        let mut entry = address.get() & ADDRESS | PRESENT | EPT_IGNORE_GUEST | u64::from(attributes.bits()) & WRITE;
-        if attributes.contains(Attributes::EXECUTE) {
-            entry |= EPT_FETCH;
-        }
-        if !attributes.intersects(Attributes::UNCACHED) {
-            let combining = attributes.contains(Attributes::WRITE_COMBINING);
-            entry |= if combining { EPT_COMBINING } else { EPT_BACK };
-        }
-        if level > 1 { entry | LARGE } else { entry }
+    fn bits(attributes: Attributes) -> u64 {
+        let execute = if attributes.contains(Attributes::EXECUTE) { EPT_FETCH } else { 0 };
+        let memory = match attributes {
+            uncached if uncached.contains(Attributes::UNCACHED) => 0,
+            combining if combining.contains(Attributes::WRITE_COMBINING) => EPT_COMBINING,
+            _ => EPT_BACK,
+        };
+        PRESENT | EPT_IGNORE_GUEST | u64::from(attributes.bits()) & WRITE | execute | memory
     }
 
-    fn table(address: PhysAddr) -> u64 {
-        address.get() & ADDRESS | EPT_ALL
-    }
-
-    fn decode(entry: u64, level: u32) -> Entry {
-        if entry & EPT_ALL == 0 {
-            return Entry::Absent;
-        }
-        if level > 1 && entry & LARGE == 0 {
-            return Entry::Table(PhysAddr::truncate(entry & ADDRESS));
-        }
+    fn attributes(entry: u64) -> Attributes {
         let mut attributes = Attributes::READ | Attributes::USER;
         attributes.set(Attributes::WRITE, entry & WRITE != 0);
         attributes.set(Attributes::EXECUTE, entry & EPT_FETCH != 0);
         attributes.set(Attributes::UNCACHED, entry & EPT_TYPE == 0);
         attributes.set(Attributes::WRITE_COMBINING, entry & EPT_TYPE == EPT_COMBINING);
-        Entry::Leaf(PhysAddr::truncate(entry & ADDRESS), attributes)
+        attributes
     }
 }
 
@@ -200,21 +197,18 @@ impl Format for Ept {
 pub struct Giant<F>(PhantomData<F>);
 
 impl<F: Format> Format for Giant<F> {
-    const LEVELS: u32 = F::LEVELS;
     const LEAF_LEVELS: u32 = 3;
+    const PRESENT: u64 = F::PRESENT;
+    const TABLE: u64 = F::TABLE;
     const EVIDENCE: u64 = F::EVIDENCE;
     const ACCESSED: u64 = F::ACCESSED;
 
-    fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
-        F::leaf(address, level, attributes)
+    fn bits(attributes: Attributes) -> u64 {
+        F::bits(attributes)
     }
 
-    fn table(address: PhysAddr) -> u64 {
-        F::table(address)
-    }
-
-    fn decode(entry: u64, level: u32) -> Entry {
-        F::decode(entry, level)
+    fn attributes(entry: u64) -> Attributes {
+        F::attributes(entry)
     }
 }
 
@@ -224,30 +218,19 @@ impl<F: Format> Format for Giant<F> {
 pub struct Dma;
 
 impl Format for Dma {
-    const LEVELS: u32 = 4;
-    const LEAF_LEVELS: u32 = 2;
+    const PRESENT: u64 = PRESENT | WRITE;
+    const TABLE: u64 = PRESENT | WRITE;
     const EVIDENCE: u64 = 0;
     /// Nothing is noted, so whatever can be read may be remembered.
     const ACCESSED: u64 = PRESENT;
 
-    fn leaf(address: PhysAddr, level: u32, attributes: Attributes) -> u64 {
-        let entry = address.get() & ADDRESS | PRESENT | u64::from(attributes.bits()) & WRITE;
-        if level > 1 { entry | LARGE } else { entry }
+    fn bits(attributes: Attributes) -> u64 {
+        PRESENT | u64::from(attributes.bits()) & WRITE
     }
 
-    fn table(address: PhysAddr) -> u64 {
-        address.get() & ADDRESS | PRESENT | WRITE
-    }
-
-    fn decode(entry: u64, level: u32) -> Entry {
-        match entry & (PRESENT | WRITE) {
-            0 => Entry::Absent,
-            _ if level > 1 && entry & LARGE == 0 => Entry::Table(PhysAddr::truncate(entry & ADDRESS)),
-            rights => {
-                let attributes = Attributes::READ | Attributes::USER | Attributes::from_bits_truncate(rights as u32);
-                Entry::Leaf(PhysAddr::truncate(entry & ADDRESS), attributes)
-            }
-        }
+    fn attributes(entry: u64) -> Attributes {
+        let rights = Attributes::from_bits_truncate((entry & (PRESENT | WRITE)) as u32);
+        rights | Attributes::READ | Attributes::USER
     }
 }
 
