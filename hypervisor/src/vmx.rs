@@ -16,7 +16,7 @@ use arch::features::Features;
 use arch::vmx::Current;
 use arch::{cpu, msr, vmx};
 use core::sync::atomic::Ordering;
-use guest::vmx::{Fields, Guest, Limits, MSRS, TSC_AUX, field, initialise, set_host_msr};
+use guest::vmx::{Fields, Guest, Limits, MSRS, TSC_AUX, host, initialise, set_host_msr};
 use guest::{Exit, extra, load, store};
 use memory::frames::OutOfMemory;
 use objects::{Context, Domain, Page};
@@ -106,7 +106,7 @@ impl Backend for Vmx {
         }
         let ports = domain.ports[1].load(Ordering::Acquire);
         guest.prepare(tag.number, if ports == 0 { self.io_map } else { PhysAddr::truncate(ports) });
-        guest.fields.write(field::HOST_CR3, cpu::tagged_root());
+        guest.fields.write(host::CR3, cpu::tagged_root());
         if guest.uses_breakpoints() {
             give_breakpoints(&guest);
         }

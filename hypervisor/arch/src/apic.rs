@@ -8,6 +8,14 @@
 use crate::{cpu, ratio::Factor, vector};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use memory::layout;
+use x86::apic::xapic::{
+    XAPIC_EOI as END_OF_INTERRUPT, XAPIC_ESR as ERROR_STATUS, XAPIC_ICR0 as COMMAND, XAPIC_ICR1 as COMMAND_HIGH,
+    XAPIC_ID as ID, XAPIC_IRR0 as REQUESTED, XAPIC_ISR0 as IN_SERVICE, XAPIC_LVT_CMCI as LVT_CORRECTED,
+    XAPIC_LVT_ERROR as LVT_ERROR, XAPIC_LVT_LINT0 as LVT_LINT0, XAPIC_LVT_LINT1 as LVT_LINT1,
+    XAPIC_LVT_PMI as LVT_PERFORMANCE, XAPIC_LVT_THERMAL as LVT_THERMAL, XAPIC_LVT_TIMER as LVT_TIMER,
+    XAPIC_SVR as SPURIOUS, XAPIC_TIMER_CURRENT_COUNT as CURRENT_COUNT, XAPIC_TIMER_DIV_CONF as DIVIDE,
+    XAPIC_TIMER_INIT_COUNT as INITIAL_COUNT, XAPIC_TPR as TASK_PRIORITY, XAPIC_VERSION as VERSION,
+};
 use x86::msr;
 
 static MSR_INTERFACE: AtomicBool = AtomicBool::new(false);
@@ -16,27 +24,6 @@ static FACTOR: AtomicU64 = AtomicU64::new(0);
 
 const BASE_ENABLE: u64 = 1 << 11;
 const BASE_X2APIC: u64 = 1 << 10;
-
-const ID: u32 = 0x20;
-const VERSION: u32 = 0x30;
-const TASK_PRIORITY: u32 = 0x80;
-const END_OF_INTERRUPT: u32 = 0xB0;
-const SPURIOUS: u32 = 0xF0;
-const IN_SERVICE: u32 = 0x100;
-const REQUESTED: u32 = 0x200;
-const ERROR_STATUS: u32 = 0x280;
-const LVT_CORRECTED: u32 = 0x2F0;
-const COMMAND: u32 = 0x300;
-const COMMAND_HIGH: u32 = 0x310;
-const LVT_TIMER: u32 = 0x320;
-const LVT_THERMAL: u32 = 0x330;
-const LVT_PERFORMANCE: u32 = 0x340;
-const LVT_LINT0: u32 = 0x350;
-const LVT_LINT1: u32 = 0x360;
-const LVT_ERROR: u32 = 0x370;
-const INITIAL_COUNT: u32 = 0x380;
-const CURRENT_COUNT: u32 = 0x390;
-const DIVIDE: u32 = 0x3E0;
 
 const MASKED: u32 = 1 << 16;
 const DELIVER_NMI: u32 = 4 << 8;

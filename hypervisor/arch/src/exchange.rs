@@ -5,6 +5,7 @@
 //! Concurrency: acts on the calling core.
 //! Source: AMD64 manual volume 2, §11.5 and §13.1.
 use core::arch::asm;
+use x86::debugregs::{dr0, dr1, dr2, dr3};
 
 /// XCR0.
 ///
@@ -30,13 +31,8 @@ pub unsafe fn set_xcr0(value: u64) {
 
 /// The four breakpoint addresses.
 pub fn breakpoints() -> [u64; 4] {
-    let [a, b, c, d]: [u64; 4];
     // SAFETY: reads registers.
-    unsafe {
-        asm!("mov {}, dr0", "mov {}, dr1", "mov {}, dr2", "mov {}, dr3",
-            out(reg) a, out(reg) b, out(reg) c, out(reg) d, options(nomem, nostack, preserves_flags));
-    }
-    [a, b, c, d]
+    unsafe { [dr0(), dr1(), dr2(), dr3()] }.map(|address| address as u64)
 }
 
 /// Sets them. DR7 enables none of them in the host.

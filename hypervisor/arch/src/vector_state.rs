@@ -7,6 +7,7 @@
 //! Concurrency: acts on the calling core.
 //! Source: AMD64 manual volume 2, §11.5, and volume 5 (XSAVE, XRSTOR); Intel SDM volume 1, chapter 13;
 //! `docs/src/decisions/0018-vector-state.md`.
+use crate::exchange;
 use crate::features::VectorState;
 use core::arch::asm;
 use objects::Page;
@@ -31,9 +32,7 @@ pub unsafe fn enable(state: &VectorState) {
     set_available(true);
     if state.components != 0 {
         // SAFETY: the caller's promise; the kernel has nothing in these registers.
-        unsafe {
-            asm!("xsetbv", in("ecx") 0, in("eax") state.components as u32, in("edx") 0, options(nostack, preserves_flags));
-        }
+        unsafe { exchange::set_xcr0(state.components) };
     }
 }
 

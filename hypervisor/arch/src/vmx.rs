@@ -8,7 +8,7 @@ use crate::features::Features;
 use crate::msr;
 use abi::{PhysAddr, address::PAGE_SIZE};
 use core::arch::asm;
-use guest::vmx::{Fields, Limits, MSRS, field};
+use guest::vmx::{Fields, Limits, MSRS, host};
 use memory::layout::{CORE_LOCAL, STACK_TOP};
 use percpu::{CoreLocal, SELECTOR_TSS};
 use x86::bits64::vmx;
@@ -110,19 +110,19 @@ impl Current {
         let read = |register| msr::read(register).unwrap_or(0);
         let [exit, idt] = [vmx_exit as *const () as u64, crate::descriptors::gates()];
         let words = [
-            (field::HOST_SELECTORS + 2, 0x08),
-            (field::HOST_SELECTORS + 4, 0x10),
-            (field::HOST_TR, SELECTOR_TSS.into()),
-            (field::HOST_PAT, read(number::IA32_PAT)),
-            (field::HOST_EFER, read(number::IA32_EFER)),
+            (host::CS_SELECTOR, 0x08),
+            (host::SS_SELECTOR, 0x10),
+            (host::TR_SELECTOR, SELECTOR_TSS.into()),
+            (host::IA32_PAT_FULL, read(number::IA32_PAT)),
+            (host::IA32_EFER_FULL, read(number::IA32_EFER)),
             // Vector registers hold the guest's state after an exit.
-            (field::HOST_CR0, cr0 | CR0_TS),
-            (field::HOST_CR4, cr4),
-            (field::HOST_TR_BASE, CORE_LOCAL + CoreLocal::TASK as u64),
-            (field::HOST_GDTR_BASE, CORE_LOCAL + CoreLocal::GDT as u64),
-            (field::HOST_IDTR_BASE, idt),
-            (field::HOST_RSP, STACK_TOP),
-            (field::HOST_RIP, exit),
+            (host::CR0, cr0 | CR0_TS),
+            (host::CR4, cr4),
+            (host::TR_BASE, CORE_LOCAL + CoreLocal::TASK as u64),
+            (host::GDTR_BASE, CORE_LOCAL + CoreLocal::GDT as u64),
+            (host::IDTR_BASE, idt),
+            (host::RSP, STACK_TOP),
+            (host::RIP, exit),
         ];
         words.into_iter().for_each(|(field, value)| self.write(field, value));
     }

@@ -14,6 +14,29 @@ use core::mem::offset_of;
 use ipc::state;
 use objects::Page;
 use objects::frame::Frame;
+pub use x86::vmx::vmcs::host;
+use x86::vmx::vmcs::{
+    control::{
+        EPTP_FULL as EPT, EXCEPTION_BITMAP as EXCEPTIONS, IO_BITMAP_A_ADDR_FULL, IO_BITMAP_B_ADDR_FULL,
+        MSR_BITMAPS_ADDR_FULL as MSR_MAP, PINBASED_EXEC_CONTROLS as PIN, PRIMARY_PROCBASED_EXEC_CONTROLS as PRIMARY,
+        SECONDARY_PROCBASED_EXEC_CONTROLS as SECONDARY, TSC_OFFSET_FULL as TSC_OFFSET, VMENTRY_CONTROLS as ENTRY,
+        VMENTRY_EXCEPTION_ERR_CODE as INJECT_ERROR, VMENTRY_INSTRUCTION_LEN as INJECT_LENGTH,
+        VMENTRY_INTERRUPTION_INFO_FIELD as INJECT, VMENTRY_MSR_LOAD_ADDR_FULL, VMENTRY_MSR_LOAD_COUNT,
+        VMEXIT_CONTROLS as EXIT, VMEXIT_MSR_LOAD_ADDR_FULL, VMEXIT_MSR_LOAD_COUNT, VMEXIT_MSR_STORE_ADDR_FULL,
+        VMEXIT_MSR_STORE_COUNT, VPID,
+    },
+    guest::{
+        ACTIVITY_STATE as ACTIVITY, CR0, CR4, DR7, ES_ACCESS_RIGHTS as ATTRIBUTES, ES_BASE as BASES,
+        ES_LIMIT as LIMITS, ES_SELECTOR as SELECTORS, IA32_EFER_FULL as EFER, IA32_PAT_FULL as PAT,
+        INTERRUPTIBILITY_STATE as SHADOW, LINK_PTR_FULL as LINK, RFLAGS, RIP, RSP, VMX_PREEMPTION_TIMER_VALUE as TIMER,
+    },
+    ro::{
+        EXIT_QUALIFICATION as QUALIFICATION, EXIT_REASON as REASON, GUEST_PHYSICAL_ADDR_FULL as GUEST_PHYSICAL,
+        IDT_VECTORING_ERR_CODE as INTERRUPTED_ERROR, IDT_VECTORING_INFO as INTERRUPTED,
+        VMEXIT_INSTRUCTION_LEN as LENGTH, VMEXIT_INTERRUPTION_ERR_CODE as EXIT_ERROR,
+        VMEXIT_INTERRUPTION_INFO as EXIT_EVENT,
+    },
+};
 
 /// Access to the fields of the current control structure.
 pub trait Fields {
@@ -23,55 +46,6 @@ pub trait Fields {
     fn write(&self, field: u32, value: u64);
 }
 
-/// Fields that others write, too.
-pub mod field {
-    #![expect(missing_docs, reason = "names of the manual")]
-    pub const HOST_SELECTORS: u32 = 0xC00;
-    pub const HOST_TR: u32 = 0xC0C;
-    pub const HOST_PAT: u32 = 0x2C00;
-    pub const HOST_EFER: u32 = 0x2C02;
-    pub const HOST_CR0: u32 = 0x6C00;
-    pub const HOST_CR3: u32 = 0x6C02;
-    pub const HOST_CR4: u32 = 0x6C04;
-    pub const HOST_TR_BASE: u32 = 0x6C0A;
-    pub const HOST_GDTR_BASE: u32 = 0x6C0C;
-    pub const HOST_IDTR_BASE: u32 = 0x6C0E;
-    pub const HOST_RSP: u32 = 0x6C14;
-    pub const HOST_RIP: u32 = 0x6C16;
-}
-
-const VPID: u32 = 0;
-const IO_MAPS: [u32; 2] = [0x2000, 0x2002];
-const MSR_MAP: u32 = 0x2004;
-const MSR_AREAS: [u32; 3] = [0x2006, 0x200A, 0x2008];
-const MSR_COUNTS: [u32; 3] = [0x400E, 0x4014, 0x4010];
-const TSC_OFFSET: u32 = 0x2010;
-const EPT: u32 = 0x201A;
-const GUEST_PHYSICAL: u32 = 0x2400;
-const LINK: u32 = 0x2800;
-const PAT: u32 = 0x2804;
-const EFER: u32 = 0x2806;
-const PIN: u32 = 0x4000;
-const PRIMARY: u32 = 0x4002;
-const EXCEPTIONS: u32 = 0x4004;
-const EXIT: u32 = 0x400C;
-const ENTRY: u32 = 0x4012;
-const INJECT: u32 = 0x4016;
-const INJECT_ERROR: u32 = 0x4018;
-const INJECT_LENGTH: u32 = 0x401A;
-const SECONDARY: u32 = 0x401E;
-const REASON: u32 = 0x4402;
-const EXIT_EVENT: u32 = 0x4404;
-const EXIT_ERROR: u32 = 0x4406;
-const INTERRUPTED: u32 = 0x4408;
-const INTERRUPTED_ERROR: u32 = 0x440A;
-const LENGTH: u32 = 0x440C;
-const SHADOW: u32 = 0x4824;
-const ACTIVITY: u32 = 0x4826;
-const TIMER: u32 = 0x482E;
-const QUALIFICATION: u32 = 0x6400;
-const CR0: u32 = 0x6800;
-const CR4: u32 = 0x6804;
 /// Of CR0 and CR4: which bits exit when they change,
 const fn mask(field: u32) -> u32 {
     0x6000 + (field - CR0) / 2
@@ -80,10 +54,6 @@ const fn mask(field: u32) -> u32 {
 const fn shown(field: u32) -> u32 {
     0x6004 + (field - CR0) / 2
 }
-const DR7: u32 = 0x681A;
-const RSP: u32 = 0x681C;
-const RIP: u32 = 0x681E;
-const RFLAGS: u32 = 0x6820;
 
 /// Registers that are copied as they are: group, word of the message, field.
 const PLAIN: [(Mtd, usize, u32); 10] = [
@@ -111,10 +81,6 @@ const SEGMENTS: [(Mtd, usize); 10] = [
     (Mtd::GDTR, word!(gdtr)),
     (Mtd::IDTR, word!(idtr)),
 ];
-const SELECTORS: u32 = 0x800;
-const LIMITS: u32 = 0x4800;
-const ATTRIBUTES: u32 = 0x4814;
-const BASES: u32 = 0x6806;
 
 /// MSRs that processor and guest share, and are exchanged through the second page: STAR, LSTAR, CSTAR, FMASK, kernel GS
 /// base, TSC_AUX, speculation control; not all processors have the last ones.
@@ -244,8 +210,11 @@ pub fn initialise(
         (mask(CR4), VMXE),
     ];
     NOTHING.into_iter().map(|field| (field, 0)).chain(words).for_each(|(field, value)| fields.write(field, value));
-    let areas = [GUEST_MSRS, GUEST_MSRS, HOST_MSRS];
-    for ((area, field), count) in areas.into_iter().zip(MSR_AREAS).zip(MSR_COUNTS) {
+    for (area, field, count) in [
+        (GUEST_MSRS, VMEXIT_MSR_STORE_ADDR_FULL, VMEXIT_MSR_STORE_COUNT),
+        (GUEST_MSRS, VMENTRY_MSR_LOAD_ADDR_FULL, VMENTRY_MSR_LOAD_COUNT),
+        (HOST_MSRS, VMEXIT_MSR_LOAD_ADDR_FULL, VMEXIT_MSR_LOAD_COUNT),
+    ] {
         fields.write(field, at.get() + area as u64 * 8);
         fields.write(count, limits.msrs);
     }
@@ -265,7 +234,7 @@ impl<F: Fields> Guest<'_, F> {
     #[inline]
     pub fn prepare(&self, tag: u64, io_map: PhysAddr) {
         self.fields.write(VPID, tag);
-        for (field, offset) in IO_MAPS.into_iter().zip([0, 4096]) {
+        for (field, offset) in [(IO_BITMAP_A_ADDR_FULL, 0), (IO_BITMAP_B_ADDR_FULL, 4096)] {
             self.fields.write(field, io_map.get() + offset);
         }
     }

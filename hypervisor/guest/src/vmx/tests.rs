@@ -140,8 +140,27 @@ proptest! {
     fn no_message_opens_what_the_kernel_keeps(message in prop::collection::vec(any::<u64>(), 512)) {
         let world = World::new();
         world.guest().prepare(9, PhysAddr::truncate(0x9000));
-        let fixed = [VPID, IO_MAPS[0], IO_MAPS[1], MSR_MAP, EPT, LINK, PIN, EXIT, EXCEPTIONS, TIMER, mask(CR0), mask(CR4)];
-        let kept = || fixed.into_iter().chain(MSR_AREAS).chain(MSR_COUNTS).map(|field| world.read(field)).collect::<Vec<_>>();
+        let fixed = [
+            VPID,
+            IO_BITMAP_A_ADDR_FULL,
+            IO_BITMAP_B_ADDR_FULL,
+            MSR_MAP,
+            EPT,
+            LINK,
+            PIN,
+            EXIT,
+            EXCEPTIONS,
+            TIMER,
+            mask(CR0),
+            mask(CR4),
+            VMEXIT_MSR_STORE_ADDR_FULL,
+            VMENTRY_MSR_LOAD_ADDR_FULL,
+            VMEXIT_MSR_LOAD_ADDR_FULL,
+            VMEXIT_MSR_STORE_COUNT,
+            VMENTRY_MSR_LOAD_COUNT,
+            VMEXIT_MSR_LOAD_COUNT,
+        ];
+        let kept = || fixed.into_iter().map(|field| world.read(field)).collect::<Vec<_>>();
         let before = kept();
         world.guest().restore(&page(|index| message[index]), &LIMITS);
         prop_assert_eq!(kept(), before);
