@@ -8,7 +8,7 @@
 //! Source: design plan §6; `docs/src/decisions/0020-short-ways.md`.
 use crate::call::{self, Outcome};
 use crate::switch::{self, Tables};
-use crate::vcpu::{self, Backend};
+use crate::vcpu::{self, Backend, Host};
 use crate::{domain, scheduler, semaphore, slots, trap};
 use abi::address::USER_END;
 use abi::rights::{PortalRights, SemaphoreRights};
@@ -169,7 +169,7 @@ fn event(word: u64, frame: &Frame, address: u64, vector: u64) -> ! {
 
 /// An exit of a virtual CPU, the current context, with details of it. Returns if it is left to the general way.
 #[inline(always)]
-pub fn exit(backend: &impl Backend, vcpu: &Context, event: u8, details: [u64; 2]) {
+pub fn exit(host: &Host<impl Backend>, vcpu: &Context, event: u8, details: [u64; 2]) {
     // SAFETY: as in `try_call`.
     let store = unsafe { arch::pool::store() };
     let identity = vcpu.identity();
@@ -187,7 +187,7 @@ pub fn exit(backend: &impl Backend, vcpu: &Context, event: u8, details: [u64; 2]
         // It has tables.
         Tables::Known(_) => _ = switch::to(&store, handler_ref),
     }
-    backend.save(vcpu, portal.transfer, event, handler.identity().message);
+    host.save(vcpu, portal.transfer, event, handler.identity().message);
     vcpu.set_event(event.into(), details);
     begin(handler_ref, vcpu, handler, current, Continuation::AwaitHandler);
     // SAFETY: it is current; a portal's entry point is in the user range.

@@ -19,7 +19,8 @@ use arch::entry::GuestEntry;
 use arch::exchange;
 use arch::features::Features;
 use core::sync::atomic::{AtomicBool, Ordering};
-use guest::{Exit, extra};
+use guest::tags::Tag;
+use guest::{Exit, Fields, Guest, extra};
 use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
 use memory::table::MapError;
@@ -28,43 +29,124 @@ use objects::{Context, Domain, Page};
 use sync::Once;
 
 /// A way of running virtual CPUs.
-pub trait Backend: Sync {
-    /// What announces it.
-    fn feature(&self) -> hip::Features;
+pub trait Backend: Sync + Sized {
+    /// What their registers are in.
+    type Fields: Fields;
+    /// MSRs that are the guest's own: bits of bytes of the map of those that exit.
+    const OWN_MSRS: &'static [(usize, u64)];
+    /// Finds out, on the boot core, whether the processors offer it.
+    fn find(features: &Features) -> Option<Self>;
+    /// Number of tags, the host's included.
+    fn tags(&self) -> u64;
     /// Prepares the calling core.
     ///
     /// # Errors
     /// There is no memory.
     fn start_core(&self) -> Result<(), OutOfMemory>;
+    /// What the processors allow.
+    fn limits(&self) -> &<Self::Fields as Fields>::Limits;
     /// Makes two empty pages, of which the first is at `block`, those of a virtual CPU whose guest sees the memory of the
     /// table `nested`.
-    fn initialise(&self, block: PhysAddr, extra: &Page, nested: PhysAddr);
+    fn initialise(&self, block: PhysAddr, extra: &Page, msr_map: PhysAddr, nested: PhysAddr);
+    /// A virtual CPU of this core.
+    fn guest<'v>(&self, vcpu: &'v Context) -> Guest<'v, Self::Fields>;
     /// Loads what entry code does not, and says how to enter.
-    fn enter(&self, vcpu: &Context, domain: &Domain) -> GuestEntry;
-    /// Takes back what [`Self::enter`] has loaded. Why it came back, and details of an event.
-    fn exited(&self, vcpu: &Context) -> (Exit, [u64; 2]);
-    /// Writes groups of registers into a message page, for a monitor that handles `event`.
-    fn save(&self, vcpu: &Context, mtd: Mtd, event: u8, page: &Page);
-    /// Changes the registers whose groups a message page names. Returns its descriptor.
-    fn restore(&self, vcpu: &Context, page: &Page) -> Mtd;
+    fn enter(&self, guest: &Guest<'_, Self::Fields>, domain: &Domain, tag: Tag, io_map: PhysAddr) -> GuestEntry;
+    /// Takes back what [`Self::enter`] has loaded. Why it came back, and the event, also if nobody is told of it.
+    fn exited(&self, guest: &Guest<'_, Self::Fields>) -> (Exit, u8);
     /// On its core, before the virtual CPU goes.
     fn forget(&self, _vcpu: &Context) {}
 }
 
+/// A back end with what is the same for all: what boot has found and made.
+pub struct Host<B> {
+    backend: B,
+    /// Components of vector state.
+    components: u64,
+    msr_map: PhysAddr,
+    /// The map without ports.
+    io_map: PhysAddr,
+}
+
+impl<B: Backend> Host<B> {
+    /// `None` in turn if the processors do not offer it.
+    ///
+    /// # Errors
+    /// There is no memory.
+    fn start(features: &Features) -> Result<Option<Self>, OutOfMemory> {
+        let Some(backend) = B::find(features) else { return Ok(None) };
+        let quota = pool::kernel().ok_or(OutOfMemory::Pool)?;
+        // As large as that of ports, and as closed.
+        let [msr_map, io_map] = [domain::closed_ports(true, quota)?, domain::closed_ports(true, quota)?];
+        for (byte, bits) in B::OWN_MSRS {
+            if let Some(page) = arch::pool::words(msr_map) {
+                page[byte / 8].fetch_and(!(bits << (byte % 8 * 8)), Ordering::Relaxed);
+            }
+        }
+        Ok(Some(Self { backend, components: features.vector_state.components, msr_map, io_map }))
+    }
+
+    fn enter(&self, vcpu: &Context, domain: &Domain) -> GuestEntry {
+        let guest = self.backend.guest(vcpu);
+        let lost = domain.lost.load(Ordering::Acquire);
+        let tag = percpu::this().local.tags.choose(guest.extra, lost, self.backend.tags());
+        let ports = domain.ports[1].load(Ordering::Acquire);
+        let io_map = if ports == 0 { self.io_map } else { PhysAddr::truncate(ports) };
+        let entry = self.backend.enter(&guest, domain, tag, io_map);
+        if guest.uses_breakpoints() {
+            give_breakpoints(&guest);
+        }
+        load_xcr0(guest.extra, self.components);
+        entry
+    }
+
+    /// Why a virtual CPU came back, and details of an event.
+    fn exited(&self, vcpu: &Context) -> (Exit, [u64; 2]) {
+        let guest = self.backend.guest(vcpu);
+        save_xcr0(guest.extra, self.components);
+        if !guest.lacks_breakpoints() {
+            let addresses = exchange::breakpoints();
+            (extra::BREAKPOINTS..)
+                .zip(addresses)
+                .for_each(|(index, address)| guest::store(guest.extra, index, address));
+            guest.withhold_breakpoints(true);
+        }
+        let (exit, event) = self.backend.exited(&guest);
+        percpu::this().shared.count_exit(event);
+        match exit {
+            Exit::Debug => give_breakpoints(&guest),
+            Exit::Trap(bits) => arch::vmx::note_trap(bits),
+            _ => {}
+        }
+        (exit, guest.information())
+    }
+
+    /// Writes groups of registers into a message page, for a monitor that handles `event`.
+    pub fn save(&self, vcpu: &Context, mtd: Mtd, event: u8, page: &Page) {
+        self.backend.guest(vcpu).save(mtd, event, arch::cpu::time_stamp, page);
+    }
+}
+
+/// Puts the guest's breakpoint addresses into the registers.
+fn give_breakpoints(guest: &Guest<'_, impl Fields>) {
+    exchange::set_breakpoints([0, 1, 2, 3].map(|index| guest::load(guest.extra, extra::BREAKPOINTS + index)));
+    guest.withhold_breakpoints(false);
+}
+
 /// The one that was chosen.
 enum Chosen {
-    Svm(Svm),
-    Vmx(Vmx),
+    Svm(Host<Svm>),
+    Vmx(Host<Vmx>),
 }
 static BACKEND: Once<Chosen> = Once::new();
 static GIANT: AtomicBool = AtomicBool::new(false);
 
 /// Does something with the back end, or with nothing if there is none; each is a case of its own for the compiler.
 macro_rules! chosen {
-    ($backend:ident => $what:expr, $nothing:expr) => {
+    ($host:ident => $what:expr, $nothing:expr) => {
         match BACKEND.get() {
-            Some(Chosen::Svm($backend)) => $what,
-            Some(Chosen::Vmx($backend)) => $what,
+            Some(Chosen::Svm($host)) => $what,
+            Some(Chosen::Vmx($host)) => $what,
             None => $nothing,
         }
     };
@@ -73,9 +155,9 @@ macro_rules! chosen {
 /// Finds out, on the boot core, what the processors offer. `None` without memory.
 #[must_use]
 pub fn start(features: &Features) -> Option<()> {
-    let found = match Svm::start(features).ok()? {
+    let found = match Host::start(features).ok()? {
         Some(svm) => Some((Chosen::Svm(svm), "SVM")),
-        None => Vmx::start(features).ok()?.map(|vmx| (Chosen::Vmx(vmx), "VMX")),
+        None => Host::start(features).ok()?.map(|vmx| (Chosen::Vmx(vmx), "VMX")),
     };
     if let Some((chosen, name)) = found {
         let giant = if matches!(chosen, Chosen::Vmx(_)) { arch::vmx::has_giant_pages() } else { features.giant_pages };
@@ -88,14 +170,18 @@ pub fn start(features: &Features) -> Option<()> {
 
 /// Prepares the calling core.
 pub fn start_core() {
-    if chosen!(backend => backend.start_core().is_err(), false) {
+    if chosen!(host => host.backend.start_core().is_err(), false) {
         give_up!("no kernel memory for a core's virtual CPUs; raise kernel-memory=");
     }
 }
 
 /// What the information page says of it.
 pub fn features() -> hip::Features {
-    chosen!(backend => backend.feature(), hip::Features::empty())
+    match BACKEND.get() {
+        Some(Chosen::Svm(_)) => hip::Features::SVM,
+        Some(Chosen::Vmx(_)) => hip::Features::VMX,
+        None => hip::Features::empty(),
+    }
 }
 
 /// Whether there can be virtual CPUs.
@@ -127,7 +213,7 @@ pub fn pages(domain: &Domain) -> Result<PhysAddr, OutOfMemory> {
     let pages = pool::address(pool::charged(Order::covering(2 * PAGE_SIZE).unwrap_or(Order::MAX), &domain.quota)?);
     if let Some(extra) = arch::pool::words(pages.offset(PAGE_SIZE)) {
         guest::store(extra, extra::BLOCK, pages.get());
-        chosen!(backend => backend.initialise(pages, extra, nested), ());
+        chosen!(host => host.backend.initialise(pages, extra, host.msr_map, nested), ());
     }
     Ok(pages)
 }
@@ -140,24 +226,27 @@ pub fn extra(vcpu: &Context) -> &'static Page {
 
 /// Writes groups of registers of a virtual CPU into a message page, for a monitor that handles `event`.
 pub fn save(vcpu: &Context, mtd: Mtd, event: u64, page: &Page) {
-    chosen!(backend => backend.save(vcpu, mtd, event as u8, page), ());
+    chosen!(host => host.save(vcpu, mtd, event as u8, page), ());
 }
 
 /// Changes the registers of a virtual CPU whose groups a message page names. Returns its descriptor.
 pub fn restore(vcpu: &Context, page: &Page) -> Mtd {
-    chosen!(backend => backend.restore(vcpu, page), Mtd::empty())
+    chosen!(
+        host => host.backend.guest(vcpu).restore(page, host.components, host.backend.limits()),
+        Mtd::empty()
+    )
 }
 
 /// Before a virtual CPU of this core goes.
 pub fn forget(vcpu: &Context) {
     if vcpu.identity().guest {
-        chosen!(backend => backend.forget(vcpu), ());
+        chosen!(host => host.backend.forget(vcpu), ());
     }
 }
 
 /// Makes XCR0 the guest's, before an entry; the host manages `components`.
 #[inline]
-pub fn load_xcr0(extra: &Page, components: u64) {
+fn load_xcr0(extra: &Page, components: u64) {
     let xcr0 = guest::load(extra, extra::XCR0);
     if xcr0 != components && components != 0 {
         // SAFETY: there is XSAVE; the value is one that `sane_xcr0` made or the guest had; nothing is saved before
@@ -168,7 +257,7 @@ pub fn load_xcr0(extra: &Page, components: u64) {
 
 /// Takes it back.
 #[inline]
-pub fn save_xcr0(extra: &Page, components: u64) {
+fn save_xcr0(extra: &Page, components: u64) {
     if components != 0 {
         // SAFETY: there is XSAVE.
         let xcr0 = unsafe { exchange::xcr0() };
@@ -178,17 +267,6 @@ pub fn save_xcr0(extra: &Page, components: u64) {
             unsafe { exchange::set_xcr0(components) };
         }
     }
-}
-
-/// Puts the guest's breakpoint addresses into the registers.
-pub fn load_breakpoints(extra: &Page) {
-    exchange::set_breakpoints([0, 1, 2, 3].map(|index| guest::load(extra, extra::BREAKPOINTS + index)));
-}
-
-/// Takes them from there.
-pub fn save_breakpoints(extra: &Page) {
-    let addresses = exchange::breakpoints();
-    (extra::BREAKPOINTS..).zip(addresses).for_each(|(index, address)| guest::store(extra, index, address));
 }
 
 const NOT_ENTERED: GuestEntry = GuestEntry { block: 0, code: 0 };
@@ -201,7 +279,7 @@ extern "C" fn guest_enter(frame: &Frame) -> GuestEntry {
     let (store, vcpu) = unsafe { (arch::pool::store(), Context::of_frame(frame)) };
     if vectors::load(&store, vcpu) {
         let domain = store.get(vcpu.identity().domain);
-        return chosen!(backend => backend.enter(vcpu, domain), NOT_ENTERED);
+        return chosen!(host => host.enter(vcpu, domain), NOT_ENTERED);
     }
     if let Some((current, _)) = switch::current(&store) {
         contexts::die(&store, current, vectors::NO_MEMORY);
@@ -211,13 +289,13 @@ extern "C" fn guest_enter(frame: &Frame) -> GuestEntry {
 
 /// After a virtual CPU has run, the current context, whose frame this is. Returns the frame of the context to run.
 #[inline(always)]
-fn exited(backend: &impl Backend, frame: &Frame) -> *const Frame {
+fn exited(host: &Host<impl Backend>, frame: &Frame) -> *const Frame {
     // SAFETY: as in `guest_enter`.
     let vcpu = unsafe { Context::of_frame(frame) };
-    match backend.exited(vcpu) {
+    match host.exited(vcpu) {
         (Exit::Host(vector), _) => arch::vmx::take(vector),
         (Exit::Event(event), details) => {
-            fast::exit(backend, vcpu, event, details);
+            fast::exit(host, vcpu, event, details);
             tell(event, details);
         }
         // From here on nothing is borrowed. Whatever the kernel has done itself: what it injects could exit again before the
@@ -231,14 +309,14 @@ fn exited(backend: &impl Backend, frame: &Frame) -> *const Frame {
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn svm_exited(frame: &Frame) -> *const Frame {
-    if let Some(Chosen::Svm(backend)) = BACKEND.get() { exited(backend, frame) } else { frame }
+    if let Some(Chosen::Svm(host)) = BACKEND.get() { exited(host, frame) } else { frame }
 }
 
 /// On VMX.
 // SAFETY: the name is used once, by the assembly that calls it with this signature.
 #[unsafe(no_mangle)]
 extern "C" fn vmx_exited(frame: &Frame) -> *const Frame {
-    if let Some(Chosen::Vmx(backend)) = BACKEND.get() { exited(backend, frame) } else { frame }
+    if let Some(Chosen::Vmx(host)) = BACKEND.get() { exited(host, frame) } else { frame }
 }
 
 /// Has the current context, a virtual CPU, handled by the portal of `event`.

@@ -8,7 +8,7 @@ use crate::features::Features;
 use crate::msr;
 use abi::{PhysAddr, address::PAGE_SIZE};
 use core::arch::asm;
-use guest::vmx::{Fields, Limits, MSRS, host};
+use guest::vmx::{Limits, MSRS, Structure, host};
 use memory::layout::{CORE_LOCAL, STACK_TOP};
 use percpu::{CoreLocal, SELECTOR_TSS};
 use x86::bits64::vmx;
@@ -43,7 +43,6 @@ pub fn limits(features: &Features) -> Option<Limits> {
         secondary: read(number::IA32_VMX_PROCBASED_CTLS2),
         exit: read(number::IA32_VMX_EXIT_CTLS + exact),
         entry: read(number::IA32_VMX_ENTRY_CTLS + exact),
-        components: features.vector_state.components,
         msrs: MSRS.iter().take_while(|&&register| msr::read(register).is_some()).count() as u64,
         timer_shift: read(number::IA32_VMX_MISC) & 31,
     };
@@ -124,13 +123,13 @@ impl Current {
             (host::RSP, STACK_TOP),
             (host::RIP, exit),
         ];
-        words.into_iter().for_each(|(field, value)| self.write(field, value));
+        words.into_iter().for_each(|(field, value)| self.vmwrite(field, value));
     }
 }
 
-impl Fields for Current {
+impl Structure for Current {
     #[inline]
-    fn read(&self, field: u32) -> u64 {
+    fn vmread(self, field: u32) -> u64 {
         let value: u64;
         // SAFETY: there is a current control structure; a field that is none leaves the register as it is.
         unsafe { asm!("vmread {}, {}", inout(reg) 0_u64 => value, in(reg) u64::from(field), options(nostack)) };
@@ -138,7 +137,7 @@ impl Fields for Current {
     }
 
     #[inline]
-    fn write(&self, field: u32, value: u64) {
+    fn vmwrite(self, field: u32, value: u64) {
         // SAFETY: as above. What is written here has an effect on guests; on the host only by `set_host` and the current
         // tables, which are what they are now.
         unsafe { asm!("vmwrite {}, {}", in(reg) u64::from(field), in(reg) value, options(nostack)) };

@@ -19,9 +19,12 @@ macro_rules! word {
     };
 }
 
+mod registers;
 pub mod svm;
 pub mod tags;
 pub mod vmx;
+
+pub use registers::{Fields, Guest, Message};
 
 /// Words of the second page of a virtual CPU, which the processor does not know.
 pub mod extra {

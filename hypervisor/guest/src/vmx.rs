@@ -6,12 +6,12 @@
 //! if they were what it said.
 //! Concurrency: see the crate; a control structure is accessed while it is the core's current one.
 //! Source: Intel SDM volume 3, chapters 24 to 28 and appendix B; interface §4 ("MTD bits", VMX) and §6.
-use crate::{Exit, extra, load, sane_xcr0, store};
+use crate::registers::RFLAGS_ONE;
+use crate::tags::Tag;
+use crate::{Exit, Fields, Guest, Message, extra, load, store};
 use abi::arch_state::{ArchState, STATE_OFFSET};
-use abi::utcb::Header;
 use abi::{Mtd, PhysAddr, event};
 use core::mem::offset_of;
-use ipc::state;
 use objects::Page;
 use objects::frame::Frame;
 pub use x86::vmx::vmcs::host;
@@ -39,11 +39,95 @@ use x86::vmx::vmcs::{
 };
 
 /// Access to the fields of the current control structure.
-pub trait Fields {
+pub trait Structure: Copy {
     /// Reads one.
-    fn read(&self, field: u32) -> u64;
+    fn vmread(self, field: u32) -> u64;
     /// Writes one.
-    fn write(&self, field: u32, value: u64);
+    fn vmwrite(self, field: u32, value: u64);
+}
+
+impl<S: Structure> Fields for S {
+    type Limits = Limits;
+    const RIP: u32 = RIP;
+    const RFLAGS: u32 = RFLAGS;
+    const DR7: u32 = DR7;
+    const TSC_OFFSET: u32 = TSC_OFFSET;
+    const LENGTHS: Option<[u32; 2]> = Some([LENGTH, INJECT_LENGTH]);
+    const INFORMATION: [u32; 2] = [QUALIFICATION, GUEST_PHYSICAL];
+    const DEBUG: (u32, u64) = (PRIMARY, MOV_DR);
+    const TSC_AUX: usize = guest_msr(TSC_AUX);
+    const GENERAL: Mtd = Mtd::GPR;
+    const OWN: (u32, usize, Mtd, Mtd) = (RSP, offset_of!(Frame, rsp) / 8, Mtd::RSP, Mtd::RSP);
+    const PLAIN: &'static [(Mtd, usize, u32)] = &PLAIN;
+
+    #[inline]
+    fn read(self, field: u32) -> u64 {
+        self.vmread(field)
+    }
+
+    #[inline]
+    fn write(self, field: u32, value: u64) {
+        self.vmwrite(field, value);
+    }
+
+    fn save_others(guest: &Guest<'_, Self>, event: u8, message: &Message<'_>) {
+        let read = |field| guest.read(field);
+        for ((group, to), index) in SEGMENTS.into_iter().zip((0..).step_by(2)) {
+            message.show(group, to, || {
+                let system =
+                    if index < 16 { read(SELECTORS + index) | packed(read(ATTRIBUTES + index)) << 16 } else { 0 };
+                system | read(LIMITS + index) << 32
+            });
+            message.show(group, to + 1, || read(BASES + index));
+        }
+        let injected = matches!(event, event::VCPU_VMX_INVALID | event::VCPU_RECALL);
+        let (info, error) = if injected { (INJECT, INJECT_ERROR) } else { (INTERRUPTED, INTERRUPTED_ERROR) };
+        message.show(Mtd::INJ, word!(inj_info), || read(info) & 0xFFFF_FFFF | read(error) << 32);
+        message.show(Mtd::STA, word!(intr_state), || read(SHADOW) | read(ACTIVITY) << 32);
+        message.show(Mtd::CR, word!(cr0), || guest.control(CR0));
+        message.show(Mtd::CR, word!(cr2), || load(guest.extra, extra::CR2));
+        message.show(Mtd::CR, word!(cr4), || guest.control(CR4));
+        for index in 0..=KERNEL_GS {
+            message.show(Mtd::SYSCALL_SWAPGS, word!(star) + index, || load(guest.extra, guest_msr(index)));
+        }
+    }
+
+    fn restore_others(guest: &Guest<'_, Self>, message: &Message<'_>, limits: &Limits) {
+        let write = |field, value| guest.write(field, value);
+        for ((group, from), index) in SEGMENTS.into_iter().zip((0..).step_by(2)) {
+            message.change(group, from, |value| {
+                write(LIMITS + index, value >> 32);
+                if index < 16 {
+                    write(SELECTORS + index, value & 0xFFFF);
+                    write(ATTRIBUTES + index, unpacked(value >> 16));
+                }
+            });
+            message.change(group, from + 1, |base| write(BASES + index, base));
+        }
+        message.change(Mtd::CR, word!(cr0), |value| guest.set_control(CR0, value));
+        message.change(Mtd::CR, word!(cr4), |value| guest.set_control(CR4, value));
+        message.change(Mtd::CR, word!(cr2), |value| store(guest.extra, extra::CR2, value));
+        message.change(Mtd::EFER, word!(efer), |value| guest.set_efer(value));
+        message.change(Mtd::CTRL, word!(ctrl), |wanted| {
+            let kept = guest.read(PRIMARY) & (WINDOWS[0].0 | WINDOWS[1].0);
+            write(PRIMARY, allowed(limits.primary, wanted & PRIMARY_ALLOWED | PRIMARY_ALWAYS | MOV_DR) | kept);
+            write(SECONDARY, allowed(limits.secondary, wanted >> 32 & SECONDARY_ALLOWED | SECONDARY_ALWAYS));
+        });
+        message.change(Mtd::INJ, word!(inj_info), |event| {
+            for (control, asked) in WINDOWS {
+                guest.set(PRIMARY, control, event & asked != 0);
+            }
+            write(INJECT, event & 0xFFFF_FFFF & !(WINDOWS[0].1 | WINDOWS[1].1));
+            write(INJECT_ERROR, event >> 32);
+        });
+        message.change(Mtd::STA, word!(intr_state), |state| {
+            write(SHADOW, state & 0xFFFF_FFFF);
+            write(ACTIVITY, state >> 32);
+        });
+        for index in 0..=KERNEL_GS {
+            message.change(Mtd::SYSCALL_SWAPGS, word!(star) + index, |msr| store(guest.extra, guest_msr(index), msr));
+        }
+    }
 }
 
 /// Of CR0 and CR4: which bits exit when they change,
@@ -91,10 +175,10 @@ pub const TSC_AUX: usize = 5;
 /// Words of the second page: the guest's values and the host's, each after its number.
 const GUEST_MSRS: usize = 32;
 const HOST_MSRS: usize = 64;
+const fn guest_msr(index: usize) -> usize {
+    GUEST_MSRS + 1 + 2 * index
+}
 
-/// Groups that most portals do without.
-const RARE: Mtd = Mtd::all().difference(Mtd::GPR.union(Mtd::RIP_LEN).union(Mtd::QUAL).union(Mtd::FPU));
-const RFLAGS_ONE: u64 = 1 << 1;
 const NE: u64 = 1 << 5;
 const PG: u64 = 1 << 31;
 const PAE: u64 = 1 << 5;
@@ -144,8 +228,6 @@ pub struct Limits {
     pub exit: u64,
     /// What an entry does.
     pub entry: u64,
-    /// Components of XCR0 that the host manages.
-    pub components: u64,
     /// How many of [`MSRS`] there are.
     pub msrs: u64,
     /// The timer that ends an entry counts when this bit of the TSC changes.
@@ -169,21 +251,10 @@ impl Limits {
     }
 }
 
-/// A virtual CPU, whose control structure is the current one.
-#[derive(Clone, Copy)]
-pub struct Guest<'p, F> {
-    /// Its registers, but for what the control structure has.
-    pub frame: &'p Frame,
-    /// Its second page.
-    pub extra: &'p Page,
-    /// Its control structure.
-    pub fields: F,
-}
-
 /// Makes a control structure of a cleared one. `at` is the physical address of the second page, `msr_map` of the map of
 /// MSRs that do not exit (one page), `nested` of the nested table. An entry lasts for at most `longest` ticks of the TSC.
 pub fn initialise(
-    fields: &impl Fields,
+    fields: impl Structure,
     extra: &Page,
     limits: &Limits,
     longest: u64,
@@ -209,14 +280,14 @@ pub fn initialise(
         (CR4, VMXE),
         (mask(CR4), VMXE),
     ];
-    NOTHING.into_iter().map(|field| (field, 0)).chain(words).for_each(|(field, value)| fields.write(field, value));
+    NOTHING.into_iter().map(|field| (field, 0)).chain(words).for_each(|(field, value)| fields.vmwrite(field, value));
     for (area, field, count) in [
         (GUEST_MSRS, VMEXIT_MSR_STORE_ADDR_FULL, VMEXIT_MSR_STORE_COUNT),
         (GUEST_MSRS, VMENTRY_MSR_LOAD_ADDR_FULL, VMENTRY_MSR_LOAD_COUNT),
         (HOST_MSRS, VMEXIT_MSR_LOAD_ADDR_FULL, VMEXIT_MSR_LOAD_COUNT),
     ] {
-        fields.write(field, at.get() + area as u64 * 8);
-        fields.write(count, limits.msrs);
+        fields.vmwrite(field, at.get() + area as u64 * 8);
+        fields.vmwrite(count, limits.msrs);
     }
     for (index, number) in MSRS.into_iter().enumerate() {
         [GUEST_MSRS, HOST_MSRS].into_iter().for_each(|area| store(extra, area + 2 * index, number.into()));
@@ -229,19 +300,19 @@ pub fn set_host_msr(extra: &Page, index: usize, value: u64) {
     store(extra, HOST_MSRS + 1 + 2 * index, value);
 }
 
-impl<F: Fields> Guest<'_, F> {
+impl<S: Structure> Guest<'_, S> {
     /// Before an entry: tag and map of ports that do not exit (two pages).
     #[inline]
-    pub fn prepare(&self, tag: u64, io_map: PhysAddr) {
-        self.fields.write(VPID, tag);
+    pub fn prepare(&self, tag: Tag, io_map: PhysAddr) {
+        self.write(VPID, tag.number);
         for (field, offset) in [(IO_BITMAP_A_ADDR_FULL, 0), (IO_BITMAP_B_ADDR_FULL, 4096)] {
-            self.fields.write(field, io_map.get() + offset);
+            self.write(field, io_map.get() + offset);
         }
     }
 
     /// After an exit, or an entry that `failed`: what it means, and its event, also if it was one that nobody is told of.
     pub fn exit(&self, failed: bool) -> (Exit, u8) {
-        let reason = if failed { event::VCPU_VMX_INVALID.into() } else { self.fields.read(REASON) };
+        let reason = if failed { event::VCPU_VMX_INVALID.into() } else { self.read(REASON) };
         if failed || self.entry_failed() {
             return (Exit::Event(reason as u8), reason as u8);
         }
@@ -263,36 +334,36 @@ impl<F: Fields> Guest<'_, F> {
     /// Whether the last entry failed because of the guest's state.
     #[must_use]
     pub fn entry_failed(&self) -> bool {
-        self.fields.read(REASON) & VALID != 0
+        self.read(REASON) & VALID != 0
     }
 
     /// An exception or NMI: the host's, or one that goes back to the guest, which has left its instruction at least.
     fn exception(&self) -> Exit {
-        let event = self.fields.read(EXIT_EVENT);
+        let event = self.read(EXIT_EVENT);
         match event as u8 {
             vector @ (2 | 18) => Exit::Host(vector),
             vector => {
-                self.fields.write(INJECT, event & !(1 << 12));
-                self.fields.write(INJECT_ERROR, self.fields.read(EXIT_ERROR));
-                if vector == 1 { Exit::Trap(self.fields.read(QUALIFICATION)) } else { Exit::Again }
+                self.write(INJECT, event & !(1 << 12));
+                self.write(INJECT_ERROR, self.read(EXIT_ERROR));
+                if vector == 1 { Exit::Trap(self.read(QUALIFICATION)) } else { Exit::Again }
             }
         }
     }
 
     /// Injects again what an exit has interrupted.
     fn again(&self) {
-        let event = self.fields.read(INTERRUPTED);
+        let event = self.read(INTERRUPTED);
         if event & VALID != 0 {
-            self.fields.write(INJECT, event & !(1 << 12));
-            self.fields.write(INJECT_ERROR, self.fields.read(INTERRUPTED_ERROR));
-            self.fields.write(INJECT_LENGTH, self.fields.read(LENGTH));
+            self.write(INJECT, event & !(1 << 12));
+            self.write(INJECT_ERROR, self.read(INTERRUPTED_ERROR));
+            self.write(INJECT_LENGTH, self.read(LENGTH));
         }
     }
 
     /// A write of CR0 or CR4 that changes a bit which the kernel keeps. False if it is the monitor's: paging with entries
     /// that have to be loaded from the guest's memory.
     fn control_register(&self) -> bool {
-        let (about, efer) = (self.fields.read(QUALIFICATION), self.fields.read(EFER));
+        let (about, efer) = (self.read(QUALIFICATION), self.read(EFER));
         let field = match about & 0x3F {
             0 => CR0,
             4 => CR4,
@@ -302,11 +373,11 @@ impl<F: Fields> Guest<'_, F> {
         let registers =
             [&frame.rax, &frame.rcx, &frame.rdx, &frame.rbx, &frame.rsp, &frame.rbp, &frame.rsi, &frame.rdi];
         let more = [&frame.r8, &frame.r9, &frame.r10, &frame.r11, &frame.r12, &frame.r13, &frame.r14, &frame.r15];
-        self.frame.rsp.set(self.fields.read(RSP));
+        self.frame.rsp.set(self.read(RSP));
         let register = about as usize >> 8 & 15;
         let value = registers.into_iter().chain(more).nth(register).map_or(0, |register| register.get());
         let paging = |cr0: u64, cr4: u64| cr0 & PG != 0 && cr4 & PAE != 0 && efer & LME == 0;
-        let (cr0, cr4) = (self.fields.read(CR0), self.fields.read(CR4));
+        let (cr0, cr4) = (self.read(CR0), self.read(CR4));
         if if field == CR0 { paging(value, cr4) } else { paging(cr0, value) } {
             return false;
         }
@@ -314,182 +385,24 @@ impl<F: Fields> Guest<'_, F> {
         if field == CR0 && efer & LME != 0 {
             self.set_efer(if value & PG != 0 { efer | LMA } else { efer & !LMA });
         }
-        self.fields.write(RIP, self.fields.read(RIP) + self.fields.read(LENGTH));
-        self.fields.write(SHADOW, self.fields.read(SHADOW) & !3);
+        self.write(RIP, self.read(RIP) + self.read(LENGTH));
+        self.write(SHADOW, self.read(SHADOW) & !3);
         true
     }
 
     fn set_control(&self, field: u32, value: u64) {
-        self.fields.write(field, value | if field == CR0 { NE } else { VMXE });
-        self.fields.write(shown(field), value);
+        self.write(field, value | if field == CR0 { NE } else { VMXE });
+        self.write(shown(field), value);
     }
 
     fn control(&self, field: u32) -> u64 {
         let kept = if field == CR0 { NE } else { VMXE };
-        self.fields.read(field) & !kept | self.fields.read(shown(field)) & kept
+        self.read(field) & !kept | self.read(shown(field)) & kept
     }
 
     fn set_efer(&self, value: u64) {
-        self.fields.write(EFER, value);
+        self.write(EFER, value);
         self.set(ENTRY, LONG_MODE, value & LMA != 0);
-    }
-
-    fn set(&self, field: u32, bits: u64, set: bool) {
-        let rest = self.fields.read(field) & !bits;
-        self.fields.write(field, if set { rest | bits } else { rest });
-    }
-
-    /// Details of the last exit; of a nested fault the guest-physical address.
-    #[must_use]
-    pub fn information(&self) -> [u64; 2] {
-        [self.fields.read(QUALIFICATION), self.fields.read(GUEST_PHYSICAL)]
-    }
-
-    /// Whether accesses to debug registers exit.
-    #[must_use]
-    pub fn lacks_breakpoints(&self) -> bool {
-        self.fields.read(PRIMARY) & MOV_DR != 0
-    }
-
-    /// Whether the guest has enabled breakpoints.
-    #[must_use]
-    pub fn uses_breakpoints(&self) -> bool {
-        self.fields.read(DR7) & 0xFF != 0
-    }
-
-    /// Makes accesses to debug registers exit, or not.
-    pub fn withhold_breakpoints(&self, withheld: bool) {
-        self.set(PRIMARY, MOV_DR, withheld);
-    }
-
-    /// Writes the groups of `mtd` into a message page, for a monitor that handles `event`; `now` reads the TSC. Vector
-    /// registers are left to others.
-    pub fn save(&self, mtd: Mtd, event: u8, now: fn() -> u64, page: &Page) {
-        let read = |field| self.fields.read(field);
-        store(page, 0, Header::STATE.word());
-        store(page, word!(mtd), mtd.bits());
-        store(page, word!(exit_reason), event.into());
-        if mtd.intersects(Mtd::RIP_LEN) {
-            store(page, word!(rip), read(RIP));
-            store(page, word!(instruction_length), read(LENGTH));
-        }
-        if mtd.intersects(Mtd::QUAL) {
-            (word!(qual)..).zip(self.information()).for_each(|(to, value)| store(page, to, value));
-        }
-        if mtd.intersects(Mtd::RSP) {
-            self.frame.rsp.set(read(RSP));
-        }
-        state::save_general(self.frame, mtd, page);
-        if mtd.intersects(RARE) {
-            self.save_rare(mtd, event, now, page);
-        }
-    }
-
-    fn save_rare(&self, mtd: Mtd, event: u8, now: fn() -> u64, page: &Page) {
-        let read = |field| self.fields.read(field);
-        let put = |group: Mtd, to: usize, value: &dyn Fn() -> u64| {
-            if mtd.intersects(group) {
-                store(page, to, value());
-            }
-        };
-        PLAIN.iter().for_each(|&(group, to, field)| put(group, to, &|| read(field)));
-        for ((group, to), index) in SEGMENTS.into_iter().zip((0..).step_by(2)) {
-            put(group, to, &|| {
-                let system =
-                    if index < 16 { read(SELECTORS + index) | packed(read(ATTRIBUTES + index)) << 16 } else { 0 };
-                system | read(LIMITS + index) << 32
-            });
-            put(group, to + 1, &|| read(BASES + index));
-        }
-        let injected = matches!(event, event::VCPU_VMX_INVALID | event::VCPU_RECALL);
-        let (info, error) = if injected { (INJECT, INJECT_ERROR) } else { (INTERRUPTED, INTERRUPTED_ERROR) };
-        put(Mtd::RFLAGS, word!(rflags), &|| read(RFLAGS));
-        put(Mtd::INJ, word!(inj_info), &|| read(info) & 0xFFFF_FFFF | read(error) << 32);
-        put(Mtd::STA, word!(intr_state), &|| read(SHADOW) | read(ACTIVITY) << 32);
-        put(Mtd::TSC, word!(tsc_val), &now);
-        put(Mtd::TSC, word!(tsc_off), &|| read(TSC_OFFSET));
-        put(Mtd::CR, word!(cr0), &|| self.control(CR0));
-        put(Mtd::CR, word!(cr2), &|| load(self.extra, extra::CR2));
-        put(Mtd::CR, word!(cr4), &|| self.control(CR4));
-        put(Mtd::XSAVE, word!(xcr0), &|| load(self.extra, extra::XCR0));
-        put(Mtd::XSAVE, word!(xss), &|| 0);
-        put(Mtd::TSC_AUX, word!(tsc_aux), &|| load(self.extra, GUEST_MSRS + 1 + 2 * TSC_AUX));
-        for index in 0..=KERNEL_GS {
-            put(Mtd::SYSCALL_SWAPGS, word!(star) + index, &|| load(self.extra, GUEST_MSRS + 1 + 2 * index));
-        }
-    }
-
-    /// Changes the registers whose groups a message page names. Returns the descriptor.
-    pub fn restore(&self, page: &Page, limits: &Limits) -> Mtd {
-        let (of, mtd) = (|index| load(page, index), state::descriptor(page));
-        if mtd.intersects(Mtd::RIP_LEN) {
-            self.fields.write(RIP, of(word!(rip)));
-            self.fields.write(INJECT_LENGTH, of(word!(instruction_length)) & 15);
-        }
-        state::restore_general(page, self.frame, mtd);
-        if mtd.intersects(Mtd::RSP) {
-            self.fields.write(RSP, self.frame.rsp.get());
-        }
-        if mtd.intersects(RARE) {
-            self.restore_rare(mtd, page, limits);
-        }
-        mtd
-    }
-
-    fn restore_rare(&self, mtd: Mtd, page: &Page, limits: &Limits) {
-        let (of, write) = (|index| load(page, index), |field, value| self.fields.write(field, value));
-        PLAIN.iter().filter(|(group, ..)| mtd.intersects(*group)).for_each(|&(_, from, field)| write(field, of(from)));
-        for ((group, from), index) in SEGMENTS.into_iter().zip((0..).step_by(2)) {
-            if mtd.intersects(group) {
-                write(LIMITS + index, of(from) >> 32);
-                write(BASES + index, of(from + 1));
-                if index < 16 {
-                    write(SELECTORS + index, of(from) & 0xFFFF);
-                    write(ATTRIBUTES + index, unpacked(of(from) >> 16));
-                }
-            }
-        }
-        if mtd.intersects(Mtd::RFLAGS) {
-            write(RFLAGS, of(word!(rflags)) | RFLAGS_ONE);
-        }
-        if mtd.intersects(Mtd::CR) {
-            self.set_control(CR0, of(word!(cr0)));
-            self.set_control(CR4, of(word!(cr4)));
-            store(self.extra, extra::CR2, of(word!(cr2)));
-        }
-        if mtd.intersects(Mtd::EFER) {
-            self.set_efer(of(word!(efer)));
-        }
-        if mtd.intersects(Mtd::CTRL) {
-            let wanted = of(word!(ctrl));
-            let kept = self.fields.read(PRIMARY) & (WINDOWS[0].0 | WINDOWS[1].0);
-            write(PRIMARY, allowed(limits.primary, wanted & PRIMARY_ALLOWED | PRIMARY_ALWAYS | MOV_DR) | kept);
-            write(SECONDARY, allowed(limits.secondary, wanted >> 32 & SECONDARY_ALLOWED | SECONDARY_ALWAYS));
-        }
-        if mtd.intersects(Mtd::INJ) {
-            let event = of(word!(inj_info));
-            for (control, asked) in WINDOWS {
-                self.set(PRIMARY, control, event & asked != 0);
-            }
-            write(INJECT, event & 0xFFFF_FFFF & !(WINDOWS[0].1 | WINDOWS[1].1));
-            write(INJECT_ERROR, event >> 32);
-        }
-        if mtd.intersects(Mtd::STA) {
-            write(SHADOW, of(word!(intr_state)) & 0xFFFF_FFFF);
-            write(ACTIVITY, of(word!(intr_state)) >> 32);
-        }
-        if mtd.intersects(Mtd::TSC) {
-            write(TSC_OFFSET, self.fields.read(TSC_OFFSET).wrapping_add(of(word!(tsc_off))));
-        }
-        if mtd.intersects(Mtd::TSC_AUX) {
-            store(self.extra, GUEST_MSRS + 1 + 2 * TSC_AUX, of(word!(tsc_aux)) & 0xFFFF_FFFF);
-        }
-        if mtd.intersects(Mtd::XSAVE) {
-            store(self.extra, extra::XCR0, sane_xcr0(of(word!(xcr0)), limits.components));
-        }
-        if mtd.intersects(Mtd::SYSCALL_SWAPGS) {
-            (0..=KERNEL_GS).for_each(|index| store(self.extra, GUEST_MSRS + 1 + 2 * index, of(word!(star) + index)));
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Rules of the control block, against whatever messages and exits there are.
 use super::*;
+use crate::sane_xcr0;
 use abi::arch_state::FPU_OFFSET;
 use core::array;
 use proptest::prelude::*;
@@ -24,12 +25,12 @@ struct World {
 impl World {
     fn new() -> Self {
         let (block, extra) = (page(|_| 0), page(|_| 0));
-        initialise(&block, &extra, PhysAddr::truncate(0x5000), PhysAddr::truncate(0x9000));
+        initialise(Block(&block), &extra, PhysAddr::truncate(0x5000), PhysAddr::truncate(0x9000));
         Self { frame: Frame::default(), block, extra }
     }
 
-    fn guest(&self) -> Guest<'_> {
-        Guest { frame: &self.frame, block: &self.block, extra: &self.extra }
+    fn guest(&self) -> Guest<'_, Block<'_>> {
+        Guest { frame: &self.frame, extra: &self.extra, fields: Block(&self.block) }
     }
 }
 
@@ -72,7 +73,7 @@ fn groups() -> Vec<(Mtd, usize)> {
 
 /// What no message changes: words of the block with the bits that stay.
 fn kept(block: &Page) -> Vec<u64> {
-    let fixed = [IO_MAP, MSR_MAP, ASID_FLUSH, NESTED, NESTED_ROOT, CODE, INFO_1, INFO_2, INTERRUPTED, PAT, DR6];
+    let fixed = [IO_MAP, MSR_MAP, ASID_FLUSH, NESTED, NESTED_ROOT, CODE, 0x78 / 8, 0x80 / 8, INTERRUPTED, PAT, DR6];
     let bits = [
         (CR_DR, DEBUG),
         (EXCEPTIONS_MISC, ALWAYS_FIRST | 0xFFFF_FFFF),
@@ -81,7 +82,7 @@ fn kept(block: &Page) -> Vec<u64> {
         (EFER, EFER_SVME),
     ];
     let all = fixed.map(|index| (index, u64::MAX)).into_iter().chain(bits);
-    all.map(|(index, mask)| load(block, index) & mask).collect()
+    all.map(|(index, mask)| load(block, index as usize) & mask).collect()
 }
 
 proptest! {
@@ -93,9 +94,9 @@ proptest! {
         let (old, new) = (page(|index| before[index]), page(|index| message[index]));
         store(&old, word!(mtd), Mtd::all().bits());
         store(&new, word!(mtd), mtd);
-        world.guest().restore(&old, COMPONENTS);
+        world.guest().restore(&old, COMPONENTS, &());
         let mtd = Mtd::from_bits_retain(mtd);
-        prop_assert_eq!(world.guest().restore(&new, COMPONENTS), mtd);
+        prop_assert_eq!(world.guest().restore(&new, COMPONENTS, &()), mtd);
         let seen = page(|_| 0);
         world.guest().save(Mtd::all(), event::VCPU_RECALL, || 0, &seen);
         for (group, field) in groups() {
@@ -104,7 +105,7 @@ proptest! {
         }
         let sum = before[word!(tsc_off)].wrapping_add(if mtd.intersects(Mtd::TSC) { message[word!(tsc_off)] } else { 0 });
         prop_assert_eq!(load(&seen, word!(tsc_off)), sum);
-        prop_assert_eq!(load(&world.block, CPL) >> 24 & 0xFF, load(&world.block, SS) >> 21 & 3);
+        prop_assert_eq!(world.guest().read(CPL) >> 24 & 0xFF, world.guest().read(at(0x420)) >> 21 & 3);
     }
 
     #[test]
@@ -129,9 +130,9 @@ proptest! {
     #[test]
     fn no_message_opens_what_the_kernel_keeps(message in prop::collection::vec(any::<u64>(), 512)) {
         let world = World::new();
-        world.guest().prepare(&Entry { tag: crate::tags::Tag { number: 3, fresh: true, flush: true }, io_map: PhysAddr::truncate(0x3000) });
+        world.guest().prepare(Tag { number: 3, fresh: true, flush: true }, PhysAddr::truncate(0x3000));
         let before = kept(&world.block);
-        world.guest().restore(&page(|index| message[index]), COMPONENTS);
+        world.guest().restore(&page(|index| message[index]), COMPONENTS, &());
         prop_assert_eq!(kept(&world.block), before);
     }
 
@@ -155,7 +156,7 @@ proptest! {
 fn exits_have_the_events_of_the_interface() {
     let world = World::new();
     let exit = |code| {
-        store(&world.block, CODE, code);
+        world.guest().write(CODE, code);
         let exit = world.guest().exit();
         let known = if let Exit::Event(event) = exit { event } else { code as u8 };
         assert_eq!(world.guest().reason(exit), known, "what is counted of exit {code:#x}");
@@ -180,31 +181,31 @@ fn exits_have_the_events_of_the_interface() {
 fn a_trap_that_the_kernel_intercepts_goes_back_to_the_guest() {
     let world = World::new();
     for (code, injected) in [(0x41, 0x8000_0301), (0x51, 0x8000_0B11)] {
-        store(&world.block, CODE, code);
+        world.guest().write(CODE, code);
         assert_eq!(world.guest().exit(), Exit::Again);
-        assert_eq!(load(&world.block, INJECT), injected);
+        assert_eq!(world.guest().read(INJECT), injected);
     }
 }
 
 #[test]
 fn a_window_is_open_until_its_exit_or_another_reply() {
     let world = World::new();
-    let open = || load(&world.block, EXCEPTIONS_MISC) & WINDOW != 0;
+    let open = || world.guest().read(EXCEPTIONS_MISC) & WINDOW != 0;
     let ask = |event| {
         let message = page(|_| 0);
         store(&message, word!(mtd), (Mtd::INJ | Mtd::CTRL).bits());
         store(&message, word!(inj_info), event);
-        world.guest().restore(&message, COMPONENTS);
+        world.guest().restore(&message, COMPONENTS, &());
     };
     ask(WANTS_WINDOW | 0x8000_0020);
-    assert!(open() && load(&world.block, INTERRUPT) == MASKING | PENDING && load(&world.block, CR_DR) & WRITE_CR8 != 0);
-    assert_eq!(load(&world.block, INJECT), 0x8000_0020);
-    store(&world.block, CODE, 0x78);
+    assert!(open() && world.guest().read(INTERRUPT) == MASKING | PENDING && world.guest().read(CR_DR) & WRITE_CR8 != 0);
+    assert_eq!(world.guest().read(INJECT), 0x8000_0020);
+    world.guest().write(CODE, 0x78);
     world.guest().exit();
     assert!(open());
-    store(&world.block, CODE, 0x64);
+    world.guest().write(CODE, 0x64);
     assert_eq!(world.guest().exit(), Exit::Event(0x64));
-    assert!(!open() && load(&world.block, INTERRUPT) == MASKING && load(&world.block, CR_DR) == DEBUG);
+    assert!(!open() && world.guest().read(INTERRUPT) == MASKING && world.guest().read(CR_DR) == DEBUG);
     ask(WANTS_WINDOW);
     ask(0);
     assert!(!open());
@@ -220,8 +221,8 @@ fn an_interrupt_that_the_guest_takes_is_a_virtual_one_until_it_is_delivered() {
         for (field, value) in [(word!(rflags), rflags), (word!(intr_state), shadow), (word!(inj_info), event)] {
             store(&message, field, value);
         }
-        world.guest().restore(&message, COMPONENTS);
-        load(&world.block, INJECT)
+        world.guest().restore(&message, COMPONENTS, &());
+        world.guest().read(INJECT)
     };
     let shown = |event| {
         let seen = page(|_| 0);
@@ -230,27 +231,27 @@ fn an_interrupt_that_the_guest_takes_is_a_virtual_one_until_it_is_delivered() {
     };
     for (rflags, shadow) in [(RFLAGS_IF, 1), (0, 0)] {
         assert_eq!(ask(rflags, shadow, INTERRUPT_EC), INTERRUPT_EC);
-        assert_eq!((load(&world.block, INTERRUPT), shown(event::VCPU_RECALL)), (MASKING, INTERRUPT_EC));
+        assert_eq!((world.guest().read(INTERRUPT), shown(event::VCPU_RECALL)), (MASKING, INTERRUPT_EC));
     }
     assert_eq!(ask(RFLAGS_IF, 0, VALID | EXCEPTION << 8 | 6), VALID | EXCEPTION << 8 | 6);
     assert_eq!(ask(RFLAGS_IF, 0, INTERRUPT_EC) & VALID, 0);
-    assert_eq!(load(&world.block, INTERRUPT), MASKING | PENDING | 0xEC << 32);
+    assert_eq!(world.guest().read(INTERRUPT), MASKING | PENDING | 0xEC << 32);
     // The host is interrupted first: it stays.
-    store(&world.block, CODE, 0x60);
+    world.guest().write(CODE, 0x60);
     assert_eq!(world.guest().exit(), Exit::Interrupt);
     assert_eq!([event::VCPU_RECALL, 0xFC].map(shown), [INTERRUPT_EC; 2]);
     // It has no stack: a translator calls it an exception, and offers it still.
-    store(&world.block, CODE, 0x400);
-    store(&world.block, INTERRUPTED, VALID | EXCEPTION << 8 | 0xEC);
+    world.guest().write(CODE, 0x400);
+    world.guest().write(INTERRUPTED, VALID | EXCEPTION << 8 | 0xEC);
     assert_eq!(world.guest().exit(), Exit::Event(event::VCPU_SVM_NESTED_FAULT));
-    assert_eq!((load(&world.block, INJECT), shown(event::VCPU_SVM_NESTED_FAULT)), (0, INTERRUPT_EC));
+    assert_eq!((world.guest().read(INJECT), shown(event::VCPU_SVM_NESTED_FAULT)), (0, INTERRUPT_EC));
     // The processor delivers it, or the monitor takes it back.
     world.guest().set(INTERRUPT, IS_PENDING, false);
     assert_eq!(shown(event::VCPU_RECALL), 0);
-    store(&world.block, INTERRUPTED, INTERRUPT_EC);
+    world.guest().write(INTERRUPTED, INTERRUPT_EC);
     world.guest().exit();
-    assert_eq!(load(&world.block, INJECT), INTERRUPT_EC);
+    assert_eq!(world.guest().read(INJECT), INTERRUPT_EC);
     ask(RFLAGS_IF, 0, INTERRUPT_EC);
     ask(RFLAGS_IF, 0, 0);
-    assert_eq!((load(&world.block, INTERRUPT) & IS_PENDING, shown(event::VCPU_RECALL)), (0, 0));
+    assert_eq!((world.guest().read(INTERRUPT) & IS_PENDING, shown(event::VCPU_RECALL)), (0, 0));
 }

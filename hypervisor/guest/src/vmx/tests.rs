@@ -1,5 +1,6 @@
 //! Rules of the control structure, against whatever messages and exits there are.
 use super::*;
+use crate::sane_xcr0;
 use core::array;
 use core::cell::RefCell;
 use proptest::prelude::*;
@@ -12,14 +13,14 @@ fn page(mut word: impl FnMut(usize) -> u64) -> Box<Page> {
 
 /// A control structure without a processor.
 #[derive(Default)]
-struct Structure(RefCell<BTreeMap<u32, u64>>);
+struct Memory(RefCell<BTreeMap<u32, u64>>);
 
-impl Fields for &Structure {
-    fn read(&self, field: u32) -> u64 {
+impl Structure for &Memory {
+    fn vmread(self, field: u32) -> u64 {
         // What nobody has written is what the memory had.
         self.0.borrow().get(&field).copied().unwrap_or_else(|| narrowed(field, 0xDEAD_BEEF_DEAD_BEEF))
     }
-    fn write(&self, field: u32, value: u64) {
+    fn vmwrite(self, field: u32, value: u64) {
         self.0.borrow_mut().insert(field, narrowed(field, value));
     }
 }
@@ -33,6 +34,8 @@ fn narrowed(field: u32, value: u64) -> u64 {
     }
 }
 
+const COMPONENTS: u64 = 7;
+
 /// A processor that allows everything and insists on what manuals of all times do.
 const LIMITS: Limits = Limits {
     pin: 0xFFFF_FFFF_0000_0016,
@@ -40,7 +43,6 @@ const LIMITS: Limits = Limits {
     secondary: 0xFFFF_FFFF_0000_0000,
     exit: 0xFFFF_FFFF_0003_6DFB,
     entry: 0xFFFF_FFFF_0000_11FB,
-    components: 7,
     msrs: 6,
     timer_shift: 5,
 };
@@ -48,28 +50,28 @@ const LIMITS: Limits = Limits {
 struct World {
     frame: Frame,
     extra: Box<Page>,
-    structure: Structure,
+    structure: Memory,
 }
 
 impl World {
     fn new() -> Self {
-        let world = Self { frame: Frame::default(), extra: page(|_| 0), structure: Structure::default() };
+        let world = Self { frame: Frame::default(), extra: page(|_| 0), structure: Memory::default() };
         let pages = [0x5000, 0x6000, 0x7000].map(PhysAddr::truncate);
-        initialise(&&world.structure, &world.extra, &LIMITS, 3200, pages);
+        initialise(&world.structure, &world.extra, &LIMITS, 3200, pages);
         world
     }
 
-    fn guest(&self) -> Guest<'_, &Structure> {
+    fn guest(&self) -> Guest<'_, &Memory> {
         Guest { frame: &self.frame, extra: &self.extra, fields: &self.structure }
     }
 
     fn read(&self, field: u32) -> u64 {
-        (&self.structure).read(field)
+        (&self.structure).vmread(field)
     }
 
     fn exits(&self, reason: u64, fields: &[(u32, u64)]) -> Exit {
-        fields.iter().for_each(|&(field, value)| (&self.structure).write(field, value));
-        (&self.structure).write(REASON, reason);
+        fields.iter().for_each(|&(field, value)| (&self.structure).vmwrite(field, value));
+        (&self.structure).vmwrite(REASON, reason);
         let (exit, event) = self.guest().exit(false);
         assert_eq!(event, reason as u8);
         exit
@@ -81,7 +83,7 @@ fn expected(field: usize, value: u64) -> u64 {
     match field {
         f if f == word!(rflags) => value | RFLAGS_ONE,
         f if f == word!(tsc_aux) => value & 0xFFFF_FFFF,
-        f if f == word!(xcr0) => sane_xcr0(value, LIMITS.components),
+        f if f == word!(xcr0) => sane_xcr0(value, COMPONENTS),
         f if f == word!(sysenter_cs) => value & 0xFFFF_FFFF,
         f if f == word!(inj_info) => value & !0x3000,
         f if f == word!(gdtr) || f == word!(idtr) => value >> 32 << 32,
@@ -122,9 +124,9 @@ proptest! {
         let (old, new) = (page(|index| before[index]), page(|index| message[index]));
         store(&old, word!(mtd), Mtd::all().bits());
         store(&new, word!(mtd), mtd);
-        world.guest().restore(&old, &LIMITS);
+        world.guest().restore(&old, COMPONENTS, &LIMITS);
         let mtd = Mtd::from_bits_retain(mtd);
-        prop_assert_eq!(world.guest().restore(&new, &LIMITS), mtd);
+        prop_assert_eq!(world.guest().restore(&new, COMPONENTS, &LIMITS), mtd);
         let seen = page(|_| 0);
         world.guest().save(Mtd::all(), event::VCPU_RECALL, || 0, &seen);
         for (group, field) in groups() {
@@ -139,7 +141,7 @@ proptest! {
     #[test]
     fn no_message_opens_what_the_kernel_keeps(message in prop::collection::vec(any::<u64>(), 512)) {
         let world = World::new();
-        world.guest().prepare(9, PhysAddr::truncate(0x9000));
+        world.guest().prepare(Tag { number: 9, fresh: true, flush: true }, PhysAddr::truncate(0x9000));
         let fixed = [
             VPID,
             IO_BITMAP_A_ADDR_FULL,
@@ -162,7 +164,7 @@ proptest! {
         ];
         let kept = || fixed.into_iter().map(|field| world.read(field)).collect::<Vec<_>>();
         let before = kept();
-        world.guest().restore(&page(|index| message[index]), &LIMITS);
+        world.guest().restore(&page(|index| message[index]), COMPONENTS, &LIMITS);
         prop_assert_eq!(kept(), before);
         let (primary, secondary) = (world.read(PRIMARY), world.read(SECONDARY));
         prop_assert_eq!(primary & (PRIMARY_ALWAYS | MOV_DR), PRIMARY_ALWAYS | MOV_DR);
@@ -181,7 +183,7 @@ proptest! {
         store(&start, word!(efer), if efer { LME } else { 0 });
         let fields = [word!(rax), word!(rcx), word!(rdx), word!(rbx), word!(rsp), word!(rbp), word!(rsi), word!(rdi)];
         store(&start, fields.get(register).copied().unwrap_or(word!(r8_r15) + register.saturating_sub(8)), value);
-        world.guest().restore(&start, &LIMITS);
+        world.guest().restore(&start, COMPONENTS, &LIMITS);
         let about = if four { 4 } else { 0 } | (register as u64) << 8;
         let exit = world.exits(28, &[(QUALIFICATION, about), (RIP, 0x1000), (LENGTH, 3)]);
         let of = if four { CR4 } else { CR0 };
@@ -233,7 +235,7 @@ fn a_window_is_open_until_its_exit_or_another_reply() {
         let message = page(|_| 0);
         store(&message, word!(mtd), (Mtd::INJ | Mtd::CTRL).bits());
         store(&message, word!(inj_info), event);
-        world.guest().restore(&message, &LIMITS);
+        world.guest().restore(&message, COMPONENTS, &LIMITS);
         [2, 22].map(|bit| world.read(PRIMARY) >> bit & 1)
     };
     assert_eq!(ask(0x1000 | 0x8000_0020), [1, 0]);
@@ -257,8 +259,8 @@ fn an_entry_uses_nothing_that_the_memory_had() {
     let world = World::new();
     let message = page(|_| 0);
     store(&message, word!(mtd), Mtd::all().bits());
-    world.guest().restore(&message, &LIMITS);
-    world.guest().prepare(1, PhysAddr::truncate(0x8000));
+    world.guest().restore(&message, COMPONENTS, &LIMITS);
+    world.guest().prepare(Tag { number: 1, fresh: true, flush: true }, PhysAddr::truncate(0x8000));
     // By the kind of field: control, guest, host; but for the length and error code of an event that there is not, and what
     // the back end knows of the host.
     let steps = |range: core::ops::RangeInclusive<u32>| range.step_by(2);
