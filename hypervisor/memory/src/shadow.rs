@@ -13,8 +13,13 @@
 //! Concurrency: behind one lock. A core notes before it flushes or loads: what is added in between belongs to operations
 //! that will ask it, or that it has seen the note of.
 //! Source: `docs/src/shootdown.md`; Intel SDM volume 3, §4.10.
-use crate::shootdown::{ADDRESS, Pages};
+use crate::format::{Entry, Format, Host};
+use crate::mmu::Mmu;
+use crate::shootdown::{ADDRESS, Machine, Pages};
+use crate::space::{DIRECTORY, Space, entries, existing};
+use crate::table::{Change, Table};
 use crate::tags::TAG;
+use abi::PhysAddr;
 use abi::address::PAGE_BITS;
 use core::fmt;
 
@@ -89,6 +94,33 @@ impl<const PLACES: usize> Known<PLACES> {
         }
         let free = self.lost.iter_mut().find(|lost| lost.pages == Pages::NONE);
         free.map(|lost| *lost = new).is_some()
+    }
+}
+
+/// Tells a machine that is watched of a change of `space`, before anything else is done for it: which cores had been led there.
+pub(crate) fn watch<V: Fn(u32) -> Option<PhysAddr>>(
+    space: &Space<'_, V>,
+    (mmu, machine): (&impl Mmu, &impl Machine),
+    change: &Change,
+) {
+    if !machine.is_watched() {
+        return;
+    }
+    let large = change.level >= DIRECTORY;
+    let pages = if large { Pages::ALL } else { Pages::new(change.virt.get(), change.size) };
+    for (id, root) in (0..machine.cores()).filter_map(|id| Some((id, (space.view)(id)?))) {
+        machine.lost(id, root, pages, || {
+            let Ok(directory) = existing(mmu, &Table::new(root), change.virt) else { return false };
+            let first = change.virt.index(DIRECTORY);
+            (first..first + entries(change)).any(|index| {
+                let entry = mmu.read(directory, index);
+                match Host::decode(entry, DIRECTORY) {
+                    Entry::Leaf(..) => large && entry & Host::ACCESSED != 0,
+                    Entry::Table(leaves) => !large && leaves == change.table,
+                    Entry::Absent => false,
+                }
+            })
+        });
     }
 }
 

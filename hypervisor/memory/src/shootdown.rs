@@ -113,17 +113,17 @@ pub trait Machine {
     fn landed(&self, id: u32);
     /// How many cores have taken something that others may still use.
     fn flights(&self) -> &AtomicU64;
-    /// Whether [`Self::lost`] and [`Self::returns`] do something: in a debug build.
-    #[inline]
+    /// Whether [`Self::lost`] and [`Self::returns`] do something.
+    #[cfg(any(test, feature = "shadow"))]
     fn is_watched(&self) -> bool {
         false
     }
     /// An operation of the calling core has taken `pages`, and the tables of core `id` with this root had led there if `led`
     /// says so, which is asked while nobody forgets anything.
-    #[inline]
+    #[cfg(any(test, feature = "shadow"))]
     fn lost(&self, _id: u32, _root: PhysAddr, _pages: Pages, _led: impl FnOnce() -> bool) {}
     /// The operation of the calling core returns.
-    #[inline]
+    #[cfg(any(test, feature = "shadow"))]
     fn returns(&self) {}
 }
 
@@ -327,6 +327,7 @@ impl Shootdown {
             self.tell(machine);
         }
         let acknowledged = Acknowledged::of_earlier(machine);
+        #[cfg(any(test, feature = "shadow"))]
         machine.returns();
         acknowledged
     }

@@ -23,7 +23,7 @@ use sync::atomic::{
 };
 
 /// Level whose entries are private to a core.
-const DIRECTORY: u32 = 2;
+pub(crate) const DIRECTORY: u32 = 2;
 /// log2 of the bytes of such an entry.
 const DIRECTORY_BITS: u32 = PAGE_BITS + 9;
 
@@ -74,7 +74,7 @@ pub fn sync(
 }
 
 /// The directory for `virt`, if there is one.
-fn existing(mmu: &impl Mmu, table: &Table<Host>, virt: VirtAddr) -> Result<PhysAddr> {
+pub(crate) fn existing(mmu: &impl Mmu, table: &Table<Host>, virt: VirtAddr) -> Result<PhysAddr> {
     table.descend(mmu, virt, DIRECTORY, &mut |_, _| Err(OutOfMemory::Pool))
 }
 
@@ -133,26 +133,6 @@ impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
         }
     }
 
-    /// Tells a debug build of a change, before anything else is done for it: which cores had been led there.
-    fn watch(&self, (mmu, machine): (&impl Mmu, &impl Machine), change: &Change) {
-        let large = change.level >= DIRECTORY;
-        let pages = if large { Pages::ALL } else { Pages::new(change.virt.get(), change.size) };
-        for (id, root) in (0..machine.cores()).filter_map(|id| Some((id, (self.view)(id)?))) {
-            machine.lost(id, root, pages, || {
-                let Ok(directory) = existing(mmu, &Table::new(root), change.virt) else { return false };
-                let first = change.virt.index(DIRECTORY);
-                (first..first + entries(change)).any(|index| {
-                    let entry = mmu.read(directory, index);
-                    match Host::decode(entry, DIRECTORY) {
-                        Entry::Leaf(..) => large && entry & Host::ACCESSED != 0,
-                        Entry::Table(leaves) => !large && leaves == change.table,
-                        Entry::Absent => false,
-                    }
-                })
-            });
-        }
-    }
-
     /// Takes large leaves, if nothing else lies in the range, from the master, in whose table `directory` they are, and what
     /// the cores have copied. What these remember is left to `shootdown`. False if there is something else, with nothing done.
     #[inline(always)]
@@ -174,9 +154,8 @@ impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
     #[inline(always)]
     fn note(&self, (mmu, machine): (&impl Mmu, &impl Machine), change: Change, shootdown: &mut Shootdown) {
         // Who is led there from here on is among the sharers, or finds it changed.
-        if machine.is_watched() {
-            self.watch((mmu, machine), &change);
-        }
+        #[cfg(any(test, feature = "shadow"))]
+        crate::shadow::watch(self, (mmu, machine), &change);
         let sharers = shootdown.sharers(|| mmu.sharers(change.table));
         if sharers != 0 {
             self.note_shared((mmu, machine), change, sharers, shootdown);
@@ -206,7 +185,7 @@ impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
 }
 
 /// Entries of a directory that a change of it, or of a table below, concerns.
-const fn entries(change: &Change) -> usize {
+pub(crate) const fn entries(change: &Change) -> usize {
     change.size.div_ceil(1 << DIRECTORY_BITS) as usize
 }
 

@@ -43,7 +43,11 @@ impl Acknowledged {
     /// That of the calling core's own latest [`Shootdown::finish_later`], if all are done.
     pub fn of_landed(machine: &impl Machine) -> Option<Self> {
         let landed = machine.core(machine.own()).later.load(Acquire) & LEFT == 0;
-        landed.then(|| machine.returns()).map(|()| Self(()))
+        #[cfg(any(test, feature = "shadow"))]
+        if landed {
+            machine.returns();
+        }
+        landed.then_some(Self(()))
     }
 }
 
