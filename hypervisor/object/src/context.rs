@@ -10,7 +10,7 @@
 //! Source: interface §4, §5 and §7; `docs/src/decisions/0007-register-frame.md`.
 use crate::domain::Domain;
 use crate::frame::{Frame, GUEST, Register, SYSCALL};
-use crate::reference::{Kind, Object, Ref};
+use crate::reference::Ref;
 use abi::event::{RECALL, STARTUP, VCPU_RECALL, VCPU_STARTUP};
 use core::mem::offset_of;
 use schedule::{InboxLinks, Lent, Requests, WaitLinks};
@@ -181,11 +181,6 @@ pub struct Context {
     pub timeout: TimeoutLinks,
     /// Capabilities, together one, and portals and scheduling contexts.
     pub count: Count,
-}
-
-// SAFETY: each kind is one type's.
-unsafe impl Object for Context {
-    const KIND: Kind = Kind::Context;
 }
 
 impl Context {

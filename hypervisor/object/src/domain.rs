@@ -6,7 +6,7 @@
 //! after that its spaces are emptied. The record itself stays until nothing that it has paid for is left.
 //! Concurrency: tables never change place; the port bitmap appears once; slabs are behind a lock.
 //! Source: lecture D:281-311; design plan §3; `docs/src/decisions/0019-lifetimes.md`.
-use crate::reference::{Kind, Object, Ref};
+use crate::reference::Ref;
 use crate::slabs::Slabs;
 use abi::PhysAddr;
 use capability::tree::SpaceIndex;
@@ -47,11 +47,6 @@ pub struct Domain {
     pub nested: AtomicU64,
     /// How often something was taken from `nested`.
     pub lost: AtomicU64,
-}
-
-// SAFETY: each kind is one type's.
-unsafe impl Object for Domain {
-    const KIND: Kind = Kind::Domain;
 }
 
 impl Domain {

@@ -15,7 +15,6 @@
 mod context;
 mod domain;
 pub mod frame;
-mod node;
 mod portal;
 mod reference;
 mod scheduling;

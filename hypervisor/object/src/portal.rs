@@ -6,7 +6,7 @@
 //! Source: interface §5 ("create_pt", "pt_ctrl").
 use crate::context::Context;
 use crate::frame::Register;
-use crate::reference::{Kind, Object, Ref};
+use crate::reference::Ref;
 use abi::{Mtd, VirtAddr};
 use sync::Count;
 
@@ -24,11 +24,6 @@ pub struct Portal {
     pub identity: Register,
     /// Not 0 once its last capability is gone: who still waits to call it waits no longer.
     pub revoked: Register,
-}
-
-// SAFETY: each kind is one type's.
-unsafe impl Object for Portal {
-    const KIND: Kind = Kind::Portal;
 }
 
 impl Portal {

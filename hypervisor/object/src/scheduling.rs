@@ -8,7 +8,7 @@
 //! Source: interface §5 ("create_sc") and §8.
 use crate::context::Context;
 use crate::frame::Register;
-use crate::reference::{Kind, Object, Ref};
+use crate::reference::Ref;
 use schedule::{Budget, InboxLinks, ReadyLinks, Requests};
 use sync::Count;
 
@@ -55,11 +55,6 @@ pub struct Scheduling {
     quantum: Register,
     /// TSC ticks that are left of its budget.
     pub left: Register,
-}
-
-// SAFETY: each kind is one type's.
-unsafe impl Object for Scheduling {
-    const KIND: Kind = Kind::Scheduling;
 }
 
 impl Scheduling {

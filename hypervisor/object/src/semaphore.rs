@@ -8,7 +8,7 @@
 //! Concurrency: behind the counters' locks (see [`Counter`]), before which an interrupt takes that of its target.
 //! Source: interface §5 ("create_sm", "sm_ctrl", "assign_gsi").
 use crate::context::{Context, Continuation};
-use crate::reference::{Kind, Object, Ref};
+use crate::reference::Ref;
 use crate::store::Store;
 use schedule::{Counter, Down, Elements, Empty, Id, SignalLinks, Tried, WaitLinks};
 use sync::{Count, Spin};
@@ -26,11 +26,6 @@ enum Role {
     Plain,
     Signal(u64, Ref<Semaphore>),
     Interrupt(u8, Spin<Option<Ref<Semaphore>>>),
-}
-
-// SAFETY: each kind is one type's.
-unsafe impl Object for Semaphore {
-    const KIND: Kind = Kind::Semaphore;
 }
 
 /// What a down takes.

@@ -1,10 +1,11 @@
-//! What a domain pays for: a slab per type of object.
+//! The types of objects, and what a domain pays for: a slab for each.
 //!
-//! Purpose: from a type to the slab of a domain that holds objects of it.
-//! Invariants: the pages of a slab are charged to its domain, whoever uses the objects.
+//! Purpose: from a type to its kind, and to the slab of a domain that holds objects of it.
+//! Invariants: each kind is one type's. The pages of a slab are charged to its domain, whoever uses the objects.
 //! Concurrency: behind the domain's lock.
 //! Source: design plan §3 (kernel memory); `docs/src/decisions/0019-lifetimes.md`.
-use crate::{Context, Domain, Object, Portal, Scheduling, Semaphore, Slab};
+use crate::reference::Kind;
+use crate::{Context, Domain, Object, Plain, Portal, Scheduling, Semaphore, Slab};
 use capability::tree::Node;
 
 /// An object that domains pay for.
@@ -13,7 +14,7 @@ pub trait Charged: Object {
     fn slab(slabs: &mut Slabs) -> &mut Slab<Self>;
 }
 
-/// Makes [`Slabs`], of which object types.
+/// Makes the kinds of objects, and [`Slabs`] of them.
 macro_rules! slabs {
     ($($object:ident in $field:ident),+) => {
         /// The slabs of a domain.
@@ -21,6 +22,11 @@ macro_rules! slabs {
         pub struct Slabs { $($field: Slab<$object>),+ }
 
         $(
+            // SAFETY: the kinds have the names of the types, which are listed once.
+            unsafe impl Object for $object {
+                const KIND: Kind = Kind::$object;
+            }
+
             impl Charged for $object {
                 fn slab(slabs: &mut Slabs) -> &mut Slab<Self> {
                     &mut slabs.$field
@@ -33,3 +39,6 @@ slabs!(
     Domain in domains, Context in contexts, Scheduling in schedulings, Portal in portals, Semaphore in semaphores,
     Node in nodes
 );
+
+// SAFETY: all fields are atomic integers.
+unsafe impl Plain for Node {}
