@@ -134,7 +134,7 @@ fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
 ///
 /// # Errors
 /// The donor cannot pay, or not enough of its quota is transferable.
-fn new_domain(store: &Store<'_>, donor: Ref<Domain>, lower: u32, upper: u32) -> Result<Ref<Domain>, Status> {
+pub fn new_domain(store: &Store<'_>, donor: Ref<Domain>, lower: u32, upper: u32) -> Result<Ref<Domain>, Status> {
     let quota = &store.get(donor).quota;
     let pages = domain::pages(quota)?;
     // SAFETY: nobody else knows them.

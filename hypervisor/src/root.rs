@@ -5,7 +5,7 @@
 //! explained in words.
 //! Concurrency: boot core, once, after all cores are up.
 //! Source: interface §7; design plan §3.
-use crate::create::publish_new;
+use crate::create::{new_domain, publish_new};
 use crate::domain::{self, map_user};
 use crate::information::{self, Facts};
 use crate::log::info;
@@ -26,7 +26,7 @@ use firmware::elf::{Image, Segment};
 use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
 use memory::plan;
-use memory::quota::Quota;
+use memory::quota::{self, Quota};
 use memory::region::Region;
 use objects::{Context, Continuation, Domain, Identity, Ref, Scheduling, Semaphore, Slab, Store};
 
@@ -75,7 +75,9 @@ fn make(store: &Store<'_>, facts: &Facts<'_>, file: PhysAddr, image: &Image<'_>)
     // What is left but for the (domain, core) tables, which the kernel pays for.
     let free = pool::free();
     let reserve = (free / 8).max(64 * cores::running().len() as u32).min(free / 2);
-    let domain = new_domain(store, Some(hypervisor), NOT_TRANSFERABLE, free - reserve)?;
+    let (kernel, granted) = (pool::kernel().ok_or(OutOfMemory::Pool)?, free - reserve);
+    quota::transfer(kernel, &store.get(hypervisor).quota, granted).or(Err(OutOfMemory::Quota))?;
+    let domain = new_domain(store, hypervisor, NOT_TRANSFERABLE, granted)?;
     HYPERVISOR.store(hypervisor.to_word(), Ordering::Relaxed);
     ROOT.store(domain.to_word(), Ordering::Relaxed);
     for segment in image.segments() {
@@ -151,34 +153,23 @@ pub fn is_root(domain: Ref<Domain>) -> bool {
     domain.to_word() == ROOT.load(Ordering::Relaxed)
 }
 
-/// A domain whose quota comes from the kernel's, which pays for its pages and its record too.
-fn new_domain(
-    store: &Store<'_>,
-    payer: Option<Ref<Domain>>,
-    lower: u32,
-    upper: u32,
-) -> Result<Ref<Domain>, OutOfMemory> {
+/// The domain of the hypervisor's own space, which is the first: it pays for none of its pages.
+fn first_domain(store: &Store<'_>) -> Result<Ref<Domain>, OutOfMemory> {
     let kernel = pool::kernel().ok_or(OutOfMemory::Pool)?;
     let pages = domain::pages(kernel)?;
     let views = arch::pool::words(pages[1]).ok_or(OutOfMemory::Pool)?;
-    let quota = Quota::funded_by(kernel, lower, upper).map_err(|_| OutOfMemory::Quota)?;
-    let domain = Domain::new(pages[0], views, quota, None);
-    match payer {
-        Some(payer) => lifetime::add(store, payer, || domain),
-        None => {
-            let page = pool::dirty(Order::PAGE, kernel)?.into_number();
-            let mut slab = Slab::default();
-            // SAFETY: the page was just handed out to us and is given to the slab for good.
-            unsafe { slab.grow(store, page, 0) };
-            let slot = slab.reserve(store).ok_or(OutOfMemory::Pool)?;
-            Ok(store.write(slot, domain))
-        }
-    }
+    let quota = Quota::funded_by(kernel, 0, HYPERVISOR_PAGES).map_err(|_| OutOfMemory::Quota)?;
+    let page = pool::dirty(Order::PAGE, kernel)?.into_number();
+    let mut slab = Slab::default();
+    // SAFETY: the page was just handed out to us and is given to the slab for good.
+    unsafe { slab.grow(store, page, 0) };
+    let slot = slab.reserve(store).ok_or(OutOfMemory::Pool)?;
+    Ok(store.write(slot, Domain::new(pages[0], views, quota, None)))
 }
 
 /// Makes the domain of the hypervisor's own space: all ports, and all memory that the kernel does not keep.
 fn claim_machine(store: &Store<'_>, facts: &Facts<'_>) -> Result<Ref<Domain>, Status> {
-    let hypervisor = new_domain(store, None, 0, HYPERVISOR_PAGES)?;
+    let hypervisor = first_domain(store)?;
     let claim = |kind, base, end, rights| {
         mapping::enter(store, &mapping::piece(hypervisor, kind, Span::between(base, end), base, rights))
     };
