@@ -44,7 +44,8 @@ fn try_write(facts: &Facts<'_>, area: &mut [u8]) -> Result<(), HipError> {
         | Features::OVERMAPPING
         | Features::EVIDENCE
         | Features::REPORT
-        | Features::REVOKE_LATER;
+        | Features::REVOKE_LATER
+        | Features::LIMITS;
     let mut page = HipWriter::new(area, vcpu::features().union(extensions), clock::khz())?;
     let outcome = fill(facts, &mut page);
     page.finish();

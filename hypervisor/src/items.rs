@@ -103,8 +103,11 @@ pub fn exchange(store: &Store<'_>, from: &Identity, to: &Identity, windows: Wind
 }
 
 /// Flags for which there is no short way.
-const UNUSUAL: ItemFlags =
-    ItemFlags::GUEST.union(ItemFlags::GRANT).union(ItemFlags::COPY).union(ItemFlags::RAISE).union(ItemFlags::REPLACE);
+const UNUSUAL: ItemFlags = ItemFlags::LAST
+    .union(ItemFlags::DEVICE)
+    .union(ItemFlags::WRITE_COMBINING)
+    .union(ItemFlags::HYPERVISOR)
+    .complement();
 
 /// Delegates an item; with `short` in a short way, if there is one.
 fn delegate_one(
@@ -137,7 +140,7 @@ fn delegate_one(
         || flags.intersects(UNUSUAL)
         || !mapping::delegate_run(store, (from, source), target_base, (rights, flags))
     {
-        mapping::delegate(store, (from, kind), source, target_base, (rights, flags))?;
+        mapping::delegate(store, (from, kind), source, target_base, (rights, flags, item.limit()))?;
     }
     Ok(Crd::new(kind, rights, target.order, target.base).unwrap_or(Crd::NULL))
 }

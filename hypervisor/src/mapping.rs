@@ -471,10 +471,10 @@ pub fn delegate(
     (from, kind): (Ref<Domain>, Kind),
     range: Span,
     (to, base): (Ref<Domain>, u64),
-    (rights, flags): (Rights, ItemFlags),
+    (rights, flags, limit): (Rights, ItemFlags, u8),
 ) -> Result<(), Status> {
     let guest = if flags.contains(ItemFlags::GUEST) { Manner::GUEST } else { Manner::NONE };
-    let (space, attributes) = (space(from, kind), last(flags).or(guest));
+    let (space, attributes) = (space(from, kind), last(flags).or(guest).limited(u16::from(limit)));
     let transfer = Transfer { from: space, range, to: number(to), base, rights, attributes };
     delegate_all(&Stored(store), (from, to), transfer, flags)
 }

@@ -71,7 +71,7 @@ pub fn migrate(
     let span = Span { base: context_at, count: 1 };
     let to = (old.identity().domain, old.identity().event_base + range.base());
     let delegated =
-        mapping::delegate(store, (owner, abi::Kind::Objects), span, to, (range.rights(), ItemFlags::empty()));
+        mapping::delegate(store, (owner, abi::Kind::Objects), span, to, (range.rights(), ItemFlags::empty(), 0));
     scheduler::wake(store, scheduling);
     delegated
 }

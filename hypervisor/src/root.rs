@@ -236,6 +236,6 @@ fn give_segment(
         (hypervisor, abi::Kind::Memory),
         range,
         (domain, span.base),
-        (rights.into(), ItemFlags::empty()),
+        (rights.into(), ItemFlags::empty(), 0),
     )
 }

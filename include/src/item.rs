@@ -1,8 +1,8 @@
 //! Typed items: what a message or a delegation carries besides words.
 //!
 //! An item is two words: a range descriptor, and a word of kind, flags and hotspot. Second word: bits 1:0 kind, 2 to 6
-//! flags that only Vela has ([`crate::hip::Features::ITEM_FORMS`], [`crate::hip::Features::OVERMAPPING`]), 7 unused, 8 to 11 flags, 63:12 hotspot (page number
-//! or selector). Items fill the UTCB from its end downwards ([`crate::utcb::item_offset`]).
+//! flags that only Vela has ([`crate::hip::Features::ITEM_FORMS`], [`crate::hip::Features::OVERMAPPING`]), 7 too ([`crate::hip::Features::LIMITS`]), 8 to 11 flags, 63:12 hotspot (page number
+//! or selector), of which 63:59, which no order reaches, are a limit. Items fill the UTCB from its end downwards ([`crate::utcb::item_offset`]).
 //! Invariants: every pair of words decodes and encodes to itself.
 //! Concurrency: plain values.
 //! Source: classic interface, "Typed item".
@@ -43,6 +43,9 @@ bitflags! {
         /// Extension: as [`ItemFlags::RAISE`], and what else the receiver has there goes, with all that was delegated from
         /// it. Ignored in messages between contexts: a window says where there is room, not what may go.
         const REPLACE = 1 << 6;
+        /// Extension: the receiver's mapping and all that is made of it may be so many mappings at most: bits 63:59, see
+        /// [`TypedItem::limited`]. What has a limit gives away of it: who has nothing left passes nothing on.
+        const LIMITED = 1 << 7;
         /// Enter the memory also into the table that the domain's devices use.
         const DEVICE = 1 << 8;
         /// Enter the memory or the ports also into the guest's table.
@@ -76,6 +79,18 @@ impl TypedItem {
     #[must_use]
     pub const fn delegate(range: Crd, flags: ItemFlags, hotspot: u64) -> Self {
         Self::new(range, ItemKind::Delegate, flags, hotspot)
+    }
+
+    /// The same with a limit to the number of mappings of the receiver and of all who have it from there, 1 to 31.
+    #[must_use]
+    pub const fn limited(self, limit: u8) -> Self {
+        Self { control: self.control << 5 >> 5 | ItemFlags::LIMITED.bits() | (limit as u64) << 59, ..self }
+    }
+
+    /// The limit, 0 for none.
+    #[must_use]
+    pub const fn limit(self) -> u8 {
+        if self.flags().contains(ItemFlags::LIMITED) { (self.control >> 59) as u8 } else { 0 }
     }
 
     /// The item in the two words of a UTCB.
@@ -157,7 +172,9 @@ mod tests {
             let item = TypedItem::from_words(range, control);
             prop_assert_eq!(item.words(), [range, control]);
             let rebuilt = TypedItem::new(item.range, item.kind(), item.flags(), item.hotspot());
-            prop_assert_eq!(rebuilt.words(), [range, control & !0x80]);
+            prop_assert_eq!(rebuilt.words(), [range, control]);
+            let limited = item.limited(range as u8 & 31);
+            prop_assert_eq!((limited.limit(), limited.hotspot() << 17 >> 17), (range as u8 & 31, control << 5 >> 17));
         }
     }
 }

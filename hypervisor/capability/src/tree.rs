@@ -97,28 +97,41 @@ impl From<crate::window::Range> for Span {
     }
 }
 
-/// Properties of a mapping besides its rights.
+/// Properties of a mapping besides its rights, below 2^11.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attributes(pub u8);
+pub struct Attributes(pub u16);
 
 impl Attributes {
     /// None.
     pub const NONE: Self = Self(0);
     /// Memory is write-combining; passed on with every delegation.
-    pub const WRITE_COMBINING: Self = Self(1);
+    pub const WRITE_COMBINING: Self = Self(0x20);
     /// Also in the domain's table for devices.
-    pub const DEVICE: Self = Self(2);
+    pub const DEVICE: Self = Self(0x40);
     /// Also in the domain's table for guests.
-    pub const GUEST: Self = Self(4);
+    pub const GUEST: Self = Self(0x80);
     /// Must not be delegated or copied, only granted (lecture C:419, map privilege).
-    pub const LAST: Self = Self(8);
+    pub const LAST: Self = Self(0x100);
     /// Marks of nodes, not properties of mappings; see `split.rs`.
-    const DIVIDED: Self = Self(0x80);
-    const TWIN: Self = Self(0x40);
+    const DIVIDED: Self = Self(0x400);
+    const TWIN: Self = Self(0x200);
+    const LIMIT: Self = Self(0x1F);
 
     /// What another mapping made from one with these attributes has without being asked.
     const fn inherited(self) -> Self {
         Self(self.0 & (Self::WRITE_COMBINING.0 | Self::LAST.0))
+    }
+
+    /// How many mappings this one and what is made of it may be, 1 to 31 (lecture C:413-417, size of a subtree); 0: any number.
+    #[must_use]
+    pub const fn limit(self) -> u16 {
+        self.0 & Self::LIMIT.0
+    }
+
+    /// These with another limit.
+    #[must_use]
+    pub const fn limited(self, limit: u16) -> Self {
+        Self(self.0 & !Self::LIMIT.0 | limit & Self::LIMIT.0)
     }
 
     /// Those of both.

@@ -94,7 +94,8 @@ impl<N: Nodes> Tree<'_, N> {
     /// Joins `id` with its neighbours in the space as far as invariant 4 asks for it. A walk goes on at `following`,
     /// which is moved on if that node goes.
     pub(super) fn coalesce(&self, id: NodeId, following: &mut Option<NodeId>) {
-        if self.at(id).is_marked() {
+        let settled = self.at(id).parent().is_some_and(|parent| self.is_settled(parent));
+        if !settled || self.at(id).is_marked() {
             return;
         }
         let id = self.at(id).before.get().and_then(|low| self.join(low, id, following)).unwrap_or(id);
@@ -105,11 +106,10 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// Makes one node of two neighbours in a space, if they differ in nothing but position and one has no children; the
     /// node. Roots stay as they are.
-    fn join(&self, low: NodeId, high: NodeId, following: &mut Option<NodeId>) -> Option<NodeId> {
-        if !self.at(low).continues_in(self.at(high)) {
+    pub(super) fn join(&self, low: NodeId, high: NodeId, following: &mut Option<NodeId>) -> Option<NodeId> {
+        if !self.at(low).continues_in(self.at(high)) || self.at(low).parent().is_none() {
             return None;
         }
-        self.at(low).parent().filter(|&parent| self.is_settled(parent))?;
         let both = self.at(low).run().with_count(self.at(low).count.get() + self.at(high).count.get());
         let (kept, gone) = if self.is_leaf(high) { (low, high) } else { (high, low) };
         if !self.is_leaf(gone) {

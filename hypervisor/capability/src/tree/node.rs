@@ -104,13 +104,24 @@ const DEPTH: u32 = 26;
 pub(super) const DEEP: u32 = (1 << (32 - DEPTH)) - 1;
 
 /// In [`Node::place`]: see [`Node::mark`].
-const MARKS: u64 = ((Attributes::DIVIDED.0 | Attributes::TWIN.0) as u64) << 8;
+const MARKS: u64 = Attributes::DIVIDED.or(Attributes::TWIN).field();
+
+impl Attributes {
+    /// As they stand in [`Node::place`], above the rights.
+    const fn field(self) -> u64 {
+        (self.0 as u64) << 5
+    }
+
+    const fn from_field(place: u64) -> Self {
+        Self((place >> 5) as u16 & 0x7FF)
+    }
+}
 
 /// A run of mappings; see [`super`].
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Node {
-    /// First unit << 24 | bit of its fork << 16 | attributes << 8 | rights.
+    /// First unit << 24 | bit of its fork << 16 | attributes << 5 | rights.
     place: Word,
     pub(super) count: Word,
     /// First origin << 24 | name of the node it was delegated from / 64, 0 for a root.
@@ -143,7 +154,7 @@ pub(super) struct Run {
 
 impl Run {
     pub fn new(piece: &Piece, parent: Option<NodeId>) -> Self {
-        let properties = u64::from(piece.attributes.0) << 8 | u64::from(piece.rights.bits());
+        let properties = piece.attributes.field() | u64::from(piece.rights.bits());
         let source = source(piece.origin, parent);
         Self { place: piece.span.base << SHIFT | properties, count: piece.span.count, source }
     }
@@ -159,8 +170,8 @@ impl Run {
         more: Attributes,
     ) -> Self {
         let (id, node) = parent;
-        let inherited = u64::from(Attributes(u8::MAX).inherited().0) << 8;
-        let properties = node.place.get() & (inherited | u64::from(rights.bits())) | u64::from(more.0) << 8;
+        let inherited = Attributes(u16::MAX).inherited().field();
+        let properties = node.place.get() & (inherited | u64::from(rights.bits())) | more.field();
         let origin = (node.source.get() >> SHIFT) + ahead;
         Self { place: unit << SHIFT | properties, count, source: source(origin, Some(id)) }
     }
@@ -173,7 +184,7 @@ impl Run {
             span: Span { base: self.place >> SHIFT, count: self.count },
             origin: self.source >> SHIFT,
             rights: Rights::new(self.place as u8),
-            attributes: Attributes((self.place >> 8) as u8),
+            attributes: Attributes::from_field(self.place),
         }
     }
 
@@ -292,14 +303,20 @@ impl Node {
     }
 
     pub(super) fn set_rights(&self, rights: Rights) {
-        self.place.set(self.place.get() & !0xFF | u64::from(rights.bits()));
+        self.place.set(self.place.get() & !u64::from(Rights::ALL.bits()) | u64::from(rights.bits()));
     }
 
-    /// Whether the node has some of `rights` to pass on, and is not being divided.
+    /// Sets another limit.
+    pub(super) fn set_limit(&self, limit: u16) {
+        self.place.set(self.place.get() & !Attributes::LIMIT.field() | Attributes(limit).field());
+    }
+
+    /// Whether the node has some of `rights` to pass on without a limit, and is not being divided.
     #[inline(always)]
     pub(super) fn is_giving(&self, rights: Rights) -> bool {
         let place = self.place.get();
-        place & (MARKS | (Attributes::LAST.0 as u64) << 8) == 0 && place & u64::from(rights.bits()) != 0
+        let rather_not = MARKS | Attributes::LAST.or(Attributes::LIMIT).field();
+        place & rather_not == 0 && place & u64::from(rights.bits()) != 0
     }
 
     /// Whether a division is under way; see `split.rs`.
@@ -309,12 +326,12 @@ impl Node {
 
     /// Sets the mark, or none.
     pub(super) fn mark(&self, mark: Attributes) {
-        self.place.set(self.place.get() & !MARKS | u64::from(mark.0) << 8);
+        self.place.set(self.place.get() & !MARKS | mark.field());
     }
 
     /// The twin of a node that is being divided.
     pub(super) fn twin(&self) -> Option<NodeId> {
-        self.next.get().filter(|_| self.place.get() >> 8 & u64::from(Attributes::DIVIDED.0) != 0)
+        self.next.get().filter(|_| self.place.get() & Attributes::DIVIDED.field() != 0)
     }
 
     pub(super) fn parent(&self) -> Option<NodeId> {
@@ -364,7 +381,7 @@ impl Node {
     }
 
     pub(super) fn attributes(&self) -> Attributes {
-        Attributes(((self.place.get() & !MARKS) >> 8) as u8)
+        Attributes::from_field(self.place.get() & !MARKS)
     }
 
     pub(super) fn piece(&self) -> Piece {

@@ -54,12 +54,19 @@ impl<N: Nodes> Tree<'_, N> {
         other.before.set(None);
         self.link(twin, node.next.get());
         node.mark(Attributes::DIVIDED);
+        let limit = node.attributes().limit();
+        if limit != 0 {
+            // Both together are not to be more; a part that is there is one.
+            node.set_limit(limit - limit / 2);
+            other.set_limit((limit / 2).max(1));
+        }
         Ok(twin)
     }
 
     /// Finishes the division of `top`, which is marked.
     pub(super) fn finish(&self, top: NodeId, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
         steps.reach_all()?;
+        let top_cut = self.at(top).next.get().map(|twin| self.at(twin).origin());
         let mut open = top;
         while let Some(twin) = self.at(open).next.get() {
             steps.check()?;
@@ -70,7 +77,13 @@ impl<N: Nodes> Tree<'_, N> {
                 if open == top {
                     break;
                 }
+                let (low, below, above) = (open, node.before.get(), self.at(twin).after.get());
                 open = node.parent().unwrap_or(top);
+                // Who has no children any more may join others than the other part, unless they are to be divided elsewhere.
+                if top_cut == Some(cut) {
+                    below.map(|below| self.join(below, low, &mut None));
+                    above.map(|above| self.join(twin, above, &mut None));
+                }
                 continue;
             };
             if self.at(child).is_marked() {
@@ -90,6 +103,7 @@ impl<N: Nodes> Tree<'_, N> {
                 self.unlink(child);
                 self.at(child).set_parent(Some(twin));
                 self.adopt(twin, child);
+                self.at(child).after.get().map(|above| self.join(child, above, &mut None));
             } else {
                 stays.set(stays.get().or(Some(child)));
                 node.first.set(self.at(child).next.get());

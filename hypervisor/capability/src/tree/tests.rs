@@ -2,6 +2,7 @@
 mod constraints;
 mod derived;
 mod joining;
+mod limits;
 mod model;
 mod overmap;
 mod rows;

@@ -12,6 +12,7 @@ use super::node::{DEEP, NodeId, Run};
 use super::steps::{Steps, Stop};
 use super::{Attributes, Effects, Error, Full, Nodes, Outcome, Piece, Space, Span, Tree, UNITS};
 use abi::Rights;
+use core::iter::successors;
 
 /// What goes where.
 #[derive(Clone, Copy, Debug)]
@@ -163,11 +164,19 @@ impl<N: Nodes> Tree<'_, N> {
             rights: node.rights().and(transfer.rights),
             attributes: transfer.attributes.or(node.attributes().inherited()),
         };
-        let kept_back = node.attributes().has(Attributes::LAST) && form != Form::Same;
         let parent = if form == Form::Child { Some(id) } else { node.parent() };
+        let gap = self.gap(targets, piece.span);
+        let limit = match (form, parent, gap) {
+            // Its own stays.
+            (Form::Same, ..) => Some(node.attributes().limit()),
+            _ if node.attributes().has(Attributes::LAST) => None,
+            (_, Some(parent), Some(gap)) => self.limit_below(parent, &piece, gap),
+            _ => Some(transfer.attributes.limit()),
+        };
+        let piece = Piece { attributes: piece.attributes.limited(limit.unwrap_or(0)), ..piece };
         let mut outcome = Ok(());
-        let done = match (form, parent, self.gap(targets, piece.span)) {
-            _ if piece.rights.is_none() || kept_back => steps.pass(count)?,
+        let done = match (form, parent, gap) {
+            _ if piece.rights.is_none() || limit.is_none() => steps.pass(count)?,
             (Form::Same, _, Some(_)) => self.hand_over(id, base, piece, steps)?,
             (Form::Child | Form::Sibling, Some(parent), Some(gap)) => {
                 self.attach(parent, piece, targets, gap, steps, &mut outcome)?
@@ -178,6 +187,26 @@ impl<N: Nodes> Tree<'_, N> {
         transfer.cut(ahead + done);
         outcome?;
         Ok(self.next_piece(transfer.from, transfer.range))
+    }
+
+    /// The limit of a new child of `parent`: what `piece` asks for, or what is left; `None` if nothing is.
+    fn limit_below(&self, parent: NodeId, piece: &Piece, gap: Gap) -> Option<u16> {
+        let limit = self.at(parent).attributes().limit();
+        if limit == 0 {
+            return Some(piece.attributes.limit());
+        }
+        // One that grows has its own already.
+        if let Some(low) = gap.0.map(|id| self.at(id)) {
+            let same = piece.attributes.limited(low.attributes().limit());
+            if low.run().continues_in(&Run::new(&Piece { attributes: same, ..*piece }, Some(parent))) {
+                return Some(same.limit());
+            }
+        }
+        // Each child takes at least one of the few there are.
+        let mut children = successors(self.first_child(parent), |&child| self.sibling(child));
+        let limit_of = |child| self.at(child).attributes().limit().max(1);
+        let left = children.try_fold(limit - 1, |left, child| left.checked_sub(limit_of(child)))?;
+        (left != 0).then(|| piece.attributes.limit().clamp(1, left))
     }
 
     /// The neighbours of `span` in a space, if all its units are free.

@@ -1,4 +1,4 @@
-//! Typed items that say grant, copy, last, raise, and replace: who can take back what, who can hand it on, and what becomes of
+//! Typed items that say grant, copy, last, raise, replace, and how many: who can take back what, who can hand it on, and what becomes of
 //! what is there.
 //!
 //! Written straight against the interface. Ends with success if every check holds. Concurrency: one thread.
@@ -44,7 +44,16 @@ fn rights(range: Crd) -> u64 {
 
 /// Hands `from` on within the program's own domain, to `to`.
 fn give(from: Crd, to: Crd, flags: ItemFlags) -> u64 {
-    let [first, second] = TypedItem::delegate(from, flags, 0).words();
+    hand_on(TypedItem::delegate(from, flags, 0), to)
+}
+
+/// As [`give`], with a limit to the number of mappings.
+fn give_limited(from: Crd, to: Crd, limit: u8) -> u64 {
+    hand_on(TypedItem::delegate(from, ItemFlags::empty(), 0).limited(limit), to)
+}
+
+fn hand_on(item: TypedItem, to: Crd) -> u64 {
+    let [first, second] = item.words();
     word(ROOT_UTCB_ADDRESS, 510).store(first, SeqCst);
     word(ROOT_UTCB_ADDRESS, 511).store(second, SeqCst);
     word(ROOT_UTCB_ADDRESS, 0).store(1 << 16, SeqCst);
@@ -57,13 +66,39 @@ fn has(range: Crd) -> u64 {
     u64::from(status & 0xFF == 0 && !Crd::from_word(found).is_null())
 }
 
+/// The lecture's tree (C:417): `map (rw, 5)` makes `[rwx, 5] -> [rw, 5], [r, 2]` of `[rwx, 10] -> [r, 2]`, where the first number is
+/// what its owner has left to give.
+fn limited(checks: &mut Checks) {
+    let own = page((&raw const PAGE).addr() as u64 >> 12);
+    let at = |unit| page(PLACES + 0x100 + unit);
+    checks.check("13 mappings", give_limited(own, at(0), 13), 0);
+    let read = page_with(PLACES + 0x100, MemoryRights::READ);
+    checks.check("2 of them, to read", give_limited(read, at(1), 2), 0);
+    checks.check("5, to write", give_limited(at(0), at(2), 5), 0);
+    checks.check("have their rights", rights(at(1)) << 4 | rights(at(2)), 1 << 4 | 3);
+    checks.check("5 are left", (3..8).map(|unit| give(at(0), at(unit), ItemFlags::empty())).sum(), 0);
+    checks.check("each can be given", (3..8).map(|unit| has(at(unit))).sum(), 5);
+    checks.check("a sixth", give(at(0), at(8), ItemFlags::empty()), 0);
+    checks.check("does not arrive", has(at(8)), 0);
+    checks.check("2 are one more", give(at(1), at(9), ItemFlags::empty()) | give(at(1), at(10), ItemFlags::empty()), 0);
+    checks.check("not two", has(at(9)) << 4 | has(at(10)), 1 << 4);
+    checks.check("1 is none", give(at(9), at(11), ItemFlags::empty()), 0);
+    checks.check("no more", has(at(11)), 0);
+    checks.check("what goes", revoke(at(2), true), 0);
+    checks.check("makes room", give_limited(at(0), at(8), 31) << 4 | has(at(8)), 1);
+    checks.check("for 5", (12..17).map(|unit| give(at(8), at(unit), ItemFlags::empty())).sum(), 0);
+    checks.check("with itself", (12..17).map(|unit| has(at(unit))).sum(), 4);
+    checks.check("the giver takes back", revoke(own, false), 0);
+    checks.check("all", (0..17).map(|unit| has(at(unit))).sum(), 0);
+}
+
 /// Takes back what was handed on from `range`, and `range` itself if `own`.
 fn revoke(range: Crd, own: bool) -> u64 {
     hypercall(Hypercall::Revoke, own.into(), 0, [range.word(), 0, 0, 0])
 }
 
 fn main(environment: &Environment) -> ExitStatus {
-    demos::announce("items", "grant, copy, last, raise, replace");
+    demos::announce("items", "grant, copy, last, raise, replace, limits");
     let mut checks = Checks::new("items");
     let announced = environment.hip().header().features.contains(Features::ITEM_FORMS);
     checks.check("the extension is announced", announced.into(), 1);
@@ -81,6 +116,9 @@ fn main(environment: &Environment) -> ExitStatus {
     let announced = environment.hip().header().features.contains(Features::REPORT);
     checks.check("reports are announced", announced.into(), 1);
     reported(&mut checks);
+    let announced = environment.hip().header().features.contains(Features::LIMITS);
+    checks.check("limits are announced", announced.into(), 1);
+    limited(&mut checks);
     checks.finish()
 }
 

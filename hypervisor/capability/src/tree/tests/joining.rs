@@ -60,6 +60,22 @@ fn whose_child_gives_up_its_mapping_has_its_ring_reached_first() {
     assert_eq!(world.pieces(1).len(), 1);
 }
 
+/// Both parts of a node that had a child, at a cut, have none where they meet equal neighbours that do.
+#[test]
+fn who_is_divided_and_has_no_children_any_more_joins_its_neighbours() {
+    let world = world(6);
+    delegate(&world, give((0, 0), (1, 0), 2));
+    delegate(&world, give((0, 5), (1, 5), 1));
+    delegate(&world, give((1, 0), (1, 7), 6));
+    delegate(&world, give((0, 2), (1, 2), 3));
+    let spans = || world.pieces(1).iter().map(|piece| (piece.span.base, piece.span.count)).collect::<Vec<_>>();
+    assert_eq!(spans(), [(0, 5), (5, 1), (7, 2), (12, 1)]);
+    assert_eq!(world.tree().revoke_keep(memory(0), &mut span(1, 1), ALL, &mut Mirror::new(&world)), Ok(Outcome::Done));
+    assert_eq!(spans(), [(0, 1), (1, 1), (2, 4), (7, 1), (8, 1), (12, 1)]);
+    world.check();
+    world.check_joined();
+}
+
 #[test]
 fn what_is_granted_joins_its_new_neighbour() {
     let world = world(2);

@@ -26,14 +26,14 @@ fn rights() -> impl Strategy<Value = Rights> {
 
 fn transfer() -> impl Strategy<Value = Op> {
     let form = prop_oneof![6 => Just(Form::Delegate), 1 => Just(Form::Copy), 2 => Just(Form::Grant)];
-    let attributes = prop_oneof![8 => Just(0u8), 1 => Just(1), 1 => Just(2), 1 => Just(8)];
+    let attributes = [Attributes::NONE, Attributes::WRITE_COMBINING, Attributes::DEVICE, Attributes::LAST];
+    let attributes = (0..11usize).prop_map(move |which| attributes[which.saturating_sub(7)]);
     // Mostly to the same place, or half the space away, so that pieces meet that belong together.
     let base = prop_oneof![2 => Just(None), 1 => (0..UNITS).prop_map(Some)];
     (form, 0u32..3, range(), 0u32..3, base, rights(), attributes).prop_map(
         |(form, from, range, to, base, rights, attributes)| {
             let half = if from == to { UNITS / 2 } else { 0 };
             let base = base.unwrap_or(range.base + half);
-            let attributes = Attributes(attributes);
             Op::Transfer(form, Transfer { from: memory(from), range, to, base, rights, attributes })
         },
     )

@@ -9,8 +9,8 @@ use std::num::NonZeroU32;
 
 pub const DOMAINS: u32 = 4;
 
-/// What a unit of a space holds: origin, rights, attributes.
-pub type Entry = (u64, u8, u8);
+/// What a unit of a space holds: origin, rights, attributes without the limit.
+pub type Entry = (u64, u8, u16);
 /// Owner and unit.
 pub type Place = (u32, u64);
 
@@ -142,7 +142,7 @@ impl World {
                         let parent = self.node(parent).piece();
                         (parent.space.owner, parent.span.base + (origin - parent.origin))
                     });
-                    let entry = (origin, piece.rights.bits(), piece.attributes.0);
+                    let entry = (origin, piece.rights.bits(), piece.attributes.limited(0).0);
                     assert!(units.insert((owner, piece.span.base + offset), (entry, parent)).is_none());
                 }
             }
@@ -385,7 +385,7 @@ impl<'w> Mirror<'w> {
 fn places(piece: &Piece) -> impl Iterator<Item = (Place, Entry)> {
     let piece = *piece;
     (0..piece.span.count).map(move |offset| {
-        let entry = (piece.origin + offset, piece.rights.bits(), piece.attributes.0);
+        let entry = (piece.origin + offset, piece.rights.bits(), piece.attributes.limited(0).0);
         ((piece.space.owner, piece.span.base + offset), entry)
     })
 }
