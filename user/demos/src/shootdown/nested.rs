@@ -16,8 +16,8 @@ use super::{
 use crate::raw::{Checks, call};
 
 /// Rounds, and rounds where each leaves a table behind.
-const ROUNDS: u64 = 100;
-const FEW: u64 = 20;
+const ROUNDS: u64 = 50;
+const FEW: u64 = 10;
 /// Rounds that have begun for core 1, those that are over, and what it is to take: where the child has it, where this domain has.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 static OVER: AtomicU64 = AtomicU64::new(0);
