@@ -1,7 +1,7 @@
 //! Purpose: who gets what, through signals and interrupts, with the registers that say so; Miri runs this too.
 use super::*;
-use crate::reference::Object;
 use crate::context::{Identity, Page};
+use crate::reference::Object;
 use crate::slab::Slab;
 use core::num::NonZeroU32;
 use core::ptr::NonNull;
