@@ -39,7 +39,7 @@ pub use short::{delegate_run, revoke_run};
 use stored::{Stored, exact_number, number};
 
 /// Steps of the tree's work before the kernel looks whether something else has to run, and small pages that count as one.
-const SLICE: u32 = 3;
+const SLICE: u32 = 2;
 const PAGES: u64 = 16;
 /// Small pages, capabilities and ports that are mapped or taken in one go.
 const PORTION: [u64; 3] = [128, 16, 4096];

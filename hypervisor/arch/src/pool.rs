@@ -301,16 +301,14 @@ impl Mmu for Hardware {
     #[inline(always)]
     fn fill_few(&self, table: PhysAddr, index: usize, count: usize, mut entry: u64, step: u64) -> bool {
         let (words, entries) = (self.words(table), index..index + count);
-        for index in entries.clone() {
-            if words[index & 511].load(Ordering::Relaxed) != 0 {
-                return false;
+        let free = entries.clone().fold(0, |all, index| all | words[index & 511].load(Ordering::Relaxed)) == 0;
+        if free {
+            for index in entries {
+                words[index & 511].store(entry, Ordering::Release);
+                entry = entry.wrapping_add(step);
             }
         }
-        for index in entries {
-            words[index & 511].store(entry, Ordering::Release);
-            entry = entry.wrapping_add(step);
-        }
-        true
+        free
     }
     #[inline(always)]
     fn clear(&self, table: PhysAddr, index: usize, count: usize, bits: u64) -> (u64, u64) {

@@ -91,7 +91,7 @@ impl Quota {
     /// Whether `pages` pages could be charged.
     pub fn has(&self, pages: u32) -> bool {
         let Account { limit, usage } = self.read();
-        limit.saturating_sub(usage) >= pages
+        u64::from(usage) + u64::from(pages) <= u64::from(limit)
     }
 
     /// Charges `pages` pages.

@@ -17,9 +17,10 @@ use objects::{Domain, Ref, Store};
 
 /// Leaves that are mapped or taken in a short way.
 const SHORT: u64 = 16;
+const LARGEST: u64 = SHORT * LARGE;
 
 /// As [`super::delegate`] of memory with no flag but [`ItemFlags::LAST`], if it is one step of the tree and one table has it.
-/// Whether it was; else nothing is done.
+/// Whether it was; else nothing is done. `range` is an item's: a power of two, to which `base` is aligned.
 #[inline(always)]
 pub fn delegate_run(
     store: &Store<'_>,
@@ -28,7 +29,14 @@ pub fn delegate_run(
     (rights, flags): (Rights, ItemFlags),
 ) -> bool {
     let (stored, giver, domain) = (Stored(store), store.get(from), store.get(to));
-    let Some(level) = level(Span { base, ..range }) else { return false };
+    let level = match range.count {
+        ..=SHORT => 1,
+        LARGE..=LARGEST => 2,
+        _ => return false,
+    };
+    if base + range.count > END {
+        return false;
+    }
     let (from, attributes) = (space(from, Kind::Memory), last(flags));
     let tree = lock::of(giver, domain);
     let transfer = Transfer { from, range, to: number(to), base, rights, attributes };
@@ -106,7 +114,7 @@ const fn level(span: Span) -> Option<u32> {
         if span.base % LARGE + span.count <= LARGE { Some(1) } else { None }
     } else {
         let table = LARGE * LARGE;
-        let large = span.count <= SHORT * LARGE && (span.base | span.count).is_multiple_of(LARGE);
+        let large = span.count <= LARGEST && (span.base | span.count).is_multiple_of(LARGE);
         if large && span.base % table + span.count <= table { Some(2) } else { None }
     }
 }
