@@ -163,7 +163,8 @@ fn restore(store: &Store<'_>, handler: &Context, caller: &Context) -> bool {
     let around = caller.qualification()[1] >> PAGE_BITS;
     let delegate = Crd::memory(around, MAX_ORDER, MemoryRights::all()).unwrap_or(Crd::NULL);
     // A handler that cannot give what it promised will see the fault again.
-    let _ = items::delegate(store, handler.identity().domain, from, caller.identity().domain, delegate);
+    let _ =
+        items::delegate(store, (handler.identity().domain, from), (caller.identity().domain, delegate), (0, 0), false);
     true
 }
 

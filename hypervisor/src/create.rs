@@ -121,8 +121,14 @@ fn domain(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) -
         return Ok(());
     }
     let span = Span { base: range.aligned_base(), count: range.count() };
-    let given =
-        mapping::delegate(store, (caller, range.kind()), span, (domain, 0), (range.rights(), ItemFlags::empty(), 0));
+    let given = mapping::delegate(
+        store,
+        (caller, range.kind()),
+        span,
+        (domain, 0),
+        (range.rights(), ItemFlags::empty(), 0),
+        &mut None,
+    );
     // What cannot be had with all that was asked for is not there at all.
     given.inspect_err(|_| {
         let (mut span, all) = (Span { base: u64::from(at.slot()), count: 1 }, Rights::ALL);

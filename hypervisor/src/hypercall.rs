@@ -93,7 +93,8 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
         Hypercall::AssignInterrupt => interrupt::assign(store, caller.1, request, frame),
         Hypercall::ControlPortal => create::set_identity(store, at, frame.rsi.get()),
         Hypercall::Misc => match Misc::from_flags(request.flags) {
-            // Tried from entry code already: it lacked memory.
+            // Tried from entry code already: it left something, or lacked memory.
+            Some(Misc::Delegate) if is_under_way(frame) => return again(frame),
             Some(Misc::Delegate) => Err(Status::QuotaExhausted),
             Some(Misc::Lookup) => {
                 frame.rsi.set(mapping::lookup(store, domain, Crd::from_word(frame.rsi.get())).word());
@@ -286,6 +287,7 @@ extern "C" fn try_delegate(word: u64, frame: &Frame) -> u64 {
     let store = unsafe { arch::pool::store() };
     let Some((_, caller)) = switch::current(&store) else { return SLOW };
     if !store.get(caller.identity().domain).quota.has(LEAST) {
+        resume(frame);
         return SLOW;
     }
     if let Ok((source, destination)) = parties(&store, word, frame)
@@ -303,13 +305,52 @@ fn try_items(word: u64, frame: &Frame) -> u64 {
     // SAFETY: as in `try_delegate`.
     let store = unsafe { arch::pool::store() };
     let Some((_, caller)) = switch::current(&store) else { return SLOW };
-    let (window, page) = (Crd::from_word(frame.rsi.get()), caller.identity().message);
-    match parties(&store, word, frame).and_then(|(from, to)| items::delegate(&store, from, page, to, window)) {
-        Ok(()) => 0,
+    let (position, page) = (resume(frame), caller.identity().message);
+    let (window, may) = (Crd::from_word(frame.rsi.get()), frame.rdx.get() >> UNITS_AT == 0);
+    let delegate = |(from, to)| items::delegate(&store, (from, page), (to, window), position, may);
+    match parties(&store, word, frame).and_then(delegate) {
+        Ok(None) => 0,
+        Ok(Some(rest)) if store.get(caller.identity().domain).quota.has(LEAST) => {
+            leave(frame, rest);
+            SLOW
+        }
         // Who has too little may be given more.
-        Err(Status::QuotaExhausted) => SLOW,
+        Ok(_) | Err(Status::QuotaExhausted) => SLOW,
         Err(status) => status.number().into(),
     }
+}
+
+/// Where the registers of a delegation that has left the kernel have its position: in RDI, beside [`REST`], the number of items
+/// that are done and the kind of the window, and in RDX how many units of the next are done. Selectors have meaningless bits
+/// there. In RSI the kind is taken out, so that no short way begins anew.
+const ITEM_AT: u32 = 55;
+const KIND_AT: u32 = 53;
+const UNITS_AT: u32 = 32;
+const KIND: u64 = 3;
+
+/// Notes the position.
+fn leave(frame: &Frame, (item, units): items::Position) {
+    let (word, window) = (frame.rdi.get() & ((1 << KIND_AT) - 1), frame.rsi.get());
+    frame.rdi.set(word | REST | item << ITEM_AT | (window & KIND) << KIND_AT);
+    frame.rsi.set(window & !KIND);
+    frame.rdx.add(units << UNITS_AT);
+}
+
+/// Whether the registers have one.
+fn is_under_way(frame: &Frame) -> bool {
+    frame.rdi.get() & REST != 0 && frame.rsi.get() & KIND == 0
+}
+
+/// Takes the position, if there is one, out of the registers: they are as the caller has set them then.
+fn resume(frame: &Frame) -> items::Position {
+    let (word, window, target) = (frame.rdi.get(), frame.rsi.get(), frame.rdx.get());
+    if !is_under_way(frame) {
+        return (0, 0);
+    }
+    frame.rdi.set(word & ((1 << KIND_AT) - 1));
+    frame.rsi.set(window | word >> KIND_AT & KIND);
+    frame.rdx.set(target & ((1 << UNITS_AT) - 1));
+    ((word & !REST) >> ITEM_AT, target >> UNITS_AT)
 }
 
 /// Moves quota (RDX pages) to the domain in RSI, or reads limit and usage.

@@ -55,22 +55,35 @@ pub fn delegate_only(store: &Store<'_>, sender: Ref<Domain>, page: &Page, receiv
     mapping::delegate_run(store, (sender, Span::from(source)), (receiver, target.base), (rights, item.flags()))
 }
 
-/// Delegates the items of `page` from `sender` into `window` of `receiver`.
+/// How far a delegation is: items that are done, and units of the next.
+pub type Position = (u64, u64);
+
+/// Delegates the items of `page` from `sender` into `window` of `receiver`, from a position on. If it `may`, it leaves the
+/// rest when something else is to run first, and says from where on.
 ///
 /// # Errors
 /// [`Status::QuotaExhausted`] if the receiver cannot pay for all of it.
 pub fn delegate(
     store: &Store<'_>,
-    sender: Ref<Domain>,
-    page: &Page,
-    receiver: Ref<Domain>,
-    window: Crd,
-) -> Result<(), Status> {
+    (sender, page): (Ref<Domain>, &Page),
+    (receiver, window): (Ref<Domain>, Crd),
+    (first, mut units): Position,
+    may: bool,
+) -> Result<Option<Position>, Status> {
     // Of a single one it is known already.
     let short = items(page).nth(1).is_some();
-    items(page).try_for_each(|(_, item)| {
-        delegate_one(store, sender, (item, item.flags()), (receiver, window), short).map(drop)
-    })
+    for (at, (_, item)) in (0..).zip(items(page)).skip(first as usize) {
+        if may && at != first && at % 4 == 0 && mapping::waits() {
+            return Ok(Some((at, 0)));
+        }
+        let mut done = may.then_some(units);
+        delegate_one(store, sender, (item, item.flags()), (receiver, window), short && units == 0, &mut done)?;
+        if let Some(units) = done {
+            return Ok(Some((at, units)));
+        }
+        units = 0;
+    }
+    Ok(None)
 }
 
 /// Passes the items of a message from `from` to `to`, and writes what was received into the page of `to`.
@@ -91,7 +104,8 @@ pub fn exchange(store: &Store<'_>, from: &Identity, to: &Identity, windows: Wind
                 // Who opens a window says where there is room, not what may go.
                 let flags = item.flags().difference(ItemFlags::REPLACE);
                 let to = (to.domain, windows.delegate);
-                item.received(delegate_one(store, from.domain, (item, flags), to, true)?, true)
+                // What goes with a message is there as a whole or not at all.
+                item.received(delegate_one(store, from.domain, (item, flags), to, true, &mut None)?, true)
             }
             _ => item.received(translated, false),
         };
@@ -109,14 +123,16 @@ const UNUSUAL: ItemFlags = ItemFlags::LAST
     .union(ItemFlags::HYPERVISOR)
     .complement();
 
-/// Delegates an item; with `short` in a short way, if there is one.
+/// Delegates an item; with `short` in a short way, if there is one. For `left` see `done` of [`mapping::delegate`].
 fn delegate_one(
     store: &Store<'_>,
     sender: Ref<Domain>,
     (item, flags): (TypedItem, ItemFlags),
     (receiver, window): (Ref<Domain>, Crd),
     short: bool,
+    left: &mut Option<u64>,
 ) -> Result<Crd, Status> {
+    let mut done = left.take();
     let delegates = matches!(item.kind(), ItemKind::Delegate | ItemKind::TranslateOrDelegate);
     let kind = item.range.kind();
     let rights = item.range.rights().and(window.rights());
@@ -140,7 +156,8 @@ fn delegate_one(
         || flags.intersects(UNUSUAL)
         || !mapping::delegate_run(store, (from, source), target_base, (rights, flags))
     {
-        mapping::delegate(store, (from, kind), source, target_base, (rights, flags, item.limit()))?;
+        mapping::delegate(store, (from, kind), source, target_base, (rights, flags, item.limit()), &mut done)?;
+        *left = done;
     }
     Ok(Crd::new(kind, rights, target.order, target.base).unwrap_or(Crd::NULL))
 }

@@ -461,7 +461,9 @@ pub fn publish(store: &Store<'_>, owner: Ref<Domain>, at: Selector, capability: 
     })
 }
 
-/// Delegates `rights` to `range` of a space of `from` to the space of `to`, from `base` on, as the flags of the item say.
+/// Delegates `rights` to `range` of a space of `from` to the space of `to`, from `base` on, as the flags of the item say. With
+/// units that are `done` already it may leave the rest, if something else is to run first: then it says how many are done,
+/// otherwise `None`.
 ///
 /// # Errors
 /// [`Status::QuotaExhausted`] if it could be done in part only, [`Status::BadParameter`] if source and destination
@@ -472,11 +474,12 @@ pub fn delegate(
     range: Span,
     (to, base): (Ref<Domain>, u64),
     (rights, flags, limit): (Rights, ItemFlags, u8),
+    done: &mut Option<u64>,
 ) -> Result<(), Status> {
     let guest = if flags.contains(ItemFlags::GUEST) { Manner::GUEST } else { Manner::NONE };
     let (space, attributes) = (space(from, kind), last(flags).or(guest).limited(u16::from(limit)));
     let transfer = Transfer { from: space, range, to: number(to), base, rights, attributes };
-    delegate_all(&Stored(store), (from, to), transfer, flags)
+    delegate_all(&Stored(store), (from, to), transfer, flags, done)
 }
 
 /// What flags of an item say that threads' mappings have.
@@ -502,8 +505,11 @@ fn delegate_all(
     (from, to): (Ref<Domain>, Ref<Domain>),
     mut transfer: Transfer,
     flags: ItemFlags,
+    done: &mut Option<u64>,
 ) -> Result<(), Status> {
+    let first = transfer.range.base;
     let mut machine = Machine::new(stored);
+    transfer.cut(done.unwrap_or(0).min(transfer.range.count));
     // What is made of something else than nodes of the giver's touches who that is from.
     machine.all = flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE | ItemFlags::GRANT | ItemFlags::COPY);
     let over = flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE)
@@ -519,12 +525,14 @@ fn delegate_all(
                 _ => Tree(stored).delegate(&mut transfer, &mut machine),
             };
             machine.pause();
-            if outcome != Ok(Outcome::Preempted) {
+            // To look again for what is in the way would take long each time.
+            if outcome != Ok(Outcome::Preempted) || !over && done.is_some() && waits() {
                 break outcome;
             }
         }
     });
     machine.shootdown.finish(&Cores);
+    *done = (outcome == Ok(Outcome::Preempted)).then(|| transfer.range.base - first);
     match outcome {
         Ok(_) => Ok(()),
         Err(Error::Full) => Err(Status::QuotaExhausted),

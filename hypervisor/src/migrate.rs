@@ -70,8 +70,14 @@ pub fn migrate(
         .inspect_err(|_| scheduler::wake(store, scheduling))?;
     let span = Span { base: context_at, count: 1 };
     let to = (old.identity().domain, old.identity().event_base + range.base());
-    let delegated =
-        mapping::delegate(store, (owner, abi::Kind::Objects), span, to, (range.rights(), ItemFlags::empty(), 0));
+    let delegated = mapping::delegate(
+        store,
+        (owner, abi::Kind::Objects),
+        span,
+        to,
+        (range.rights(), ItemFlags::empty(), 0),
+        &mut None,
+    );
     scheduler::wake(store, scheduling);
     delegated
 }

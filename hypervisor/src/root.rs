@@ -237,5 +237,6 @@ fn give_segment(
         range,
         (domain, span.base),
         (rights.into(), ItemFlags::empty(), 0),
+        &mut None,
     )
 }

@@ -33,7 +33,7 @@ pub struct Transfer {
 
 impl Transfer {
     /// Leaves the first `count` units out.
-    pub(super) const fn cut(&mut self, count: u64) {
+    pub const fn cut(&mut self, count: u64) {
         self.base += count;
         self.range = Span::between(self.range.base + count, self.range.end());
     }

@@ -1,10 +1,10 @@
-//! How long a more urgent thread waits for the core while a long revocation is under way.
+//! How long a more urgent thread waits for the core while a long revocation, or delegation, is under way.
 //!
-//! A thread waits for points in time while the program revokes, and compares each with the time at which it runs. A page is
+//! A thread waits for points in time while the program revokes or delegates, and compares each with the time at which it runs. A page is
 //! delegated to as many addresses as there are to be nodes, and each of these mappings once more. First what was made of the
 //! mappings is revoked, a range of so many nodes with one child each; then the mappings, so many children of one node. Or
-//! semaphores are destroyed.
-//! Invariants: what counts are points in time while a revocation runs; the figure is the longest of all.
+//! mappings that have no children are delegated, by one item. Or semaphores are destroyed.
+//! Invariants: what counts are points in time while an operation runs; the figure is the longest of all.
 //! Concurrency: the thread runs on the program's core and preempts it.
 //! Source: design plan §6.
 
@@ -28,12 +28,16 @@ use core::sync::atomic::{
 pub const OPERATIONS: &[Operation] = &[
     latency("revoke_preemption_latency_1000", (1000, 16), build, run),
     latency("revoke_preemption_latency_100000", (100_000, 1), build, run),
+    latency("delegate_preemption_latency_1000", (1000, 16), map, give),
+    latency("delegate_preemption_latency_100000", (100_000, 1), map, give),
     latency("destroy_preemption_latency_1000", (1000, 16), create, destroy),
 ];
 
 /// Where the mappings are, and what is made of them.
 const MAPPINGS: u64 = 0x40_0000_0000;
 const CHILDREN: u64 = 0x50_0000_0000;
+/// Where they are delegated to once more.
+const GIVEN: u64 = 0x60_0000_0000;
 /// Where semaphores are.
 const SEMAPHORES: u64 = 0x8_0000;
 /// More urgent than the program.
@@ -41,10 +45,10 @@ const URGENT: u8 = 2;
 /// Ticks from a wake-up to the next point in time: at least, and at most so many more. Odd, to come at all kinds of moments.
 const PERIOD: u64 = 20_011;
 const VARIATION: u64 = 7_919;
-/// The same for the first, so that there is one in a short revocation too.
+/// The same for the first, so that there is one in a short operation too.
 const FIRST: u64 = 1_000;
 
-/// Whether a revocation is under way, and the longest wait since this was last asked.
+/// Whether something is under way, and the longest wait since this was last asked.
 static UNDER_WAY: AtomicU64 = AtomicU64::new(0);
 static LONGEST: AtomicU64 = AtomicU64::new(0);
 
@@ -89,28 +93,39 @@ fn watch(begin: u64, never: u64) {
             if UNDER_WAY.load(Acquire) != 0 {
                 LONGEST.fetch_max(late, Relaxed);
             }
-            // On a slow machine the revocation has to make progress too.
+            // On a slow machine the operation has to make progress too.
             period = PERIOD.max(8 * late);
         }
     }
 }
 
-/// Makes the nodes.
-fn build(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
-    let delegate = |from: u64, order: u32, to: u64| {
-        let words = TypedItem::delegate(memory(from, order), ItemFlags::empty(), to / PAGE_SIZE).words();
-        let content = [(0, WITH_ITEM.word()), (510, words[0]), (511, words[1])];
-        content.into_iter().for_each(|(index, word)| enter::write_word(arguments.registers[3], index, word));
-        match enter::hypercall(arguments.request, [window(), DOMAIN, 0, 0]) {
-            0 => Ok(()),
-            status => Err(Refusal { step: "delegate", status }),
-        }
-    };
-    for page in (0..count).map(|index| index * PAGE_SIZE) {
-        delegate(ALL, 0, MAPPINGS + page)?;
-        delegate(MAPPINGS + page, 0, CHILDREN + page)?;
+/// Delegates a page.
+fn delegate(arguments: &Arguments, from: u64, to: u64) -> Result<(), Refusal> {
+    name(arguments, memory(from, 0), to);
+    match enter::hypercall(arguments.request, [window(), DOMAIN, 0, 0]) {
+        0 => Ok(()),
+        status => Err(Refusal { step: "delegate", status }),
     }
-    Ok(())
+}
+
+/// Makes the mappings.
+fn map(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
+    (0..count).map(|index| index * PAGE_SIZE).try_for_each(|page| delegate(arguments, ALL, MAPPINGS + page))
+}
+
+/// The same, with a child each.
+fn build(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
+    (0..count).map(|index| index * PAGE_SIZE).try_for_each(|page| {
+        delegate(arguments, ALL, MAPPINGS + page)?;
+        delegate(arguments, MAPPINGS + page, CHILDREN + page)
+    })
+}
+
+/// Writes an item into the message page: a range, and where it goes.
+fn name(arguments: &Arguments, range: Crd, to: u64) {
+    let words = TypedItem::delegate(range, ItemFlags::empty(), to / PAGE_SIZE).words();
+    let content = [(0, WITH_ITEM.word()), (510, words[0]), (511, words[1])];
+    content.into_iter().for_each(|(index, word)| enter::write_word(arguments.registers[3], index, word));
 }
 
 /// Makes semaphores.
@@ -121,25 +136,41 @@ fn create(_: &mut Arguments, count: u64) -> Result<(), Refusal> {
 /// Revokes the mappings.
 fn run(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
     let order = count.next_power_of_two().trailing_zeros();
-    watched(arguments, [memory(MAPPINGS, order), memory(ALL, 0)].map(|range| (REVOKE, range)))
+    watched(arguments, revocations(order))
+}
+
+/// Of what was made of the mappings, and of these.
+fn revocations(order: u32) -> [(u64, [u64; 4]); 2] {
+    [memory(MAPPINGS, order), memory(ALL, 0)].map(|range| (REVOKE, [range.word(), 0, 0, 0]))
+}
+
+/// Delegates the mappings once more; revokes them afterwards.
+fn give(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
+    let order = count.next_power_of_two().trailing_zeros();
+    name(arguments, memory(MAPPINGS, order), GIVEN);
+    watched(arguments, [(arguments.request, [window(), DOMAIN, 0, 0])])?;
+    match revocations(order).map(|(request, registers)| enter::hypercall(request, registers)) {
+        [0, 0] => Ok(()),
+        [first, second] => Err(Refusal { step: "revoke", status: first.max(second) }),
+    }
 }
 
 /// Revokes the semaphores.
 fn destroy(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
     let order = count.next_power_of_two().trailing_zeros();
     let range = Crd::objects(Selector::new(SEMAPHORES), order, Rights::ALL).unwrap_or(Crd::NULL);
-    watched(arguments, [(REVOKE | u64::from(RevokeFlags::SELF.bits()) << 4, range)])
+    watched(arguments, [(REVOKE | u64::from(RevokeFlags::SELF.bits()) << 4, [range.word(), 0, 0, 0])])
 }
 
-/// Makes these revocations while the thread watches.
-fn watched<const N: usize>(arguments: &mut Arguments, revocations: [(u64, Crd); N]) -> Result<(), Refusal> {
+/// Makes these hypercalls while the thread watches.
+fn watched<const N: usize>(arguments: &mut Arguments, hypercalls: [(u64, [u64; 4]); N]) -> Result<(), Refusal> {
     UNDER_WAY.store(1, Release);
     enter::hypercall(enter::control(arguments.registers[0], UP), [0; 4]);
-    let done = revocations.map(|(request, range)| enter::hypercall(request, [range.word(), 0, 0, 0]));
+    let done = hypercalls.map(|(request, registers)| enter::hypercall(request, registers));
     UNDER_WAY.store(0, Release);
     arguments.latency = LONGEST.swap(0, Relaxed);
     match done.into_iter().find(|&status| status != 0) {
         None => Ok(()),
-        Some(status) => Err(Refusal { step: "revoke", status }),
+        Some(status) => Err(Refusal { step: "under way", status }),
     }
 }
