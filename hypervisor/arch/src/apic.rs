@@ -137,7 +137,6 @@ pub fn end_of_interrupt() {
 }
 
 /// Whether an interrupt waits for the core to take it.
-#[must_use]
 pub fn is_requested() -> bool {
     // Of the 256 the first 32 are exceptions.
     let mut words = (1..8).map(|word| REQUESTED + word * 0x10);

@@ -29,7 +29,6 @@ macro_rules! access {
 
 /// The word at `selector`, modulo the size of the space; 0 where there is none.
 #[inline]
-#[must_use]
 pub fn load(selector: u64) -> u64 {
     let word;
     // SAFETY: it reads, and changes the one register only.

@@ -106,7 +106,6 @@ impl VectorState {
 
 impl Features {
     /// Asks the processor.
-    #[must_use]
     pub fn detect() -> Self {
         Self::from_cpuid(&CpuId::new())
     }

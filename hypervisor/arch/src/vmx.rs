@@ -31,7 +31,6 @@ unsafe extern "C" {
 }
 
 /// What the processor allows, if virtual CPUs can run.
-#[must_use]
 pub fn limits(features: &Features) -> Option<Limits> {
     let basic = msr::read(number::IA32_VMX_BASIC).filter(|_| features.vmx)?;
     let control = msr::read(number::IA32_FEATURE_CONTROL)?;
@@ -52,7 +51,6 @@ pub fn limits(features: &Features) -> Option<Limits> {
 }
 
 /// Whether nested tables have leaves of 1 GiB, if there are any.
-#[must_use]
 pub fn has_giant_pages() -> bool {
     msr::read(number::IA32_VMX_EPT_VPID_CAP).unwrap_or(0) & GIANT != 0
 }
@@ -158,7 +156,6 @@ pub unsafe fn clear(page: u64) {
 }
 
 /// Address of the code that enters a virtual CPU.
-#[must_use]
 pub fn entry() -> u64 {
     vmx_enter as *const () as u64
 }

@@ -75,7 +75,6 @@ impl View {
     }
 
     /// Address of the first byte.
-    #[must_use]
     pub fn start(&self) -> NonNull<u8> {
         self.start
     }

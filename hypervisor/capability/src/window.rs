@@ -37,7 +37,6 @@ const fn mask(order: u32) -> u64 {
 }
 
 /// Source and destination of a delegation of `sent` into `window` with `hotspot`.
-#[must_use]
 pub const fn place(sent: Range, window: Range, hotspot: u64) -> (Range, Range) {
     let sent = Range::around(sent.base, sent.order);
     let window = Range::around(window.base, window.order);

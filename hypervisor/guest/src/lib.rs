@@ -50,7 +50,6 @@ pub mod extra {
 
 /// Word `index`, a constant below 512, of a page.
 #[inline(always)]
-#[must_use]
 pub fn load(page: &Page, index: usize) -> u64 {
     page[index].load(Relaxed)
 }

@@ -240,7 +240,6 @@ const fn allowed(limits: u64, wanted: u64) -> u64 {
 
 impl Limits {
     /// Whether virtual CPUs can run: what cannot be done without is there.
-    #[must_use]
     pub fn suffice(&self) -> bool {
         let has = |limits: u64, bits: u64| limits >> 32 & bits == bits;
         has(self.pin, 1 << 0 | 1 << 3)
@@ -332,7 +331,6 @@ impl<S: Structure> Guest<'_, S> {
     }
 
     /// Whether the last entry failed because of the guest's state.
-    #[must_use]
     pub fn entry_failed(&self) -> bool {
         self.read(REASON) & VALID != 0
     }

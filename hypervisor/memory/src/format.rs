@@ -116,14 +116,12 @@ const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 impl Host {
     /// Whether an entry above the last level that is there is a leaf.
     #[inline]
-    #[must_use]
     pub const fn is_large(entry: u64) -> bool {
         entry & LARGE != 0
     }
 
     /// The table or page of 4 KiB that an entry refers to, `None` if it is absent.
     #[inline]
-    #[must_use]
     pub fn target(entry: u64) -> Option<PhysAddr> {
         (entry & PRESENT != 0).then(|| PhysAddr::truncate(entry & ADDRESS))
     }

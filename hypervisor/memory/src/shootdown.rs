@@ -38,14 +38,12 @@ impl Pages {
     pub const ALL: Self = Self(u64::MAX);
 
     /// Those of `size` bytes from `start` on, both multiples of the page size.
-    #[must_use]
     pub const fn new(start: u64, size: u64) -> Self {
         let count = size >> PAGE_BITS;
         if count > MOST { Self::ALL } else { Self(start & !(PAGE_SIZE - 1) | count) }
     }
 
     /// Both.
-    #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self.range(), other.range()) {
             _ if self == other || other == Self::NONE => self,
@@ -61,7 +59,6 @@ impl Pages {
     }
 
     /// First address and number of pages; `None` for all.
-    #[must_use]
     pub fn range(self) -> Option<(u64, u64)> {
         (self != Self::ALL).then_some((self.0 & !(PAGE_SIZE - 1), self.0 & (PAGE_SIZE - 1)))
     }
@@ -201,7 +198,6 @@ const BITS: u32 = 64;
 
 /// The set with core `id`.
 #[inline]
-#[must_use]
 pub const fn bit(id: u32) -> u64 {
     1 << (id % BITS)
 }

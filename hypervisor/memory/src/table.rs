@@ -78,13 +78,11 @@ const fn shift(level: u32) -> u32 {
 
 impl<F: Format> Table<F> {
     /// The hierarchy whose top-level table, a zeroed frame or an existing one, is at `root`.
-    #[must_use]
     pub const fn new(root: PhysAddr) -> Self {
         Self { root, format: PhantomData }
     }
 
     /// Physical address of the top-level table.
-    #[must_use]
     pub const fn root(&self) -> PhysAddr {
         self.root
     }

@@ -94,7 +94,6 @@ impl Scheduling {
     }
 
     /// Where it is.
-    #[must_use]
     pub fn place(&self) -> Place {
         match self.place.load(Relaxed) {
             0 => Place::Away,

@@ -28,12 +28,6 @@ use timeouts::Timeouts;
 pub enum Hazard {
     /// Another context may have to run.
     Schedule = 1,
-    /// A recall of the current context is pending.
-    Recall = 1 << 1,
-    /// The task register's limit was cut by a VM exit.
-    TaskRegister = 1 << 3,
-    /// The vector registers hold another context's state.
-    Vector = 1 << 4,
     /// Somebody waits until this core has no borrow of an object from before.
     Grace = 1 << 5,
     /// Objects have ended on this core.
@@ -307,12 +301,12 @@ mod tests {
     #[test]
     fn every_raised_hazard_is_taken_exactly_once() {
         let shared = shared();
-        shared.raise(Hazard::Recall);
+        shared.raise(Hazard::Grace);
         shared.raise(Hazard::Schedule);
-        shared.raise(Hazard::Recall);
-        assert!(shared.pending(Hazard::Recall));
-        assert!(shared.take(Hazard::Recall));
-        assert!(!shared.take(Hazard::Recall), "raised twice, taken once");
+        shared.raise(Hazard::Grace);
+        assert!(shared.pending(Hazard::Grace));
+        assert!(shared.take(Hazard::Grace));
+        assert!(!shared.take(Hazard::Grace), "raised twice, taken once");
         assert!(shared.take(Hazard::Schedule));
         assert!(!shared.any());
     }
