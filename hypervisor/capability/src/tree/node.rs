@@ -249,16 +249,23 @@ impl Node {
         self.place.get() | BIT == like.place && self.space.get() == like.space
     }
 
-    /// Whether the node starts with that unit, in a space that is known.
+    /// As [`Self::is_like`], and the same of `other`, whose space is known.
     #[inline(always)]
-    pub(super) fn is_at(&self, like: Single) -> bool {
-        self.place.get() | BIT == like.place
+    pub(super) fn are_like(&self, like: Single, other: &Self, other_like: Single) -> bool {
+        let differs = self.place.get() ^ like.place | other.place.get() ^ other_like.place;
+        differs & !BIT == 0 && self.space.get() == like.space
     }
 
     /// Whether the node, which is `id`, has no children and no siblings.
     #[inline(always)]
     pub(super) fn is_only_leaf(&self, id: NodeId) -> bool {
-        self.first.get().is_none() && self.next.get() == Some(id)
+        self.first.0.load(Relaxed) | self.next.0.load(Relaxed) ^ id.number() == 0
+    }
+
+    /// Whether the node has one unit and no children.
+    #[inline(always)]
+    pub(super) fn is_childless_unit(&self) -> bool {
+        u64::from(self.first.0.load(Relaxed)) + self.count.get() == 1
     }
 
     /// First origin and parent, in a form that is compared with few instructions.

@@ -113,7 +113,7 @@ impl<N: Nodes> Tree<'_, N> {
         for (count, enter) in (0..given).zip(row.places(given)) {
             let (Some(parent_id), Some(id)) = (at, first.following(count)) else { break };
             let (parent, child) = (self.at(parent_id), self.at(id));
-            if !parent.is_like(parents) || parent.count.get() != 1 || parent.first.get().is_some() {
+            if !parent.is_like(parents) || !parent.is_childless_unit() {
                 break;
             }
             let origin = parent.origin();
@@ -162,10 +162,10 @@ impl<N: Nodes> Tree<'_, N> {
                 }
                 let (unit, high) = (children.unit(), self.at(first).after.get());
                 let most = (unit % ROW + 1).min(parents.unit() - range.base + 1);
-                let Some((child, count, start)) = self.part_with_children(id, (parents, children), most as u32) else {
+                let Some((child, start)) = self.part_with_children(id, (parents, children), most as u32) else {
                     break;
                 };
-                let (count, start) = (u64::from(count), u64::from(start));
+                let (count, start) = (unit + 1 - self.at(child).base(), u64::from(start));
                 let parent = self.at(child).parent().unwrap_or(id);
                 row.span = Span { base: unit + 1 - count, count };
                 let low = self.at(child).before.get();
@@ -197,23 +197,22 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// Takes the only children from nodes next to each other, from `parent` down, at most so many, as long as both are like
-    /// these, the children have none, and no two of the nodes can be joined then. The last of the children, how many, and from
-    /// how many on their names follow each other.
+    /// these, the children have none, and no two of the nodes can be joined then. The last of the children, and from how many
+    /// on their names follow each other.
     #[inline(never)]
     fn part_with_children(
         &self,
         mut parent: NodeId,
         (mut parents, mut children): (Single, Single),
         most: u32,
-    ) -> Option<(NodeId, u32, u32)> {
+    ) -> Option<(NodeId, u32)> {
         // The name that follows the last one.
         let (mut count, mut start, mut expected, mut above) = (0, 0, 0, self.at(parent).source());
         loop {
             let node = self.at(parent);
             let Some(child) = node.first.get() else { break };
             let (it, source) = (self.at(child), node.source());
-            if !node.is_at(parents) || !it.is_like(children) || !it.is_only_leaf(child) || Node::is_next(source, above)
-            {
+            if !it.are_like(children, node, parents) || !it.is_only_leaf(child) || Node::is_next(source, above) {
                 break;
             }
             node.first.set(None);
@@ -234,10 +233,9 @@ impl<N: Nodes> Tree<'_, N> {
         let parent = self.at(self.at(child).parent()?);
         if parent.before.get().is_some_and(|before| self.at(before).continues_in(parent)) {
             parent.first.set(Some(child));
-            let count = count - 1;
-            return (count != 0).then_some((self.at(child).after.get()?, count, start.min(count.wrapping_sub(1))));
+            return (count > 1).then_some((self.at(child).after.get()?, start.min(count.saturating_sub(2))));
         }
-        Some((child, count, start))
+        Some((child, start))
     }
 
     /// Takes back `count` nodes, each the neighbour of the one before, from that after `last` up.
