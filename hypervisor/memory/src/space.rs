@@ -172,13 +172,18 @@ impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
     ) {
         let mut pages = Pages::new(change.virt.get(), change.size);
         if change.level >= DIRECTORY {
-            let entries = entries(&change);
+            let (entries, mut noted) = (entries(&change), 0);
             let copied = |id: &u32| {
-                let noted = |root| forget_all(mmu, &Table::new(root), change.virt, entries);
-                (self.view)(*id).is_some_and(|root| noted(root) & Host::ACCESSED != 0)
+                let view = (self.view)(*id).map(Table::new);
+                let found = view.map_or(0, |view| forget_all(mmu, &view, change.virt, entries));
+                noted |= found;
+                found & Host::ACCESSED != 0
             };
             sharers = members(sharers, machine.cores()).filter(copied).fold(0, |set, id| set | bit(id));
             pages = Pages::ALL;
+            if noted != 0 && change.level == DIRECTORY {
+                evidence::inherit(mmu, change.table, change.virt, noted);
+            }
         }
         shootdown.add((mmu, machine), sharers, self.view, pages);
     }

@@ -254,6 +254,28 @@ fn what_was_noted_is_read_by_anybody_and_cleared_together_with_a_flush() {
     }
 }
 
+#[test]
+fn what_was_noted_of_a_large_page_is_noted_of_its_parts() {
+    for noted_there in [0, Host::ACCESSED, Host::EVIDENCE] {
+        let arena = arena();
+        let (master, table, index) = noted(&arena, true);
+        let (fake, mut shootdown) = (machine(&[1, 2, 99], &arena), Shootdown::new(false));
+        let (space, machine) = (Space { master: &master, view: &view }, At(&fake, 0));
+        arena.write(table, index, arena.read(table, index) | noted_there);
+        let (first, none) = ((VirtAddr::new(0x40_0000), 4096), Attributes::empty());
+        let taken = space.restrict((&arena, &machine), first, none, &mut |_, _| Ok(arena.table()), &mut shootdown);
+        assert_eq!(taken, Ok(()));
+        let ask = |virt, shootdown: &mut Shootdown| {
+            space.evidence((&arena, &machine), VirtAddr::new(virt), false, shootdown).map(|(noted, _)| noted)
+        };
+        for virt in [0x40_1000, 0x5F_F000] {
+            assert_eq!(ask(virt, &mut shootdown), Some(noted_there));
+        }
+        assert_eq!(ask(0x40_0000, &mut shootdown), None);
+        shootdown.finish(&machine);
+    }
+}
+
 proptest! {
     #[test]
     fn joined_pages_contain_both(first in 0u64..80, count in 1u64..80, second in 0u64..80, more in 1u64..80) {

@@ -2,7 +2,8 @@
 //!
 //! Purpose: a pager asks which pages were used since it last asked.
 //! Invariants: what is cleared is forgotten by whoever may remember it, so that the next access is noted again. Of a large
-//! leaf the copies are noted in: their value is that of all of them together, and clearing takes them from the views.
+//! leaf the copies are noted in: their value is that of all of them together, and clearing takes them from the views. When it is
+//! divided its parts have its value.
 //! Concurrency: as for the space: changes hold its lock.
 //! Source: AMD64 manual volume 2, §5.4.2; Intel SDM volume 3, §4.8.
 use super::{DIRECTORY, Space, existing, forget};
@@ -12,6 +13,19 @@ use crate::shootdown::{Machine, Pages, Shootdown, bit, members};
 use crate::table::Table;
 use abi::address::PAGE_SIZE;
 use abi::{PhysAddr, VirtAddr};
+
+/// What was noted of copies of a large leaf at `virt` of `directory` is noted of all of its parts, if it has been divided.
+pub(super) fn inherit(mmu: &impl Mmu, directory: PhysAddr, virt: VirtAddr, noted: u64) {
+    let Entry::Table(leaves) = Host::decode(mmu.read(directory, virt.index(DIRECTORY)), DIRECTORY) else { return };
+    for index in 0..512 {
+        let entry = mmu.read(leaves, index) | noted;
+        // Who walks there already may have noted more meanwhile; that it was accessed is known.
+        let missed = mmu.exchange(leaves, index, entry) & Host::EVIDENCE & !entry;
+        if missed != 0 {
+            mmu.exchange(leaves, index, entry | missed);
+        }
+    }
+}
 
 impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
     /// What is noted of the leaf at `virt`, of [`Host::EVIDENCE`], and the leaf's level; `None` if there is none. With `clear`
