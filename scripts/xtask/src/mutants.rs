@@ -180,8 +180,8 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "copies of large pages are left in the views",
         SPACE,
-        "noted(root) & Host::ACCESSED != 0",
-        "entries != usize::MAX",
+        "view.map_or(0, |view| forget_all(mmu, &view, change.virt, entries))",
+        "view.map_or(0, |_| if entries == 0 { 0 } else { Host::ACCESSED })",
     ),
     mutant(
         "copies of large pages go, but what is remembered of them stays",
