@@ -186,8 +186,8 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "copies of large pages go, but what is remembered of them stays",
         SPACE,
-        "noted(root) & Host::ACCESSED != 0",
-        "noted(root) & Host::EVIDENCE == Host::EVIDENCE",
+        "found & Host::ACCESSED != 0",
+        "found & Host::EVIDENCE == Host::EVIDENCE",
     ),
     mutant(
         "of several large pages only the first goes from the views",
