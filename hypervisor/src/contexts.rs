@@ -106,7 +106,9 @@ pub fn die(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<'
 /// Ends a context of this core that cannot go on.
 pub fn bury(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<'_>) {
     let who = if context.to_word() == ROOT.load(Ordering::Relaxed) { "root program" } else { "context" };
-    warning!("{who} killed: {why}");
+    if store.get(context).revoked.get() == 0 {
+        warning!("{who} killed: {why}");
+    }
     kill(store, context);
 }
 

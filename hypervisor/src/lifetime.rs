@@ -173,6 +173,8 @@ pub fn unnamed(store: &Store<'_>, unit: u64, shootdown: &mut Shootdown) {
     match Counted::from_word(store, unit) {
         Some(Counted::Context(reference)) => {
             let identity = store.get(reference).identity();
+            // Before its message page goes, which it may be using.
+            store.get(reference).revoked.set(1);
             if identity.message_at != 0 && store.get(reference).owns_page() {
                 let range = (identity.message_at, PAGE_SIZE);
                 translations::restrict(store.get(identity.domain), range, Attributes::empty(), shootdown);

@@ -181,6 +181,8 @@ pub struct Context {
     pub timeout: TimeoutLinks,
     /// Capabilities, together one, and portals and scheduling contexts.
     pub count: Count,
+    /// 1 when no capability names it any more: what becomes of it is nobody's fault.
+    pub revoked: Register,
 }
 
 impl Context {
@@ -214,6 +216,7 @@ impl Context {
             inbox: InboxLinks::default(),
             timeout: TimeoutLinks::default(),
             count: Count::default(),
+            revoked: Register::default(),
         }
     }
 

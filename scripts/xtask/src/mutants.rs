@@ -181,7 +181,7 @@ const MUTANTS: &[Mutant] = &[
         "copies of large pages are left in the views",
         SPACE,
         "view.map_or(0, |view| forget_all(mmu, &view, change.virt, entries))",
-        "view.map_or(0, |_| if entries == 0 { 0 } else { Host::ACCESSED })",
+        "view.map_or(0, |_: Table<Host>| if entries == 0 { 0 } else { Host::ACCESSED })",
     ),
     mutant(
         "copies of large pages go, but what is remembered of them stays",

@@ -39,7 +39,7 @@ pub fn cases() -> Vec<Case> {
             never_remapped(&machine, "come and go").map(drop)
         }),
         Case::new("layout-global-hunter", |context, name| {
-            let machine = Machine { smp: 2, ..context.scenario(name, "hunter-short")? };
+            let machine = Machine { smp: 2, ..context.scenario(name, "hunter")? };
             let roots = never_remapped(&machine, "whether anybody reads")?;
             ensure!(roots > 2, "all was seen in {roots} address spaces");
             Ok(())
