@@ -22,7 +22,7 @@ rt::program!(main);
 /// Moves of each core in a round; rounds until its work is done; milliseconds between lines.
 const STEPS: u64 = 2_000;
 const ENOUGH: u64 = 10;
-const PAUSE: u64 = 2_000;
+const PAUSE: u64 = 100;
 /// Pages of kernel memory for each domain.
 const QUOTA: u64 = 256;
 /// Milliseconds until memory that was freed has come back.
