@@ -6,7 +6,7 @@
 //! Concurrency: posting from any core; handling on the context's own.
 //! Source: interface §5 ("ec_ctrl") and §8; `docs/src/decisions/0019-lifetimes.md`.
 use crate::lifetime::Counted;
-use crate::log::warning;
+use crate::log::{debug, warning};
 use crate::{accounts, reclaim, remote, scheduler, stop, vcpu, vectors};
 use abi::Status;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -108,6 +108,8 @@ pub fn bury(store: &Store<'_>, context: Ref<Context>, why: core::fmt::Arguments<
     let who = if context.to_word() == ROOT.load(Ordering::Relaxed) { "root program" } else { "context" };
     if store.get(context).revoked.get() == 0 {
         warning!("{who} killed: {why}");
+    } else {
+        debug!("{who} ends, which nobody names any more: {why}");
     }
     kill(store, context);
 }

@@ -117,11 +117,12 @@ pub fn exchange(store: &Store<'_>, from: &Identity, to: &Identity, windows: Wind
 }
 
 /// Flags for which there is no short way.
-const UNUSUAL: ItemFlags = ItemFlags::LAST
-    .union(ItemFlags::DEVICE)
-    .union(ItemFlags::WRITE_COMBINING)
-    .union(ItemFlags::HYPERVISOR)
-    .complement();
+const UNUSUAL: ItemFlags = ItemFlags::COPY
+    .union(ItemFlags::GRANT)
+    .union(ItemFlags::RAISE)
+    .union(ItemFlags::REPLACE)
+    .union(ItemFlags::LIMITED)
+    .union(ItemFlags::GUEST);
 
 /// Delegates an item; with `short` in a short way, if there is one. For `left` see `done` of [`mapping::delegate`].
 fn delegate_one(

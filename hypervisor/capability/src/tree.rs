@@ -115,6 +115,7 @@ impl Attributes {
     /// Marks of nodes, not properties of mappings; see `split.rs`.
     const DIVIDED: Self = Self(0x400);
     const TWIN: Self = Self(0x200);
+    /// The bits of [`Attributes::limit`].
     const LIMIT: Self = Self(0x1F);
 
     /// What another mapping made from one with these attributes has without being asked.
