@@ -54,15 +54,9 @@ pub enum Exit {
 }
 
 const NEEDS_INJECTION: Mtd = Mtd::RFLAGS.union(Mtd::STA).union(Mtd::INJ);
-const DECODES: Mtd = Mtd::GPR
-    .union(Mtd::RIP_LEN)
-    .union(Mtd::CS_SS)
-    .union(Mtd::DS_ES)
-    .union(Mtd::FS_GS)
-    .union(Mtd::CR)
-    .union(Mtd::EFER)
-    .union(Mtd::QUAL)
-    .union(NEEDS_INJECTION);
+/// What tells which instruction is next.
+pub const PLACE: Mtd = Mtd::RIP_LEN.union(Mtd::CS_SS).union(Mtd::CR).union(Mtd::EFER);
+const DECODES: Mtd = PLACE.union(Mtd::GPR).union(Mtd::DS_ES).union(Mtd::FS_GS).union(Mtd::QUAL).union(NEEDS_INJECTION);
 /// What a whole state consists of.
 pub const WHOLE: Mtd = Mtd::from_bits_retain(
     (1 << 25) - 1 - Mtd::QUAL.bits() - Mtd::CTRL.bits() - Mtd::PDPTE.bits() - Mtd::TPR.bits() - Mtd::TSC.bits(),
@@ -154,7 +148,9 @@ impl Exit {
         match self {
             // Everything is written, nothing read.
             Self::Startup => Mtd::empty(),
-            Self::Recall | Self::Window | Self::Init => NEEDS_INJECTION,
+            // With what tells whether HLT is next.
+            Self::Recall | Self::Window => PLACE.union(NEEDS_INJECTION),
+            Self::Init => NEEDS_INJECTION,
             // What the guest has enabled is told by it, too.
             Self::Cpuid => Mtd::ACDB.union(Mtd::RIP_LEN).union(Mtd::CR).union(Mtd::XSAVE),
             Self::Cache(_) => Mtd::RIP_LEN.union(NEEDS_INJECTION),

@@ -10,6 +10,7 @@ use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register}
 use rt::message::Words;
 use vm_memory::Memory;
 
+use crate::exit::PLACE;
 use crate::state::State;
 use crate::walk::Paging;
 
@@ -40,6 +41,20 @@ pub fn fetch<W: Words>(state: &State<'_, W>, memory: &impl Memory) -> Option<Ins
     let mut decoder = Decoder::with_ip(bits, bytes.get(..have)?, state.rip(), DecoderOptions::NONE);
     let instruction = decoder.decode();
     (!instruction.is_invalid()).then_some(instruction)
+}
+
+/// Whether the guest's kernel is about to execute HLT; no, if the exit did not bring what it takes to know.
+#[must_use]
+pub fn halts<W: Words>(state: &State<'_, W>, memory: &impl Memory) -> bool {
+    const HLT: u8 = 0xF4;
+    if !state.brought().contains(PLACE) || state.level() != 0 {
+        return false;
+    }
+    let (_, base) = mode(state, state.segment(1));
+    let paging = Paging { cr0: state.cr0(), cr3: state.cr3(), cr4: state.cr4(), efer: state.efer() };
+    let mut byte = [0];
+    let physical = paging.translate(memory, base.wrapping_add(state.rip()));
+    physical.is_some_and(|physical| memory.read(physical, &mut byte)) && byte == [HLT]
 }
 
 /// Width of the code, and where its segment starts.

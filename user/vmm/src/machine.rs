@@ -296,6 +296,12 @@ impl<M: Memory, H: Host> Machine<M, H> {
         if occupied(state) || !state.takes_interrupts() {
             return true;
         }
+        // HLT goes first. After STI the guest relies on it: whoever handles the interrupt returns behind HLT and does not
+        // wait. A processor keeps to it while the shadow of STI lasts, but QEMU's translator forgets the shadow when the
+        // guest is left in it. Without a shadow the interrupt comes an instruction later, as it may at any time.
+        if instruction::halts(state, &self.memory) {
+            state.skip(1);
+        }
         let vector = match next {
             Next::Vector(vector) => {
                 private.lapic.accept(&this.shared, vector);

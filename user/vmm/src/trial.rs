@@ -360,6 +360,27 @@ mod tests {
     }
 
     #[test]
+    fn an_interrupt_at_hlt_comes_behind_it() {
+        for (instruction, exit, rip) in
+            [(0xF4, Exit::Window, 0x3001), (0xF4, Exit::Recall, 0x3001), (0x90, Exit::Window, 0x3000)]
+        {
+            let (machine, [mut message, _]) = running();
+            assert!(machine.write_memory(0x3000, &[instruction]));
+            State::new(&mut message).set_rflags(0);
+            assert_eq!(msr(&machine, 0, &mut message, 0x83F, 0x55), Action::Resume);
+            all(&mut message);
+            message[EVENT] = 0;
+            let mut state = State::new(&mut message);
+            state.set_rflags(INTERRUPTS_ON);
+            state.set_rip(0x3000);
+            // Without paging.
+            state.set_cr0(1);
+            assert_eq!(machine.exit(0, exit, &mut state), Action::Resume);
+            assert_eq!((state.rip(), state.injection()), (rip, VALID | 0x55), "{instruction:#x}, {exit:?}");
+        }
+    }
+
+    #[test]
     fn an_interrupt_that_the_guests_word_ends_makes_room_for_the_next() {
         let (machine, [mut message, _]) = running();
         let word = |value: u32| assert!(machine.write_memory(0x2000, &value.to_le_bytes()));
