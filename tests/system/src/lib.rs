@@ -18,9 +18,11 @@ pub mod hello;
 pub mod hostile;
 pub mod kernel;
 pub mod layout;
+pub mod linux_log;
 pub mod micro;
 pub mod runner;
 pub mod shadow;
+pub mod shell;
 pub mod shim;
 pub mod tlb;
 pub mod vectors;
@@ -33,6 +35,7 @@ pub fn cases() -> Vec<case::Case> {
         failure::cases(),
         hello::cases(),
         guests::cases(),
+        shell::cases(),
         micro::cases(),
         hostile::cases(),
         kernel::cases(),

@@ -30,6 +30,8 @@ pub mod client;
 #[cfg(target_os = "none")]
 pub mod console;
 #[cfg(target_os = "none")]
+pub mod counter;
+#[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "contexts and mappings of other domains")]
 pub mod domain;
 mod environment;

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use boot_config::{Config, Cores, Program, Restart, Right};
 use rt::capability::{Semaphore, Slot};
 use rt::event::Event;
-use rt::{ExitStatus, power, println, time};
+use rt::{ExitStatus, counter, power, println, time};
 
 use super::agents::Incoming;
 use super::launch::{Life, Surroundings, launch};
@@ -140,6 +140,13 @@ impl Manager {
             println!("root: the work is done before `{}` was to be ended", self.name(*program));
         }
         let deaths: u32 = self.entries.iter().map(|entry| entry.deaths).sum();
+        let exits: Vec<u64> = self.cores.iter().map(|core| counter::exits(*core)).collect();
+        if exits.iter().any(|count| *count > 0) {
+            println!(
+                "root: virtual CPUs have left their guests {exits:?} times on cores {:?}, as the kernel counts",
+                self.cores
+            );
+        }
         println!("root: {} programs have done their work, with {deaths} deaths", duties().count());
         Some(ExitStatus::SUCCESS)
     }

@@ -130,6 +130,14 @@ pub(crate) fn yield_now() {
     unsafe { enter(&mut registers) };
 }
 
+/// A counter of the core that `core` numbers.
+pub(crate) fn count(core: Selector, number: u64) -> Result<u64, Status> {
+    let mut registers = request(Hypercall::Misc, Misc::Count.flags(), core, [number, 0, 0, 0]);
+    // SAFETY: reads a number.
+    unsafe { enter(&mut registers) };
+    status(&registers).map(|()| registers.rsi)
+}
+
 /// Makes the context at `at` enter its recall portal.
 pub(crate) fn recall(at: Selector) -> Result<(), Status> {
     let mut registers = request(Hypercall::ControlContext, ContextControl::Recall.flags(), at, [0; 4]);
