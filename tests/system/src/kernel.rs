@@ -101,12 +101,11 @@ pub fn cases() -> Vec<Case> {
         })
     };
     let long = LONG.iter().map(|row| case(row, Some(LIMIT)).full());
-    let hunt = |program, platform| case(&(program, platform, 2, HUNTED), Some(LIMIT));
+    let hunt = case(&("hunter", Platform::Qemu, 2, HUNTED), Some(LIMIT)).alone();
     let hunts = [
         Case::new("kernel-hunter-short-bochs-2", |context, name| hunt_with_tags(context, name, &[])),
         Case::new("kernel-hunter-short-untagged-bochs-2", |context, name| hunt_with_tags(context, name, &["pcid=off"])),
-        hunt("hunter-short", Platform::Qemu).alone(),
-        hunt("hunter", Platform::Qemu).alone().full(),
+        hunt,
         Case::new("kernel-hunter-long-in-turn-4", hunt_in_turn).alone().full(),
         Case::new("provoke-no-flush", |context, name| stale_reads_are_noticed(context, name, false)),
         Case::new("provoke-no-flush-in-turn", |context, name| stale_reads_are_noticed(context, name, true)),
