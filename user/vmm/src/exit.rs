@@ -125,7 +125,7 @@ impl Exit {
             (Backend::Vmx, index) => match index {
                 2 => Self::TripleFault,
                 3 => Self::Init,
-                7 => Self::Window,
+                7 | 8 => Self::Window,
                 10 => Self::Cpuid,
                 12 => Self::Halt,
                 13 | 54 => Self::Cache(2),

@@ -23,7 +23,7 @@ use crate::devices::{Access, Devices, Event, Sink};
 pub use crate::end::{End, Place};
 use crate::exit::{Backend, Exit, PortAccess, memory_access};
 use crate::instruction;
-use crate::state::{INTERRUPTS_ON, State, VALID, WINDOW};
+use crate::state::{INTERRUPTS_ON, NMI_WINDOW, State, VALID, WINDOW, WINDOWS};
 use crate::string::{self, Ports as _};
 use crate::sync::Mutex;
 use crate::{msr, start};
@@ -221,7 +221,7 @@ impl<M: Memory, H: Host> Machine<M, H> {
         }
         // What was being delivered when the guest was left has to be delivered again; at a recall it still waits.
         if state.injection() & VALID != 0 {
-            let event = if state.is_raised_again() { 0 } else { state.injection() & !WINDOW };
+            let event = if state.is_raised_again() { 0 } else { state.injection() & !WINDOWS };
             state.set_injection(event);
         }
         loop {
@@ -244,19 +244,23 @@ impl<M: Memory, H: Host> Machine<M, H> {
             if private.lapic.deadline().is_some_and(|due| due <= now) {
                 private.lapic.tick(&this.shared, now);
             }
+            if private.phase == Phase::Off {
+                // Who waits for a start-up message takes no other.
+                this.shared.take_nmi();
+            }
             let wanted = private.phase != Phase::Off && self.deliver(this, private, state);
             if private.phase != Phase::On {
                 this.set_mode(Mode::Waiting);
-                if self.nothing_waits(this, private, state.rflags() & INTERRUPTS_ON != 0) {
+                if self.nothing_waits(this, private, state) {
                     return Action::Wait(private.lapic.deadline().unwrap_or(u64::MAX));
                 }
                 this.set_mode(Mode::Handling);
                 continue;
             }
             if wanted || private.window || exit == Exit::Window {
-                let event = state.injection() & !WINDOW;
+                let event = state.injection() & !WINDOWS;
                 let event = if event & VALID != 0 { event } else { 0 };
-                state.set_injection(event | if wanted { WINDOW } else { 0 });
+                state.set_injection(event | if wanted { self.window(this, private) } else { 0 });
                 private.window = wanted;
             }
             if let Some((address, word)) = private.lapic.offer(&this.shared)
@@ -267,9 +271,8 @@ impl<M: Memory, H: Host> Machine<M, H> {
             this.set_mode(Mode::Running);
             // What came in between did not see that it has to recall.
             let late = private.lapic.offered().is_some() && this.shared.highest_request().is_some();
-            let news = !wanted && self.next(this, private).is_some() || this.shared.is_urgent() || late;
-            let ended = self.has_ended.load(Ordering::SeqCst);
-            if !ended && (!news || state.injection() & VALID != 0 && wanted) {
+            let news = late || !wanted && (this.shared.has_nmi() || self.next(this, private).is_some());
+            if !news && !this.shared.has_start() && !self.has_ended.load(Ordering::SeqCst) {
                 break;
             }
             this.set_mode(Mode::Handling);
@@ -284,11 +287,11 @@ impl<M: Memory, H: Host> Machine<M, H> {
     /// Injects what is to be delivered first, if the guest takes it; whether something has to wait for that.
     fn deliver<W: Words>(&self, this: &Cpu, private: &mut Private, state: &mut State<'_, W>) -> bool {
         let occupied = |state: &State<'_, W>| state.injection() & VALID != 0;
-        if !occupied(state) && this.shared.take_nmi() {
+        if !occupied(state) && state.takes_nmi() && this.shared.take_nmi() {
             state.inject_nmi();
             private.phase = Phase::On;
         }
-        let Some(next) = self.next(this, private) else { return false };
+        let Some(next) = self.next(this, private) else { return this.shared.has_nmi() };
         if private.phase == Phase::Halted && state.rflags() & INTERRUPTS_ON == 0 {
             return false;
         }
@@ -313,7 +316,15 @@ impl<M: Memory, H: Host> Machine<M, H> {
             }
         };
         state.inject_interrupt(vector);
-        self.next(this, private).is_some()
+        self.next(this, private).is_some() || this.shared.has_nmi()
+    }
+
+    /// What to ask for so that the guest exits when it takes what waits for it.
+    fn window(&self, this: &Cpu, private: &Private) -> u32 {
+        // Without a window of its own a non-maskable interrupt waits for that of the others.
+        let nmi = this.shared.has_nmi() && self.backend == Backend::Vmx;
+        let other = !nmi || self.next(this, private).is_some();
+        (if nmi { NMI_WINDOW } else { 0 }) | if other { WINDOW } else { 0 }
     }
 
     /// The interrupt that comes next, if there is one.
@@ -324,10 +335,11 @@ impl<M: Memory, H: Host> Machine<M, H> {
         (this.external() && private.lapic.takes_external()).then_some(Next::External)
     }
 
-    /// Whether a processor that does not run has no reason to; `open` if its interrupt flag is set.
-    fn nothing_waits(&self, this: &Cpu, private: &Private, open: bool) -> bool {
-        let interrupt = private.phase == Phase::Halted && open && self.next(this, private).is_some();
-        !interrupt && !this.shared.is_urgent() && !self.has_ended.load(Ordering::SeqCst)
+    /// Whether a processor that does not run has no reason to.
+    fn nothing_waits<W: Words>(&self, this: &Cpu, private: &Private, state: &State<'_, W>) -> bool {
+        let open = private.phase == Phase::Halted && state.rflags() & INTERRUPTS_ON != 0;
+        let interrupt = open && self.next(this, private).is_some() || this.shared.has_nmi() && state.takes_nmi();
+        !interrupt && !this.shared.has_start() && !self.has_ended.load(Ordering::SeqCst)
     }
 
     fn cpuid<W: Words>(&self, cpu: u32, state: &mut State<'_, W>) {

@@ -15,6 +15,10 @@ use rt::message::Words;
 pub const VALID: u32 = 1 << 31;
 /// Bit of what is injected: exit when the guest takes interrupts.
 pub const WINDOW: u32 = 1 << 12;
+/// The same for non-maskable ones, on VMX.
+pub const NMI_WINDOW: u32 = 1 << 13;
+/// Both.
+pub const WINDOWS: u32 = WINDOW | NMI_WINDOW;
 /// Bit of [`State::injection`]: the event has an error code.
 const HAS_CODE: u32 = 1 << 11;
 const NMI: u32 = 2 << 8;
@@ -246,6 +250,13 @@ impl<'a, W: Words> State<'a, W> {
     #[must_use]
     pub fn takes_interrupts(&self) -> bool {
         self.rflags() & INTERRUPTS_ON != 0 && self.get(offset_of!(ArchState, intr_state)) as u32 & 3 == 0
+    }
+
+    /// Whether the guest takes a non-maskable interrupt now: it does not behind STI or MOV SS, and, where the processor tells,
+    /// in the handler of another.
+    #[must_use]
+    pub fn takes_nmi(&self) -> bool {
+        self.get(offset_of!(ArchState, intr_state)) as u32 & 0b1011 == 0
     }
 
     /// The event to be injected, or that was being delivered at the exit.

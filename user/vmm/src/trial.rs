@@ -359,6 +359,55 @@ mod tests {
         assert_eq!(message[EVENT] as u32, VALID | 0x55);
     }
 
+    /// The command for a non-maskable interrupt.
+    const NMI: u64 = 0x4400;
+    const NMI_EVENT: u32 = VALID | 2 << 8 | 2;
+
+    #[test]
+    fn a_non_maskable_interrupt_waits_for_what_is_delivered_before_it() {
+        let (machine, [mut message, _]) = running();
+        let again = u64::from(VALID | 0x66);
+        for event in [NMI_EVENT, VALID | 0x66 | crate::state::WINDOW, NMI_EVENT] {
+            // The second comes while an exit has interrupted something else, the third at the window.
+            message[EVENT] = if event & 0xFF == 0x66 { again } else { 0 };
+            let exit = if machine.cpus()[0].shared.has_nmi() {
+                all(&mut message);
+                machine.exit(0, Exit::Window, &mut State::new(&mut message))
+            } else {
+                msr(&machine, 0, &mut message, 0x830, NMI)
+            };
+            assert_eq!((exit, message[EVENT] as u32), (Action::Resume, event));
+        }
+        // Twice at once is twice.
+        machine.cpus()[0].shared.request_nmi();
+        message[EVENT] = 0;
+        assert_eq!(machine.exit(0, Exit::Recall, &mut State::new(&mut message)), Action::Resume);
+    }
+
+    #[test]
+    fn a_processor_that_takes_no_non_maskable_interrupt_does_not_spin() {
+        let machine = machine(Backend::Vmx);
+        let mut messages = [[0; WORDS]; 2];
+        let [first, second] = &mut messages;
+        assert_eq!(machine.exit(0, Exit::Startup, &mut State::new(first)), Action::Resume);
+        // One that waits for a start-up message.
+        machine.cpus()[1].shared.request_nmi();
+        assert_eq!(machine.exit(1, Exit::Startup, &mut State::new(second)), Action::Wait(u64::MAX));
+        assert!(!machine.cpus()[1].shared.has_nmi());
+        // One that is in the handler of another: it asks for the window, or halts.
+        machine.cpus()[0].shared.request_nmi();
+        all(first);
+        first[offset_of!(ArchState, intr_state) / 8] = 1 << 3;
+        first[EVENT] = 0;
+        assert_eq!(machine.exit(0, Exit::Recall, &mut State::new(first)), Action::Resume);
+        assert_eq!(first[EVENT] as u32, crate::state::NMI_WINDOW);
+        all(first);
+        assert_eq!(machine.exit(0, Exit::Halt, &mut State::new(first)), Action::Wait(u64::MAX));
+        first[offset_of!(ArchState, intr_state) / 8] = 0;
+        assert_eq!(machine.resume(0, &mut State::new(first)), Action::Resume);
+        assert_eq!(first[EVENT] as u32, NMI_EVENT);
+    }
+
     #[test]
     fn an_interrupt_at_hlt_comes_behind_it() {
         for (instruction, exit, rip) in

@@ -104,10 +104,16 @@ impl Shared {
         self.nmi.load(SEQUENTIAL) && self.nmi.swap(false, SEQUENTIAL)
     }
 
-    /// Whether a non-maskable interrupt, an INIT or a start-up waits.
+    /// Whether a non-maskable interrupt waits.
     #[must_use]
-    pub fn is_urgent(&self) -> bool {
-        self.nmi.load(SEQUENTIAL) || self.start.load(SEQUENTIAL) != 0
+    pub fn has_nmi(&self) -> bool {
+        self.nmi.load(SEQUENTIAL)
+    }
+
+    /// Whether an INIT or a start-up waits.
+    #[must_use]
+    pub fn has_start(&self) -> bool {
+        self.start.load(SEQUENTIAL) != 0
     }
 
     /// Asks for an INIT; a start-up that came before it is forgotten.

@@ -142,7 +142,7 @@ fn a_start_is_taken_once() {
     let shared = Shared::new(1);
     assert_eq!(shared.take_start(), None);
     shared.request_init();
-    assert!(shared.is_urgent());
+    assert!(shared.has_start());
     assert_eq!(shared.take_start(), Some(None));
     shared.request_startup(0x9A);
     assert_eq!((shared.take_start(), shared.take_start()), (Some(Some(0x9A)), None));
