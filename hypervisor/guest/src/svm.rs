@@ -85,10 +85,10 @@ const ALWAYS_FIRST: u64 =
 const ALWAYS_SECOND: u64 = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 13;
 /// All accesses to debug registers.
 const DEBUG: u64 = 0xFFFF_FFFF << 32;
-/// While a window is wanted: the moment when a virtual interrupt could be taken, and writes of CR8, which end some
-/// emulators while there is one.
+/// All accesses to CR8: its controller is the monitor's.
+const CR8: u64 = 1 << 8 | 1 << 24;
+/// While a window is wanted: the moment when a virtual interrupt could be taken.
 const WINDOW: u64 = 1 << 4 << 32;
-const WRITE_CR8: u64 = 1 << 24;
 /// Virtual interrupts: the guest's flag does not mask the host's; one is pending, with the highest priority.
 const MASKING: u64 = 1 << 24;
 const PENDING: u64 = IS_PENDING | 0xF << 16 | 1 << 20;
@@ -166,7 +166,7 @@ impl Fields for Block<'_> {
 /// Makes a control block of an empty page, with the map of MSRs that do not exit (two pages) and the nested table.
 pub fn initialise(block: Block<'_>, extra: &Page, msr_map: PhysAddr, nested: PhysAddr) {
     let words = [
-        (CR_DR, DEBUG),
+        (CR_DR, DEBUG | CR8),
         (EXCEPTIONS_MISC, ALWAYS_FIRST),
         (MISC, ALWAYS_SECOND),
         (MSR_MAP, msr_map.get()),
@@ -242,7 +242,6 @@ impl Guest<'_, Block<'_>> {
     fn want_window(&self, wanted: bool) {
         self.set(INTERRUPT, PENDING, wanted);
         self.set(EXCEPTIONS_MISC, WINDOW, wanted);
-        self.set(CR_DR, WRITE_CR8, wanted);
     }
 
     /// Has an event delivered at the next entry. An interrupt that the guest takes then is offered as a virtual one: QEMU's

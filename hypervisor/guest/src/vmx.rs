@@ -186,13 +186,13 @@ const VMXE: u64 = 1 << 13;
 const LME: u64 = 1 << 8;
 const LMA: u64 = 1 << 10;
 
-/// External interrupts, NMI, the timer that ends an entry where emulators forget the former.
-const PIN_ALWAYS: u64 = 1 << 0 | 1 << 3 | 1 << 6;
-/// TSC offset, HLT, accesses to debug registers, port and MSR maps, secondary controls.
-const PRIMARY_ALWAYS: u64 = 1 << 3 | 1 << 7 | 1 << 25 | 1 << 28 | 1 << 31;
+/// External interrupts, NMI, the guest's own NMIs, the timer that ends an entry where emulators forget the first.
+const PIN_ALWAYS: u64 = 1 << 0 | 1 << 3 | 1 << 5 | 1 << 6;
+/// TSC offset, HLT, CR8 (the host's, otherwise), port and MSR maps, secondary controls.
+const PRIMARY_ALWAYS: u64 = 1 << 3 | 1 << 7 | 3 << 19 | 1 << 25 | 1 << 28 | 1 << 31;
 const MOV_DR: u64 = 1 << 23;
-/// MWAIT, RDPMC, RDTSC, CR8, MONITOR, PAUSE.
-const PRIMARY_ALLOWED: u64 = 1 << 10 | 1 << 11 | 1 << 12 | 3 << 19 | 1 << 29 | 1 << 30;
+/// MWAIT, RDPMC, RDTSC, MONITOR, PAUSE.
+const PRIMARY_ALLOWED: u64 = 1 << 10 | 1 << 11 | 1 << 12 | 1 << 29 | 1 << 30;
 /// Windows for interrupts and NMIs: the same bits of the control, and of an event in a message.
 const WINDOWS: [(u64, u64); 2] = [(1 << 2, 1 << 12), (1 << 22, 1 << 13)];
 /// Nested tables, tags, real mode; RDTSCP and INVPCID, which are there without a control on other processors.
@@ -207,6 +207,9 @@ const LONG_MODE: u64 = 1 << 9;
 const INTERCEPTED: u64 = 1 << 1 | 1 << 17 | 1 << 18;
 
 const VALID: u64 = 1 << 31;
+/// Type and vector of an NMI; the guest is in the handler of one.
+const NMI: u64 = 2 << 8 | 2;
+const BEHIND_NMI: u64 = 1 << 3;
 
 /// Fields that are 0 at first, or for ever: page faults that exit, values of CR3, the first event and the offset of time;
 /// the guest's debug control, pending traps and state; the host's selectors but for CS, SS and TR, its SYSENTER, FS and GS.
@@ -242,7 +245,7 @@ impl Limits {
     /// Whether virtual CPUs can run: what cannot be done without is there.
     pub fn suffice(&self) -> bool {
         let has = |limits: u64, bits: u64| limits >> 32 & bits == bits;
-        has(self.pin, 1 << 0 | 1 << 3)
+        has(self.pin, 1 << 0 | 1 << 3 | 1 << 5)
             && has(self.primary, PRIMARY_ALWAYS | MOV_DR)
             && has(self.secondary, 1 << 1 | 1 << 5)
             && has(self.exit, EXIT_CONTROLS)
@@ -355,6 +358,10 @@ impl<S: Structure> Guest<'_, S> {
             self.write(INJECT, event & !(1 << 12));
             self.write(INJECT_ERROR, self.read(INTERRUPTED_ERROR));
             self.write(INJECT_LENGTH, self.read(LENGTH));
+            // An NMI on its way is not behind itself.
+            if event & 0x7FF == NMI {
+                self.set(SHADOW, BEHIND_NMI, false);
+            }
         }
     }
 

@@ -29,6 +29,8 @@ const EXITS: &[Guest] = &[
     ("exit-window", "exit-window", ""),
     ("exit-recall", "exit-recall", "cpus=2"),
     ("exit-startup", "exit-startup", "cpus=2"),
+    ("exit-nmi", "exit-nmi", "cpus=2"),
+    ("exit-priority", "exit-priority", ""),
     ("exit-undefined", "exit-undefined", ""),
     ("exit-protected", "exit-protected", ""),
     ("exit-cache", "exit-cache", ""),

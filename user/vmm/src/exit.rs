@@ -39,6 +39,8 @@ pub enum Exit {
     Undefined,
     /// XSETBV.
     SetXcr,
+    /// A move to or from control register 8, the local APIC's task priority; on VMX perhaps another control register.
+    Priority,
     /// INVD or WBINVD, of this length: nothing to be done.
     Cache(u64),
     /// RDPMC: there are no counters.
@@ -109,6 +111,7 @@ impl Exit {
             (Backend::Svm, index) => match index {
                 event::VCPU_SVM_NESTED_FAULT => Self::Memory,
                 event::VCPU_SVM_INVALID => Self::Invalid,
+                0x08 | 0x18 => Self::Priority,
                 0x63 => Self::Init,
                 0x64 => Self::Window,
                 0x6F => Self::Counter,
@@ -130,6 +133,7 @@ impl Exit {
                 12 => Self::Halt,
                 13 | 54 => Self::Cache(2),
                 15 => Self::Counter,
+                28 => Self::Priority,
                 18..=27 | 36 | 39 | 50 | 53 => Self::Undefined,
                 30 => Self::Port,
                 31 => Self::Msr(Some(false)),
@@ -164,7 +168,7 @@ impl Exit {
                 .union(Mtd::SYSCALL_SWAPGS)
                 .union(Mtd::TSC_AUX)
                 .union(NEEDS_INJECTION),
-            Self::Memory => DECODES,
+            Self::Memory | Self::Priority => DECODES,
             Self::Undefined | Self::Counter => Mtd::RIP_LEN.union(NEEDS_INJECTION),
             Self::SetXcr => Mtd::ACDB.union(Mtd::RIP_LEN).union(Mtd::CS_SS).union(NEEDS_INJECTION),
             Self::TripleFault | Self::Invalid | Self::Other(_) => WHOLE.union(Mtd::QUAL),

@@ -14,6 +14,7 @@ use crate::exit::PLACE;
 use crate::state::State;
 use crate::walk::Paging;
 
+const PROTECTION: u8 = 13;
 /// Longest instruction in bytes.
 const LONGEST: usize = 15;
 /// Arithmetic flags that are computed: carry, parity, zero, sign, overflow.
@@ -137,6 +138,22 @@ pub fn emulate<W: Words>(
     }
     state.skip(instruction.len() as u64);
     true
+}
+
+/// Carries out a move between a general register and control register 8, which has this `class`: the new one, if it is
+/// written. `None` if `instruction` is another. What is too large is a fault in the guest.
+pub fn priority<W: Words>(state: &mut State<'_, W>, instruction: &Instruction, class: u8) -> Option<Option<u8>> {
+    let written = match (instruction.mnemonic(), instruction.op0_register(), instruction.op1_register()) {
+        (Mnemonic::Mov, Register::CR8, from) => Some(read_register(state, from)?),
+        (Mnemonic::Mov, to, Register::CR8) if set_register(state, to, class.into()) => None,
+        _ => return None,
+    };
+    if written.is_some_and(|value| value > 15) {
+        state.inject_exception(PROTECTION, Some(0));
+        return Some(None);
+    }
+    state.skip(instruction.len() as u64);
+    Some(written.map(|value| value as u8))
 }
 
 /// The device that is accessed.
@@ -334,6 +351,23 @@ mod tests {
         assert_eq!(after.map(|r| r[0]), Some(0x21FF));
         let after = run(&[0x48, 0x0F, 0xBE, 0x07], &[], &mut Register32 { value: 0x80, ..Default::default() }); // movsx rax, byte
         assert_eq!(after.map(|r| r[0]), Some(0xFFFF_FFFF_FFFF_FF80));
+    }
+
+    #[test]
+    fn moves_of_the_priority_are_done_or_fault() {
+        let mut words = [0_u64; 508];
+        let mut go = |code: &[u8], value| {
+            let mut state = State::new(&mut words);
+            state.set_rip(0x1000);
+            state.set_rax(value);
+            state.set_injection(0);
+            let instruction = Decoder::with_ip(64, code, 0x1000, DecoderOptions::NONE).decode();
+            (priority(&mut state, &instruction, 9), state.rip(), state.rax(), state.injection() as u8)
+        };
+        assert_eq!(go(&[0x44, 0x0F, 0x22, 0xC0], 5), (Some(Some(5)), 0x1004, 5, 0)); // mov cr8, rax
+        assert_eq!(go(&[0x44, 0x0F, 0x20, 0xC0], 5), (Some(None), 0x1004, 9, 0)); // mov rax, cr8
+        assert_eq!(go(&[0x44, 0x0F, 0x22, 0xC0], 16), (Some(None), 0x1000, 16, PROTECTION));
+        assert_eq!(go(&[0x0F, 0x22, 0xC0], 5).0, None); // mov cr0, rax
     }
 
     #[test]

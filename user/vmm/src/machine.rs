@@ -38,6 +38,8 @@ const UNDEFINED: u8 = 6;
 const PROTECTION: u8 = 13;
 const PAGE_FAULT: u8 = 14;
 const CR4_OSXSAVE: u64 = 1 << 18;
+/// VMX's number of accesses to control registers.
+const CONTROL_REGISTER: u8 = 28;
 
 /// What the machine needs of the world it is in.
 pub trait Host: Sync {
@@ -198,6 +200,7 @@ impl<M: Memory, H: Host> Machine<M, H> {
             Exit::Memory => self.memory_access(this, &mut private, state),
             Exit::Undefined => state.inject_exception(UNDEFINED, None),
             Exit::SetXcr => self.set_xcr(state),
+            Exit::Priority => self.priority(cpu, &mut private, state),
             Exit::Counter => state.inject_exception(PROTECTION, Some(0)),
             Exit::Cache(bytes) => state.skip(length(state, bytes)),
             Exit::TripleFault => self.stop(End::TripleFault(Place::new(cpu, state))),
@@ -364,6 +367,16 @@ impl<M: Memory, H: Host> Machine<M, H> {
             state.skip(length(state, 3));
         } else {
             state.inject_exception(PROTECTION, Some(0));
+        }
+    }
+
+    /// A move to or from control register 8.
+    fn priority<W: Words>(&self, cpu: usize, private: &mut Private, state: &mut State<'_, W>) {
+        let known = instruction::fetch(state, &self.memory);
+        match known.and_then(|instruction| instruction::priority(state, &instruction, private.lapic.class())) {
+            Some(Some(class)) => private.lapic.set_class(class),
+            Some(None) => {}
+            None => self.stop(End::Unknown(CONTROL_REGISTER, Place::new(cpu, state))),
         }
     }
 

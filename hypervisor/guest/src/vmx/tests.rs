@@ -203,6 +203,8 @@ fn exits_have_the_events_of_the_interface() {
     }
     assert_eq!([world.exits(1, &[]), world.exits(52, &[])], [Exit::Interrupt; 2]);
     assert_eq!(world.exits(29, &[]), Exit::Debug);
+    // A move to CR8 is the monitor's.
+    assert_eq!(world.exits(28, &[(QUALIFICATION, 8)]), Exit::Event(28));
     assert_eq!(world.exits(VALID | 33, &[]), Exit::Event(event::VCPU_VMX_INVALID));
     let refused = event::VCPU_VMX_INVALID;
     assert_eq!(world.guest().exit(true), (Exit::Event(refused), refused));
@@ -226,6 +228,11 @@ fn an_event_that_an_exit_interrupted_comes_again() {
     world.exits(48, &[(INTERRUPTED, 0x8000_1B0E), (INTERRUPTED_ERROR, 2), (LENGTH, 1)]);
     let injected = [INJECT, INJECT_ERROR, INJECT_LENGTH].map(|field| world.read(field));
     assert_eq!(injected, [0x8000_0B0E, 2, 1]);
+    // An NMI would be behind itself for ever.
+    for (event, shadow) in [(0x8000_0202, 0), (0x8000_0020, BEHIND_NMI)] {
+        world.exits(48, &[(INTERRUPTED, event), (SHADOW, BEHIND_NMI)]);
+        assert_eq!((world.read(INJECT), world.read(SHADOW)), (event, shadow));
+    }
 }
 
 #[test]

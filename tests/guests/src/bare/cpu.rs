@@ -93,6 +93,20 @@ pub fn raises(instruction: Instruction) -> Option<u8> {
     fault()
 }
 
+/// Control register 8.
+pub fn priority() -> u64 {
+    let class: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr8", out(reg) class, options(nomem, nostack)) };
+    class
+}
+
+/// Sets it; the exception that this raises.
+pub fn set_priority(class: u64) -> Option<u8> {
+    trying!("mov cr8, {class}"; class = in(reg) class);
+    fault()
+}
+
 /// The time-stamp counter.
 pub fn time() -> u64 {
     let (low, high): (u32, u32);

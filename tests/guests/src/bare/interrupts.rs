@@ -15,6 +15,7 @@ pub static RECOVER: AtomicU64 = AtomicU64::new(0);
 pub static FAULT: AtomicU64 = AtomicU64::new(0);
 static COUNTS: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
 static CONTROLLER: AtomicU64 = AtomicU64::new(0);
+static NMI_EXPECTED: AtomicU64 = AtomicU64::new(0);
 /// Exceptions with an error code.
 const CODES: u32 = 1 << 8 | 0b11111 << 10 | 1 << 17 | 1 << 21;
 
@@ -73,7 +74,16 @@ pub fn count(vector: u8) -> u64 {
     COUNTS[usize::from(vector)].load(SeqCst)
 }
 
+/// Counts non-maskable interrupts from now on.
+pub fn expect_nmi() {
+    NMI_EXPECTED.store(1, SeqCst);
+}
+
 extern "C" fn handle(frame: &mut Frame) {
+    if frame.vector == 2 && NMI_EXPECTED.load(SeqCst) != 0 {
+        COUNTS[2].fetch_add(1, SeqCst);
+        return;
+    }
     if frame.vector < 32 {
         let next = RECOVER.swap(0, SeqCst);
         if next == 0 {

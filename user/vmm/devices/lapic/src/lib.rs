@@ -158,6 +158,17 @@ impl Lapic {
         }
     }
 
+    /// Class of the task priority, 0 to 15: what control register 8 shows.
+    #[must_use]
+    pub const fn class(&self) -> u8 {
+        (self.task_priority >> 4) as u8
+    }
+
+    /// Sets it.
+    pub fn set_class(&mut self, class: u8) {
+        self.task_priority = u32::from(class & 0xF) << 4;
+    }
+
     /// When the timer is next due, in ticks of the time-stamp counter.
     #[must_use]
     pub const fn deadline(&self) -> Option<u64> {
