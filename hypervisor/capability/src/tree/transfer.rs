@@ -167,8 +167,8 @@ impl<N: Nodes> Tree<'_, N> {
         let parent = if form == Form::Child { Some(id) } else { node.parent() };
         let gap = self.gap(targets, piece.span);
         let limit = match (form, parent, gap) {
-            // Its own stays.
-            (Form::Same, ..) => Some(node.attributes().limit()),
+            // Its own stays, see `hand_over`.
+            (Form::Same, ..) => Some(0),
             _ if node.attributes().has(Attributes::LAST) => None,
             (_, Some(parent), Some(gap)) => self.limit_below(parent, &piece, gap),
             _ => Some(transfer.attributes.limit()),
@@ -307,6 +307,8 @@ impl<N: Nodes> Tree<'_, N> {
         piece.span.count = count;
         let part = self.at(id).piece().within(Span { base, count });
         let id = self.isolate(id, &part, steps)?;
+        // A part has a part of the limit.
+        piece.attributes = piece.attributes.limited(self.at(id).attributes().limit());
         let lost = part.rights.without(piece.rights);
         if !lost.is_none() {
             self.sweep(id, part.origins(), lost, steps)?;

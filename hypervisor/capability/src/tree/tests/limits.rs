@@ -89,6 +89,20 @@ fn a_grant_takes_the_limit_along_and_a_copy_is_the_parents() {
     assert_eq!(world.pieces(3).len(), 2, "the parent has nothing left");
 }
 
+/// A part of a mapping takes its part of the limit along, wherever it goes.
+#[test]
+fn what_is_granted_in_parts_shares_a_limit() {
+    let world = world(8);
+    delegate(&world, limited((0, 0), (1, 0), 8, 31));
+    for unit in [3, 6] {
+        let mut part = give((1, unit), (2, unit), 1);
+        assert_eq!(world.tree().grant(&mut part, &mut Mirror::new(&world)), Ok(Outcome::Done));
+    }
+    let mut all = limits(&world, 1);
+    all.extend(limits(&world, 2));
+    assert_eq!((all.len(), all.iter().sum::<u16>()), (5, 31), "{all:?}");
+}
+
 proptest! {
     /// Whoever gives to whomever and takes back: no subtree is larger than its top may be.
     #[test]
