@@ -222,7 +222,8 @@ fn finish(total: Counts) -> Result<()> {
 }
 
 /// What is checked under loom, and under shuttle.
-const LOOM: [&str; 7] = ["quota::", "inbox::", "counter::", "requests::", "count::", "hazards::", "shootdown::"];
+const LOOM: [&str; 8] =
+    ["quota::", "inbox::", "counter::", "requests::", "count::", "hazards::", "gate::", "shootdown::"];
 const SHUTTLE: [&str; 2] = ["inbox::", "shootdown::"];
 
 fn host(filter: Option<&str>) -> Command {
