@@ -112,7 +112,7 @@ mod tests {
     fn descendants_are_found_and_ended() {
         let mut child = Command::new("sh").args(["-c", "sleep 60 & wait"]).spawn().unwrap();
         let mut below = Vec::new();
-        for _ in 0..200 {
+        for _ in 0..6000 {
             below = descendants(child.id());
             if !below.is_empty() {
                 break;

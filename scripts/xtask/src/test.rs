@@ -40,11 +40,12 @@ impl Tier {
         }
     }
 
-    /// How long one step may take, builds included, on two slow cores.
+    /// How long one step may take, builds included, on two slow cores with other work: more than its cases together, so that a
+    /// case that hangs is ended by its own limit, and said to hang.
     fn limit(self) -> Duration {
         match self {
-            Self::Fast => Duration::from_secs(900),
-            Self::Full => Duration::from_secs(3600),
+            Self::Fast => Duration::from_secs(3600),
+            Self::Full => Duration::from_secs(14_400),
         }
     }
 }

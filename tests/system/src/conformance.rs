@@ -30,7 +30,7 @@ const PROGRAMS: [&str; 8] = [
 ];
 
 /// How long one program may take on Bochs.
-const BOCHS_LIMIT: Duration = Duration::from_secs(480);
+const BOCHS_LIMIT: Duration = Duration::from_secs(900);
 
 /// Platform and number of cores.
 const MACHINES: [(Platform, u32); 4] =

@@ -14,6 +14,9 @@ use crate::case::Case;
 use crate::context::{Context, expect_failure, expect_line};
 use crate::linux_log::{cores_of_their_own, interrupts_rise, no_new_warnings, plain_command_line, warnings};
 
+/// How long a guest may take, on QEMU, or to its first line on Bochs.
+const LIMIT: Duration = Duration::from_secs(900);
+
 /// The cases of this module.
 pub fn cases() -> Vec<Case> {
     vec![
@@ -23,7 +26,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("vm-linux-log", |context, name| {
             let options = Options { script: true, alone: true, ..Options::default() };
             let machine = context.with_guest("linux", name, &[], &options)?;
-            let limit = Some(Duration::from_secs(300));
+            let limit = Some(LIMIT);
             let outcome = run::to_the_end(&Machine { timeout: limit, ..machine })?.success()?;
             no_new_warnings(&outcome.log, &direct_warnings(context, name, Platform::Qemu)?)
         })
@@ -77,7 +80,7 @@ pub fn cases() -> Vec<Case> {
 fn first_line_on_bochs(context: &Context, name: &str) -> Result<()> {
     let options = Options { script: true, alone: true, cpus: Some(1), ..Options::default() };
     let machine = context.with_guest("linux", name, &[], &options)?;
-    let limit = Duration::from_secs(400);
+    let limit = LIMIT;
     let machine = Machine { platform: Platform::Bochs, smp: 1, timeout: Some(limit), ..machine };
     run::start(&machine)?.wait_for("check: begins", limit).map(drop)
 }
@@ -85,7 +88,7 @@ fn first_line_on_bochs(context: &Context, name: &str) -> Result<()> {
 /// Linux runs its script while another program delegates and revokes at random on the remaining cores.
 fn beside_revocations(context: &Context, name: &str) -> Result<()> {
     let machine = context.configured("linux-revoke", name, &[])?;
-    let outcome = run::to_the_end(&Machine { timeout: Some(Duration::from_secs(300)), ..machine })?.success()?;
+    let outcome = run::to_the_end(&Machine { timeout: Some(LIMIT), ..machine })?.success()?;
     for words in ["check: 2 virtual CPUs", "check: done", "2 programs have done their work, with 0 deaths"] {
         expect_line(&outcome, &[words])?;
     }
@@ -118,7 +121,7 @@ fn other_kernel(context: &Context, name: &str, kernel: &debian::Kernel, version:
     let kernel = Some(kernel.image.clone());
     let options = Options { script: true, alone: true, kernel, ..Options::default() };
     let machine = context.with_guest("linux", name, &[], &options)?;
-    let outcome = run::to_the_end(&Machine { timeout: Some(Duration::from_secs(400)), ..machine })?.success()?;
+    let outcome = run::to_the_end(&Machine { timeout: Some(LIMIT), ..machine })?.success()?;
     for words in [
         &["Linux", version, "x86_64 GNU/Linux"][..],
         &["check: 2 virtual CPUs"],
@@ -171,7 +174,7 @@ fn pipe(context: &Context, name: &str) -> Result<()> {
     let command_line = Some("console=ttyS0 quiet rdinit=/measure pipe".into());
     let options = Options { script: true, alone: true, command_line, ..Options::default() };
     let machine = context.with_guest("linux", name, &[], &options)?;
-    let limit = Some(Duration::from_secs(300));
+    let limit = Some(LIMIT);
     let outcome = run::to_the_end(&Machine { counting: true, timeout: limit, ..machine })?.success()?;
     leaves_rarely(&outcome, &[bench::linux::PIPE_EXITS])
 }
@@ -191,7 +194,7 @@ fn leaves_rarely(outcome: &Outcome, limits: &[(&str, Option<u64>)]) -> Result<()
 
 /// The scenario `linux` with its script.
 fn linux(context: &Context, name: &str, adapt: fn(Machine) -> Machine) -> Result<()> {
-    let limit = Some(Duration::from_secs(300));
+    let limit = Some(LIMIT);
     let machine = adapt(Machine { timeout: limit, ..context.configured("linux", name, &[])? });
     let outcome = run::to_the_end(&machine)?;
     if !outcome.passed {
@@ -224,7 +227,7 @@ fn direct_warnings(context: &Context, name: &str, platform: Platform) -> Result<
     // Bochs' processor announces fast short string operations with which this kernel does not get far.
     let more = if platform == Platform::Bochs { " clearcpuid=fsrm" } else { "" };
     let machine = context.direct(&name, &format!("console=ttyS0,115200 quiet rdinit=/check{more}"))?;
-    let limit = Duration::from_secs(if platform == Platform::Bochs { 600 } else { 300 });
+    let limit = Duration::from_secs(if platform == Platform::Bochs { 1800 } else { 900 });
     let mut running = run::start(&Machine { platform, smp: 2, timeout: Some(limit), ..machine })?;
     running.wait_for("check: done", limit)?;
     Ok(warnings(running.log()).map(String::from).collect())

@@ -24,6 +24,8 @@ const STACK_GUARD: u64 = STACK - 0x1000;
 /// are shown for a moment.
 const OWN: std::ops::Range<u64> = 0xffff_ffff_8000_0000..0xffff_ffff_c000_0000;
 const WINDOW: std::ops::Range<u64> = 0xffff_ffff_df00_0000..0xffff_ffff_e000_0000;
+/// How long a machine may take until its program has begun.
+const BOOT: Duration = Duration::from_secs(300);
 /// How often a machine is stopped while programs come and go.
 const STOPS: u32 = 20;
 /// Physical address of the local APIC's registers.
@@ -50,7 +52,7 @@ pub fn cases() -> Vec<Case> {
 /// Boots, stops the machine when the root program spins, looks at each core.
 fn examine(machine: &Machine) -> Result<()> {
     let mut running = run::start(machine)?;
-    running.wait_for("idle", Duration::from_secs(60))?;
+    running.wait_for("idle", BOOT)?;
     // The remaining cores settle.
     std::thread::sleep(Duration::from_millis(300));
     running.monitor("stop")?;
@@ -69,7 +71,7 @@ fn examine(machine: &Machine) -> Result<()> {
 /// several times after this line, in whatever domain it is found. In how many address spaces cores were.
 fn never_remapped(machine: &Machine, line: &str) -> Result<usize> {
     let mut running = run::start(machine)?;
-    running.wait_for(line, Duration::from_secs(60))?;
+    running.wait_for(line, BOOT)?;
     let (mut first, mut roots) = (BTreeMap::new(), HashSet::new());
     for _ in 0..STOPS {
         std::thread::sleep(Duration::from_millis(50));

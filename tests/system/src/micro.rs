@@ -103,7 +103,7 @@ fn all_of(context: &Context, name: &str, guests: &[Guest], platform: Platform) -
         modules.push(guest(context, image)?);
     }
     let machine = context.machine(name, context.kernel(), modules, &["kernel-memory=64M"])?;
-    let timeout = Some(Duration::from_secs(if platform == Platform::Bochs { 400 } else { 120 }));
+    let timeout = Some(Duration::from_secs(if platform == Platform::Bochs { 900 } else { 300 }));
     let outcome = run::to_the_end(&Machine { platform, smp: 2, timeout, ..machine })?;
     if !outcome.passed {
         bail!("{}", outcome.explain(40));

@@ -14,7 +14,7 @@ use crate::case::Case;
 use crate::context::{Context, expect_failure, expect_line};
 
 /// How long a program may take: it is said that one hangs before the step that runs them all is given up.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(900);
 /// How long the hunter may, which the full tier runs alone.
 const HUNTER_LIMIT: Duration = Duration::from_secs(1200);
 

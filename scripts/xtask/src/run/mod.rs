@@ -27,7 +27,7 @@ use verdict::verdict;
 pub use verdict::{End, reports_failure};
 
 /// How long a machine may still run once it has reported its failure.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const LAST_WORDS: Duration = Duration::from_secs(30);
 
 /// How a machine ended.
 #[derive(Clone, Debug)]

@@ -26,7 +26,7 @@ const PAUSE: u64 = 100;
 /// Pages of kernel memory for each domain.
 const QUOTA: u64 = 256;
 /// Milliseconds until memory that was freed has come back.
-const PATIENCE: u64 = 10_000;
+const PATIENCE: u64 = 60_000;
 
 #[repr(align(0x1_0000))]
 struct Pages([[AtomicU64; 512]; 16]);
