@@ -106,7 +106,7 @@ fn kill_peer(context: &Context, name: &str) -> Result<()> {
     let command_line = Some("console=ttyS0 quiet rdinit=/talk".into());
     let options = Options { script: true, command_line, ..Options::default() };
     let machine = context.with_guest("linux", name, &kills, &options)?;
-    let outcome = run::to_the_end(&Machine { timeout: Some(Duration::from_secs(300)), ..machine })?.success()?;
+    let outcome = run::to_the_end(&Machine { timeout: Some(LIMIT), ..machine })?.success()?;
     let line = |words: &str| outcome.log.iter().position(|line| line.contains(words));
     let first = line("talk: the other guest answers").context("the guests did not talk")?;
     let after = outcome.log.iter().skip(first).position(|line| line.contains("`peer` died: ended as asked for"));

@@ -21,7 +21,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// How long the whole of it may take: a build that has nothing to do, a boot, three commands.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(900);
 /// What the guest's shell asks with.
 const PROMPT: &str = "guest:/root# ";
 
