@@ -231,18 +231,20 @@ impl<'s> Machine<'s> {
                 let master = domain.master();
                 let mut mapped = map_user(domain, virt, phys, size, attributes(piece.rights));
                 if piece.attributes.has(Manner::GUEST) && mapped.is_ok() {
+                    // Guests may have used some of it already.
                     mapped = map_guest(domain, virt, phys, size, attributes(piece.rights))
-                        .inspect_err(|_| _ = restrict_guest(domain, (virt, size), Attributes::empty()));
+                        .inspect_err(|_| _ = self.take_from_guests(domain, (virt, size), Attributes::empty()));
                 }
                 mapped.map_err(|_| {
                     // Nothing stays behind of it; a page that was there already (a message page) does.
-                    let entered = |offset: &u64| {
-                        let shown = master.lookup(&HARDWARE, VirtAddr::new(virt + offset));
-                        shown.is_some_and(|(at, ..)| at == phys.offset(*offset))
-                    };
-                    let pages = (0..size).step_by(PAGE_SIZE as usize).take_while(entered).count();
-                    let range = (virt, pages as u64 * PAGE_SIZE);
-                    translations::restrict(domain, range, Attributes::empty(), &mut self.shootdown);
+                    let mut done = 0;
+                    while done < size
+                        && let Some((at, _, level)) = master.lookup(&HARDWARE, VirtAddr::new(virt + done))
+                        && at == phys.offset(done)
+                    {
+                        done += if level > 1 { LARGE << PAGE_BITS } else { PAGE_SIZE };
+                    }
+                    translations::restrict(domain, (virt, done), Attributes::empty(), &mut self.shootdown);
                     Full
                 })
             }

@@ -22,6 +22,8 @@ const SELF: u64 = 32;
 const FIRST: u64 = 0x80;
 /// Where pages are delegated to.
 const PLACES: u64 = 0x7_0000;
+/// Eight large pages that the hypervisor has.
+const LARGE_PAGES: u64 = 0x8000;
 
 #[repr(align(4096))]
 struct Page([core::sync::atomic::AtomicU32; 1024]);
@@ -119,6 +121,7 @@ fn main(environment: &Environment) -> ExitStatus {
     let announced = environment.hip().header().features.contains(Features::LIMITS);
     checks.check("limits are announced", announced.into(), 1);
     limited(&mut checks);
+    blocked(&mut checks);
     checks.finish()
 }
 
@@ -180,6 +183,27 @@ fn pages(checks: &mut Checks) {
     checks.check("the owner takes back", revoke(page(own), false), 0);
     checks.check("nothing is left", has(page(PLACES + 1)) << 4 | has(page(PLACES + 2)), 0);
     checks.check("but its own", PAGE.0[5].load(SeqCst).into(), 0x1234);
+}
+
+/// A message page, of which the tree knows nothing, in the way of large pages: nothing of them stays.
+fn blocked(checks: &mut Checks) {
+    let (there, context) = (PLACES << 1, FIRST + 8 * 5);
+    let message = (there + 7 * 512 + 5) << 12;
+    let own = Crd::memory(LARGE_PAGES, 12, MemoryRights::READ | MemoryRights::WRITE).unwrap_or(Crd::NULL);
+    let window = Crd::memory(there, 12, MemoryRights::READ | MemoryRights::WRITE).unwrap_or(Crd::NULL);
+    let give = || hand_on(TypedItem::delegate(own, ItemFlags::HYPERVISOR, 0), window) & 0xFF;
+    checks.check("a context", hypercall(Hypercall::CreateContext, 0, context, [SELF, message, 0, 0]), 0);
+    word(message, 9).store(0x1234, SeqCst);
+    checks.check("its message page is in the way", give(), 9);
+    checks.check("of all", (0..8).map(|large| has(page(there + large * 512))).sum(), 0);
+    checks.check("nothing was accessed", evidence(there, false), 0);
+    checks.check("it is still there", word(message, 9).load(SeqCst), 0x1234);
+    checks.check("the context goes", revoke(object(context), true), 0);
+    checks.check("nothing is in the way", give(), 0);
+    let last = word((there + 7 * 512 + 511) << 12, 0);
+    last.store(7, SeqCst);
+    checks.check("all is there", last.load(SeqCst), 7);
+    checks.check("and goes", revoke(window, true), 0);
 }
 
 /// More rights to what is there.
