@@ -1,7 +1,8 @@
 //! Device model: the real-time clock with its 128 bytes of CMOS memory, ports 0x70 and 0x71.
 //!
-//! Time is nanoseconds since the start of the machine, added to a date that the owner gives. An update never is in
-//! progress when the guest looks, so it reads consistent values at once.
+//! Time is nanoseconds since the start of the machine, added to a date that the owner gives. An update takes no time; that
+//! one is near is shown as long before as on the original. While the guest sets the clock (SET), the time it shows are the
+//! bytes that are written; they become a date when it lets the clock go.
 //! Invariants: no write by the guest panics.
 //! Concurrency: plain value.
 //! Source: Motorola MC146818A data sheet; day numbers by Hinnant's civil calendar.
@@ -16,6 +17,12 @@ const REGISTER_B: u8 = 0x0B;
 const REGISTER_C: u8 = 0x0C;
 const REGISTER_D: u8 = 0x0D;
 const CENTURY: u8 = 0x32;
+/// The registers of the time.
+const TIME: [u8; 8] = [0, 2, 4, 6, 7, 8, 9, CENTURY];
+
+/// Register A: an update is less than this many nanoseconds away.
+const IN_PROGRESS: u8 = 1 << 7;
+const NOTICE: u64 = 244_000;
 
 const SET: u8 = 1 << 7;
 const PERIODIC: u8 = 1 << 6;
@@ -77,8 +84,22 @@ impl Rtc {
             return 0xFF;
         }
         self.interrupt(now);
-        let date = self.date(now);
         match self.index {
+            REGISTER_A => {
+                let near = !self.is_stopped() && now % SECOND >= SECOND - NOTICE;
+                self.memory[usize::from(REGISTER_A)] | if near { IN_PROGRESS } else { 0 }
+            }
+            REGISTER_C => core::mem::take(&mut self.flags),
+            REGISTER_D => 0x80,
+            index if TIME.contains(&index) && !self.is_stopped() => self.shown(index, now),
+            index => self.memory.get(usize::from(index)).copied().unwrap_or(0xFF),
+        }
+    }
+
+    /// A register of the time, as it goes.
+    fn shown(&self, index: u8, now: u64) -> u8 {
+        let date = self.date(now);
+        match index {
             0 => self.show(date.second_of_day % 60),
             2 => self.show(date.second_of_day / 60 % 60),
             4 => self.show_hour(date.second_of_day / 3600),
@@ -86,10 +107,7 @@ impl Rtc {
             7 => self.show(date.day),
             8 => self.show(date.month),
             9 => self.show(date.year % 100),
-            CENTURY => self.show(date.year / 100),
-            REGISTER_C => core::mem::take(&mut self.flags),
-            REGISTER_D => 0x80,
-            index => self.memory.get(usize::from(index)).copied().unwrap_or(0xFF),
+            _ => self.show(date.year / 100),
         }
     }
 
@@ -102,9 +120,10 @@ impl Rtc {
         self.interrupt(now);
         let index = self.index;
         match index {
-            0 | 2 | 4 | 7 | 8 | 9 | CENTURY => self.set(index, value, now),
             6 | REGISTER_C | REGISTER_D => {}
+            index if TIME.contains(&index) && !self.is_stopped() => self.set(index, value, now),
             REGISTER_A => self.memory[usize::from(REGISTER_A)] = value & 0x7F,
+            REGISTER_B => self.set_control(value, now),
             _ => {
                 if let Some(slot) = self.memory.get_mut(usize::from(index)) {
                     *slot = value;
@@ -113,12 +132,35 @@ impl Rtc {
         }
     }
 
+    /// Stops the clock, or lets it go on from what was written meanwhile.
+    fn set_control(&mut self, value: u8, now: u64) {
+        let was_stopped = self.is_stopped();
+        if !was_stopped {
+            for index in TIME {
+                self.memory[usize::from(index)] = self.shown(index, now);
+            }
+        }
+        // Who sets the clock hears of no updates.
+        self.memory[usize::from(REGISTER_B)] = if value & SET != 0 { value & !UPDATE } else { value };
+        if was_stopped && !self.is_stopped() {
+            // From the year on, and from a day that all months have.
+            for (index, value) in [(7, 1), (CENTURY, 0), (9, 0), (8, 0), (7, 0), (4, 0), (2, 0), (0, 0)] {
+                let value = if value == 0 { self.memory[usize::from(index)] } else { value };
+                self.set(index, value, now);
+            }
+        }
+    }
+
+    const fn is_stopped(&self) -> bool {
+        self.control() & SET != 0
+    }
+
     /// Whether its interrupt line is asserted now.
     pub fn interrupt(&mut self, now: u64) -> bool {
         let control = self.control();
         let (before, after) = (self.seen, now.max(self.seen));
         self.seen = after;
-        if after / SECOND != before / SECOND {
+        if after / SECOND != before / SECOND && !self.is_stopped() {
             self.flags |= UPDATE;
             // More than a day ago is as good as a day ago.
             let (first, last) = ((before / SECOND + 1).max((after / SECOND).saturating_sub(DAY)), after / SECOND);
@@ -211,7 +253,6 @@ impl Rtc {
         }
         let (old, new) = (days(old) * DAY + old.second_of_day, days(new) * DAY + new.second_of_day);
         self.epoch = self.epoch.saturating_add(new as i64 - old as i64);
-        let _ = SET; // The clock goes on while the guest sets it: nothing is lost in that moment.
     }
 }
 
@@ -294,6 +335,32 @@ mod tests {
         put(&mut rtc, REGISTER_B, HOURS_24 | PERIODIC, 6 * SECOND);
         let _ = get(&mut rtc, REGISTER_C, 6 * SECOND);
         assert!(rtc.interrupt(6 * SECOND + 1_000_000), "1024 in a second");
+    }
+
+    #[test]
+    fn a_clock_that_is_stopped_takes_the_fields_in_any_order() {
+        // 31 January 2026, as Linux sets another date: the month is written while the day is still one that it lacks.
+        let mut rtc = Rtc::new(1_769_817_600);
+        put(&mut rtc, REGISTER_B, HOURS_24 | UPDATE | SET, 0);
+        for (index, value) in [(9, 0x28), (8, 2), (7, 0x29), (4, 0x12), (2, 0x34), (0, 0x56)] {
+            put(&mut rtc, index, value, SECOND / 2);
+        }
+        assert_eq!([0, 7].map(|index| get(&mut rtc, index, 5 * SECOND)), [0x56, 0x29], "it stands");
+        assert!(!rtc.interrupt(6 * SECOND));
+        put(&mut rtc, REGISTER_B, HOURS_24, 6 * SECOND);
+        let shown = [CENTURY, 9, 8, 7, 4, 2, 0].map(|index| get(&mut rtc, index, 6 * SECOND));
+        assert_eq!(shown, [0x20, 0x28, 2, 0x29, 0x12, 0x34, 0x56]);
+        assert_eq!((get(&mut rtc, 6, 6 * SECOND), get(&mut rtc, 0, 8 * SECOND)), (3, 0x58), "a Tuesday");
+    }
+
+    #[test]
+    fn an_update_is_announced() {
+        let mut rtc = Rtc::new(0);
+        for (now, near) in [(0, 0), (SECOND - NOTICE - 1, 0), (SECOND - NOTICE, IN_PROGRESS), (SECOND, 0)] {
+            assert_eq!(get(&mut rtc, REGISTER_A, now) & IN_PROGRESS, near);
+        }
+        put(&mut rtc, REGISTER_B, SET, SECOND);
+        assert_eq!(get(&mut rtc, REGISTER_A, 2 * SECOND - 1) & IN_PROGRESS, 0);
     }
 
     #[test]
