@@ -87,6 +87,8 @@ pub fn emulate<W: Words>(
         return false;
     }
     match instruction.mnemonic() {
+        // A move of a vector register has the name of one.
+        Movsd if !instruction.is_string_instruction() => return false,
         Stosb | Stosw | Stosd | Stosq => {
             device.write(size, state.rax() & mask(size));
             return advance_string(state, instruction, size, false, true);
@@ -345,6 +347,8 @@ mod tests {
         assert_eq!((after.map(|r| r[16]), device.written.pop()), (Some(0x1003), Some((4, 7))));
         let after = run(&[0xC7, 0x07, 1, 0, 0, 0x80], &[], &mut device); // mov dword [rdi], imm
         assert_eq!((after.map(|r| r[16]), device.written.pop()), (Some(0x1006), Some((4, 0x8000_0001))));
+        let after = run(&[0xF2, 0x0F, 0x11, 0x07], &[(6, 0x10)], &mut device); // movsd [rdi], xmm0
+        assert_eq!((after, device.written.len()), (None, 0));
         let after = run(&[0x66, 0x89, 0x0F], &[(1, 0x1_2345)], &mut device); // mov [rdi], cx
         assert_eq!((after.is_some(), device.written.pop()), (true, Some((2, 0x2345))));
         let after = run(&[0x8A, 0x27], &[(0, 0xFFFF)], &mut device); // mov ah, [rdi]
