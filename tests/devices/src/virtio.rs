@@ -35,7 +35,7 @@ impl Bus for World<'_> {
         self.messages += 1;
     }
 
-    fn print(&mut self, bytes: &[u8]) {
+    fn print(&self, bytes: &[u8]) {
         assert!(!bytes.is_empty(), "nothing to print");
     }
 }
@@ -157,7 +157,7 @@ impl Model for Echo {
         let queue = queues.get_mut(number).ok_or(Broken)?;
         while let Some(chain) = queue.pop(context.memory)? {
             let mut bytes = [0; 64];
-            let count = chain.read(context.memory, &mut bytes)?;
+            let count = chain.read(context.memory, 0, &mut bytes)?;
             let written = chain.write(context.memory, 0, &bytes[..count])?;
             assert!(written as u64 <= chain.room() && written <= count);
             queue.push(context.memory, &chain, written as u32)?;

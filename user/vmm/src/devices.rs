@@ -72,7 +72,7 @@ impl<M: Memory> Bus for PciBus<'_, M> {
         }
     }
 
-    fn print(&mut self, bytes: &[u8]) {
+    fn print(&self, bytes: &[u8]) {
         self.sink.print(bytes);
     }
 }

@@ -109,7 +109,7 @@ impl Block {
     /// Serves a request; its status and how many bytes were written.
     fn request(&mut self, chain: &Chain, memory: &dyn Memory) -> Result<(u8, u64), Broken> {
         let mut header = [0; HEADER];
-        if chain.read(memory, &mut header)? < HEADER {
+        if chain.read(memory, 0, &mut header)? < HEADER {
             return Err(Broken);
         }
         let [kind, _, low, high] = [0, 4, 8, 12].map(|at: usize| {

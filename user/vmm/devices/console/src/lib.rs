@@ -15,8 +15,9 @@ use vm_virtio::{Broken, Context, Model, Queue};
 
 /// Bytes of input that wait at most.
 const WAITING: usize = 4096;
-/// Bytes that are printed at once.
+/// Bytes that are printed at once, and of a chain at most.
 const PIECE: usize = 4096;
+const MOST: u64 = 1 << 20;
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
 
@@ -56,11 +57,15 @@ impl Model for Console {
             return self.poll(queues, context);
         }
         let queue = queues.get_mut(TRANSMIT).ok_or(Broken)?;
+        let mut bytes = vec![0; PIECE];
         while let Some(chain) = queue.pop(context.memory)? {
-            let length: usize = chain.readable.iter().map(|(_, length)| *length as usize).sum();
-            let mut bytes = vec![0; length.min(PIECE)];
-            let count = chain.read(context.memory, &mut bytes)?;
-            (context.print)(bytes.get(..count).unwrap_or_default());
+            let mut done = 0;
+            while done < MOST {
+                let count = chain.read(context.memory, done, &mut bytes)?;
+                let Some(piece) = bytes.get(..count).filter(|piece| !piece.is_empty()) else { break };
+                (context.print)(piece);
+                done += count as u64;
+            }
             queue.push(context.memory, &chain, 0)?;
         }
         Ok(())
@@ -107,5 +112,17 @@ mod tests {
         memory.write(0x100, b"out");
         assert_eq!(console.serve(TRANSMIT, &mut queues, &mut context), Ok(()));
         assert_eq!(printed, b"out");
+    }
+
+    #[test]
+    fn what_is_longer_than_a_page_is_printed_too() {
+        let (memory, mut console, mut printed) = (TestMemory::new(0x8000), Console::default(), Vec::new());
+        let text: Vec<u8> = (0..10_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut queues = [queue(&memory, 0x6000, 0, 2), queue(&memory, 0x7000, 10_000, 0)];
+        memory.write(0x100, &text);
+        let mut print = |bytes: &[u8]| printed.extend_from_slice(bytes);
+        let mut context = Context { memory: &memory, print: &mut print };
+        assert_eq!(console.serve(TRANSMIT, &mut queues, &mut context), Ok(()));
+        assert!(printed == text);
     }
 }

@@ -33,7 +33,7 @@ pub trait Bus {
     /// Sends a message-signalled interrupt.
     fn signal(&mut self, message: Vector);
     /// Prints what the guest sent to a console.
-    fn print(&mut self, bytes: &[u8]);
+    fn print(&self, bytes: &[u8]);
 }
 
 /// A device with one function.

@@ -53,3 +53,37 @@ impl<S: Source> Model for Entropy<S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vm_memory::{Memory, TestMemory};
+
+    struct Count(u64);
+
+    impl Source for Count {
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x0101_0101_0101_0101);
+            self.0
+        }
+    }
+
+    #[test]
+    fn buffers_are_filled_and_no_more() {
+        let memory = TestMemory::new(0x8000);
+        let mut queue = Queue::default();
+        (queue.size, queue.ready) = (4, true);
+        (queue.descriptors, queue.driver, queue.device) = (0x1000, 0x2000, 0x3000);
+        for (index, length) in [(0, 13_u64), (1, 0x2000)] {
+            memory.write(0x1000 + 16 * index, &(0x4000 + 0x100 * index).to_le_bytes());
+            memory.write(0x1008 + 16 * index, &(length | 2 << 32).to_le_bytes());
+            memory.write(0x2004 + 2 * index, &(index as u16).to_le_bytes());
+        }
+        memory.write(0x2002, &2_u16.to_le_bytes());
+        let mut context = Context { memory: &memory, print: &mut |_| () };
+        assert_eq!(Entropy(Count(0)).serve(0, core::slice::from_mut(&mut queue), &mut context), Ok(()));
+        assert_eq!([0x3004, 0x300C].map(|at| memory.read_u64(at)), [Some(13 << 32), Some(MOST << 32 | 1)]);
+        assert_eq!((memory.read_u64(0x4005), memory.read_u64(0x400D)), (Some(0x0202_0202_0201_0101), Some(0)));
+        assert_eq!((memory.read_u64(0x50F8) == Some(0), memory.read_u64(0x5100)), (false, Some(0)));
+    }
+}

@@ -213,19 +213,16 @@ impl<M: Model> Pci<M> {
         if self.status & DRIVER_OK == 0 || self.status & NEEDS_RESET != 0 {
             return;
         }
-        let mut printed = Vec::new();
         let outcome = {
-            let mut print = |bytes: &[u8]| printed.extend_from_slice(bytes);
-            let mut context = Context { memory: bus.memory(), print: &mut print };
+            let outside: &dyn Bus = bus;
+            let mut print = |bytes: &[u8]| outside.print(bytes);
+            let mut context = Context { memory: outside.memory(), print: &mut print };
             match number {
                 Some(number) if number >= self.queues.len() => Ok(()),
                 Some(number) => self.model.serve(number, &mut self.queues, &mut context),
                 None => self.model.poll(&mut self.queues, &mut context),
             }
         };
-        if !printed.is_empty() {
-            bus.print(&printed);
-        }
         if outcome == Err(Broken) {
             self.status |= NEEDS_RESET;
             self.cause |= CONFIG_CAUSE;
@@ -300,9 +297,8 @@ impl<M: Model> Device for Pci<M> {
     }
 
     fn poll(&mut self, bus: &mut dyn Bus) {
-        if let Some(messages) = &mut self.messages
-            && let Some(message) = messages.unmasked(&self.config)
-        {
+        // One by one: what stays masked keeps waiting.
+        while let Some(message) = self.messages.as_mut().and_then(|messages| messages.unmasked(&self.config)) {
             bus.signal(message);
         }
         self.work(None, bus);

@@ -44,20 +44,26 @@ impl Chain {
         self.writable.iter().map(|(_, length)| u64::from(*length)).sum()
     }
 
-    /// Copies the first bytes that the driver has written into `to`; how many there were.
+    /// Copies what the driver has written into `to`, from `skip` bytes behind the start on; how many there were.
     ///
     /// # Errors
     /// They are not in memory.
-    pub fn read(&self, memory: &dyn Memory, to: &mut [u8]) -> Result<usize, Broken> {
-        let mut done = 0;
+    pub fn read(&self, memory: &dyn Memory, skip: u64, to: &mut [u8]) -> Result<usize, Broken> {
+        let (mut skip, mut done) = (skip, 0);
         for (address, length) in &self.readable {
+            let length = u64::from(*length);
+            if skip >= length {
+                skip -= length;
+                continue;
+            }
             let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) else { break };
-            let count = rest.len().min(*length as usize);
+            let count = rest.len().min((length - skip) as usize);
             let part = rest.get_mut(..count).ok_or(Broken)?;
-            if !memory.read(*address, part) {
+            if !memory.read(address.wrapping_add(skip), part) {
                 return Err(Broken);
             }
             done += count;
+            skip = 0;
         }
         Ok(done)
     }

@@ -34,7 +34,7 @@ impl Model for Echo {
         let queue = queues.first_mut().ok_or(Broken)?;
         while let Some(chain) = queue.pop(context.memory)? {
             let mut bytes = [0; 64];
-            let count = chain.read(context.memory, &mut bytes)?;
+            let count = chain.read(context.memory, 0, &mut bytes)?;
             let written = chain.write(context.memory, 0, bytes.get(..count).unwrap_or_default())?;
             queue.push(context.memory, &chain, written as u32)?;
         }
@@ -56,7 +56,7 @@ impl Bus for Machine {
         self.messages.push(message);
     }
 
-    fn print(&mut self, _: &[u8]) {}
+    fn print(&self, _: &[u8]) {}
 }
 
 const DESCRIPTORS: u64 = 0x1000;
@@ -169,6 +169,27 @@ fn indirect_tables_and_events_work_and_messages_are_sent() {
     offer(&machine.memory, 1, 0);
     device.write(0, 0x44, 2, 0, &mut machine);
     assert_eq!(machine.messages.len(), 1, "the driver wanted to be told of the first one only");
+}
+
+#[test]
+fn messages_that_wait_are_all_sent_when_the_guest_lets_them() {
+    let mut machine = machine();
+    let mut device = ready(&mut machine, 1 << 32);
+    device.config_mut().write(0x42, 2, 0xC000);
+    for (offset, value) in [(0, 0xFEE0_0000), (8, 0x41), (12, 0), (16, 0xFEE0_0000), (24, 0x42), (28, 0)] {
+        device.write(1, offset, 4, value, &mut machine);
+    }
+    device.write(0, 0x10, 2, 1, &mut machine);
+    descriptor(&machine.memory, 0, 0x5000, 16, 2, 0);
+    offer(&machine.memory, 0, 0);
+    device.write(0, 0x44, 2, 0, &mut machine);
+    // And the message that the device needs a reset.
+    offer(&machine.memory, 1, 99);
+    device.write(0, 0x44, 2, 0, &mut machine);
+    assert_eq!(machine.messages, []);
+    device.config_mut().write(0x42, 2, 0x8000);
+    device.poll(&mut machine);
+    assert_eq!(machine.messages.iter().map(|message| message.data).collect::<Vec<_>>(), [0x41, 0x42]);
 }
 
 #[test]
