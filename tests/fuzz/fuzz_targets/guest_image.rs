@@ -25,5 +25,5 @@ fuzz_target!(|data: &[u8]| {
     let memory = memory(0x20_0000);
     let guest = Guest { kernel: &image, initial: b"files", command_line: "quiet", cpus: 2 };
     let _ = linux::load(&memory, &guest);
-    let _ = multiboot::load(&memory, &image, &[(b"module", "name")], "line");
+    let _ = multiboot::load(&memory, &image, &[(b"module", "name")], "line", 2);
 });

@@ -27,6 +27,7 @@ mod offset {
     pub const COMMAND: u64 = 0x228;
     pub const INITIAL_MAX: usize = 0x22C;
     pub const EXTENDED_FLAGS: usize = 0x236;
+    pub const COMMAND_MAX: usize = 0x238;
     pub const PREFERRED: usize = 0x258;
     pub const ROOM: usize = 0x260;
     pub const ACPI: u64 = 0x70;
@@ -55,6 +56,10 @@ pub enum LoadError {
     TooLarge,
     /// The command line is too long.
     CommandLine,
+    /// There are too many modules.
+    Modules,
+    /// A Multiboot kernel demands what no loader knows.
+    Demands,
 }
 
 impl fmt::Display for LoadError {
@@ -65,6 +70,8 @@ impl fmt::Display for LoadError {
             Self::Old => "the kernel has no 64-bit entry point (boot protocol 2.12)",
             Self::TooLarge => "the images do not fit into the guest's memory",
             Self::CommandLine => "the command line is too long",
+            Self::Modules => "there are too many modules",
+            Self::Demands => "the kernel's Multiboot header demands what this loader does not know",
         })
     }
 }
@@ -104,7 +111,7 @@ pub fn load(memory: &impl Memory, guest: &Guest<'_>) -> Result<Boot, LoadError> 
         }
         put(memory, start, initial)?;
     }
-    if command_line.len() > COMMAND_LINE_MAX {
+    if command_line.len() > COMMAND_LINE_MAX.min(header.command_max) {
         return Err(LoadError::CommandLine);
     }
     put(memory, COMMAND_LINE, command_line.as_bytes())?;
@@ -182,6 +189,7 @@ struct Header<'a> {
     address: u64,
     room: u64,
     initial_max: u32,
+    command_max: usize,
     flags: u8,
 }
 
@@ -208,6 +216,10 @@ impl<'a> Header<'a> {
             address: word(offset::PREFERRED)?,
             room: word(offset::ROOM)? & 0xFFFF_FFFF,
             initial_max: word(offset::INITIAL_MAX)? as u32,
+            command_max: match word(offset::COMMAND_MAX)? as u32 {
+                0 => COMMAND_LINE_MAX,
+                most => most as usize,
+            },
             flags: word(offset::FLAGS as usize)? as u8,
         })
     }
@@ -227,6 +239,7 @@ mod tests {
         put(offset::MAGIC, &MAGIC);
         put(offset::VERSION, &0x020F_u16.to_le_bytes());
         put(offset::INITIAL_MAX, &0x7FFF_FFFF_u32.to_le_bytes());
+        put(offset::COMMAND_MAX, &2047_u32.to_le_bytes());
         put(offset::EXTENDED_FLAGS, &1_u16.to_le_bytes());
         put(offset::PREFERRED, &0x10_0000_u64.to_le_bytes());
         put(offset::ROOM, &0x10_0000_u32.to_le_bytes());
@@ -260,7 +273,7 @@ mod tests {
         let guest = Guest { kernel: &kernel, initial: &[], command_line: "", cpus: 1 };
         assert!(load(&memory, &guest).is_ok());
         assert_eq!(load(&memory, &Guest { initial: &[1], ..guest }), Err(LoadError::TooLarge));
-        let long = "x".repeat(5000);
+        let long = "x".repeat(2048);
         assert_eq!(load(&memory, &Guest { command_line: &long, ..guest }), Err(LoadError::CommandLine));
         assert_eq!(load(&memory, &Guest { kernel: b"ELF", ..guest }), Err(LoadError::Foreign));
         let mut old = kernel.clone();

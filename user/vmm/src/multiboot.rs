@@ -1,4 +1,5 @@
-//! Loads a Multiboot (version 1) guest: a 32-bit ELF file with modules and a command line.
+//! Loads a Multiboot (version 1) guest: a 32-bit ELF file, or one whose header says what goes where, with modules and a
+//! command line. It finds the machine's ACPI tables where firmware has them.
 //!
 //! Invariants: any bytes are loaded or refused; nothing outside the guest's memory is written.
 //! Concurrency: before the guest runs.
@@ -8,6 +9,7 @@ use alloc::vec::Vec;
 
 use vm_memory::Memory;
 
+use crate::acpi;
 use crate::layout::{BOOT_PARAMETERS, COMMAND_LINE, COMMAND_LINE_MAX, HIGH_START, LOW_END};
 use crate::linux::{LoadError, descriptors, memory_map, put};
 use crate::start::Boot;
@@ -27,7 +29,8 @@ const MAX_MODULES: usize = 16;
 /// Information: sizes of memory, command line, modules, map.
 const FLAGS: u32 = 1 | 1 << 2 | 1 << 3 | 1 << 6;
 
-/// Loads `kernel` into zeroed memory, with `modules` behind it (contents and command line of each).
+/// Loads `kernel` into zeroed memory, with `modules` behind it (contents and command line of each), for a machine with
+/// `cpus` processors.
 ///
 /// # Errors
 /// [`LoadError`].
@@ -36,11 +39,19 @@ pub fn load(
     kernel: &[u8],
     modules: &[(&[u8], &str)],
     command_line: &str,
+    cpus: u32,
 ) -> Result<Boot, LoadError> {
-    check_header(kernel)?;
-    let (entry, mut end) = load_elf(memory, kernel)?;
-    if command_line.len() > COMMAND_LINE_MAX || modules.len() > MAX_MODULES {
+    let header = check_header(kernel)?;
+    acpi::write(memory, cpus).map_err(|_| LoadError::TooLarge)?;
+    let (entry, mut end) = match header {
+        Some(at) => load_as_told(memory, kernel, at)?,
+        None => load_elf(memory, kernel)?,
+    };
+    if command_line.len() > COMMAND_LINE_MAX {
         return Err(LoadError::CommandLine);
+    }
+    if modules.len() > MAX_MODULES {
+        return Err(LoadError::Modules);
     }
     let mut text = COMMAND_LINE;
     let mut line = |line: &str| {
@@ -97,13 +108,34 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
 }
 
-fn check_header(kernel: &[u8]) -> Result<(), LoadError> {
+/// Where the header is, if it says what goes where.
+fn check_header(kernel: &[u8]) -> Result<Option<usize>, LoadError> {
     let header = (0..SEARCH).step_by(4).find_map(|at| {
         let [magic, flags, sum] = [0, 4, 8].map(|more| word(kernel, at + more));
-        (magic? == MAGIC && MAGIC.wrapping_add(flags?).wrapping_add(sum?) == 0).then_some(flags?)
+        (magic? == MAGIC && MAGIC.wrapping_add(flags?).wrapping_add(sum?) == 0).then_some((at, flags?))
     });
-    let flags = header.ok_or(LoadError::Foreign)?;
-    if flags & 0xFFFF & !UNDERSTOOD != 0 || flags & ADDRESSES != 0 { Err(LoadError::Old) } else { Ok(()) }
+    let (at, flags) = header.ok_or(LoadError::Foreign)?;
+    if flags & 0xFFFF & !UNDERSTOOD != 0 { Err(LoadError::Demands) } else { Ok((flags & ADDRESSES != 0).then_some(at)) }
+}
+
+/// Loads the part of the file that its header, at `header`, describes; entry point and end.
+fn load_as_told(memory: &impl Memory, file: &[u8], header: usize) -> Result<(u32, u64), LoadError> {
+    let field = |more: usize| word(file, header + more).ok_or(LoadError::Short);
+    let [own, start, end, clear, entry] = [field(12)?, field(16)?, field(20)?, field(24)?, field(28)?];
+    // The header's address and place in the file tell where in the file the first byte is.
+    let before = own.checked_sub(start).ok_or(LoadError::Foreign)?;
+    let rest = header.checked_sub(before as usize).and_then(|first| file.get(first..)).ok_or(LoadError::Short)?;
+    let bytes = match end {
+        0 => rest,
+        end => end.checked_sub(start).and_then(|size| rest.get(..size as usize)).ok_or(LoadError::Short)?,
+    };
+    let start = u64::from(start);
+    let end = (start + bytes.len() as u64).max(clear.into());
+    if end > memory.size() {
+        return Err(LoadError::TooLarge);
+    }
+    put(memory, start, bytes)?;
+    Ok((entry, end.max(HIGH_START)))
 }
 
 /// Loads the segments; entry point and end.
@@ -166,7 +198,7 @@ mod tests {
     #[test]
     fn modules_lie_behind_the_kernel_at_pages() {
         let memory = TestMemory::new(0x20_0000);
-        let boot = load(&memory, &kernel(), &[(b"one", "first a"), (b"two", "")], "kernel line");
+        let boot = load(&memory, &kernel(), &[(b"one", "first a"), (b"two", "")], "kernel line", 2);
         let information = BOOT_PARAMETERS as u32;
         assert_eq!(boot, Ok(Boot::Multiboot { entry: 0x10_0100, information }));
         let field = |at: u64| memory.read_u32(BOOT_PARAMETERS + at).unwrap_or(0);
@@ -180,10 +212,43 @@ mod tests {
     }
 
     #[test]
+    fn a_header_with_addresses_counts_whatever_the_file_is() {
+        let memory = TestMemory::new(0x20_0000);
+        let mut file: Vec<u8> = (0..0x300_u32).map(|at| at as u8).collect();
+        let told = [
+            MAGIC,
+            0x1_0003,
+            0_u32.wrapping_sub(MAGIC + 0x1_0003),
+            0x10_0020,
+            0x10_0000,
+            0x10_0200,
+            0x10_3001,
+            0x10_0080,
+        ];
+        for (index, word) in told.into_iter().enumerate() {
+            file[0x60 + 4 * index..][..4].copy_from_slice(&word.to_le_bytes());
+        }
+        let boot = load(&memory, &file, &[(b"module", "")], "", 1);
+        assert_eq!(boot, Ok(Boot::Multiboot { entry: 0x10_0080, information: BOOT_PARAMETERS as u32 }));
+        // From 0x40 in the file on, up to the end that the header names; the module is behind what is to be cleared.
+        assert_eq!(
+            [0x10_0000, 0x10_01FC, 0x10_0200].map(|at| memory.read_u32(at)),
+            [Some(0x4342_4140), Some(0x3F3E_3D3C), Some(0)]
+        );
+        assert_eq!(memory.read_u32(LIST), Some(0x10_4000));
+        assert_eq!(memory.read_u64(crate::layout::TABLES), Some(u64::from_le_bytes(*b"RSD PTR ")));
+        file[0x60 + 12] = 0xFF;
+        assert_eq!(load(&memory, &file, &[], "", 1), Err(LoadError::Short));
+        file[0x60 + 4] = 0x0B;
+        file[0x60 + 8] = file[0x60 + 8].wrapping_sub(8);
+        assert_eq!(load(&memory, &file, &[], "", 1), Err(LoadError::Demands));
+    }
+
+    #[test]
     fn other_files_are_refused() {
         let memory = TestMemory::new(0x20_0000);
-        assert_eq!(load(&memory, b"text", &[], ""), Err(LoadError::Foreign));
-        assert_eq!(load(&TestMemory::new(0x10_0800), &kernel(), &[], ""), Err(LoadError::TooLarge));
+        assert_eq!(load(&memory, b"text", &[], "", 1), Err(LoadError::Foreign));
+        assert_eq!(load(&TestMemory::new(0x10_0800), &kernel(), &[], "", 1), Err(LoadError::TooLarge));
     }
 
     proptest! {
@@ -195,7 +260,7 @@ mod tests {
             }
             file.truncate(length.max(0x90));
             static MEMORY: std::sync::LazyLock<TestMemory> = std::sync::LazyLock::new(|| TestMemory::new(0x20_0000));
-            let _ = load(&*MEMORY, &file, &[(b"x", "y")], "z");
+            let _ = load(&*MEMORY, &file, &[(b"x", "y")], "z", 4);
         }
     }
 }

@@ -187,7 +187,7 @@ fn load(memory: &Ram, arguments: &Arguments<'_>, tsc_khz: u32) -> Result<Boot, S
     } else if let Some(name) = arguments.multiboot {
         let modules: Result<Vec<_>, String> =
             arguments.modules.iter().map(|name| module(name).map(|bytes| (bytes, *name))).collect();
-        multiboot::load(memory, module(name)?, &modules?, arguments.command_line)
+        multiboot::load(memory, module(name)?, &modules?, arguments.command_line, arguments.cpus)
     } else {
         return Err("its arguments name neither `kernel=` nor `multiboot=`".into());
     };
