@@ -83,10 +83,10 @@ static void busy(void)
     prepare_thread(&busy_caller, VELA_ROOT_PD, boot_cpu, call_busy);
     busy_caller.argument = server.portal;
     expect("busy-caller", launch_thread(&busy_caller, 2), 0);
-    expect("busy-server-is-reached", vela_down(semaphores, 0, in_ms(1000)), 0);
+    expect("busy-server-is-reached", vela_down(semaphores, 0, in_ms(PATIENCE)), 0);
     expect("busy-do-not-block", vela_hypercall(VELA_CALL, VELA_CALL_DO_NOT_BLOCK, server.portal, 0, 0, 0, 0) & 0xf, VELA_COM_TIM);
     vela_up(semaphores + 1);
-    check("busy-caller-ends", join(&busy_caller, 1000));
+    check("busy-caller-ends", join(&busy_caller, PATIENCE));
     expect("busy-caller-was-served", busy_caller.result, 0);
 }
 

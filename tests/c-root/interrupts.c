@@ -25,7 +25,7 @@ static unsigned ticks(uint64_t sm)
 {
     unsigned count = 0;
     for (unsigned round = 0; round < 3; round++)
-        count += vela_down(sm, 0, in_ms(500)) == 0;
+        count += vela_down(sm, 0, in_ms(PATIENCE)) == 0;
     return count;
 }
 
@@ -37,8 +37,8 @@ static void chain(uint64_t timer, uint64_t cpu, const char *const names[4])
     expect(names[0], assign(timer, VELA_GSI_CONFIGURE, 0, cpu, signal, &found), 0);
     unsigned right = 0;
     for (unsigned round = 0; round < 3; round++) {
-        found = (struct vela_registers){vela_request(VELA_SM_CTRL, VELA_SM_DOWN, receiver), in_ms(500) >> 32,
-                                        in_ms(500) & 0xffffffff, 0, 0};
+        found = (struct vela_registers){vela_request(VELA_SM_CTRL, VELA_SM_DOWN, receiver), in_ms(PATIENCE) >> 32,
+                                        in_ms(PATIENCE) & 0xffffffff, 0, 0};
         right += vela_syscall(&found) == 0 && found.rsi == 0x9e9e && found.rdx >= 1;
         right += vela_down(timer, 0, 0) == 0;
     }

@@ -86,9 +86,9 @@ void check_revoke(void)
 
     uint64_t notify = new_semaphore(0);
     expect("revoke-notify", vela_revoke(VELA_REVOKE_SELF, object(copy), 0, notify), 0);
-    expect("revoke-notify-comes", vela_down(notify, 0, in_ms(2000)), 0);
+    expect("revoke-notify-comes", vela_down(notify, 0, in_ms(PATIENCE)), 0);
     expect("revoke-all-memory-remote", vela_revoke(VELA_REVOKE_REMOTE, vela_crd(VELA_CRD_MEMORY, 7, 31, 0), pd, notify), 0);
-    expect("revoke-all-memory-remote-notify", vela_down(notify, 0, in_ms(2000)), 0);
+    expect("revoke-all-memory-remote-notify", vela_down(notify, 0, in_ms(PATIENCE)), 0);
     expect("revoke-domain", vela_revoke(VELA_REVOKE_SELF, object(pd), 0, 0), 0);
     expect("revoke-domain-is-gone", vela_create_sm(selectors(0), pd, 0, 0), VELA_BAD_CAP);
 }

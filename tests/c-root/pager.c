@@ -42,7 +42,7 @@ void check_pager(void)
     give_cap(pd, by_item.portal, 0x1f, first.events + VELA_EVENT_PF);
     first.argument = UINT64_C(0x6000000000);
     launch_thread(&first, 2);
-    check("pager-by-item", join(&first, 1000));
+    check("pager-by-item", join(&first, PATIENCE));
     expect("pager-by-item-value", first.result, 0x50504747);
     expect("pager-by-item-once", by_item.calls, 1);
     expect("pager-by-item-address", by_item.seen[1], first.argument);
@@ -53,12 +53,12 @@ void check_pager(void)
     give_cap(pd, later.portal, 0x1f, second.events + VELA_EVENT_PF);
     second.argument = UINT64_C(0x6000400000);
     launch_thread(&second, 2);
-    expect("pager-later-fault", vela_down(semaphores, 0, in_ms(1000)), 0);
+    expect("pager-later-fault", vela_down(semaphores, 0, in_ms(PATIENCE)), 0);
     check("pager-later-waits", !join(&second, 10));
     expect("pager-later-map", give(VELA_ROOT_PD, pd, vela_crd(VELA_CRD_MEMORY, 3, 0, page_here >> 12), 0,
                                    second.argument >> 12, vela_crd(VELA_CRD_MEMORY, 7, 31, 0)), 0);
     expect("pager-later-let-go", vela_up(semaphores + 1), 0);
-    check("pager-later-goes-on", join(&second, 1000));
+    check("pager-later-goes-on", join(&second, PATIENCE));
     expect("pager-later-value", second.result, 0x50504747);
     expect("pager-later-once", later.calls, 1);
 }

@@ -51,7 +51,7 @@ static void moving(void)
     uint64_t before = usage;
     uint64_t notify = new_semaphore(0);
     vela_revoke(VELA_REVOKE_SELF, object(pd), 0, notify);
-    expect("quota-domain-ends", vela_down(notify, 0, in_ms(2000)), 0);
+    expect("quota-domain-ends", vela_down(notify, 0, in_ms(PATIENCE)), 0);
     debug(VELA_ROOT_PD);
     check("quota-comes-back", usage <= before);
 }
@@ -103,7 +103,7 @@ static void portal_for_memory(void)
     drain(poor, 16);
     expect("oom-thread", launch_thread(&thread, 2), 0);
     drain(poor, 2);
-    check("oom-thread-ends", join(&thread, 2000));
+    check("oom-thread-ends", join(&thread, PATIENCE));
     expect("oom-all-went-well", thread.result, 0);
     expect("oom-all-were-made", thread.phase, 48);
     check("oom-portal-was-called", asked.calls > 0);

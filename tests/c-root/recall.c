@@ -52,10 +52,10 @@ static void recall_at(const char *const names[5], uint64_t cpu)
     portal_at(thread->events + VELA_EVENT_RECALL, VELA_MTD_RIP_LEN | VELA_MTD_FS_GS, recalled, server, pause);
     recalled->argument = new_semaphore(0);
     launch_thread(thread, 1);
-    for (unsigned round = 0; round < 100 && !thread->phase; round++)
+    for (unsigned round = 0; round < PATIENCE && !thread->phase; round++)
         sleep_ms(1);
     unsigned status = VELA_COM_TIM;
-    for (unsigned round = 0; round < 100 && status == VELA_COM_TIM; round++) {
+    for (unsigned round = 0; round < PATIENCE && status == VELA_COM_TIM; round++) {
         status = recall(thread->ec, 1);
         if (status == VELA_COM_TIM)
             sleep_ms(1);
@@ -64,12 +64,12 @@ static void recall_at(const char *const names[5], uint64_t cpu)
     expect(names[0], status, 0);
     check(names[1], within(state->rip, (void *)0x100000, 0x100000) && within(state->rsp, (void *)(thread->stack - 4096), 4097));
     expect(names[2], state->qual[0], 0);
-    for (unsigned round = 0; round < 100 && !recalled->calls; round++)
+    for (unsigned round = 0; round < PATIENCE && !recalled->calls; round++)
         sleep_ms(1);
     check(names[3], recalled->calls >= 1);
     thread->argument = 1;
     vela_up(recalled->argument);
-    check(names[4], join(thread, 1000));
+    check(names[4], join(thread, PATIENCE));
 }
 
 static void blocked_and_faulting(void)
@@ -93,7 +93,7 @@ static void blocked_and_faulting(void)
     portal_at(faulter.events + VELA_EVENT_UD, VELA_MTD_RIP_LEN, &fault, &server, serve_slowly);
     fault.argument = semaphores;
     launch_thread(&faulter, 2);
-    expect("recall-faulter-is-served", vela_down(semaphores, 0, in_ms(1000)), 0);
+    expect("recall-faulter-is-served", vela_down(semaphores, 0, in_ms(PATIENCE)), 0);
     expect("recall-of-a-faulting-thread", recall(faulter.ec, 1), 0);
     expect("recall-faulting-is-in-an-exception", vela_state(utcb())->qual[0], 1);
     /* A recall is pending now and there is no portal for it. */
@@ -160,14 +160,14 @@ void check_migrate(void)
     recalled.argument = thread.ec;
     recalled.seen[0] = UINT64_MAX;
     launch_thread(&thread, 1);
-    for (unsigned round = 0; round < 100 && !thread.phase; round++)
+    for (unsigned round = 0; round < PATIENCE && !thread.phase; round++)
         sleep_ms(1);
     expect("migrate-recall", recall(thread.ec, 0), 0);
-    for (unsigned round = 0; round < 100 && recalled.seen[0] == UINT64_MAX; round++)
+    for (unsigned round = 0; round < PATIENCE && recalled.seen[0] == UINT64_MAX; round++)
         sleep_ms(1);
     expect("migrate", recalled.seen[0], 0);
     thread.argument = 1;
-    check("migrate-goes-on", join(&thread, 1000));
+    check("migrate-goes-on", join(&thread, PATIENCE));
     expect("migrate-on-the-other-core", thread.result, other_core());
     check("migrate-hands-the-context-on", lookup_object(thread.events + 0x1c) != 0);
     check("migrate-keeps-the-selectors", lookup_object(thread.ec) != 0 && lookup_object(thread.sc) != 0);

@@ -32,6 +32,8 @@ static inline uint64_t now(void)
 }
 /* The time-stamp counter in `ms` milliseconds. */
 uint64_t in_ms(uint64_t ms);
+/* Milliseconds after which something that should happen has not, on a busy host either. */
+#define PATIENCE 60000
 void sleep_ms(uint64_t ms);
 
 /* ---- What this program knows (world.c) ---- */

@@ -49,7 +49,7 @@ void check_semaphores(void)
     expect("semaphore-create-in-use", vela_create_sm(semaphore, VELA_ROOT_PD, 0, 0), VELA_BAD_CAP);
     static struct thread local, remote;
     expect("semaphore-local-thread", start_thread(&local, VELA_ROOT_PD, boot_cpu, 2, wait_for_it), 0);
-    check("semaphore-null-is-no-semaphore", join(&local, 1000));
+    check("semaphore-null-is-no-semaphore", join(&local, PATIENCE));
     expect("semaphore-of-null", local.result, VELA_BAD_CAP);
     prepare_thread(&local, VELA_ROOT_PD, boot_cpu, wait_for_it);
     prepare_thread(&remote, VELA_ROOT_PD, other_core(), wait_for_it);
@@ -58,10 +58,10 @@ void check_semaphores(void)
     launch_thread(&remote, 2);
     sleep_ms(10);
     vela_up(semaphore);
-    check("semaphore-first-waiter", join(&local, 1000));
+    check("semaphore-first-waiter", join(&local, PATIENCE));
     expect("semaphore-first-waiter-status", local.result, 0);
     expect("semaphore-destroy", vela_revoke(VELA_REVOKE_SELF, object(semaphore), 0, 0), 0);
-    check("semaphore-second-waiter", join(&remote, 1000));
+    check("semaphore-second-waiter", join(&remote, PATIENCE));
     expect("semaphore-second-waiter-status", remote.result, VELA_BAD_CAP);
     expect("semaphore-is-gone", vela_up(semaphore), VELA_BAD_CAP);
     signals();

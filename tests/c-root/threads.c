@@ -51,7 +51,7 @@ static void donate_and_turns(void)
     expect("donate-wrong-word", ec_ctrl(VELA_EC_DONATE, counter.ec, WORD + 1), VELA_BAD_PAR);
     expect("donate-to-no-context", ec_ctrl(VELA_EC_DONATE, VELA_ROOT_PD, WORD), VELA_BAD_CAP);
     counter.argument = END;
-    check("donate-thread-ends", join(&counter, 1000));
+    check("donate-thread-ends", join(&counter, PATIENCE));
     /* It waits now. */
     expect("donate-to-a-blocked-one", ec_ctrl(VELA_EC_DONATE, counter.ec, WORD), VELA_BAD_PAR);
     if (cores > 1) {
@@ -59,7 +59,7 @@ static void donate_and_turns(void)
         sleep_ms(5);
         expect("donate-to-another-core", ec_ctrl(VELA_EC_DONATE, remote.ec, WORD), VELA_BAD_CPU);
         remote.argument = END;
-        check("donate-remote-ends", join(&remote, 1000));
+        check("donate-remote-ends", join(&remote, PATIENCE));
     }
 }
 

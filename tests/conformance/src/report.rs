@@ -108,7 +108,7 @@ impl Report {
     /// Usage of the root domain in pages, once it is at most `wanted` or, if nothing is wanted, has not changed for a while;
     /// `None` if nobody tells.
     fn settled(&self, wanted: Option<u64>) -> Option<u64> {
-        let end = time_stamp() + 300 * self.millisecond;
+        let end = time_stamp() + 20_000 * self.millisecond;
         let (mut last, mut since) = (None, time_stamp());
         loop {
             let usage = domain_usage(ROOT).map(|(_, usage)| usage);

@@ -44,6 +44,13 @@ pub fn serial_interrupt(ports: IoPorts, on: bool) {
     ports.port8(0x3F9).write(if on { 2 } else { 0 });
 }
 
+/// Has the serial device raise its interrupt once, before this returns; what it wants is withdrawn.
+pub fn fire_serial(ports: IoPorts) {
+    serial_interrupt(ports, true);
+    let _ = serial_reason(ports);
+    serial_interrupt(ports, false);
+}
+
 /// What the serial device says it wants; asking is the acknowledgement.
 pub fn serial_reason(ports: IoPorts) -> u8 {
     ports.port8(0x3FA).read() & 7

@@ -105,7 +105,7 @@ fn occupied(world: &mut World, server: Server, core: usize) -> (Thread, u64) {
     let caller = world.thread(ROOT, core, 2);
     caller_says(caller, &[ask::SWAP, reached, let_go]);
     caller.start(Registers::new(Call, 0, server.portal, [0; 4]));
-    down(reached, time_stamp() + 2_000_000_000);
+    down(reached, time_stamp() + 60_000_000_000);
     (caller, let_go)
 }
 
@@ -119,7 +119,7 @@ fn caller_says(caller: Thread, words: &[u64]) {
 }
 
 fn patience() -> u64 {
-    time_stamp() + 2_000_000_000
+    time_stamp() + 60_000_000_000
 }
 
 fn ended(thread: Thread) -> Registers {
@@ -201,6 +201,9 @@ fn held(t: &mut Report, world: &mut World, (core, from): Place) {
     let caller = world.thread(ROOT, from, 2);
     caller_says(caller, &[ask::HOLD, semaphore, 0]);
     caller.start(Registers::new(Call, 0, server.portal, [0; 4]));
+    let end = patience();
+    while server.served() == 0 && time_stamp() < end {}
+    // Time for a call too many.
     down(world.semaphore(0), time_stamp() + 5 * t.millisecond);
     t.holds("the caller waits", caller.is_busy());
     t.equal("the server does not: it was called once", server.served(), 1);

@@ -70,7 +70,7 @@ fn pins(t: &mut Report, world: &mut World) {
         t.status(AssignInterrupt, "pin", Success, "to every core", found);
         t.holds("a pin has no message", found.rsi == 0 && found.rdx == 0);
         for _ in 0..2 {
-            let tick = down(timer, time_stamp() + 1000 * t.millisecond);
+            let tick = down(timer, time_stamp() + 20_000 * t.millisecond);
             t.status(ControlSemaphore, "down", Success, "of a pin that ticks", tick);
         }
     }
@@ -87,13 +87,13 @@ fn chains(t: &mut Report, world: &mut World) {
     t.status(AssignInterrupt, "chain", Success, "to a signal", assign(timer, EDGE, 0, 0, signal));
     start_timer();
     for _ in 0..2 {
-        let tick = down(receiver, time_stamp() + 1000 * t.millisecond);
+        let tick = down(receiver, time_stamp() + 20_000 * t.millisecond);
         t.status(ControlSemaphore, "down", Success, "of the receiver", tick);
         t.holds("value and count of the signal", tick.rsi == 0x5151 && tick.rdx > 0);
         t.status(ControlSemaphore, "down", Success, "acknowledges at once", down(timer, 0));
     }
     t.status(AssignInterrupt, "unchain", Success, "plain", assign(timer, 0, 0, 0, timer));
-    let tick = down(timer, time_stamp() + 1000 * t.millisecond);
+    let tick = down(timer, time_stamp() + 20_000 * t.millisecond);
     t.status(ControlSemaphore, "down", Success, "of the pin itself", tick);
 }
 

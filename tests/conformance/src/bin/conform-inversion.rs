@@ -47,7 +47,7 @@ fn inversion(t: &mut Report, world: &mut World, core: usize, urgent_core: usize)
     says(low, &[ask::WORK, STEPS, high.request(), middle.request()]);
     says(high, &[ask::ECHO]);
     low.start(call);
-    let until = time_stamp() + 10_000 * t.millisecond;
+    let until = time_stamp() + 60_000 * t.millisecond;
     for (thread, what) in [(high, "high"), (middle, "middle"), (low, "low")] {
         let found = thread.wait(until).unwrap_or(Registers { rdi: NO_ANSWER, ..Registers::default() });
         t.holds(what, found.rdi & 0xFF != NO_ANSWER);

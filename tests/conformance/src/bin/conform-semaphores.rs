@@ -98,12 +98,13 @@ fn waiting(t: &mut Report, world: &mut World) {
     let at = world.semaphore(0);
     let core = t.machine.cores.min(4) - 1;
     let threads = [world.thread(ROOT, 0, 2), world.thread(ROOT, core, 2)];
-    let soon = time_stamp() + 2000 * t.millisecond;
+    let soon = time_stamp() + 20_000 * t.millisecond;
     for thread in threads {
         thread.start(Registers::new(ControlSemaphore, 1, at, [0; 4]));
     }
     down(world.semaphore(0), time_stamp() + 5 * t.millisecond);
     for thread in threads {
+        while !thread.is_busy() && time_stamp() < soon {}
         t.holds("it waits", thread.is_busy());
     }
     for thread in threads {
@@ -144,7 +145,7 @@ fn signals(t: &mut Report, world: &mut World) {
     thread.start(Registers::new(ControlSemaphore, 3, at, [0; 4]));
     down(world.semaphore(0), time_stamp() + 5 * t.millisecond);
     up(own + 1);
-    let found = thread.wait(time_stamp() + 2000 * t.millisecond).unwrap_or_default();
+    let found = thread.wait(time_stamp() + 20_000 * t.millisecond).unwrap_or_default();
     t.status(ControlSemaphore, "zero", Success, "a signal comes while somebody waits", found);
     t.holds("value and count for the one who waited", found.rsi == 0x1234 && found.rdx == 1);
     up(own);

@@ -76,7 +76,7 @@ fn recall_running(t: &mut Report, world: &mut World) {
         } else {
             t.status(ControlContext, "recall", Success, "of a thread on another core", found);
         }
-        let _ = thread.wait(time_stamp() + 2000 * t.millisecond);
+        let _ = thread.wait(time_stamp() + 20_000 * t.millisecond);
         if answers[1] > 0 && answers[0] > 0 {
             break;
         }
@@ -149,7 +149,7 @@ fn migration(t: &mut Report, world: &mut World) {
     t.status(ControlContext, "recall", Success, "of the one to move", control(0, thread.context(), 0));
     let semaphore = world.semaphore(0);
     thread.start(Registers::new(ControlSemaphore, 0, semaphore, [0; 4]));
-    t.equal("it goes on", down(semaphore, time_stamp() + 2000 * t.millisecond).status(), 0);
+    t.equal("it goes on", down(semaphore, time_stamp() + 20_000 * t.millisecond).status(), 0);
     t.status(ControlContext, "migrate", Success, "by the handler of its recall", mover.remembered());
 }
 

@@ -145,57 +145,65 @@ fn edges(checks: &mut Checks, ports: IoPorts, cores: u64) {
             devices::fire_timer(ports, 1000);
             checks.check("its interrupt", down(TIMER, long()), 0);
         }
-        checks.check("and no other", down(TIMER, short()), 1);
         answers = assign(SERIAL, EDGE, 0, core, LEAVE);
         checks.check("serial line", answers.iter().sum(), 0);
         devices::serial_interrupt(ports, true);
         checks.check("its interrupt", down(SERIAL, long()), 0);
         checks.check("what it wants", devices::serial_reason(ports).into(), 2);
         devices::serial_interrupt(ports, false);
+        // The serial line raises its interrupt before the write returns; the timer's is the emulator's business, which may be
+        // late on a busy host, with what the timer did before, too.
+        let again = || {
+            devices::fire_serial(ports);
+            down(SERIAL, long())
+        };
+        checks.check("and two more", again() + again(), 0);
+        checks.check("and no other", down(SERIAL, short()), 1);
     }
-    // A vector that nobody has asked for: the kernel counts it, and nothing happens.
+    // A vector that nobody has asked for: the kernel says so, and nothing happens.
     let forge = |value: u32| {
-        word32(CONTROLLER).store(0x10 + 4, SeqCst);
+        word32(CONTROLLER).store(0x10 + 2 * 4, SeqCst);
         word32(CONTROLLER + 0x10).store(value, SeqCst);
     };
     forge(133);
-    devices::fire_timer(ports, 1000);
-    checks.check("a forged vector", down(TIMER, short()), 1);
-    forge(34);
+    devices::fire_serial(ports);
+    checks.check("a forged vector", down(SERIAL, short()), 1);
+    forge(36);
 }
 
+/// With the serial line, which raises its interrupt before the write returns that makes it want something.
 fn chains(checks: &mut Checks, ports: IoPorts) {
     let take = |semaphore, flags| answer(Hypercall::ControlSemaphore, flags, semaphore, [0, 1, 0, 0]);
     let fire = |checks: &mut Checks, times| {
         for _ in 0..times {
-            devices::fire_timer(ports, 1000);
-            checks.check("nothing else", down(NEVER, short()), 1);
+            devices::fire_serial(ports);
+            checks.check("nothing else", down(NEVER, 1), 1);
         }
     };
-    checks.check("timer", assign(TIMER, EDGE, 0, 0, LEAVE)[0], 0);
+    checks.check("serial line", assign(SERIAL, EDGE, 0, 0, LEAVE)[0], 0);
     fire(checks, 3);
-    checks.check("passed on", assign(TIMER, EDGE, 0, 0, SIGNAL)[0], 0);
+    checks.check("passed on", assign(SERIAL, EDGE, 0, 0, SIGNAL)[0], 0);
     let [status, value, count] = take(PLAIN, 1);
     checks.check("all at once", status << 32 | value << 8 | count, 0x7703);
     checks.check("no more", take(PLAIN, 1)[0], 1);
-    checks.check("acknowledged at once", take(TIMER, 1)[0], 0);
+    checks.check("acknowledged at once", take(SERIAL, 1)[0], 0);
     fire(checks, 2);
     checks.check("two as one signal", take(PLAIN, 1)[2], 2);
     checks.check("no more", take(PLAIN, 1)[0], 1);
-    checks.check("to a plain one", assign(TIMER, EDGE, 0, 0, PLAIN)[0], 0);
+    checks.check("to a plain one", assign(SERIAL, EDGE, 0, 0, PLAIN)[0], 0);
     fire(checks, 2);
     checks.check("two", take(PLAIN, 1)[0] + take(PLAIN, 1)[0], 0);
     checks.check("no more", take(PLAIN, 1)[0], 1);
-    checks.check("to itself again", assign(TIMER, 0, 0, 0, TIMER)[0], 0);
+    checks.check("to itself again", assign(SERIAL, 0, 0, 0, SERIAL)[0], 0);
     fire(checks, 2);
     checks.check("not passed on", take(PLAIN, 1)[0], 1);
-    checks.check("but counted", take(TIMER, 1)[0] + take(TIMER, 1)[0], 0);
-    checks.check("no more", take(TIMER, 1)[0], 1);
+    checks.check("but counted", take(SERIAL, 1)[0] + take(SERIAL, 1)[0], 0);
+    checks.check("no more", take(SERIAL, 1)[0], 1);
     fire(checks, 2);
-    checks.check("passed on", assign(TIMER, EDGE, 0, 0, PLAIN)[0], 0);
+    checks.check("passed on", assign(SERIAL, EDGE, 0, 0, PLAIN)[0], 0);
     checks.check("two", take(PLAIN, 1)[0] + take(PLAIN, 1)[0], 0);
     checks.check("no more", take(PLAIN, 1)[0], 1);
-    checks.check("to itself again", assign(TIMER, 0, 0, 0, TIMER)[0], 0);
+    checks.check("to itself again", assign(SERIAL, 0, 0, 0, SERIAL)[0], 0);
 }
 
 fn wakes(checks: &mut Checks, ports: IoPorts, cores: u64) {
