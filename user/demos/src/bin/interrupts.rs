@@ -56,7 +56,7 @@ fn create(at: u64, value: u64, chained: u64) -> u64 {
 }
 
 fn long() -> u64 {
-    time_stamp() + 20_000_000_000
+    time_stamp() + 100_000_000_000
 }
 
 fn short() -> u64 {

@@ -219,7 +219,7 @@ fn main(environment: &Environment) -> ExitStatus {
     checks.check("a thread that waits", wrong, 0);
     let second = u64::from(environment.hip().header().tsc_khz) * 1000;
     let until = |step: u64| {
-        let end = time_stamp() + 5 * second;
+        let end = time_stamp() + 60 * second;
         while STEP.load(Relaxed) != step && time_stamp() < end {
             core::hint::spin_loop();
         }
@@ -232,7 +232,7 @@ fn main(environment: &Environment) -> ExitStatus {
     }
     let range = Crd::objects(Selector::new(SEMAPHORE), 0, Rights::ALL).unwrap_or(Crd::NULL);
     checks.check("its semaphore goes", hypercall(Hypercall::Revoke, 1, NOTE, [range.word(), 0, 0, 0]), 0);
-    checks.check("who asked is notified", down(NOTE, time_stamp() + second), 0);
+    checks.check("who asked is notified", down(NOTE, time_stamp() + 60 * second), 0);
     checks.check("it goes on", until(2), 2);
     checks.check("and is told", ANSWER.load(Relaxed), 4);
     // It runs on, as others do after it; when one is told that their time is gone, none does.
@@ -247,7 +247,7 @@ fn main(environment: &Environment) -> ExitStatus {
             wrong |= until(2) ^ 2;
         }
         wrong |= hypercall(Hypercall::Revoke, 1, NOTE, [range.word(), 0, 0, 0]);
-        wrong |= down(NOTE, time_stamp() + 5 * second);
+        wrong |= down(NOTE, time_stamp() + 60 * second);
         let runs = RUNS.load(Relaxed);
         let end = time_stamp() + second / 1000;
         while time_stamp() < end {
@@ -260,7 +260,7 @@ fn main(environment: &Environment) -> ExitStatus {
     checks.check("none runs when one is told", late, 0);
     wrong = destroy(STARTUP) | destroy(CONTEXT) | destroy(NOTE);
     checks.check("what started them goes", wrong, 0);
-    let end = time_stamp() + 2 * second;
+    let end = time_stamp() + 60 * second;
     while usage() != start && time_stamp() < end {
         core::hint::spin_loop();
     }

@@ -114,9 +114,9 @@ fn semaphore_cycle(number: u64, _core: u64) -> u64 {
 /// One cycle, by its number and core; statuses together.
 type Cycle = fn(u64, u64) -> u64;
 
-/// Waits until the program uses `pages` pages again, at most ten seconds; the answer is how many it uses then.
+/// Waits until the program uses `pages` pages again, at most a minute; the answer is how many it uses then.
 fn settled(pages: u64, khz: u64) -> u64 {
-    let end = time_stamp() + 10_000 * khz;
+    let end = time_stamp() + 60_000 * khz;
     while usage() != pages && time_stamp() < end {
         let _ = hypercall(Hypercall::ControlContext, 1, 0, [0; 4]);
     }
@@ -140,7 +140,7 @@ pub fn run(environment: &Environment, count: u64) -> ExitStatus {
         wrong |= kinds.iter().fold(0, |wrong, (_, cycle, _)| wrong | cycle(1, core));
     }
     checks.check("once, before counting", wrong, 0);
-    let _ = settled(0, khz / 10);
+    let _ = settled(0, khz / 60);
     let start = usage();
     for (name, cycle, cycles) in kinds {
         let begun = time_stamp();

@@ -120,7 +120,7 @@ pub fn prepare(cores: u64) -> u64 {
 }
 
 fn await_step(step: u64) -> u64 {
-    let end = time_stamp() + 20_000_000_000;
+    let end = time_stamp() + 100_000_000_000;
     while STEP.load(SeqCst) < step && time_stamp() < end {
         let _ = hypercall(Hypercall::ControlContext, 1, 0, [0; 4]);
     }

@@ -33,7 +33,7 @@ const LARGE_PAGE: u64 = 2 << 20;
 /// Most threads of a program.
 const THREADS: usize = 256;
 /// Milliseconds to wait until something that was destroyed is gone.
-const GRACE: u64 = 50;
+const GRACE: u64 = 1000;
 /// Ports of the console: COM1, and the emulators' debug port.
 const CONSOLE_PORTS: [(u16, u16); 2] = [(0x3F8, 0x3FF), (0xE9, 0xE9)];
 
