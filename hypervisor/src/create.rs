@@ -178,7 +178,7 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) 
     if message >= USER_LIMIT {
         return Err(Status::BadParameter);
     }
-    let page = if guest { vcpu::pages(owner)? } else { pool::page(&owner.quota)? };
+    let page = if guest { vcpu::pages(owner, core as u32)? } else { pool::page(&owner.quota)? };
     // SAFETY: nobody else knows it.
     let undo = || unsafe { pool::release(page, &owner.quota, Unshown) };
     let rights = format::Attributes::READ | format::Attributes::WRITE;

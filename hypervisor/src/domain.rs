@@ -188,7 +188,8 @@ pub fn restrict_guest(domain: &Domain, (virt, size): (u64, u64), left: Attribute
     if done.is_err() {
         warning!("no kernel memory to divide a large page of a guest at {virt:#x}");
     }
-    domain.lost.fetch_add(1, Ordering::Release);
+    // Before it is looked which cores have guests: one that gets its first later finds the table as it is now.
+    domain.lost.fetch_add(1, Ordering::SeqCst);
     // Without memory it is gone, whatever was noted.
     done.unwrap_or(Noted::all())
 }

@@ -265,7 +265,7 @@ impl<'s> Machine<'s> {
     /// Takes memory from the guests of a domain; what was noted there.
     fn take_from_guests(&mut self, domain: &Domain, range: (u64, u64), left: Attributes) -> Noted {
         let noted = restrict_guest(domain, range, left);
-        self.shootdown.add_all(&Cores);
+        self.shootdown.add_cores(&Cores, domain.guests.load(Ordering::SeqCst));
         noted
     }
 
@@ -346,8 +346,7 @@ impl Effects for Machine<'_> {
                     let _ = map_user(domain, virt, phys, size, rights);
                 }
                 if piece.attributes.has(Manner::GUEST) && !domain::raise(domain, range, rights, true) {
-                    restrict_guest(domain, range, none);
-                    self.shootdown.add_all(&Cores);
+                    let _ = self.take_from_guests(domain, range, none);
                     let _ = map_guest(domain, virt, phys, size, rights);
                 }
             }

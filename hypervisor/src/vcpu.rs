@@ -23,6 +23,7 @@ use guest::tags::Tag;
 use guest::{Exit, Fields, Guest, extra};
 use memory::format::Attributes;
 use memory::frames::{Order, OutOfMemory};
+use memory::shootdown::bit;
 use memory::table::MapError;
 use objects::frame::Frame;
 use objects::{Context, Domain, Page};
@@ -199,11 +200,12 @@ pub fn has_giant_pages() -> bool {
     GIANT.load(Ordering::Relaxed)
 }
 
-/// The two pages of a new virtual CPU of `domain`, one after the other.
+/// The two pages of a new virtual CPU of `domain` for `core`, one after the other.
 ///
 /// # Errors
 /// The domain's quota is exhausted.
-pub fn pages(domain: &Domain) -> Result<PhysAddr, OutOfMemory> {
+pub fn pages(domain: &Domain, core: u32) -> Result<PhysAddr, OutOfMemory> {
+    domain.guests.fetch_or(bit(core), Ordering::SeqCst);
     let _region = lock::of(domain, domain);
     // Nothing is mapped, but the table is there.
     if let Err(MapError::NoTable(error)) = domain::map_guest(domain, 0, PhysAddr::truncate(0), 0, Attributes::READ) {

@@ -299,9 +299,9 @@ impl Shootdown {
         }
     }
 
-    /// Adds all cores, for a change to tables of which it is not known who uses them: they leave ring 3 and guests.
-    pub fn add_all(&mut self, machine: &impl Machine) {
-        self.aim(machine, u64::MAX);
+    /// Adds the cores of these bits, for a change to tables that have no sharers: they leave ring 3 and guests.
+    pub fn add_cores(&mut self, machine: &impl Machine, cores: u64) {
+        self.aim(machine, cores);
     }
 
     /// Adds targets. Who takes the same from now on finds it gone, or not accessed, but may not return before this is over.

@@ -47,6 +47,8 @@ pub struct Domain {
     pub nested: AtomicU64,
     /// How often something was taken from `nested`.
     pub lost: AtomicU64,
+    /// Cores where it has had virtual CPUs: bits as those of a shootdown's targets.
+    pub guests: AtomicU64,
 }
 
 impl Domain {
@@ -66,6 +68,7 @@ impl Domain {
             ports: Default::default(),
             nested: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            guests: AtomicU64::new(0),
         }
     }
 

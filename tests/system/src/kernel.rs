@@ -22,6 +22,9 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
     ("control", Platform::Bochs, 2, "control: 88 of 88 checks hold"),
     ("domains", Platform::Qemu, 2, "domains: 33 of 33 checks hold"),
     ("domains", Platform::Bochs, 2, "domains: 33 of 33 checks hold"),
+    ("guest-revoke", Platform::Qemu, 2, "guest-revoke: 222 of 222 checks hold"),
+    ("guest-revoke", Platform::Qemu, 4, "guest-revoke: 380 of 380 checks hold"),
+    ("guest-revoke", Platform::Bochs, 2, "guest-revoke: 222 of 222 checks hold"),
     ("guests", Platform::Qemu, 1, "guests: 888 of 888 checks hold"),
     ("guests", Platform::Qemu, 2, "guests: 882 of 882 checks hold"),
     ("guests", Platform::Bochs, 1, "guests: 888 of 888 checks hold"),
@@ -77,6 +80,7 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
 const LONG: &[(&str, Platform, u32, &str)] = &[
     ("churn-long", Platform::Qemu, 2, "churn: 11 of 11 checks hold"),
     ("churn-long", Platform::Qemu, 4, "churn: 11 of 11 checks hold"),
+    ("guest-revoke", Platform::Bochs, 4, "guest-revoke: 380 of 380 checks hold"),
     ("hostile-long", Platform::Qemu, 1, "hostile: pd_ctrl:"),
     ("hostile-long", Platform::Qemu, 2, "hostile: pd_ctrl:"),
     ("hostile-long", Platform::Qemu, 4, "hostile: pd_ctrl:"),

@@ -187,7 +187,7 @@ fn for_tables_without_sharers_all_cores_are_asked() {
     let arena = arena();
     let fake = machine(&[0, 0, 2], &arena);
     let mut shootdown = Shootdown::new(false);
-    shootdown.add_all(&At(&fake, 1));
+    shootdown.add_cores(&At(&fake, 1), u64::MAX);
     shootdown.finish(&At(&fake, 1));
     assert_eq!(*fake.interrupts.borrow(), [0, 2]);
     fake.cores[2].leave();
