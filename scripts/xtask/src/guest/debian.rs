@@ -1,11 +1,12 @@
 //! Debian packages as files: fetched by the package manager, unpacked below the build directory, not installed.
 //!
 //! Invariants: a directory with an unpacked package is complete: it gets its name when it is.
-//! Concurrency: several processes may fetch at once; one of them wins.
+//! Concurrency: threads fetch one after the other; several processes may fetch at once, and one of them wins.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
@@ -130,17 +131,21 @@ fn unpacked(package: &str, archive: &Archive, resolve: impl Fn(&str) -> Result<S
     let base = workspace::scratch("debian")?;
     let from = archive.suite.as_ref().map_or(String::new(), |suite| format!("-{suite}"));
     let directory = base.join(format!("{package}{from}"));
+    // Of threads the second finds what the first has fetched.
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
     if directory.is_dir() {
         return Ok(directory);
     }
     let stage = base.join(format!("{package}{from}.{}", std::process::id()));
-    let result = fetch(&stage, package, archive, &resolve);
-    if result.is_ok() && !directory.is_dir() {
-        fs::rename(stage.join("contents"), &directory)
-            .with_context(|| format!("cannot write {}", directory.display()))?;
-    }
+    let placed = fetch(&stage, package, archive, &resolve).and_then(|()| {
+        fs::rename(stage.join("contents"), &directory).with_context(|| format!("cannot write {}", directory.display()))
+    });
     let _ = fs::remove_dir_all(&stage);
-    result?;
+    // Another process may have been faster.
+    if !directory.is_dir() {
+        placed?;
+    }
     Ok(directory)
 }
 
