@@ -249,6 +249,8 @@ fn fresh_directory() -> Result<PathBuf> {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let directory = std::env::temp_dir().join(format!("vela-{}-{serial}", std::process::id()));
+    // A tool with the same number may have been killed before it cleaned up.
+    let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     Ok(directory)
 }
