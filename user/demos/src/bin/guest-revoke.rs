@@ -39,7 +39,7 @@ const EVENTS: u64 = 0x1000;
 const MOST: u64 = 2;
 const ROUNDS: u64 = 30;
 /// Ticks after which what has not happened never will.
-const PATIENCE: u64 = 20_000_000_000;
+const PATIENCE: u64 = 100_000_000_000;
 /// VMX's event for an access to a page that is not there.
 const VMX_VIOLATION: u64 = 48;
 

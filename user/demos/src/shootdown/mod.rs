@@ -55,7 +55,7 @@ const CHUNKS: u64 = 6;
 const GOOD: u64 = 7;
 const POISON: u64 = 0xDEAD_0000;
 /// Ticks after which something that should happen has not.
-const PATIENCE: u64 = 20_000_000_000;
+const PATIENCE: u64 = 100_000_000_000;
 
 type Words = [AtomicU64; CORES];
 /// For each core: what its driver does next, with what; where the server probes, whether it stays, what it found.
