@@ -78,9 +78,9 @@ const RFLAGS_IF: u64 = 1 << 9;
 const EFER_SVME: u64 = 1 << 12;
 
 /// Intercepted whatever the monitor says. First word: INTR, NMI, INIT, INVD, HLT, INVLPGA, I/O, MSR, SHUTDOWN; of the
-/// exceptions #DB and #AC, which a guest could be made to raise for ever.
+/// exceptions #DB and #AC, which a guest could be made to raise for ever, and #MC, which is the host's.
 const ALWAYS_FIRST: u64 =
-    (1 << 0 | 1 << 1 | 1 << 3 | 1 << 22 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 31) << 32 | 1 << 1 | 1 << 17;
+    (1 << 0 | 1 << 1 | 1 << 3 | 1 << 22 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 31) << 32 | 1 << 1 | 3 << 17;
 /// Second word: VMRUN (the processor insists), VMLOAD, VMSAVE, STGI, CLGI, SKINIT, XSETBV.
 const ALWAYS_SECOND: u64 = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 13;
 /// All accesses to debug registers.
@@ -217,6 +217,7 @@ impl Guest<'_, Block<'_>> {
                 self.write(INJECT, VALID | EXCEPTION << 8 | error | (code - 0x40));
                 Exit::Again
             }
+            0x52 => Exit::Host(18),
             0x64 => {
                 self.want_window(false);
                 Exit::Event(0x64)

@@ -167,6 +167,7 @@ fn exits_have_the_events_of_the_interface() {
             0x60..=0x63 => Exit::Interrupt,
             0x20..=0x3F => Exit::Debug,
             0x41 | 0x51 => Exit::Again,
+            0x52 => Exit::Host(18),
             _ => Exit::Event(code as u8),
         };
         assert_eq!(exit(code), found, "exit {code:#x}");
