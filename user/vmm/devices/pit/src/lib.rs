@@ -27,8 +27,12 @@ struct Channel {
     access: Access,
     /// Counts per period, 1 to 65536.
     reload: u32,
+    /// Whether it has a count since its mode was set.
+    has_count: bool,
     /// When it was loaded; `None` before.
     loaded: Option<u64>,
+    /// Since when it stands because of its gate.
+    paused: Option<u64>,
     gate: bool,
     low: Option<u8>,
     latched: Option<u16>,
@@ -42,7 +46,9 @@ impl Channel {
         decimal: false,
         access: Access::Both,
         reload: 0x1_0000,
+        has_count: false,
         loaded: None,
+        paused: None,
         gate: true,
         low: None,
         latched: None,
@@ -52,7 +58,30 @@ impl Channel {
 
     /// Clock ticks since it was loaded.
     fn elapsed(&self, now: u64) -> u64 {
+        let now = self.paused.map_or(now, |since| since.min(now));
         self.loaded.map_or(0, |then| ticks(now.saturating_sub(then)))
+    }
+
+    /// Whether it starts when its gate is opened, and not when it gets a count.
+    const fn is_triggered(&self) -> bool {
+        matches!(self.mode, 1 | 5)
+    }
+
+    fn set_gate(&mut self, gate: bool, now: u64) {
+        if gate == self.gate {
+            return;
+        }
+        self.gate = gate;
+        if !gate {
+            // One that was triggered goes on.
+            self.paused = Some(now).filter(|_| !self.is_triggered());
+        } else if self.has_count {
+            let stood = self.paused.take().map_or(0, |since| now.saturating_sub(since));
+            self.loaded = match (self.mode, self.loaded) {
+                (0 | 4, Some(then)) => Some(then.saturating_add(stood)),
+                _ => Some(now),
+            };
+        }
     }
 
     fn is_periodic(&self) -> bool {
@@ -80,6 +109,7 @@ impl Channel {
         let (elapsed, reload) = (self.elapsed(now), u64::from(self.reload));
         match self.mode {
             0 | 1 => elapsed >= reload,
+            2 | 3 if !self.gate => true,
             2 => elapsed % reload != reload - 1,
             3 => elapsed % reload < reload.div_ceil(2),
             _ => true,
@@ -108,8 +138,10 @@ impl Channel {
             (1, true) => 2,
             (count, _) => count,
         };
-        if self.gate || !matches!(self.mode, 1 | 5) {
+        self.has_count = true;
+        if !self.is_triggered() {
             self.loaded = Some(now);
+            self.paused = Some(now).filter(|_| !self.gate);
         }
     }
 
@@ -199,11 +231,7 @@ impl Pit {
             0x43 => self.command(value, now),
             0x61 => {
                 let [_, _, channel] = &mut self.channels;
-                let gate = value & 1 != 0;
-                if gate && !channel.gate && channel.mode != 0 && channel.loaded.is_some() {
-                    channel.loaded = Some(now);
-                }
-                channel.gate = gate;
+                channel.set_gate(value & 1 != 0, now);
                 self.speaker = value & 2 != 0;
             }
             _ => {}
@@ -318,6 +346,39 @@ mod tests {
         let count = u16::from(high) << 8 | u16::from(low);
         assert!((0xFFFF - 1200..0xFFFF - 1190).contains(&count), "{count:#x}");
         assert_eq!(pit.read(0x61, 60 * MS) & 0x20, 0x20);
+    }
+
+    #[test]
+    fn the_gate_holds_the_count_and_triggers() {
+        let load = |mode: u8| {
+            let mut pit = Pit::default();
+            pit.write(0x43, 0xB0 | mode << 1, 0);
+            pit.write(0x42, 0xA9, 0);
+            pit.write(0x42, 0x04, 0); // a millisecond
+            pit
+        };
+        let out = |pit: &mut Pit, now| pit.read(0x61, now) & 0x20 != 0;
+        // Down to nothing, with a break.
+        let mut pit = load(0);
+        assert!(!out(&mut pit, 9 * MS));
+        pit.write(0x61, 1, 10 * MS);
+        pit.write(0x61, 0, 10 * MS + MS / 2);
+        assert!(!out(&mut pit, 20 * MS));
+        pit.write(0x61, 1, 30 * MS);
+        assert!(!out(&mut pit, 30 * MS + MS / 4) && out(&mut pit, 31 * MS));
+        // A pulse for each opening; a gate that is open already does nothing.
+        let mut pit = load(1);
+        assert!(out(&mut pit, 5 * MS));
+        pit.write(0x61, 1, 10 * MS);
+        pit.write(0x61, 0, 10 * MS + 1);
+        assert!(!out(&mut pit, 10 * MS + MS / 2) && out(&mut pit, 12 * MS));
+        pit.write(0x61, 1, 20 * MS);
+        assert!(!out(&mut pit, 20 * MS + MS / 2) && out(&mut pit, 22 * MS));
+        // A wave.
+        let mut pit = load(3);
+        assert!(out(&mut pit, MS * 3 / 4));
+        pit.write(0x61, 1, 10 * MS);
+        assert!(out(&mut pit, 10 * MS + MS / 4) && !out(&mut pit, 10 * MS + MS * 3 / 4));
     }
 
     #[test]
