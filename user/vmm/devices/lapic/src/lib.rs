@@ -32,6 +32,10 @@ const MASKED: u32 = 1 << 16;
 const VECTOR_BITS: [u32; 7] = [0x1_07FF, 0x7_00FF, 0x1_07FF, 0x1_07FF, 0x1_A7FF, 0x1_A7FF, 0x1_00FF];
 const TIMER: usize = 1;
 const LINT0: usize = 4;
+const LINT1: usize = 5;
+/// Delivery modes of a local vector: to be asked of the 8259A, and non-maskable.
+const EXTERNAL: u32 = 7 << 8;
+const NON_MASKABLE: u32 = 4 << 8;
 const ERROR: usize = 6;
 /// Error: a vector below 16 was sent, received.
 const SENT_ILLEGAL: u32 = 1 << 5;
@@ -91,9 +95,14 @@ pub struct Lapic {
 }
 
 impl Lapic {
-    /// As after reset; the first processor is the boot processor.
+    /// As after reset; the first processor is the boot processor, whose firmware lets the interrupts of the 8259A pair
+    /// through ("virtual wire"): a guest without a notion of local APICs has no others.
     #[must_use]
     pub fn new(boot: bool) -> Self {
+        let mut vectors = [MASKED; 7];
+        if boot {
+            (vectors[LINT0], vectors[LINT1]) = (EXTERNAL, NON_MASKABLE);
+        }
         Self {
             base: msr::BASE_ADDRESS | msr::ENABLE | if boot { msr::BOOT } else { 0 },
             in_service: [0; 8],
@@ -102,7 +111,7 @@ impl Lapic {
             errors: 0,
             shown_errors: 0,
             command: 0,
-            vectors: [MASKED; 7],
+            vectors,
             timer: Timer::default(),
             assist: Assist::default(),
         }
@@ -138,7 +147,6 @@ impl Lapic {
     /// Whether interrupts of the 8259A pair reach the processor: through LINT0, or past a local APIC that is off.
     #[must_use]
     pub const fn takes_external(&self) -> bool {
-        const EXTERNAL: u32 = 7 << 8;
         !self.enabled() || (self.vectors[LINT0] & (MASKED | 0x700)) == EXTERNAL
     }
 

@@ -42,6 +42,17 @@ fn the_end_of_a_level_triggered_interrupt_is_told() {
 }
 
 #[test]
+fn the_boot_processor_starts_as_firmware_leaves_it() {
+    let shared = Shared::new(0);
+    let (first, other) = (Lapic::new(true), Lapic::new(false));
+    assert!(first.takes_external() && !other.takes_external());
+    assert_eq!([0x35, 0x36].map(|index| first.read(&shared, index, 0)), [0x700, 0x400]);
+    let mut after = Lapic::new(true);
+    after.init(&shared);
+    assert!(!after.takes_external(), "an INIT masks all");
+}
+
+#[test]
 fn nothing_is_delivered_while_it_is_off() {
     let (lapic, shared) = (Lapic::new(true), Shared::new(0));
     shared.request(0x40, false);

@@ -152,10 +152,18 @@ impl Pic {
 const CASCADE: u8 = 2;
 
 /// The pair.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pics {
     first: Pic,
     second: Pic,
+}
+
+impl Default for Pics {
+    /// As firmware leaves it: all masked, until the guest sets it up.
+    fn default() -> Self {
+        let masked = || Pic { mask: 0xFF, ..Pic::default() };
+        Self { first: masked(), second: masked() }
+    }
 }
 
 impl Pics {
@@ -244,6 +252,16 @@ mod tests {
             pics.write(port, value);
         }
         pics
+    }
+
+    #[test]
+    fn nothing_comes_before_it_is_set_up() {
+        let mut pics = Pics::default();
+        pics.set_line(4, true);
+        pics.set_line(9, true);
+        assert!(!pics.pending());
+        pics.write(0x20, 0x11);
+        assert_eq!(pics.read(0x21), 0, "the first command takes the mask away");
     }
 
     #[test]
