@@ -62,7 +62,8 @@ pub struct Options {
     /// Write the figures as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write plots (SVG): bars per group with figure, target, other kernels; of a sweep, lines
+    /// Write plots (SVG): bars per group with figure, target, other kernels; of a sweep, lines. With the group shootdown
+    /// named, revocation is swept for them too
     #[arg(long, value_name = "DIR")]
     plot: Option<PathBuf>,
     /// Show ratios to an earlier run, a file of --json
@@ -127,11 +128,24 @@ impl Options {
         if self.sweep && !self.groups().contains(&Group::Shootdown) {
             bail!("--sweep is about the group shootdown");
         }
-        if self.cores.is_some() && !self.sweep {
-            bail!("--cores is for --sweep; operations have the cores that they are defined for");
+        if self.cores.is_some() && !self.sweeps() {
+            bail!("--cores is for a sweep; operations have the cores that they are defined for");
         }
         Ok(())
     }
+
+    /// Whether revocation is swept, instead of the operations or, for the plots, beside them.
+    fn sweeps(&self) -> bool {
+        self.sweep || self.plot.is_some() && self.groups.contains(&Group::Shootdown)
+    }
+}
+
+/// Operations, and what of a sweep is not among them; the greater number of cores.
+fn joined((mut measured, cores): (Vec<Measured>, u32), swept: Option<(Vec<Measured>, u32)>) -> (Vec<Measured>, u32) {
+    let Some((swept, more)) = swept else { return (measured, cores) };
+    let known: Vec<_> = measured.iter().map(|each| each.name.clone()).collect();
+    measured.extend(swept.into_iter().filter(|each| !known.contains(&each.name)));
+    (measured, cores.max(more))
 }
 
 /// Measures, shows, writes.
@@ -151,20 +165,22 @@ pub fn run(options: &Options) -> Result<()> {
     if let Some(operation) = &options.profile {
         return profile(&drive, operation);
     }
-    let (measured, cores) = if options.sweep {
-        let cores = options.cores.unwrap_or(if counting { 8 } else { 4 });
-        (sweep::measure(&drive, cores)?, cores)
+    let measured = if options.sweep {
+        (Vec::new(), 0)
     } else {
-        measure(&drive, &options.groups(), counting && !options.no_counters)?
+        let measured = measure(&drive, &options.groups(), counting && !options.no_counters)?;
+        println!("{}", view::table(&measured.0, &options.groups(), counting));
+        measured
     };
-    println!(
-        "{}",
-        if options.sweep {
-            sweep::table(&measured, counting)
-        } else {
-            view::table(&measured, &options.groups(), counting)
-        }
-    );
+    let swept = if options.sweeps() {
+        let cores = options.cores.unwrap_or(if counting { 8 } else { 4 });
+        let swept = sweep::measure(&drive, cores)?;
+        println!("{}", sweep::table(&swept, counting));
+        Some((swept, cores))
+    } else {
+        None
+    };
+    let (measured, cores) = joined(measured, swept);
     let mut document = document(&drive, &measured, cores);
     let rows = if counting && !options.sweep && options.groups().contains(&Group::Vm) && !options.no_linux {
         linux::measure(&drive)?
@@ -240,10 +256,7 @@ fn plots(directory: &Path, measured: &[Measured], document: &Document) -> Result
         anyhow::Ok(())
     };
     let unit = document.ops.first().map_or("instructions", |operation| &operation.unit);
-    let lines = sweep::plots(document, unit)?;
-    if !lines.is_empty() {
-        return lines.into_iter().try_for_each(|(name, svg)| write(name, svg));
-    }
+    sweep::plots(document, unit)?.into_iter().try_for_each(|(name, svg)| write(name, svg))?;
     for group in Group::value_variants() {
         let of_group = measured.iter().filter(|each| each.group == group.name());
         let rows: Vec<_> = of_group.filter_map(|each| Some((each.name.clone(), each.value?))).collect();
@@ -303,6 +316,17 @@ mod tests {
         assert!(verdict(&far, false).is_ok());
         assert!(verdict(&far, true).is_err_and(|error| error.to_string().contains("null_hypercall")));
         assert!(verdict(&[measured("null_hypercall", Some(50))], true).is_ok());
+    }
+
+    #[test]
+    fn what_is_swept_stands_once_beside_what_is_measured() {
+        let names =
+            |(all, cores): (Vec<Measured>, u32)| (all.into_iter().map(|each| each.name).collect::<Vec<_>>(), cores);
+        let churn = || measured("private_churn_1", Some(1));
+        let swept = vec![churn(), measured("private_churn_1_naive", Some(2))];
+        let both = names(joined((vec![churn()], 4), Some((swept, 8))));
+        assert_eq!(both, (vec!["private_churn_1".into(), "private_churn_1_naive".into()], 8));
+        assert_eq!(names(joined((vec![churn()], 4), None)), (vec!["private_churn_1".into()], 4));
     }
 
     #[test]
