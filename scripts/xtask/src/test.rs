@@ -115,12 +115,13 @@ const VM_CASES: [&str; 2] = ["vm-", "kernel-guests"];
 /// `memory` instead of a filter: delegation, tables and the shootdown, but for their models.
 const MEMORY: &str = "memory";
 /// The cases of the running system that are about these.
-const MEMORY_CASES: [&str; 16] = [
+const MEMORY_CASES: [&str; 17] = [
     "kernel-shootdown",
     "kernel-hunter",
     "provoke-no-flush",
     "shadow",
     "kernel-items",
+    "kernel-ports",
     "kernel-helping",
     "kernel-preemption",
     "kernel-regions",

@@ -44,6 +44,8 @@ const PROGRAMS: &[(&str, Platform, u32, &str)] = &[
     ("lifetimes", Platform::Qemu, 1, "lifetimes: 33 of 33 checks hold"),
     ("lifetimes", Platform::Qemu, 4, "lifetimes: 33 of 33 checks hold"),
     ("lifetimes", Platform::Bochs, 2, "lifetimes: 33 of 33 checks hold"),
+    ("ports", Platform::Qemu, 2, "ports: 24 of 24 checks hold"),
+    ("ports", Platform::Bochs, 2, "ports: 24 of 24 checks hold"),
     ("preemption", Platform::Qemu, 1, "preemption: 22 of 22 checks hold"),
     ("preemption", Platform::Qemu, 2, "preemption: 38 of 38 checks hold"),
     ("preemption", Platform::Bochs, 2, "preemption: 38 of 38 checks hold"),

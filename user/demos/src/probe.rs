@@ -1,6 +1,7 @@
 //! Accesses that may fault, for programs that look whether something is mapped.
 //!
-//! Purpose: a load that yields [`NOTHING`] where nothing is mapped, if the portal of the thread's page faults is [`fix_entry`].
+//! Purpose: a load that yields [`NOTHING`] where nothing is mapped, if the portal of the thread's page faults is [`fix_entry`]; the
+//! same for ports, with that of protection faults.
 //! Invariants: none of its own.
 //! Concurrency: any number of threads; each handler has its own stack and message page, whose address is its portal's identity.
 //! Source: interface §5 (page-fault event).
@@ -21,6 +22,7 @@ global_asm!(
     "probe_load:", "mov rax, [rdi]", "ret",
     "probe_poke:", "mov rax, [rdi]", "mov [rdi], rax", "ret",
     "probe_count:", "xor eax, eax", "inc qword ptr [rdi]", "ret",
+    "probe_port:", "mov edx, edi", "xor eax, eax", "in al, dx", "ret",
     "probe_failed:", "mov rax, -1", "ret",
     fix = sym fix,
 );
@@ -59,6 +61,15 @@ pub fn poke(address: u64) -> u64 {
     let value;
     // SAFETY: as above; what is there is stored again.
     unsafe { asm!("call probe_poke", in("rdi") address, out("rax") value) };
+    value
+}
+
+/// What can be read from a port.
+#[must_use]
+pub fn port(port: u16) -> u64 {
+    let value;
+    // SAFETY: where it faults, the handler makes it go on; the programs read ports that nothing depends on.
+    unsafe { asm!("call probe_port", in("edi") u32::from(port), out("rax") value, out("rdx") _) };
     value
 }
 
