@@ -42,7 +42,9 @@ pub fn migrate(
     let waits = old.continuation() == Continuation::AwaitHandler && !old.has_moved();
     let handled = waits && old.partner.get() == caller_ref.to_word();
     let there = (core as usize) < cores::running().len() && store.get(portal.context).identity().core == core;
-    if !handled || old.event() != u64::from(RECALL) || !there || time.context != old_ref {
+    // Exits of virtual CPUs have numbers of their own, of which one is that of a recall.
+    let recalled = old.event() == u64::from(RECALL) && !old.identity().guest;
+    if !handled || !recalled || !there || time.context != old_ref {
         return Err(Status::BadParameter);
     }
     let new = copy(store, old, core)?;

@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use abi::counter::Counter;
 use abi::hip::{CpuFlags, Features, HipReader, MemoryDescriptor, MemoryKind, ROOT_UTCB_ADDRESS};
 use abi::item::ItemFlags;
+use abi::operation::ContextControl;
 use abi::qpd::Qpd;
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
@@ -35,7 +36,10 @@ rt::entry!(main);
 /// Selectors: the guests' domain, the virtual CPU, its time; the portals here, and there.
 const DOMAIN: u64 = 0x60;
 const VCPU: u64 = 0x61;
-const TIME: u64 = 0x63;
+/// What moving it takes: a portal of a handler there, and its time.
+const THERE: u64 = VCPU + 1;
+const TIME: u64 = VCPU + 2;
+static CORE: AtomicU64 = AtomicU64::new(0);
 const PORTALS: u64 = 0x2000;
 const EVENTS: u64 = 0x100;
 /// States without sense that are tried.
@@ -189,6 +193,8 @@ fn prepare(checks: &mut Checks, hip: &HipReader<'_>, core: u64) {
         all | portal(PORTALS + event, handler.context(), monitor::entry(), mtd, event)
     });
     checks.check("portals", made, 0);
+    CORE.store(core, SeqCst);
+    checks.check("a portal of its core", portal(THERE, handler.context(), monitor::entry(), every, 0), 0);
     let window = Crd::objects(Selector::new(EVENTS), 8, Rights::ALL).unwrap_or(Crd::NULL);
     checks.check(
         "portals of the virtual CPU",
@@ -208,6 +214,12 @@ fn prepare(checks: &mut Checks, hip: &HipReader<'_>, core: u64) {
     checks.check("where", seen(1, field!(rip)), code::at::cpuid() + 5);
     let four = [field!(rax), field!(rbx), field!(rcx), field!(rdx)].map(|register| seen(2, register));
     checks.check("answer", four.iter().fold(0, |all, part| all << 8 | part), 0x1122_3344);
+}
+
+/// Moves the virtual CPU to its own core, if that is possible; the status.
+fn migrate() -> u64 {
+    let to = [CORE.load(SeqCst), Crd::objects(Selector::new(0), 0, Rights::ALL).map_or(0, Crd::word), 0, 0];
+    hypercall(Hypercall::ControlContext, ContextControl::Migrate.flags(), VCPU, to)
 }
 
 /// Waits until a scene is over, and compares the exits that it had.
@@ -248,6 +260,7 @@ fn instructions(checks: &mut Checks) {
     play(checks, "registers of the model", scenes::msr, &[RECALL, MSR, HLT]);
     checks.check("read", seen(1, field!(qual)), 0);
     checks.check("its number", seen(1, field!(rcx)), 0x10);
+    checks.check("it cannot be moved", scenes::MOVED.load(SeqCst), 5);
     checks.check("the guest's own", seen(2, field!(rax)), 0x5678);
     checks.check("shown as a segment", seen(2, field!(fs) + 1), 0x5678);
     play(checks, "two bases", scenes::swapgs, &[RECALL, HLT, HLT]);

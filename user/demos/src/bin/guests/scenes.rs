@@ -136,8 +136,13 @@ pub fn own_port(turn: &Turn) -> bool {
     ports(turn) || turn.step == 2
 }
 
+/// What an attempt to move the virtual CPU yielded, as if it were a thread; on Intel's processors this exit has the number of a
+/// thread's recall.
+pub static MOVED: AtomicU64 = AtomicU64::new(0);
+
 pub fn msr(turn: &Turn) -> bool {
     if turn.event == MSR {
+        MOVED.store(crate::migrate(), SeqCst);
         turn.set(Mtd::ACDB, field!(rax), 0x99);
         turn.skip(2);
     }
