@@ -8,5 +8,6 @@
 
 extern crate alloc;
 
+pub mod date;
 pub mod frames;
 pub mod machine;

@@ -104,6 +104,8 @@ pub struct Startup {
     pub cores: Cores,
     /// Ticks of the time-stamp counter per millisecond.
     pub tsc_khz: u32,
+    /// Seconds from 1970 to the moment when the counter was 0.
+    pub date: u64,
     /// Size of the heap in bytes.
     pub heap: u64,
     /// Whether it has I/O ports.
@@ -129,7 +131,7 @@ impl Startup {
         self.arguments.encode(&mut to);
         [self.core, self.tsc_khz].encode(&mut to);
         self.cores.0.encode(&mut to);
-        self.heap.encode(&mut to);
+        [self.date, self.heap].encode(&mut to);
         [self.ports, self.console].encode(&mut to);
         self.features.encode(&mut to);
         self.guest.encode(&mut to);
@@ -148,10 +150,10 @@ impl Startup {
         let (name, arguments) = (Text::decode(&mut from)?, Text::decode(&mut from)?);
         let [core, tsc_khz] = Decode::decode(&mut from)?;
         let cores = Cores(Decode::decode(&mut from)?);
-        let heap = u64::decode(&mut from)?;
+        let [date, heap] = Decode::decode(&mut from)?;
         let [ports, console] = Decode::decode(&mut from)?;
         let (features, guest, files) = (u32::decode(&mut from)?, u64::decode(&mut from)?, Decode::decode(&mut from)?);
-        Some(Self { name, arguments, core, cores, tsc_khz, heap, ports, console, features, guest, files })
+        Some(Self { name, arguments, core, cores, tsc_khz, date, heap, ports, console, features, guest, files })
     }
 }
 
@@ -187,11 +189,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_program_reads_what_the_root_partition_wrote(
-            name in "[a-z]{1,32}", arguments in "\\PC{0,60}", core in 0..256_u32, tsc_khz: u32, features: u32, guest: u64, heap: u64, [ports, console]: [bool; 2],
+            name in "[a-z]{1,32}", arguments in "\\PC{0,60}", core in 0..256_u32, tsc_khz: u32, features: u32, guest: u64, [date, heap]: [u64; 2], [ports, console]: [bool; 2],
             cores in proptest::collection::btree_set(0..256_u32, 0..20),
         ) {
             let written = Startup {
-                name: Text::new(&name), arguments: Text::new(&arguments), core, tsc_khz, heap, ports, console, features, guest,
+                name: Text::new(&name), arguments: Text::new(&arguments), core, tsc_khz, date, heap, ports, console, features, guest,
                 files: [File { name: Text::new(&arguments), address: heap, size: guest }; MAX_FILES],
                 cores: cores.iter().copied().collect(),
             };

@@ -27,6 +27,12 @@ pub fn now() -> u64 {
     cpu::time_stamp()
 }
 
+/// Whole seconds in so many ticks, of which there are `khz` in a millisecond.
+#[must_use]
+pub fn seconds(ticks: u64, khz: u32) -> u64 {
+    ticks / (u64::from(khz) * 1000).max(1)
+}
+
 /// The time-stamp counter in `milliseconds` from now.
 #[must_use]
 pub fn after(milliseconds: u64) -> u64 {

@@ -70,6 +70,8 @@ pub struct Surroundings<'a> {
     pub frames: &'a mut Frames,
     pub manager: &'static Semaphore,
     pub tsc_khz: u32,
+    /// See [`Startup::date`].
+    pub date: u64,
     /// Features of the information page.
     pub features: u32,
     /// The modules: name, and where the contents are in physical memory.
@@ -139,6 +141,7 @@ fn furnish(life: &mut Life, program: &Program, image: Image<'_>, around: &mut Su
         core: life.core,
         cores: life.cores,
         tsc_khz: around.tsc_khz,
+        date: around.date,
         heap: program.memory,
         ports: console || program.rights.iter().any(|right| matches!(right, Right::Ports(..))),
         console,

@@ -25,6 +25,9 @@ use manager::Manager;
 /// Priority and quantum (in microseconds) of the manager's thread.
 const MANAGER: (u8, u64) = (127, 10_000);
 
+/// First port of the clock.
+const CLOCK: u16 = 0x70;
+
 rt::entry!(main);
 
 fn main(environment: &Environment) -> ExitStatus {
@@ -52,7 +55,7 @@ fn main(environment: &Environment) -> ExitStatus {
     }
     println!("root: hello from ring 3 on core {} (code segment {segment:#x})", environment.cpu());
     time::set_frequency(machine.tsc_khz);
-    match prepare(environment) {
+    match prepare(environment, ports) {
         Ok(Some(manager)) => {
             let core = environment.cpu();
             let parameters = Qpd::new(MANAGER.0, MANAGER.1).unwrap_or(Qpd::ROOT);
@@ -71,7 +74,7 @@ fn main(environment: &Environment) -> ExitStatus {
 }
 
 /// Takes everything and reads the configuration; `None` without a module.
-fn prepare(environment: &Environment) -> Result<Option<Manager>, Trouble> {
+fn prepare(environment: &Environment, ports: IoPorts) -> Result<Option<Manager>, Trouble> {
     let hip = environment.hip();
     let mut frames = memory::take(hip).map_err(Trouble::Memory)?;
     let mut modules = memory::modules(hip).map_err(Trouble::Memory)?;
@@ -92,6 +95,7 @@ fn prepare(environment: &Environment) -> Result<Option<Manager>, Trouble> {
         frames: Box::leak(Box::new(frames)),
         manager: manager::semaphore().map_err(Trouble::Memory)?,
         tsc_khz: hip.header().tsc_khz,
+        date: date(ports, hip.header().tsc_khz),
         features: hip.header().features.bits(),
         files: config.images.iter().zip(&modules).map(|(name, (bytes, at))| (name.clone(), *bytes, *at)).collect(),
         interrupts: hip.cpu_slots() as u64,
@@ -102,6 +106,15 @@ fn prepare(environment: &Environment) -> Result<Option<Manager>, Trouble> {
     let cores: Vec<u32> = hip.cpus().filter(|(_, cpu)| cpu.is_enabled()).map(|(core, _)| core as u32).collect();
     let images = modules.into_iter().map(|(bytes, _)| bytes).collect();
     Ok(Some(Manager::new(config, images, cores, around)))
+}
+
+/// Seconds from 1970 to the moment when the time-stamp counter was 0, by the machine's clock.
+fn date(ports: IoPorts, tsc_khz: u32) -> u64 {
+    let now = root::date::read(|register| {
+        ports.port8(CLOCK).write(register);
+        ports.port8(CLOCK + 1).read()
+    });
+    now - time::seconds(time::now(), tsc_khz).min(now)
 }
 
 /// Why nothing can be started.

@@ -18,7 +18,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use rt::arch::windows::{GuestMemory, file};
 use rt::capability::Semaphore;
-use rt::{ExitStatus, Startup, println};
+use rt::{ExitStatus, Startup, println, time};
 use vm_memory::Memory;
 use vm_virtio::Pci;
 use vmm::arguments::{Arguments, Disk};
@@ -32,9 +32,6 @@ use host::World;
 use link::Link;
 
 rt::program!(main);
-
-/// What the guest's clock shows at its start, in seconds since 1970: the beginning of 2026.
-const START: u64 = 1_767_225_600;
 
 /// The machine of this program.
 pub type Ours = Machine<Ram, World>;
@@ -93,6 +90,7 @@ fn run(startup: &Startup) -> Result<End, String> {
     let cores: Vec<u32> = startup.cores.iter().collect();
     let core = |cpu: u32| cores.get(cpu as usize % cores.len().max(1)).copied().unwrap_or(startup.core);
 
+    let date = startup.date.saturating_add(time::seconds(time::now(), startup.tsc_khz));
     let link = if arguments.net.is_some() { Some(Link::new().map_err(kernel)?) } else { None };
     let world = World::new(arguments.cpus).map_err(kernel)?;
     let machine: &'static Ours = leak(Machine::new(Parts {
@@ -100,7 +98,7 @@ fn run(startup: &Startup) -> Result<End, String> {
         host: world,
         backend,
         cpus: arguments.cpus,
-        devices: Devices::new(START, functions(&arguments, link)?),
+        devices: Devices::new(date, functions(&arguments, link)?),
         tsc_khz: startup.tsc_khz,
         boot,
     }));
