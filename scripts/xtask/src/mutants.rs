@@ -161,6 +161,24 @@ const MUTANTS: &[Mutant] = &[
         "now == 1 && round == 1",
     ),
     mutant("a core that has asked waits for its own no more", SHOOTDOWN, "later::land(machine, machine.own());", ""),
+    mutant(
+        "tables come back while a core has them loaded",
+        SHOOTDOWN,
+        "(!(0..machine.cores()).any(has)).then(|| Self::of_earlier(machine))",
+        "let _ = has;\n        Some(Self::of_earlier(machine))",
+    ),
+    mutant(
+        "who has left tables may still walk there",
+        SHOOTDOWN,
+        "self.current.store(0, Release);",
+        "self.current.store(0, Relaxed);",
+    ),
+    mutant(
+        "who gives tables back does not see the last walk",
+        SHOOTDOWN,
+        "is_root(machine.core(id).current.load(Acquire), root)",
+        "is_root(machine.core(id).current.load(Relaxed), root)",
+    ),
     mutant("a core that fills is no sharer", SPACE, "mmu.share(shared, bit(id));\n", "let _ = bit(id);\n"),
     mutant(
         "a core becomes a sharer after it has filled",

@@ -8,5 +8,7 @@
 //! Concurrency: one thread per core. loom explores all executions with a bounded number of preemptions, with the weak
 //! memory that the orderings allow; shuttle samples executions with more cores.
 //! Source: `docs/src/shootdown.md`; matrix S1-S10 of the acceptance tests.
+#[cfg(loom)]
+mod ending;
 mod machine;
 mod scenarios;

@@ -379,6 +379,19 @@ impl Cpu {
     }
 }
 
+#[cfg(loom)]
+impl Cpu {
+    /// Loads the core's own tables; it does not walk others from here on.
+    pub fn leave(&self) {
+        self.core(self.id).leave();
+    }
+
+    /// Whether the tables of the domain, which nobody runs any more, can be used for something else.
+    pub fn has_ended(&self) -> bool {
+        Acknowledged::of_ended(self, &|id| Some(Self::view(id))).is_some()
+    }
+}
+
 #[cfg(shuttle)]
 impl Cpu {
     /// Asks core 2, which runs the domain, to forget page `index`, as if it had been taken from the tables.
