@@ -408,6 +408,11 @@ mod tests {
         assert_eq!(map(&arena, &table, mapping(u64::MAX << 12, 0, 0x1000)), Ok(()), "the last page can be mapped");
     }
 
+    /// Pages that are looked at: under Miri a sample.
+    fn looked_at() -> impl Iterator<Item = u64> {
+        (0..4096).step_by(if cfg!(miri) { 61 } else { 1 })
+    }
+
     proptest! {
         #[test]
         fn unmapping_takes_exactly_the_range(
@@ -420,7 +425,7 @@ mod tests {
             let range = (VirtAddr::new(page << 12), pages << 12);
             let outcome = table.restrict(&arena, range, Attributes::empty(), &mut |_, _| Ok(arena.table()), &mut |_| {});
             prop_assert_eq!(outcome, Ok(()));
-            for at in 0..4096 {
+            for at in looked_at() {
                 let found = table.lookup(&arena, VirtAddr::new(at << 12)).map(|(phys, ..)| phys.page());
                 let gone = (page..page + pages).contains(&at);
                 prop_assert_eq!(found, before(at).filter(|_| !gone));
@@ -443,7 +448,7 @@ mod tests {
                 } else {
                     break; // What was mapped before the error is not specified further.
                 }
-                for page in 0..4096 {
+                for page in looked_at() {
                     let found = table.lookup(&arena, VirtAddr::new(page << 12)).map(|(phys, ..)| phys.page());
                     prop_assert_eq!(found, model.get(&page).copied());
                 }

@@ -205,7 +205,11 @@ fn machines(tier: Tier) -> Vec<Step> {
 fn memory(tier: Tier) -> Vec<Step> {
     let mut crates = Command::new("cargo");
     crates.args(["test", "--no-fail-fast", "-p", "memory", "-p", "capability", "-p", "models"]);
-    vec![("delegation, tables, shootdown", crates), ("memory in the running system", system(&MEMORY_CASES, tier))]
+    vec![
+        ("delegation, tables, shootdown", crates),
+        ("page tables under Miri", tables_under_miri()),
+        ("memory in the running system", system(&MEMORY_CASES, tier)),
+    ]
 }
 
 fn fuzzers(tier: Tier) -> Step {
@@ -235,13 +239,26 @@ fn host(filter: Option<&str>) -> Command {
 }
 
 fn miri(filter: Option<&str>) -> Command {
-    let mut command = toolchain::nightly();
-    command.args(["cargo", "miri", "test", "--no-fail-fast", "--lib", "--target-dir"]);
-    command.arg(workspace::target().join("miri")).env("MIRIFLAGS", "-Zmiri-strict-provenance");
+    let mut command = under_miri("-Zmiri-strict-provenance");
     for package in MIRI {
         command.args(["-p", package]);
     }
     command.args(filter);
+    command
+}
+
+/// Page tables over an arena: safe code, a case of each property.
+fn tables_under_miri() -> Command {
+    // What proptest looks for in the environment and beside the sources.
+    let mut command = under_miri("-Zmiri-strict-provenance -Zmiri-disable-isolation");
+    command.env("PROPTEST_CASES", "1").args(["-p", "memory", "--", "table::", "format::", "mmu::", "space::"]);
+    command
+}
+
+fn under_miri(flags: &str) -> Command {
+    let mut command = toolchain::nightly();
+    command.args(["cargo", "miri", "test", "--no-fail-fast", "--lib", "--target-dir"]);
+    command.arg(workspace::target().join("miri")).env("MIRIFLAGS", flags);
     command
 }
 
