@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use vm_memory::Memory;
 
 use crate::acpi;
-use crate::layout::{BOOT_PARAMETERS, COMMAND_LINE, COMMAND_LINE_MAX, HIGH_START, LOW_END};
+use crate::layout::{BOOT_PARAMETERS, COMMAND_LINE, COMMAND_LINE_MAX, HIGH_START, LOW_END, UART};
 use crate::linux::{LoadError, descriptors, memory_map, put};
 use crate::start::Boot;
 
@@ -26,6 +26,8 @@ const PAGE: u64 = 0x1000;
 const LIST: u64 = BOOT_PARAMETERS + 0x80;
 const MAP: u64 = BOOT_PARAMETERS + 0x400;
 const MAX_MODULES: usize = 16;
+/// The data of firmware: ports of serial lines; segment of its own data, KiB below that.
+const FIRMWARE: u64 = 0x400;
 /// Information: sizes of memory, command line, modules, map.
 const FLAGS: u32 = 1 | 1 << 2 | 1 << 3 | 1 << 6;
 
@@ -78,6 +80,12 @@ pub fn load(
         let length = end - start;
         let entry = [20, start as u32, (start >> 32) as u32, length as u32, (length >> 32) as u32, kind];
         words(memory, MAP + 24 * index, &entry)?;
+    }
+    // What firmware tells of itself, where kernels of this kind look for the serial port.
+    for (at, value) in
+        [(FIRMWARE, UART), (FIRMWARE + 0xE, (LOW_END >> 4) as u16), (FIRMWARE + 0x13, (LOW_END >> 10) as u16)]
+    {
+        put(memory, at, &value.to_le_bytes())?;
     }
     let information = [
         FLAGS,
@@ -203,6 +211,7 @@ mod tests {
         assert_eq!(boot, Ok(Boot::Multiboot { entry: 0x10_0100, information }));
         let field = |at: u64| memory.read_u32(BOOT_PARAMETERS + at).unwrap_or(0);
         assert_eq!((field(0), field(20), field(8)), (FLAGS, 2, 1024));
+        assert_eq!([0x400, 0x40E, 0x413].map(|at| memory.read_u16(at)), [Some(0x3F8), Some(0x9FC0), Some(639)]);
         let list = u64::from(field(24));
         let module = |at: u64| memory.read_u32(list + at);
         assert_eq!((module(0), module(4), module(16)), (Some(0x10_1000), Some(0x10_1003), Some(0x10_2000)));
