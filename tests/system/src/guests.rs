@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use xtask::bench;
 use xtask::guest::{Options, debian};
 use xtask::machine::{Machine, Platform};
@@ -12,7 +12,7 @@ use xtask::workspace;
 
 use crate::case::Case;
 use crate::context::{Context, expect_failure, expect_line};
-use crate::linux_log::{cores_of_their_own, interrupts_rise, no_new_warnings, plain_command_line, warnings};
+use crate::linux_log::{apart, cores_of_their_own, interrupts_rise, no_new_warnings, plain_command_line, warnings};
 
 /// How long a guest may take, on QEMU, or to its first line on Bochs.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -89,12 +89,13 @@ fn first_line_on_bochs(context: &Context, name: &str) -> Result<()> {
 fn beside_revocations(context: &Context, name: &str) -> Result<()> {
     let machine = context.configured("linux-revoke", name, &[])?;
     let outcome = run::to_the_end(&Machine { timeout: Some(LIMIT), ..machine })?.success()?;
-    for words in ["check: 2 virtual CPUs", "check: done", "2 programs have done their work, with 0 deaths"] {
-        expect_line(&outcome, &[words])?;
+    expect_line(&outcome, &["2 programs have done their work, with 0 deaths"])?;
+    let (text, moves) = apart(&outcome.log, &["revoke: "]);
+    for words in ["check: 2 virtual CPUs", "check: done"] {
+        ensure!(text.contains(words), "no line with {words:?}: {}", outcome.explain(40));
     }
-    let line = |words: &str| outcome.log.iter().rposition(|line| line.contains(words));
-    match (line("check: begins"), line("moves, all well")) {
-        (Some(begins), Some(last)) if last > begins => Ok(()),
+    match (text.find("check: begins"), moves.last()) {
+        (Some(begins), Some(last)) if *last > begins => Ok(()),
         _ => bail!("the moves were over before the guest's script began: {}", outcome.explain(40)),
     }
 }
@@ -107,10 +108,9 @@ fn kill_peer(context: &Context, name: &str) -> Result<()> {
     let options = Options { script: true, command_line, ..Options::default() };
     let machine = context.with_guest("linux", name, &kills, &options)?;
     let outcome = run::to_the_end(&Machine { timeout: Some(LIMIT), ..machine })?.success()?;
-    let line = |words: &str| outcome.log.iter().position(|line| line.contains(words));
-    let first = line("talk: the other guest answers").context("the guests did not talk")?;
-    let after = outcome.log.iter().skip(first).position(|line| line.contains("`peer` died: ended as asked for"));
-    if after.is_none() || line("talk: it answers again").is_none() {
+    let (text, deaths) = apart(&outcome.log, &["root: program `peer` died: ended as asked for"]);
+    let first = text.find("talk: the other guest answers").context("the guests did not talk")?;
+    if deaths.last().is_none_or(|last| *last < first) || !text.contains("talk: it answers again") {
         bail!("the other guest was not ended, or did not come back: {}", outcome.explain(40));
     }
     Ok(())

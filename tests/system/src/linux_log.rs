@@ -14,6 +14,22 @@ const HOST_IS_BUSY: &str = "hrtimer: interrupt took ";
 const WORDS: [&str; 8] =
     ["console=ttyS0", "quiet", "root=", "rdinit=", "tsc_early_khz=", "lpj=", "tsc=reliable", "no_timer_check"];
 
+/// What a guest prints, put together where lines of others, which have one of these `marks`, stand in the middle of its own; and how
+/// much of it there was at each of these lines.
+pub fn apart(log: &[String], marks: &[&str]) -> (String, Vec<usize>) {
+    let (mut text, mut places) = (String::new(), Vec::new());
+    for line in log {
+        if let Some(at) = marks.iter().filter_map(|mark| line.find(mark)).min() {
+            text += &line[..at];
+            places.push(text.len());
+        } else {
+            text += line;
+            text.push('\n');
+        }
+    }
+    (text, places)
+}
+
 /// What the guest's kernel says at level "warning" or above, without the time: the script shows it at its end.
 pub fn warnings(log: &[String]) -> impl Iterator<Item = &str> {
     let lines = log.iter().filter_map(|line| line.split_once("check: warning: "));
@@ -102,6 +118,12 @@ mod tests {
 
     fn log(lines: &[&str]) -> Vec<String> {
         lines.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_line_that_another_stands_in_is_put_together() {
+        let log = log(&["check: begins", "chrevoke: 680000 moves", "eck: done", "revoke: 690000 moves"]);
+        assert_eq!(apart(&log, &["revoke: "]), ("check: begins\ncheck: done\n".into(), vec![16, 26]));
     }
 
     #[test]
