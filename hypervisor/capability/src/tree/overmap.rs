@@ -14,13 +14,19 @@ impl<N: Nodes> Tree<'_, N> {
     /// mappings of anything else, with all that descends from them, make room for what it has there. What is done is cut off.
     ///
     /// # Errors
-    /// [`Error::Full`] if the receiver cannot pay for dividing a node; what was done before stays.
+    /// [`Error::Full`] if the receiver cannot pay for dividing a node; what was done before stays. [`Error::Overlap`] as
+    /// [`Tree::delegate`], with nothing done.
     pub fn overmap(
         &self,
         transfer: &mut Transfer,
         replace: bool,
         effects: &mut impl Effects,
     ) -> Result<Outcome, Error> {
+        self.start(transfer)?;
+        // A mapping is not in its own way.
+        if transfer.from.owner == transfer.to && transfer.base == transfer.range.base {
+            return Ok(Outcome::Done);
+        }
         let mut steps = Steps { effects, changed: false };
         match self.overmap_all(transfer, replace, &mut steps) {
             Ok(()) => Ok(Outcome::Done),

@@ -105,7 +105,7 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// The first node with units to transfer.
     #[inline(always)]
-    fn start(&self, transfer: &Transfer) -> Result<Option<NodeId>, Error> {
+    pub(super) fn start(&self, transfer: &Transfer) -> Result<Option<NodeId>, Error> {
         let (range, target) = (transfer.range, Span { base: transfer.base, ..transfer.range });
         if transfer.from.owner == transfer.to && target != range && target.and(range).count != 0 {
             return Err(Error::Overlap);

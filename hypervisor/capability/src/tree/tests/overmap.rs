@@ -2,7 +2,7 @@
 use super::model::{Form, Model};
 use super::rules::{ALL, delegate, give, world};
 use super::world::{Entry, Mirror, Place, World, memory, piece, span};
-use crate::tree::{Outcome, Span, Transfer};
+use crate::tree::{Error, Outcome, Span, Transfer};
 use abi::Rights;
 use proptest::prelude::*;
 
@@ -78,6 +78,17 @@ fn who_replaces_what_his_own_comes_from_ends_with_nothing_there() {
     delegate(&world, give((0, 0), (1, 10), 1));
     overmap(&world, &give((1, 10), (0, 0), 1), true, usize::MAX);
     assert_eq!(world.used(), 0);
+}
+
+#[test]
+fn what_would_replace_a_part_of_itself_replaces_nothing() {
+    let world = world(1);
+    delegate(&world, give((0, 0), (1, 10), 4));
+    let before = world.units();
+    for (from, to, expected) in [((1, 10), (1, 10), Ok(Outcome::Done)), ((0, 0), (0, 1), Err(Error::Overlap))] {
+        assert_eq!(world.tree().overmap(&mut give(from, to, 2), true, &mut Mirror::new(&world)), expected);
+    }
+    assert_eq!(world.units(), before);
 }
 
 /// What is there afterwards, unit by unit, if source and destination are of different domains and neither descends from the
