@@ -2,7 +2,8 @@
 //!
 //! Invariants: a clock that is not there, or shows what is no date, gives [`UNKNOWN`], after a bounded time.
 //! Concurrency: for one at a time: a register is chosen, then read.
-//! Source: Motorola MC146818A data sheet; days of the civil calendar counted from a March, as Hinnant does.
+//! Source: Motorola MC146818A data sheet.
+use calendar::Date;
 
 /// Seconds from 1970 to the beginning of 2026: for machines whose clock shows nothing.
 pub const UNKNOWN: u64 = 1_767_225_600;
@@ -52,10 +53,7 @@ fn seconds([second, minute, hour, day, month, year]: [u8; 6], control: u8) -> Op
     };
     let (minute, second) = (number(minute, 0..=59)?, number(second, 0..=59)?);
     let (day, month, year) = (number(day, 1..=31)?, number(month, 1..=12)?, 2000 + number(year, 0..=99)?);
-    // Years begin in March, so that a leap day is the last of one.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
-    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+    Some(Date { year, month, day, second_of_day: (hour * 60 + minute) * 60 + second }.seconds())
 }
 
 #[cfg(test)]

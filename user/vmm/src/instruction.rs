@@ -145,9 +145,17 @@ pub fn emulate<W: Words>(
 /// Carries out a move between a general register and control register 8, which has this `class`: the new one, if it is
 /// written. `None` if `instruction` is another. What is too large is a fault in the guest.
 pub fn priority<W: Words>(state: &mut State<'_, W>, instruction: &Instruction, class: u8) -> Option<Option<u8>> {
-    let written = match (instruction.mnemonic(), instruction.op0_register(), instruction.op1_register()) {
-        (Mnemonic::Mov, Register::CR8, from) => Some(read_register(state, from)?),
-        (Mnemonic::Mov, to, Register::CR8) if set_register(state, to, class.into()) => None,
+    if instruction.mnemonic() != Mnemonic::Mov {
+        return None;
+    }
+    let written = match (instruction.op0_register(), instruction.op1_register()) {
+        (Register::CR8, from) => Some(read_register(state, from)?),
+        (to, Register::CR8) => {
+            if !set_register(state, to, class.into()) {
+                return None;
+            }
+            None
+        }
         _ => return None,
     };
     if written.is_some_and(|value| value > 15) {
