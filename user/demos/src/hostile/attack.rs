@@ -300,10 +300,12 @@ fn range(slot: &Slot) -> u64 {
 }
 
 /// Keeps a request to what the maker can take back. Children get objects when they are created only: with the right to
-/// keep what was handed on, two that had each other, or one that had itself, would be there for ever.
+/// keep what was handed on, two that had each other, or one that had itself, would be there for ever. So what they get then, of
+/// the first 128 selectors, does not hold the new one's.
 fn limit(request: &mut Request) {
     let range = &mut request.arguments;
     match request.number {
+        2 if range[1] & 3 == 3 && request.selector << 8 < 128 << 8 => range[1] = 0,
         2 if range[1] & 3 == 3 => range[1] = range[1] & 0x3FC | 3,
         8 if range[1] != DOMAIN => range[0] = range[0] & !3 | 1,
         8 => range[0] = within_reach(range[0]),

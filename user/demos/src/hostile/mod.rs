@@ -76,6 +76,10 @@ const NAMES: [&str; 16] = [
 /// Assigning a device to a domain never succeeds without an IOMMU.
 const NEVER: usize = 13;
 
+/// Pages that this domain may use more after all lives than after the first: a page of objects is given back when none is left in
+/// it, and what the domain has had all along may lie in another one than before.
+const MOVED: u64 = 1;
+
 /// Runs the plan and says what came of it.
 pub fn run(environment: &Environment, plan: Plan) -> ExitStatus {
     crate::announce("hostile", "a domain that does what it can");
@@ -116,9 +120,9 @@ extern "C" fn supervise(_thread: u64) -> ! {
         life += 1;
         let done = live(&mut checks, seed + life, steps);
         totals.iter_mut().flatten().zip(done.into_iter().flatten()).for_each(|(total, more)| *total += more);
-        settle(|now| now == [limit, start]);
+        settle(|[limit_now, usage]| limit_now == limit && usage <= start + MOVED);
         let [limit_now, usage] = scene::quota(SELF);
-        checks.check("kernel memory afterwards", usage, start);
+        checks.check("kernel memory afterwards", u64::from(usage <= start + MOVED), 1);
         checks.check("its limit afterwards", limit_now, limit);
     }
     report(&mut checks, &totals);
