@@ -8,8 +8,9 @@
 //! Source: interface §5 ("call", "reply") and §6; lecture E:560-623.
 use crate::items::{self, Windows};
 use crate::slots::look_up;
-use crate::{contexts, exhausted, remote, scheduler, slots, switch, vcpu, vectors};
+use crate::{contexts, exhausted, remote, scheduler, slots, switch, tidy, vcpu, vectors};
 use abi::address::{PAGE_BITS, USER_END};
+use abi::counter::Counter;
 use abi::crd::MAX_ORDER;
 use abi::rights::{MemoryRights, PortalRights};
 use abi::{Crd, Mtd, Rights, Selector, Status};
@@ -58,6 +59,9 @@ pub fn call(
         }
     }
     if let Err(status) = send(store, caller, callee) {
+        if tidy::helps(&caller.frame().rdi, [store.get(callee.identity().domain)]) {
+            return again(caller.frame());
+        }
         return exhausted::calling(store, (caller_ref, caller), callee, (exhausted::CALL, status));
     }
     caller.set_continuation(Continuation::AwaitReply);
@@ -89,9 +93,19 @@ pub fn send(store: &Store<'_>, from: &Context, to: &Context) -> Result<(), Statu
     items::exchange(store, from.identity(), to.identity(), windows)
 }
 
+/// As [`send`], where nothing is made again: if `to` lacks memory, with its empty tables' too.
+///
+/// # Errors
+/// As for [`send`].
+pub fn send_at_once(store: &Store<'_>, from: &Context, to: &Context) -> Result<(), Status> {
+    let helps = || tidy::helps_at_once(store.get(to.identity().domain));
+    send(store, from, to).or_else(|status| if helps() { send(store, from, to) } else { Err(status) })
+}
+
 /// Makes the context of `portal` serve `caller`, as soon as it runs, and has taken what it has to take before.
 pub fn serve(store: &Store<'_>, (caller_ref, caller): (Ref<Context>, &Context), portal: &Portal) {
     let callee = store.get(portal.context);
+    percpu::this().shared.count(Counter::Calls, 1);
     caller.partner.set(portal.context.to_word());
     callee.caller.set(caller_ref.to_word());
     callee.frame().rip.set(portal.entry.get());
@@ -126,12 +140,12 @@ pub fn reply(store: &Store<'_>, (callee_ref, callee): (Ref<Context>, &Context), 
         Continuation::AwaitMemoryForReply => drop(caller.proceed(Continuation::ReplyAgain)),
         Continuation::AwaitRelay => match semaphore {
             Some(_) => drop(caller.proceed(Continuation::CallPortal)),
-            None => remote::complete(store, caller_ref, send(store, callee, caller).err()),
+            None => remote::complete(store, caller_ref, send_at_once(store, callee, caller).err()),
         },
         _ => {
             if semaphore.is_some() {
                 again(caller.frame());
-            } else if send(store, callee, caller).is_err()
+            } else if send_at_once(store, callee, caller).is_err()
                 && let Delivery::Done(next) | Delivery::Busy(next) =
                     reply_later(store, (callee_ref, callee), caller_ref)
             {
@@ -162,9 +176,12 @@ fn restore(store: &Store<'_>, handler: &Context, caller: &Context) -> bool {
     // What the handler delegates lands where the fault was, within a window that holds all of memory there.
     let around = caller.qualification()[1] >> PAGE_BITS;
     let delegate = Crd::memory(around, MAX_ORDER, MemoryRights::all()).unwrap_or(Crd::NULL);
+    let to = caller.identity().domain;
+    let give = || items::delegate(store, (handler.identity().domain, from), (to, delegate), (0, 0), false);
     // A handler that cannot give what it promised will see the fault again.
-    let _ =
-        items::delegate(store, (handler.identity().domain, from), (caller.identity().domain, delegate), (0, 0), false);
+    if give().is_err() && tidy::helps_at_once(store.get(to)) {
+        let _ = give();
+    }
     true
 }
 
@@ -193,7 +210,7 @@ pub fn reply_again(store: &Store<'_>, callee_ref: Ref<Context>) -> Delivery {
     let caller = unsafe { store.trusted::<Context>(callee.caller.get()) };
     if let Some(caller_ref) = caller.filter(|&caller| store.get(caller).continuation() == Continuation::AwaitReply) {
         let caller = store.get(caller_ref);
-        if send(store, callee, caller).is_err() {
+        if send_at_once(store, callee, caller).is_err() {
             let delivery = reply_later(store, (callee_ref, callee), caller_ref);
             if delivery != Delivery::Refused {
                 return delivery;

@@ -11,7 +11,7 @@ use crate::lifetime::{self, Counted};
 use crate::mapping::{lock, publish};
 use crate::slots::{find, look_up, named};
 use crate::translations::{self, Cores};
-use crate::{clock, cores, mapping, pool, scheduler, vcpu};
+use crate::{clock, cores, mapping, pool, scheduler, vcpu, views};
 use abi::address::PAGE_SIZE;
 use abi::item::ItemFlags;
 use abi::operation::RevokeFlags;
@@ -177,6 +177,9 @@ fn context(store: &Store<'_>, caller: Ref<Domain>, at: Selector, frame: &Frame) 
     let owner = store.get(domain);
     if message >= USER_LIMIT {
         return Err(Status::BadParameter);
+    }
+    if !guest {
+        views::of_core(owner, core as u32).or(Err(Status::QuotaExhausted))?;
     }
     let page = if guest { vcpu::pages(owner, core as u32)? } else { pool::page(&owner.quota)? };
     // SAFETY: nobody else knows it.

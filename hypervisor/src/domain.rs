@@ -8,21 +8,22 @@
 //! Source: design plan §3; interface §7; lecture D:281-311.
 use crate::log::warning;
 use crate::tables::{self, Error, HARDWARE};
-use crate::{pool, translations, vcpu, views};
+use crate::{cache, pool, translations, vcpu, views};
+use abi::address::PAGE_SIZE;
 use abi::counter::Counter;
 use abi::operation::Noted;
 use abi::{PhysAddr, VirtAddr};
 use capability::port;
 use capability::tree::Span;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 use memory::format::{Attributes, Ept, Format, Giant, Host};
 use memory::frames::{Order, OutOfMemory, Unshown};
 use memory::mmu::Noting;
 use memory::quota::Quota;
 use memory::shootdown::{Machine, Pages};
 use memory::space::{self, Filled};
-use memory::table::{Mapping, Table};
-use objects::Domain;
+use memory::table::{Mapping, Supply, Table};
+use objects::{Domain, Ref, Store};
 
 /// The two pages that every domain has: directory and views.
 ///
@@ -52,25 +53,26 @@ pub fn lacks(domain: &Domain, address: u64) -> bool {
 }
 
 /// Tries to resolve a page fault of ring 3 at `address` that needed `rights`: true if the access may be retried.
-pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool {
+pub fn resolve_fault(store: &Store<'_>, owner: Ref<Domain>, address: u64, rights: Attributes) -> bool {
     let virt = VirtAddr::new(address);
     if !virt.is_user() {
         return false;
     }
+    let domain = store.get(owner);
     let master = domain.master();
     // The processor forgets the entry that faulted, so a right that is there now is enough (trap T7). Without one nothing is
     // brought in.
     if !space::allows(&HARDWARE, &master, virt, rights) {
         return false;
     }
-    let page = percpu::this();
-    let filled = views::view(domain).and_then(|view| {
-        space::sync(&HARDWARE, &master, (&view, page.local.id.get()), virt, &mut tables::of(view.root()))
-    });
+    let (page, Ok(view)) = (percpu::this(), views::view(domain)) else { return false };
+    let core = (&view, page.local.id.get());
+    let filled = space::sync(&HARDWARE, &master, core, virt, &mut cache::source(view.root(), owner));
     match filled {
         Ok(Filled::Copied) => page.shared.count(Counter::ViewFills, 1),
         Ok(Filled::Changed) => translations::Cores.flush(Pages::ALL),
         Ok(_) => {}
+        Err(_) if cache::reclaim(store) => return true,
         Err(error) => warning!("no table for a page fault at {virt}: {error:?}"),
     }
     filled.is_ok_and(|filled| filled != Filled::Absent)
@@ -79,8 +81,15 @@ pub fn resolve_fault(domain: &Domain, address: u64, rights: Attributes) -> bool 
 /// Tries to resolve a #GP of ring 3: true if the core showed a stale port bitmap and the access may be retried.
 pub fn resolve_protection(domain: &Domain) -> bool {
     let (bitmap, Ok(view)) = (domain.ports[0].load(Ordering::Acquire), views::view(domain)) else { return false };
-    arch::vmx::mend_task_register()
-        || bitmap != 0 && tables::show_ports(&view, PhysAddr::truncate(bitmap)).unwrap_or(false)
+    let first = PhysAddr::truncate(bitmap);
+    let resolved = arch::vmx::mend_task_register()
+        || bitmap != 0 && tables::show_ports(&view, [first, first.offset(PAGE_SIZE)]).unwrap_or(false);
+    // Who takes it out from here on finds what was shown; who did before is seen.
+    fence(Ordering::SeqCst);
+    if domain.ports[0].load(Ordering::Acquire) != bitmap {
+        views::hide_ports(&view);
+    }
+    resolved
 }
 
 /// Allows or denies ports, to the domain's threads or its guests. What a core has to do to notice is left to
@@ -119,11 +128,33 @@ pub fn closed_ports(guests: bool, quota: &Quota) -> Result<PhysAddr, OutOfMemory
     Ok(pool::address(frame))
 }
 
-/// Where the tables of a domain come from.
-pub fn table_of(domain: &Domain) -> impl FnMut(PhysAddr, usize) -> Result<PhysAddr, OutOfMemory> {
-    |table, index| {
-        let made = pool::table_of(domain.directory, &domain.quota, table, index);
-        made.inspect(|&table| HARDWARE.shared(table).store(0, Ordering::Relaxed))
+/// Where the tables of a domain come from, and who pays for them.
+pub struct Tables<'d>(pub &'d Domain);
+
+impl Tables<'_> {
+    fn known(table: PhysAddr) -> PhysAddr {
+        HARDWARE.shared(table).store(0, Ordering::Relaxed);
+        table
+    }
+}
+
+impl Supply for Tables<'_> {
+    fn table(&mut self, table: PhysAddr, index: usize) -> Result<PhysAddr, OutOfMemory> {
+        pool::table_of(self.0.directory, &self.0.quota, table, index).map(Self::known)
+    }
+
+    #[inline(always)]
+    fn reserve(&mut self, count: u32) -> Result<(), OutOfMemory> {
+        Ok(self.0.quota.charge(count)?)
+    }
+
+    fn reserved(&mut self, table: PhysAddr, index: usize) -> Result<PhysAddr, OutOfMemory> {
+        pool::charged_table_of(self.0.directory, &self.0.quota, table, index).map(Self::known)
+    }
+
+    #[inline(always)]
+    fn release(&mut self, count: u32) {
+        let _ = self.0.quota.refund(count);
     }
 }
 
@@ -134,7 +165,7 @@ pub fn table_of(domain: &Domain) -> impl FnMut(PhysAddr, usize) -> Result<PhysAd
 pub fn map_user(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: Attributes) -> Result<(), Error> {
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
-    domain.master().map(&HARDWARE, mapping, &mut table_of(domain))
+    domain.master().map(&HARDWARE, mapping, &mut Tables(domain))
 }
 
 /// The top level of the table of the memory that the domain's guests see, made if missing; its region is held.
@@ -153,7 +184,7 @@ pub fn map_guest(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: 
     let attributes = rights | Attributes::READ | Attributes::USER;
     let mapping = Mapping { virt: VirtAddr::new(virt), phys, size, attributes };
     fn map<F: Format>(domain: &Domain, mapping: Mapping) -> Result<(), Error> {
-        nested::<F>(domain)?.map(&HARDWARE, mapping, &mut table_of(domain))
+        nested::<F>(domain)?.map(&HARDWARE, mapping, &mut Tables(domain))
     }
     match (vcpu::uses_ept(), vcpu::has_giant_pages()) {
         (true, true) => map::<Giant<Ept>>(domain, mapping),
@@ -164,7 +195,7 @@ pub fn map_guest(domain: &Domain, virt: u64, phys: PhysAddr, size: u64, rights: 
 }
 
 /// Adds rights to what is mapped at `virt`, or to what guests see there, in place: nobody has to forget anything. False if a
-/// larger page is to be divided for it.
+/// larger page is to be divided for it, first.
 pub fn raise(domain: &Domain, (virt, size): (u64, u64), rights: Attributes, guests: bool) -> bool {
     let range = (VirtAddr::new(virt), size);
     match (guests, vcpu::uses_ept()) {
@@ -179,7 +210,7 @@ pub fn raise(domain: &Domain, (virt, size): (u64, u64), rights: Attributes, gues
 pub fn restrict_guest(domain: &Domain, (virt, size): (u64, u64), left: Attributes) -> Noted {
     fn restrict<F: Format>(domain: &Domain, range: (VirtAddr, u64), left: Attributes) -> Result<Noted, Error> {
         let noting = Noting::<_, F>::new(&HARDWARE);
-        nested::<F>(domain)?.restrict(&noting, range, left, &mut table_of(domain), &mut |_| {})?;
+        nested::<F>(domain)?.restrict(&noting, range, left, &mut Tables(domain), &mut |_| {})?;
         Ok(noting.noted())
     }
     let range = (VirtAddr::new(virt), size);

@@ -11,6 +11,7 @@ use crate::switch::{self, Tables};
 use crate::vcpu::{self, Backend, Host};
 use crate::{domain, scheduler, semaphore, slots, trap};
 use abi::address::USER_END;
+use abi::counter::Counter;
 use abi::rights::{PortalRights, SemaphoreRights};
 use abi::{Mtd, Request, Rights, Selector, Status};
 use arch::entry::{self, SLOW};
@@ -93,6 +94,7 @@ fn serve(portal: &Portal, (callee_ref, callee): (Ref<Context>, &Context), caller
 /// Notes that `caller`, whose word is `current`, is served by `callee`.
 #[inline(always)]
 fn begin(callee_ref: Ref<Context>, caller: &Context, callee: &Context, current: u64, awaits: Continuation) {
+    percpu::this().shared.count(Counter::Calls, 1);
     caller.set_continuation(awaits);
     callee.set_continuation(Continuation::Run);
     caller.partner.set(callee_ref.to_word());

@@ -8,7 +8,7 @@
 use crate::call::{self, Outcome, again};
 use crate::{
     context_control, cores, create, exhausted, interrupt, items, later, mapping, power, reclaim, root, semaphore,
-    slots, switch, translations,
+    slots, switch, tidy, translations,
 };
 use abi::address::{PAGE_BITS, USER_END};
 use abi::operation::{CallFlags, DomainControl, Misc, Noted, RevokeFlags};
@@ -37,6 +37,11 @@ extern "C" fn hypercall(frame: &Frame) {
     };
     let outcome = match outcome {
         Outcome::Return(Status::QuotaExhausted) if reclaim::hurry() => again(frame),
+        Outcome::Return(Status::QuotaExhausted)
+            if tidy::helps(&frame.rdi, payers(&store, caller.1, request, frame)) =>
+        {
+            again(frame)
+        }
         Outcome::Return(Status::QuotaExhausted) if !creates(request.hypercall) && !quota.has(LEAST) => {
             exhausted::calling(&store, caller, caller.1, (exhausted::OWN, Status::QuotaExhausted))
         }
@@ -65,6 +70,22 @@ const fn creates(hypercall: Hypercall) -> bool {
     matches!(hypercall.number(), 2..=6)
 }
 
+/// Who may have to pay for a hypercall: who is named for that, and the caller.
+fn payers<'s>(
+    store: &'s Store<'_>,
+    caller: &Context,
+    request: Request,
+    frame: &Frame,
+) -> impl Iterator<Item = &'s Domain> {
+    let named = match request.hypercall {
+        hypercall if creates(hypercall) => Some(frame.rsi.get()),
+        Hypercall::Misc if Misc::from_flags(request.flags) == Some(Misc::Delegate) => Some(frame.rdx.get()),
+        _ => None,
+    };
+    let named = named.and_then(|selector| slots::find::<Domain>(store, selector, Rights::NONE));
+    named.into_iter().chain([caller.identity().domain]).map(|domain| store.get(domain))
+}
+
 fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Request, frame: &Frame) -> Outcome {
     let (at, domain) = (request.selector, caller.1.identity().domain);
     let done = match request.hypercall {
@@ -86,7 +107,7 @@ fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Reques
         Hypercall::Revoke => return revoke(store, caller.1, request, frame).unwrap_or_else(Outcome::Return),
         // What is about to be given back is not in use.
         Hypercall::ControlDomain if reclaim::hurry() => return again(frame),
-        Hypercall::ControlDomain => control_domain(store, request, frame),
+        Hypercall::ControlDomain => return control_domain(store, request, frame).unwrap_or_else(Outcome::Return),
         Hypercall::ControlSemaphore => return semaphore::control(store, caller, request, frame),
         Hypercall::ControlContext => return context_control::context(store, caller, request, frame),
         Hypercall::ControlScheduling => context_control::scheduling(store, request, frame),
@@ -354,15 +375,23 @@ fn resume(frame: &Frame) -> items::Position {
 }
 
 /// Moves quota (RDX pages) to the domain in RSI, or reads limit and usage.
-fn control_domain(store: &Store<'_>, request: Request, frame: &Frame) -> Result<(), Status> {
+fn control_domain(store: &Store<'_>, request: Request, frame: &Frame) -> Result<Outcome, Status> {
     let domain = |selector| slots::named::<Domain>(store, selector, Rights::NONE);
-    let quota = &store.get(domain(request.selector.number())?).quota;
-    if DomainControl::from_flags(request.flags & 2) == Some(DomainControl::ReadQuota) {
-        frame.rsi.set(quota.limit().into());
-        frame.rdx.set(quota.usage().into());
-        return Ok(());
+    let source = store.get(domain(request.selector.number())?);
+    let reads = DomainControl::from_flags(request.flags & 2) == Some(DomainControl::ReadQuota);
+    let mut done = Ok(());
+    if !reads {
+        let target = domain(frame.rsi.get())?;
+        let pages = u32::try_from(frame.rdx.get()).map_err(|_| Status::BadParameter)?;
+        done = quota::transfer(&source.quota, &store.get(target).quota, pages);
     }
-    let target = domain(frame.rsi.get())?;
-    let pages = u32::try_from(frame.rdx.get()).map_err(|_| Status::BadParameter)?;
-    quota::transfer(quota, &store.get(target).quota, pages).map_err(|_| Status::BadParameter)
+    // Nor are empty tables in use.
+    if (reads || done.is_err()) && tidy::helps(&frame.rdi, [source]) {
+        return Ok(again(frame));
+    }
+    if reads {
+        frame.rsi.set(source.quota.limit().into());
+        frame.rdx.set(source.quota.usage().into());
+    }
+    done.map(|()| Outcome::Return(Status::Success)).map_err(|_| Status::BadParameter)
 }

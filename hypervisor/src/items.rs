@@ -122,7 +122,8 @@ const UNUSUAL: ItemFlags = ItemFlags::COPY
     .union(ItemFlags::RAISE)
     .union(ItemFlags::REPLACE)
     .union(ItemFlags::LIMITED)
-    .union(ItemFlags::GUEST);
+    .union(ItemFlags::GUEST)
+    .union(ItemFlags::WRITE_COMBINING);
 
 /// Delegates an item; with `short` in a short way, if there is one. For `left` see `done` of [`mapping::delegate`].
 fn delegate_one(
@@ -149,7 +150,8 @@ fn delegate_one(
     let (from, flags) = match hypervisor {
         // What is the hypervisor's stays so.
         Some(hypervisor) if root::is_root(sender) => (hypervisor, flags.difference(ItemFlags::GRANT)),
-        _ => (sender, flags),
+        // What is not the hypervisor's keeps its type.
+        _ => (sender, flags.difference(ItemFlags::WRITE_COMBINING)),
     };
     let (source, target_base) = (Span::from(source), (receiver, target.base));
     if !short

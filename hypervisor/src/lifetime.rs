@@ -98,7 +98,7 @@ pub fn slot<T: Charged>(store: &Store<'_>, payer: Ref<Domain>) -> Option<Slot<T>
 /// Slots that follow each other, from one to `most`, that `payer` pays for: the first, and how many.
 #[inline(always)]
 pub fn slots<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, most: u64) -> Option<(Slot<T>, u64)> {
-    let run = T::slab(&mut store.get(payer).slabs.lock()).reserve_run(store, most);
+    let run = T::slab(&mut pool::lock(&store.get(payer).slabs)).reserve_run(store, most);
     run.or_else(|| extend(store, payer, most))
 }
 
@@ -109,7 +109,7 @@ fn extend<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, most: u64) -> Optio
     let page = pool::dirty(Order::PAGE, &domain.quota).ok()?.into_number();
     // Who makes it pay has found it in use, so the count is not 0.
     let _ = domain.count.acquire();
-    let mut slabs = domain.slabs.lock();
+    let mut slabs = pool::lock(&domain.slabs);
     let slab = T::slab(&mut slabs);
     // SAFETY: the page was just handed out to us and is given to the slab for good.
     unsafe { slab.grow(store, page, payer.id().get()) };
@@ -125,7 +125,7 @@ fn extend<T: Charged>(store: &Store<'_>, payer: Ref<Domain>, most: u64) -> Optio
 pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>, held: Option<Counted>) {
     let Some(payer) = store.payer(reference) else { return };
     // SAFETY: the caller's promise.
-    let page = unsafe { T::slab(&mut store.get(payer).slabs.lock()).remove(store, reference) };
+    let page = unsafe { T::slab(&mut pool::lock(&store.get(payer).slabs)).remove(store, reference) };
     give_back(store, payer, page);
     if let Some(held) = held {
         held.release(store);
@@ -140,7 +140,7 @@ pub unsafe fn remove<T: Charged>(store: &Store<'_>, reference: Ref<T>, held: Opt
 pub unsafe fn remove_run<T: Charged + Plain>(store: &Store<'_>, first: Ref<T>, count: u32) {
     let Some(payer) = store.payer(first) else { return };
     // SAFETY: the caller's promise.
-    let page = unsafe { T::slab(&mut store.get(payer).slabs.lock()).remove_run(store, first, count) };
+    let page = unsafe { T::slab(&mut pool::lock(&store.get(payer).slabs)).remove_run(store, first, count) };
     give_back(store, payer, page);
 }
 

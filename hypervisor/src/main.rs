@@ -11,6 +11,7 @@
 #![expect(unsafe_code, reason = "entry points and hand-over of memory at boot")]
 
 mod accounts;
+mod cache;
 mod call;
 mod clock;
 mod context_control;
@@ -50,6 +51,7 @@ mod stop;
 mod svm;
 mod switch;
 mod tables;
+mod tidy;
 mod translations;
 mod trap;
 mod vcpu;

@@ -6,7 +6,7 @@
 //! Concurrency: the regions of the domains that an operation touches, or all; cores are made to forget translations after they
 //! are released, once for all that an operation has taken.
 //! Source: interface §3 and §5; lecture C:241-372; `docs/src/decisions/0003-objects-and-sync.md`.
-use crate::domain::{self, map_guest, map_user, restrict_guest, set_ports, table_of};
+use crate::domain::{self, map_guest, map_user, restrict_guest, set_ports};
 use crate::tables::HARDWARE;
 use crate::translations::{self, Cores};
 use crate::{lifetime, slots};
@@ -15,14 +15,12 @@ use abi::item::ItemFlags;
 use abi::operation::Noted;
 use abi::rights::MemoryRights;
 use abi::{Kind, PhysAddr, Rights, Selector, Status, VirtAddr};
-use capability::tree::{
-    Attributes as Manner, Effects, Error, Full, Outcome, Piece, ROW, Row, Space, Span, Transfer, Tree,
-};
+use capability::tree::{Attributes as Manner, Effects, Error, Outcome, Piece, ROW, Row, Space, Span, Transfer, Tree};
 use capability::word::Capability;
 use core::sync::atomic::{AtomicU64, Ordering};
-use memory::format::{Attributes, Format, Host};
+use memory::format::{Attributes, Host};
 use memory::shootdown::Shootdown;
-use memory::table::Table;
+use memory::table::{MapError, Table};
 use objects::{Domain, Ref, Store};
 use percpu::Hazard;
 use sync::Closed;
@@ -36,6 +34,7 @@ use lock::Met;
 pub use query::{lookup, translate};
 pub use revoke::{clear, revoke, revoke_later, revoke_reporting};
 pub use short::{delegate_run, revoke_run};
+use short::{leaf, make_table};
 use stored::{Stored, exact_number, number};
 
 /// Steps of the tree's work before the kernel looks whether something else has to run, and small pages that count as one.
@@ -79,6 +78,8 @@ struct Machine<'s> {
     leaves: Option<Leaves>,
     /// Whether all regions are to be held.
     all: bool,
+    /// What is in the way of what is entered is what was given there before.
+    replaces: bool,
     /// Those that are, if they are taken one by one, and the domain whose was last.
     met: Option<Met<'s>>,
     reached: u32,
@@ -91,6 +92,12 @@ pub fn attributes(rights: Rights) -> Attributes {
     attributes.set(Attributes::WRITE, rights.contains(MemoryRights::WRITE));
     attributes.set(Attributes::EXECUTE, rights.contains(MemoryRights::EXECUTE));
     attributes
+}
+
+/// As [`attributes`], of a piece of memory, with its type.
+fn manner(piece: &Piece) -> Attributes {
+    let combining = piece.attributes.has(Manner::WRITE_COMBINING);
+    attributes(piece.rights) | if combining { Attributes::WRITE_COMBINING } else { Attributes::empty() }
 }
 
 /// What of a page-table entry stays if these rights do.
@@ -115,6 +122,7 @@ impl<'s> Machine<'s> {
             left: SLICE,
             leaves: None,
             all: true,
+            replaces: false,
             met: None,
             reached: NOBODY,
         }
@@ -125,7 +133,8 @@ impl<'s> Machine<'s> {
     #[inline(always)]
     fn leaves(&mut self, piece: &Piece, enter: bool) -> Option<(Table<Host>, u64)> {
         let (region, inside) = (piece.span.base / LARGE, piece.span.base % LARGE);
-        if inside + piece.span.count > LARGE || piece.span.count == LARGE || piece.attributes.has(Manner::GUEST) {
+        let special = if enter { Manner::GUEST.or(Manner::WRITE_COMBINING) } else { Manner::GUEST };
+        if inside + piece.span.count > LARGE || piece.span.count == LARGE || piece.attributes.has_any(special) {
             return None;
         }
         let known = |leaves: &Leaves| (leaves.owner, leaves.region) == (piece.space.owner, region);
@@ -221,7 +230,7 @@ impl<'s> Machine<'s> {
     }
 
     /// Enters a piece into the domain's tables; all of it or nothing.
-    fn enter(&mut self, piece: &Piece) -> Result<(), Full> {
+    fn enter(&mut self, piece: &Piece) -> Result<(), Error> {
         let domain = self.stored.domain(piece.space.owner);
         match piece.space.kind {
             Kind::Memory => {
@@ -229,13 +238,13 @@ impl<'s> Machine<'s> {
                 let (virt, phys, size) = shown(piece);
                 self.left = self.left.saturating_sub((piece.span.count / PAGES) as u32);
                 let master = domain.master();
-                let mut mapped = map_user(domain, virt, phys, size, attributes(piece.rights));
+                let mut mapped = map_user(domain, virt, phys, size, manner(piece));
                 if piece.attributes.has(Manner::GUEST) && mapped.is_ok() {
                     // Guests may have used some of it already.
-                    mapped = map_guest(domain, virt, phys, size, attributes(piece.rights))
+                    mapped = map_guest(domain, virt, phys, size, manner(piece))
                         .inspect_err(|_| _ = self.take_from_guests(domain, (virt, size), Attributes::empty()));
                 }
-                mapped.map_err(|_| {
+                mapped.map_err(|error| {
                     // Nothing stays behind of it; a page that was there already (a message page) does.
                     let mut done = 0;
                     while done < size
@@ -244,15 +253,16 @@ impl<'s> Machine<'s> {
                     {
                         done += if level > 1 { LARGE << PAGE_BITS } else { PAGE_SIZE };
                     }
-                    translations::restrict(domain, (virt, done), Attributes::empty(), &mut self.shootdown);
-                    Full
+                    translations::restrict(domain, (virt, done.min(size)), Attributes::empty(), &mut self.shootdown);
+                    // Of the tables' entries the tree has all but those of message pages.
+                    if matches!(error, MapError::Occupied(_)) { Error::Occupied } else { Error::Full }
                 })
             }
             Kind::Ports => {
                 let guests = piece.attributes.has(Manner::GUEST).then(|| set_ports(domain, piece.span, true, true));
                 guests.unwrap_or(Ok(())).and_then(|()| set_ports(domain, piece.span, true, false)).map_err(|_| {
                     let _ = guests.map(|_| set_ports(domain, piece.span, false, true));
-                    Full
+                    Error::Full
                 })
             }
             _ => self.fill(piece, piece.rights).inspect_err(|_| {
@@ -270,10 +280,10 @@ impl<'s> Machine<'s> {
     }
 
     /// Writes the capabilities of a piece of an object space.
-    fn fill(&self, piece: &Piece, rights: Rights) -> Result<(), Full> {
+    fn fill(&self, piece: &Piece, rights: Rights) -> Result<(), Error> {
         let domain = self.stored.domain(piece.space.owner);
         for unit in 0..piece.span.count {
-            let slot = slots::slot(domain, Selector::new(piece.span.base + unit)).map_err(|_| Full)?;
+            let slot = slots::slot(domain, Selector::new(piece.span.base + unit)).map_err(|_| Error::Full)?;
             slot.store(Capability::from_origin(piece.origin + unit, rights).word(), Ordering::Release);
         }
         Ok(())
@@ -321,16 +331,29 @@ impl Effects for Machine<'_> {
     }
 
     #[inline(always)]
-    fn mapped(&mut self, piece: &Piece) -> Result<(), Full> {
+    fn mapped(&mut self, piece: &Piece) -> Result<(), Error> {
         if piece.space.kind == Kind::Memory
             && let Some((table, entry)) = self.leaves(piece, true)
         {
             let (virt, entry) = (piece.span.base << PAGE_BITS, entry | piece.origin << PAGE_BITS);
             self.left = self.left.saturating_sub((piece.span.count / PAGES) as u32);
             let entered = table.enter(&HARDWARE, (1, VirtAddr::new(virt)), piece.span.count, entry);
-            return if entered { Ok(()) } else { Err(Full) };
+            return if entered { Ok(()) } else { Err(Error::Occupied) };
         }
         self.enter(piece)
+    }
+
+    fn goes_round(&self) -> bool {
+        self.replaces
+    }
+
+    fn free(&self, piece: &Piece) -> u64 {
+        if piece.space.kind != Kind::Memory {
+            return piece.span.count;
+        }
+        let (virt, _, size) = shown(piece);
+        let free = self.stored.domain(piece.space.owner).master().free(&HARDWARE, (VirtAddr::new(virt), size));
+        if free == size { piece.span.count } else { free >> PAGE_BITS }
     }
 
     fn raised(&mut self, piece: &Piece) {
@@ -338,16 +361,16 @@ impl Effects for Machine<'_> {
         let domain = self.stored.domain(piece.space.owner);
         match piece.space.kind {
             Kind::Memory => {
-                let ((virt, phys, size), rights) = (shown(piece), attributes(piece.rights));
-                let (range, none) = ((virt, size), Attributes::empty());
-                // A part of a larger page is mapped anew.
+                let ((virt, _, size), rights) = (shown(piece), manner(piece));
+                let (range, all) = ((virt, size), Attributes::all());
+                // A larger page of which it is a part is divided.
                 if !domain::raise(domain, range, rights, false) {
-                    translations::restrict(domain, range, none, &mut self.shootdown);
-                    let _ = map_user(domain, virt, phys, size, rights);
+                    translations::restrict(domain, range, all, &mut self.shootdown);
+                    domain::raise(domain, range, rights, false);
                 }
                 if piece.attributes.has(Manner::GUEST) && !domain::raise(domain, range, rights, true) {
-                    let _ = self.take_from_guests(domain, range, none);
-                    let _ = map_guest(domain, virt, phys, size, rights);
+                    let _ = self.take_from_guests(domain, range, all);
+                    domain::raise(domain, range, rights, true);
                 }
             }
             // The slots are there.
@@ -477,8 +500,7 @@ pub fn delegate(
     (rights, flags, limit): (Rights, ItemFlags, u8),
     done: &mut Option<u64>,
 ) -> Result<(), Status> {
-    let guest = if flags.contains(ItemFlags::GUEST) { Manner::GUEST } else { Manner::NONE };
-    let (space, attributes) = (space(from, kind), last(flags).or(guest).limited(u16::from(limit)));
+    let (space, attributes) = (space(from, kind), asked(flags).limited(u16::from(limit)));
     let transfer = Transfer { from: space, range, to: number(to), base, rights, attributes };
     delegate_all(&Stored(store), (from, to), transfer, flags, done)
 }
@@ -488,15 +510,12 @@ const fn last(flags: ItemFlags) -> Manner {
     if flags.contains(ItemFlags::LAST) { Manner::LAST } else { Manner::NONE }
 }
 
-/// The entry of a table of `level` for physical page 0 and threads with `rights`.
-fn leaf(level: u32, rights: Rights) -> u64 {
-    Host::leaf(PhysAddr::truncate(0), level, attributes(rights) | Attributes::USER)
-}
-
-/// The table of `level` for an address, where there was none; its region is held.
-#[inline(never)]
-fn make_table(domain: &Domain, virt: VirtAddr, level: u32) -> Option<Table<Host>> {
-    domain.master().descend(&HARDWARE, virt, level, &mut table_of(domain)).ok().map(Table::new)
+/// What flags of an item say of a mapping, whoever has it.
+const fn asked(flags: ItemFlags) -> Manner {
+    const { assert!(ItemFlags::GUEST.bits() >> 4 == Manner::GUEST.0 as u64) };
+    const { assert!(ItemFlags::WRITE_COMBINING.bits() >> 4 == Manner::WRITE_COMBINING.0 as u64) };
+    let same = Manner((flags.bits() >> 4) as u16 & Manner::GUEST.or(Manner::WRITE_COMBINING).0);
+    last(flags).or(same)
 }
 
 /// As [`delegate`], whatever it takes.
@@ -515,6 +534,7 @@ fn delegate_all(
     machine.all = flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE | ItemFlags::GRANT | ItemFlags::COPY);
     let over = flags.intersects(ItemFlags::RAISE | ItemFlags::REPLACE)
         && !flags.intersects(ItemFlags::GRANT | ItemFlags::COPY);
+    machine.replaces = over && flags.contains(ItemFlags::REPLACE);
     let way = if over { make_way(stored, transfer, flags, &mut machine) } else { Ok(Outcome::Done) };
     let outcome = way.and_then(|_| {
         loop {

@@ -10,7 +10,7 @@
 use crate::create::{give_memory_portal, publish_new, store_new, undo};
 use crate::lifetime::Counted;
 use crate::slots::named;
-use crate::{cores, mapping, scheduler, vectors};
+use crate::{cores, mapping, scheduler, vectors, views};
 use abi::event::RECALL;
 use abi::item::ItemFlags;
 use abi::operation::RevokeFlags;
@@ -87,6 +87,7 @@ pub fn migrate(
 /// A context like `old` on `core`, which has its message page.
 fn copy(store: &Store<'_>, old: &Context, core: u32) -> Result<Ref<Context>, Status> {
     let domain = old.identity().domain;
+    views::of_core(store.get(domain), core).or(Err(Status::QuotaExhausted))?;
     let new = Context::new(Identity { core, ..*old.identity() }, 0);
     for (to, from) in new.frame().words().iter().zip(old.frame().words()) {
         to.set(from.get());

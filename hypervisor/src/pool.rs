@@ -10,6 +10,7 @@ use crate::stop::give_up;
 use crate::tables::HARDWARE;
 use abi::PhysAddr;
 use abi::address::{LARGE_PAGE_SIZE, PAGE_SIZE};
+use abi::counter::Counter;
 use arch::boot::BootTable;
 use core::sync::atomic::{AtomicBool, Ordering};
 use firmware::boot_info::{AVAILABLE, BootInfo};
@@ -21,7 +22,7 @@ use memory::mmu::Mmu;
 use memory::plan::{self, Entry, Plan};
 use memory::quota::Quota;
 use memory::region::Region;
-use sync::{Once, Spin};
+use sync::{Guard, Once, Spin};
 
 static FRAMES: Spin<Frames<'static>> = Spin::new(Frames::none());
 static QUOTA: Once<Quota> = Once::new();
@@ -103,6 +104,12 @@ pub fn kernel() -> Option<&'static Quota> {
     QUOTA.get()
 }
 
+/// Takes a lock of what memory is made of; whether it is free at once is counted.
+#[inline(always)]
+pub fn lock<T>(lock: &Spin<T>) -> Guard<'_, T> {
+    lock.lock_or(|| percpu::this().shared.count(Counter::LockWaits, 1))
+}
+
 /// A block of zeroed frames, charged to the kernel's own account.
 ///
 /// # Errors
@@ -117,15 +124,17 @@ pub fn zeroed(order: Order) -> Result<Frame<Clean>, OutOfMemory> {
 /// The account or the pool is exhausted.
 pub fn charged(order: Order, quota: &Quota) -> Result<Frame<Clean>, OutOfMemory> {
     let frame = match order {
-        Order::PAGE => FRAMES.lock().allocate_page(quota)?,
-        order => Err(FRAMES.lock().allocate(order, quota)?),
+        Order::PAGE => lock(&FRAMES).allocate_page(quota)?,
+        order => Err(lock(&FRAMES).allocate(order, quota)?),
     };
-    Ok(frame.unwrap_or_else(|dirty| {
-        dirty.cleared_by(|number, order| {
-            // SAFETY: the frame was just handed out to us.
-            unsafe { arch::pool::fill(number.0, order.index() as u32, 0) };
-        })
-    }))
+    Ok(frame.unwrap_or_else(cleared))
+}
+
+fn cleared(frame: Frame<Dirty>) -> Frame<Clean> {
+    frame.cleared_by(|number, order| {
+        // SAFETY: the frame was just handed out to us.
+        unsafe { arch::pool::fill(number.0, order.index() as u32, 0) };
+    })
 }
 
 /// A block of frames with any content, charged to `quota`.
@@ -133,7 +142,7 @@ pub fn charged(order: Order, quota: &Quota) -> Result<Frame<Clean>, OutOfMemory>
 /// # Errors
 /// The account or the pool is exhausted.
 pub fn dirty(order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
-    FRAMES.lock().allocate(order, quota)
+    lock(&FRAMES).allocate(order, quota)
 }
 
 /// Gives back the block at `start`, which [`address`] named, nothing refers to any more and `quota` paid for; `over` says why
@@ -169,12 +178,12 @@ fn give_back(
 ) {
     let number = number(start);
     if POISON.load(Ordering::Relaxed)
-        && let Ok(frame) = FRAMES.lock().reclaim(number, over)
+        && let Ok(frame) = lock(&FRAMES).reclaim(number, over)
     {
         // SAFETY: the frame was allocated, and its owner is done with it.
         unsafe { arch::pool::fill(number.0, frame.order().index() as u32, POISON_PATTERN) };
     }
-    let mut frames = FRAMES.lock();
+    let mut frames = lock(&FRAMES);
     if let Err(defect) = frames.reclaim(number, over).and_then(|frame| by(&mut frames, frame)) {
         drop(frames);
         warning!("memory pool: {defect:?} at {start}");
@@ -191,15 +200,71 @@ fn number(start: PhysAddr) -> FrameNumber {
 /// # Errors
 /// As for [`charged`].
 pub fn table_of(root: PhysAddr, quota: &Quota, table: PhysAddr, index: usize) -> Result<PhysAddr, OutOfMemory> {
-    let frame = charged(Order::PAGE, quota)?.into_number();
-    FRAMES.lock().note(number(root), frame, number(table).0 * ENTRIES_OF_TABLE + index as u32);
+    quota.charge(1)?;
+    charged_table_of(root, quota, table, index)
+}
+
+/// As [`table_of`], where `quota` has been charged already.
+///
+/// # Errors
+/// The pool is exhausted; the charge is taken back then.
+pub fn charged_table_of(root: PhysAddr, quota: &Quota, table: PhysAddr, index: usize) -> Result<PhysAddr, OutOfMemory> {
+    let frame = lock(&FRAMES).charged_page(quota)?;
+    let frame = frame.unwrap_or_else(cleared).into_number();
+    lock(&FRAMES).note(number(root), frame, number(table).0 * ENTRIES_OF_TABLE + index as u32);
     Ok(arch::pool::phys(frame.0))
 }
 
 /// The entry that refers to `table`, if it came from [`table_of`].
 pub fn referrer(table: PhysAddr) -> Option<(PhysAddr, usize)> {
-    let entry = FRAMES.lock().noted(number(table))?;
-    Some((arch::pool::phys(entry / ENTRIES_OF_TABLE), (entry % ENTRIES_OF_TABLE) as usize))
+    lock(&FRAMES).noted(number(table)).map(place_of)
+}
+
+/// Table and index of an entry.
+fn place_of(entry: u32) -> (PhysAddr, usize) {
+    (arch::pool::phys(entry / ENTRIES_OF_TABLE), (entry % ENTRIES_OF_TABLE) as usize)
+}
+
+/// The table that was noted before `table` for the same top-level table; for that one itself, the one noted last.
+pub fn noted_before(table: PhysAddr) -> Option<PhysAddr> {
+    lock(&FRAMES).noted_before(number(table)).map(|frame| arch::pool::phys(frame.0))
+}
+
+/// Has `to` pay for so many pages in the place of `from`. Whether it can.
+fn take_over(pages: u32, (from, to): (&Quota, &Quota)) -> bool {
+    // Who has paid for them can be refunded.
+    to.charge(pages).is_ok() && from.refund(pages).is_ok()
+}
+
+/// Makes the table that [`noted_before`] names for `after` belong to `root`, until [`release_aside`]; who has paid for it, and who
+/// is to. Whether that one can.
+pub fn set_aside(after: PhysAddr, payers: (&Quota, &Quota), root: PhysAddr) -> bool {
+    let done = take_over(1, payers);
+    if done {
+        lock(&FRAMES).renote(number(after), number(root));
+    }
+    done
+}
+
+/// As [`set_aside`], of the block at `start`, which belongs to no table.
+pub fn set_block_aside(start: PhysAddr, pages: u32, payers: (&Quota, &Quota), root: PhysAddr) -> bool {
+    let done = take_over(pages, payers);
+    if done {
+        lock(&FRAMES).note(number(root), number(start), 0);
+    }
+    done
+}
+
+/// Gives back what was set aside last for `root`.
+///
+/// # Safety
+/// As for [`release`].
+pub unsafe fn release_aside(root: PhysAddr, quota: &Quota, over: impl Reusable) {
+    let aside = lock(&FRAMES).denote(number(root), over);
+    if let Some((frame, _)) = aside {
+        // SAFETY: the caller's promise.
+        unsafe { release(arch::pool::phys(frame.0), quota, over) };
+    }
 }
 
 /// Gives back what belongs to `root`, the youngest first, at most `count`; `cleared` is told which entry referred to each.
@@ -214,8 +279,8 @@ pub unsafe fn release_tables(
     mut cleared: impl FnMut(PhysAddr, usize),
 ) -> bool {
     for _ in 0..count {
-        let Some((frame, entry)) = FRAMES.lock().denote(number(root), over) else { return true };
-        let (table, index) = (arch::pool::phys(entry / ENTRIES_OF_TABLE), (entry % ENTRIES_OF_TABLE) as usize);
+        let Some((frame, entry)) = lock(&FRAMES).denote(number(root), over) else { return true };
+        let (table, index) = place_of(entry);
         HARDWARE.write(table, index, 0);
         cleared(table, index);
         // SAFETY: the caller's promise.
@@ -224,9 +289,17 @@ pub unsafe fn release_tables(
     false
 }
 
+/// Takes out what belongs to `root` and came there last: it, and the entry that referred to it, which is cleared.
+pub fn take_table(root: PhysAddr) -> Option<(PhysAddr, (PhysAddr, usize))> {
+    let (frame, entry) = lock(&FRAMES).detach(number(root))?;
+    let (table, index) = place_of(entry);
+    HARDWARE.write(table, index, 0);
+    Some((arch::pool::phys(frame.0), (table, index)))
+}
+
 /// Frames that are free.
 pub fn free() -> u32 {
-    FRAMES.lock().free_frames()
+    lock(&FRAMES).free_frames()
 }
 
 /// A single zeroed frame that becomes a table or the like, by its physical address, charged to the kernel.

@@ -14,6 +14,16 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::Seq
 /// Whether translations are not forgotten when they have to be.
 pub static NO_FLUSH: AtomicBool = AtomicBool::new(false);
 
+/// Whether cores often have no table left, and how often they have asked for one.
+static FEW_TABLES: AtomicBool = AtomicBool::new(false);
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the calling core has no table left, which is so every seventh time: a load has its own page, that of its code, and
+/// the tables of both, before it happens again.
+pub fn lacks_table() -> bool {
+    FEW_TABLES.load(Relaxed) && ASKED.fetch_add(1, Relaxed) % 7 == 6
+}
+
 /// Whether they are not when a core comes back to a domain.
 #[cfg(feature = "shadow")]
 static NO_LAZY_FLUSH: AtomicBool = AtomicBool::new(false);
@@ -53,6 +63,7 @@ pub fn fail(name: &str) {
         "double-fault" => arch::provoke::without_stack(),
         #[cfg(feature = "shadow")]
         "no-lazy-flush" => return NO_LAZY_FLUSH.store(true, Relaxed),
+        "few-tables" => return FEW_TABLES.store(true, Relaxed),
         "no-flush" => return NO_FLUSH.store(true, Relaxed),
         "undefined" => arch::provoke::undefined(),
         "write-text" => {

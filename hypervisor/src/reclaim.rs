@@ -10,8 +10,8 @@
 //! Source: P. McKenney, J. Slingwine, "Read-copy update" (1998); interface §8; `docs/src/decisions/0019-lifetimes.md`.
 use crate::lifetime::{self, Counted};
 use crate::tables::HARDWARE;
-use crate::{contexts, cores, mapping, pool, scheduler, switch, translations, views};
-use abi::Status;
+use crate::{contexts, cores, mapping, pool, scheduler, switch, tidy, translations, views};
+use abi::{PhysAddr, Status};
 use arch::cpu;
 use core::sync::atomic::Ordering;
 use memory::frames::Unshown;
@@ -33,7 +33,7 @@ const CAPABILITIES_FROM: usize = 256;
 /// Whether there is anything to give back on this core.
 pub fn is_due() -> bool {
     let local = &percpu::this().local;
-    local.ended.length() + local.unseen.length() != 0
+    local.ended.length() + local.unseen.length() != 0 || !local.emptied.is_empty()
 }
 
 /// Has everything given back before this core leaves the kernel. False if there is nothing.
@@ -124,6 +124,9 @@ pub fn collect(store: &Store<'_>, idle: bool, most: u32) {
         });
         found
     };
+    if !limited {
+        tidy::give_back();
+    }
     let mut left = most;
     let mut is_enough = || {
         left -= 1;
@@ -171,8 +174,8 @@ fn waits() -> bool {
     percpu::this().shared.pending(Hazard::Schedule)
 }
 
-/// Waits until every other core has no borrow of an object from before.
-fn grace() {
+/// Waits until every other core has no borrow of an object from before, nor walks a domain's tables since then.
+pub fn grace() {
     forget_space();
     cores::ask_others(|| {
         translations::serve();
@@ -268,7 +271,7 @@ fn finish(store: &Store<'_>, ended: Counted) -> bool {
             let vectors = context.vectors.load(Ordering::Relaxed);
             if vectors != 0 {
                 // SAFETY: its own core has forgotten them when it ended.
-                unsafe { pool::release(abi::PhysAddr::truncate(vectors), &store.get(domain).quota, Unshown) };
+                unsafe { pool::release(PhysAddr::truncate(vectors), &store.get(domain).quota, Unshown) };
             }
             // SAFETY: as for domains.
             unsafe { lifetime::remove(store, reference, Some(Counted::Domain(domain))) };
@@ -287,15 +290,19 @@ fn finish(store: &Store<'_>, ended: Counted) -> bool {
     true
 }
 
+/// Takes what was copied of entry `index` of `table`, one of the domain's, from the views.
+pub fn forget(domain: &Domain, table: PhysAddr, index: usize) {
+    if table == domain.directory && index >= CAPABILITIES_FROM {
+        views::forget_capabilities(domain, index);
+    }
+    views::forget_leaves(domain, table, index);
+}
+
 /// Gives back the tables of a domain that nobody uses, all but the two pages that its donor paid for. False if there are
 /// more.
 fn release_tables(domain: &Domain, acknowledged: &Acknowledged) -> bool {
-    let forget = |table, index| {
-        if table == domain.directory && index >= CAPABILITIES_FROM {
-            views::forget_capabilities(domain, index);
-        }
-        views::forget_leaves(domain, table, index);
-    };
+    views::keep(domain);
+    let forget = |table, index| forget(domain, table, index);
     // SAFETY: tables and pages of capabilities of the domain; nothing is mapped in them, and there are no capabilities.
     let done = unsafe { pool::release_tables(domain.directory, (&domain.quota, acknowledged), SLICE, forget) };
     if done {
@@ -303,7 +310,7 @@ fn release_tables(domain: &Domain, acknowledged: &Acknowledged) -> bool {
         let blocks = domain.ports.iter().chain([&domain.nested]).map(|place| place.swap(0, Ordering::Relaxed));
         for block in blocks.filter(|&block| block != 0) {
             // SAFETY: no view shows it any more, nor does a guest use it; the nested table is empty.
-            unsafe { pool::release(abi::PhysAddr::truncate(block), &domain.quota, acknowledged) };
+            unsafe { pool::release(PhysAddr::truncate(block), &domain.quota, acknowledged) };
         }
     }
     done

@@ -130,7 +130,7 @@ pub fn perform(store: &Store<'_>, proxy_ref: Ref<Context>) -> Delivery {
     };
     let callee = store.get(portal.context);
     let failed = match callee.continuation() {
-        Continuation::AwaitCall => match call::send(store, proxy, callee) {
+        Continuation::AwaitCall => match call::send_at_once(store, proxy, callee) {
             Ok(()) => {
                 let handler = portal.context;
                 proxy.proceed(Continuation::AwaitRelay);

@@ -13,7 +13,7 @@ use crate::mapping::lock;
 use crate::slots::named;
 use crate::stop::give_up;
 use crate::tables::HARDWARE;
-use crate::{accounts, contexts, cores, interrupt, lifetime, mapping, pool, power, scheduler};
+use crate::{accounts, cache, contexts, cores, interrupt, lifetime, mapping, pool, power, scheduler};
 use abi::address::{PAGE_BITS, PAGE_SIZE, PHYS_BITS};
 use abi::hip::{HIP_ADDRESS, HIP_SIZE, ROOT_UTCB_ADDRESS};
 use abi::item::ItemFlags;
@@ -34,6 +34,8 @@ use objects::{Context, Continuation, Domain, Identity, Ref, Scheduling, Semaphor
 const ROOT_PRIORITY: u8 = 1;
 /// Pages of the root domain's quota that it cannot hand on: 1 MiB (interface §7).
 const NOT_TRANSFERABLE: u32 = 256;
+/// Pages that the kernel's account keeps, for the information page.
+const KEPT: u32 = HIP_SIZE.div_ceil(PAGE_SIZE as usize).next_power_of_two() as u32;
 /// Pages for the objects and tree nodes of the hypervisor's own space.
 const HYPERVISOR_PAGES: u32 = 128;
 
@@ -72,11 +74,12 @@ pub fn start(facts: &Facts<'_>) -> ! {
 /// Makes the root domain with the program `image`, whose file is at `file`, and all that it starts with.
 fn make(store: &Store<'_>, facts: &Facts<'_>, file: PhysAddr, image: &Image<'_>) -> Result<Ref<Scheduling>, Status> {
     let hypervisor = claim_machine(store, facts)?;
-    // What is left but for the (domain, core) tables, which the kernel pays for.
+    // What is left but for what cores have of domains' tables.
     let free = pool::free();
     let reserve = (free / 8).max(64 * cores::running().len() as u32).min(free / 2);
     let (kernel, granted) = (pool::kernel().ok_or(OutOfMemory::Pool)?, free - reserve);
     quota::transfer(kernel, &store.get(hypervisor).quota, granted).or(Err(OutOfMemory::Quota))?;
+    cache::fund(kernel, (kernel.limit() - kernel.usage()).saturating_sub(KEPT))?;
     let domain = new_domain(store, hypervisor, NOT_TRANSFERABLE, granted)?;
     HYPERVISOR.store(hypervisor.to_word(), Ordering::Relaxed);
     ROOT.store(domain.to_word(), Ordering::Relaxed);

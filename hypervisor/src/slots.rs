@@ -6,14 +6,16 @@
 //! Concurrency: slots are atomic words; tables are added under a lock.
 //! Source: lecture D:338, D:356; design plan §3; `docs/src/decisions/0002-table-pages.md`.
 use crate::tables::HARDWARE;
+use crate::translations::Cores;
 use crate::{pool, switch, views};
 use abi::{PhysAddr, Rights, Selector, Status, VirtAddr};
 use capability::word::Capability;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst, fence};
 use memory::format::{Attributes, Entry, Format, Host};
 use memory::frames::OutOfMemory;
 use memory::layout::CAPABILITIES;
 use memory::mmu::Mmu;
+use memory::shootdown::{Machine, Pages};
 use objects::{Domain, Object, Ref, Store};
 
 const RW: Attributes = Attributes::READ.union(Attributes::WRITE);
@@ -115,5 +117,12 @@ pub fn sync(domain: &Domain, address: u64) -> bool {
     }
     let Ok(local) = views::view(domain) else { return false };
     // The directory of GiB 511 exists in every view: it holds the I/O bitmap and the window.
-    local.put(&HARDWARE, virt, 2, entry, &mut |_, _| Err(OutOfMemory::Pool)).unwrap_or(false)
+    let changed = local.put(&HARDWARE, virt, 2, entry, &mut |_, _| Err(OutOfMemory::Pool)).unwrap_or(false);
+    // Who takes it out from here on finds what was put; who did before is seen.
+    fence(SeqCst);
+    if HARDWARE.read(domain.directory, virt.index(2)) != entry {
+        views::forget_capabilities(domain, virt.index(2));
+        Cores.flush(Pages::ALL);
+    }
+    changed
 }

@@ -15,7 +15,7 @@ use memory::format::{Attributes, Format, Host};
 use memory::frames::{Order, OutOfMemory};
 use memory::layout;
 use memory::mmu::Mmu;
-use memory::table::{MapError, Mapping, Table};
+use memory::table::{MapError, Mapping, Source, Table};
 
 /// Frames of a core that are not tables.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +65,23 @@ pub const WINDOW_TABLES: u64 = layout::WINDOW_SIZE >> 21;
 pub const WINDOW_PAGES: u32 = (layout::WINDOW_SIZE / PAGE_SIZE) as u32;
 
 fn map(table: &Table<Host>, virt: u64, phys: PhysAddr, size: u64, attributes: Attributes) -> Result<(), Error> {
-    table.map(&HARDWARE, Mapping { virt: VirtAddr::new(virt), phys, size, attributes }, &mut of(table.root()))
+    map_by(table, virt, phys, size, attributes, &mut own)
 }
 
-/// Where the tables below a top-level table of the kernel's come from.
-pub fn of(root: PhysAddr) -> impl FnMut(PhysAddr, usize) -> Result<PhysAddr, OutOfMemory> {
-    move |table, index| pool::table_of(root, pool::kernel().ok_or(OutOfMemory::Pool)?, table, index)
+fn map_by(
+    table: &Table<Host>,
+    virt: u64,
+    phys: PhysAddr,
+    size: u64,
+    attributes: Attributes,
+    frame: Source<'_>,
+) -> Result<(), Error> {
+    table.map(&HARDWARE, Mapping { virt: VirtAddr::new(virt), phys, size, attributes }, frame)
+}
+
+/// Where the kernel's own tables come from.
+fn own(_: PhysAddr, _: usize) -> Result<PhysAddr, OutOfMemory> {
+    pool::table()
 }
 
 fn frame(order: Order) -> Result<PhysAddr, Error> {
@@ -90,7 +101,7 @@ impl MachineTables {
             map(&table, start.get(), boot::image_phys(start), end.get() - start.get(), attributes)?;
         }
         map(&table, layout::POOL_BASE, pool.0, pool.1, RW)?;
-        let template = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut of(table.root()))?;
+        let template = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut own)?;
         let ones = pool::zeroed(Order::PAGE)?;
         // SAFETY: the frame was just handed out to us.
         unsafe { arch::pool::fill(ones.number().0, 0, u64::MAX) };
@@ -103,7 +114,7 @@ impl MachineTables {
     /// The pool is exhausted.
     pub fn core(&self, pages: CorePages) -> Result<CoreTables, Error> {
         let table = Table::<Host>::new(frame(Order::PAGE)?);
-        let directory_510 = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut of(table.root()))?;
+        let directory_510 = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 2, &mut own)?;
         for index in 0..VirtAddr::new(layout::CORE_LOCAL).index(2) {
             HARDWARE.write(directory_510, index, HARDWARE.read(self.template, index));
         }
@@ -119,43 +130,54 @@ impl MachineTables {
         map(&table, layout::CORE_LOCAL, pages.local, PAGE_SIZE, RW)?;
         let window = frame(Order::covering(WINDOW_TABLES * PAGE_SIZE).unwrap_or(Order::MAX))?;
         let core = CoreTables { root: table.root(), directory_510, window };
-        self.fill_511(&table, &core)?;
+        self.fill_511(&table, core.window, &mut own)?;
         Ok(core)
     }
 
-    /// Makes an empty top level one for `core` that shares the core's own tables and maps no user memory.
+    /// The two pages of a bitmap without ports.
+    pub const fn no_ports(&self) -> [PhysAddr; 2] {
+        [self.ones; 2]
+    }
+
+    /// Makes an empty top level one for a core, shares its own tables `directory_510` and those from `window` on, and maps no
+    /// user memory; tables come from `frame`.
     ///
     /// # Errors
-    /// The pool is exhausted.
-    pub fn space(&self, table: &Table<Host>, core: &CoreTables) -> Result<(), Error> {
-        let pointers = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 3, &mut of(table.root()))?;
-        HARDWARE.write(pointers, VirtAddr::new(layout::GIB_510).index(3), Host::table(core.directory_510));
-        self.fill_511(table, core)
+    /// `frame` fails.
+    pub fn space(
+        &self,
+        table: &Table<Host>,
+        [directory_510, window]: [PhysAddr; 2],
+        frame: Source<'_>,
+    ) -> Result<(), Error> {
+        let pointers = table.descend(&HARDWARE, VirtAddr::new(layout::GIB_510), 3, frame)?;
+        HARDWARE.write(pointers, VirtAddr::new(layout::GIB_510).index(3), Host::table(directory_510));
+        self.fill_511(table, window, frame)
     }
 
     /// The kernel's entries of GiB 511: all-ones I/O bitmap, temporal window.
-    fn fill_511(&self, table: &Table<Host>, core: &CoreTables) -> Result<(), Error> {
+    fn fill_511(&self, table: &Table<Host>, window: PhysAddr, frame: Source<'_>) -> Result<(), Error> {
         for page in 0..3 {
-            map(table, layout::IO_BITMAP + page * PAGE_SIZE, self.ones, PAGE_SIZE, Attributes::READ)?;
+            map_by(table, layout::IO_BITMAP + page * PAGE_SIZE, self.ones, PAGE_SIZE, Attributes::READ, frame)?;
         }
-        let directory = table.descend(&HARDWARE, VirtAddr::new(layout::WINDOW), 2, &mut of(table.root()))?;
+        let directory = table.descend(&HARDWARE, VirtAddr::new(layout::WINDOW), 2, frame)?;
         for (index, leaf) in (0..WINDOW_TABLES).zip(VirtAddr::new(layout::WINDOW).index(2)..) {
-            HARDWARE.write(directory, leaf, Host::table(core.window.offset(index * PAGE_SIZE)));
+            HARDWARE.write(directory, leaf, Host::table(window.offset(index * PAGE_SIZE)));
         }
         Ok(())
     }
 }
 
-/// Shows the two pages of a domain's port bitmap to the processor in `space`, the current one. Returns whether that
-/// changed anything.
+/// Shows the two pages of a domain's port bitmap to the processor in `space`; if it is the current one, at once. Returns
+/// whether that changed anything.
 ///
 /// # Errors
 /// The pool is exhausted.
-pub fn show_ports(space: &Table<Host>, bitmap: PhysAddr) -> Result<bool, Error> {
+pub fn show_ports(space: &Table<Host>, bitmap: [PhysAddr; 2]) -> Result<bool, Error> {
     let mut changed = false;
-    for page in [0, PAGE_SIZE] {
-        let (virt, entry) = (layout::IO_BITMAP + page, Host::leaf(bitmap.offset(page), 1, Attributes::READ));
-        if space.put(&HARDWARE, VirtAddr::new(virt), 1, entry, &mut of(space.root()))? {
+    for (at, page) in (0..).zip(bitmap) {
+        let (virt, entry) = (layout::IO_BITMAP + at * PAGE_SIZE, Host::leaf(page, 1, Attributes::READ));
+        if space.put(&HARDWARE, VirtAddr::new(virt), 1, entry, &mut own)? {
             arch::cpu::flush_page(virt);
             changed = true;
         }

@@ -6,7 +6,7 @@
 //! held: a core that waits for one has interrupts off, and serves nobody.
 //! Source: `docs/src/shootdown.md`.
 use crate::cores::{self, RunningCore};
-use crate::domain::table_of;
+use crate::domain::Tables;
 use crate::log::{info, warning};
 use crate::mapping::lock;
 use crate::tables::HARDWARE;
@@ -218,7 +218,7 @@ pub fn evidence(domain: &Domain, virt: u64, count: u64, clear: bool) -> [u64; 2]
 
 /// The root of the domain's view on core `id`, if it has one.
 #[inline]
-fn view(domain: &Domain, id: u32) -> Option<PhysAddr> {
+pub fn view(domain: &Domain, id: u32) -> Option<PhysAddr> {
     let view = domain.views.get(id as usize)?.load(Acquire);
     (view != 0).then(|| PhysAddr::truncate(view))
 }
@@ -240,7 +240,7 @@ pub fn restrict_noting(domain: &Domain, range: (u64, u64), left: Attributes, sho
 fn restrict_by(mmu: &impl Mmu, domain: &Domain, (virt, size): (u64, u64), left: Attributes, shootdown: &mut Shootdown) {
     let view = |id| view(domain, id);
     let (space, range) = (Space { master: &domain.master(), view: &view }, (VirtAddr::new(virt), size));
-    if space.restrict((mmu, &Cores), range, left, &mut table_of(domain), shootdown).is_err() {
+    if space.restrict((mmu, &Cores), range, left, &mut Tables(domain), shootdown).is_err() {
         warning!("no kernel memory to divide a large page at {virt:#x}");
     }
 }

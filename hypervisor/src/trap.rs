@@ -112,14 +112,16 @@ fn user_exception(frame: &Frame) {
     // SAFETY: in the kernel, interrupts off; the store is local to this function.
     let store = unsafe { arch::pool::store() };
     let Some((context_ref, context)) = switch::current(&store) else { report::kernel_fault(frame) };
-    let domain = store.get(context.identity().domain);
+    let domain = context.identity().domain;
     // Of other exceptions it would be an address of whoever faulted last.
     let address = if frame.vector.get() == PAGE_FAULT { arch::cpu::fault_address() } else { 0 };
     let resolved = match frame.vector.get() {
-        PAGE_FAULT => rights(frame.error.get()).is_some_and(|rights| domain::resolve_fault(domain, address, rights)),
+        PAGE_FAULT => {
+            rights(frame.error.get()).is_some_and(|rights| domain::resolve_fault(&store, domain, address, rights))
+        }
         // Port accesses have no error code. A retry resumes at the address that faulted, which must be canonical.
         PROTECTION if frame.error.get() == 0 && VirtAddr::new(frame.rip.get()).is_user() => {
-            domain::resolve_protection(domain)
+            domain::resolve_protection(store.get(domain))
         }
         NO_DEVICE => match vectors::claim(&store, context) {
             true => true,

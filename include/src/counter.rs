@@ -31,6 +31,12 @@ pub enum Counter {
     /// Model-specific registers written by instructions of the kernel; what the processor writes itself when a guest is
     /// entered or left does not count.
     MsrWrites = 10,
+    /// Times that it waited for another core to be done with the frames of kernel memory, or with a domain's objects there.
+    LockWaits = 11,
+    /// Tables with entries of domains that the core has taken back because it had no more of them.
+    TablesReclaimed = 12,
+    /// Calls and events, exits of virtual CPUs among them, that a portal's context began to serve.
+    Calls = 13,
 }
 
 impl Counter {
@@ -47,9 +53,12 @@ impl Counter {
         Self::Preemptions,
         Self::RegionWaits,
         Self::MsrWrites,
+        Self::LockWaits,
+        Self::TablesReclaimed,
+        Self::Calls,
     ];
     /// How many there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 14;
     /// The first of as many more numbers as there are events of a virtual CPU: how often virtual CPUs left for that reason.
     pub const EXITS: u64 = 0x100;
 
@@ -75,6 +84,9 @@ impl Counter {
             Self::Preemptions => "preemptions",
             Self::RegionWaits => "region_waits",
             Self::MsrWrites => "msr_writes",
+            Self::LockWaits => "lock_waits",
+            Self::TablesReclaimed => "tables_reclaimed",
+            Self::Calls => "calls",
         }
     }
 }

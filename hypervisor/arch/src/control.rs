@@ -6,11 +6,14 @@
 //! Concurrency: acts on the calling core.
 //! Source: AMD64 manual volume 2, §3.1 and §7.8; `docs/src/decisions/0009-control-registers.md`.
 use crate::features::Features;
+use memory::format::Attributes;
 use x86::controlregs::{self, Cr0, Cr4, cr0_write, cr4_write};
 use x86::msr;
 
 /// PAT: 0 write-back, 1 write-combining, 2 uncached-, 3 uncached; 4 to 7 write-back, write-through, uncached-, uncached.
 pub const PAT: u64 = 0x0007_0406_0007_0106;
+// The entry that a mapping's bit for it selects.
+const _: () = assert!(PAT >> (8 * (Attributes::WRITE_COMBINING.bits() >> 3)) & 0xFF == 1);
 const EFER_SCE: u64 = 1;
 const EFER_LME: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;

@@ -300,15 +300,34 @@ impl Mmu for Hardware {
     }
     #[inline(always)]
     fn fill_few(&self, table: PhysAddr, index: usize, count: usize, mut entry: u64, step: u64) -> bool {
-        let (words, entries) = (self.words(table), index..index + count);
-        let free = entries.clone().fold(0, |all, index| all | words[index & 511].load(Ordering::Relaxed)) == 0;
-        if free {
-            for index in entries {
-                words[index & 511].store(entry, Ordering::Release);
-                entry = entry.wrapping_add(step);
+        let (words, start, end) = (self.words(table), index & 511, (index + count) & 511);
+        if count < 2 {
+            let free = count == 0 || words[start].load(Ordering::Relaxed) == 0;
+            if free && count != 0 {
+                words[start].store(entry, Ordering::Release);
+            }
+            return free;
+        }
+        let (mut at, mut all) = (start, 0);
+        // In this form few iterations are the least instructions.
+        loop {
+            all |= words[at].load(Ordering::Relaxed);
+            at = (at + 1) & 511;
+            if at == end {
+                break;
             }
         }
-        free
+        if all != 0 {
+            return false;
+        }
+        at = start;
+        loop {
+            words[at].store(entry, Ordering::Release);
+            (at, entry) = ((at + 1) & 511, entry.wrapping_add(step));
+            if at == end {
+                return true;
+            }
+        }
     }
     #[inline(always)]
     fn clear(&self, table: PhysAddr, index: usize, count: usize, bits: u64) -> (u64, u64) {

@@ -105,11 +105,11 @@ impl Attributes {
     /// None.
     pub const NONE: Self = Self(0);
     /// Memory is write-combining; passed on with every delegation.
-    pub const WRITE_COMBINING: Self = Self(0x20);
+    pub const WRITE_COMBINING: Self = Self(0x40);
     /// Also in the domain's table for devices.
-    pub const DEVICE: Self = Self(0x40);
+    pub const DEVICE: Self = Self(0x80);
     /// Also in the domain's table for guests.
-    pub const GUEST: Self = Self(0x80);
+    pub const GUEST: Self = Self(0x20);
     /// Must not be delegated or copied, only granted (lecture C:419, map privilege).
     pub const LAST: Self = Self(0x100);
     /// Marks of nodes, not properties of mappings; see `split.rs`.
@@ -139,6 +139,12 @@ impl Attributes {
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Whether any of `other` is set.
+    #[must_use]
+    pub const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether all of `other` are set.
@@ -189,7 +195,7 @@ pub enum Error {
     Full,
     /// A node would have more than [`MAX_DEPTH`] ancestors.
     TooDeep,
-    /// The place of a root is taken in part, or reaches [`UNITS`].
+    /// The place of a root is taken in part, or reaches [`UNITS`]; or what is not the tree's is in the way of a piece.
     Occupied,
     /// Source and destination overlap without being the same.
     Overlap,
@@ -252,9 +258,20 @@ pub trait Effects {
     /// `piece` is about to be entered into the tree; nothing else can fail any more.
     ///
     /// # Errors
-    /// [`Full`] if tables or slots cannot be had, with nothing of the piece left in them: it is not entered, and the
-    /// operation ends with that error.
-    fn mapped(&mut self, piece: &Piece) -> Result<(), Full>;
+    /// [`Error::Full`] if tables or slots cannot be had, with nothing of the piece left in them: it is not entered, and the
+    /// operation ends with that error. [`Error::Occupied`], likewise, if something is there that is not the tree's: then its
+    /// units are left out.
+    fn mapped(&mut self, piece: &Piece) -> Result<(), Error>;
+
+    /// Whether a piece whose destination is taken in part is entered where it is not, instead of left out as a whole.
+    fn goes_round(&self) -> bool {
+        false
+    }
+
+    /// How many of the first units of `piece`, which the tree has not, nothing else has either.
+    fn free(&self, piece: &Piece) -> u64 {
+        piece.span.count
+    }
 
     /// `piece`, with the rights it had, has only `left` now; none: it is gone. `last` says that nobody has anything of
     /// its tree any more: an object without holders.

@@ -35,7 +35,7 @@ pub use descriptor::Descriptor;
 pub use frame::{Clean, Dirty, Frame, FrameNumber, Order};
 pub use reuse::{Reusable, Unshown};
 
-use crate::quota::Quota;
+use crate::quota::{Quota, QuotaExceeded};
 use descriptor::{Kind, Link};
 use shelf::{Contents, Shelf};
 
@@ -46,6 +46,12 @@ pub enum OutOfMemory {
     Quota,
     /// The pool has no free block of that order or above.
     Pool,
+}
+
+impl From<QuotaExceeded> for OutOfMemory {
+    fn from(_: QuotaExceeded) -> Self {
+        Self::Quota
+    }
 }
 
 impl From<OutOfMemory> for abi::Status {
@@ -110,7 +116,7 @@ impl<'pool> Frames<'pool> {
     /// [`OutOfMemory`] says whether the account or the pool is exhausted;
     /// nothing is charged then.
     pub fn allocate(&mut self, order: Order, quota: &Quota) -> Result<Frame<Dirty>, OutOfMemory> {
-        quota.charge(order.frames()).map_err(|_| OutOfMemory::Quota)?;
+        quota.charge(order.frames())?;
         let kept = if order == Order::PAGE { self.pick(Contents::Undefined) } else { None };
         self.found(kept, order, quota)
     }
@@ -120,7 +126,15 @@ impl<'pool> Frames<'pool> {
     /// # Errors
     /// As for [`Self::allocate`].
     pub fn allocate_page(&mut self, quota: &Quota) -> Result<Result<Frame<Clean>, Frame<Dirty>>, OutOfMemory> {
-        quota.charge(1).map_err(|_| OutOfMemory::Quota)?;
+        quota.charge(1)?;
+        self.charged_page(quota)
+    }
+
+    /// As [`Self::allocate_page`], where `quota` has been charged already.
+    ///
+    /// # Errors
+    /// [`OutOfMemory::Pool`]; the charge is taken back then. Whoever pays for no more than there is has all that it pays for.
+    pub fn charged_page(&mut self, quota: &Quota) -> Result<Result<Frame<Clean>, Frame<Dirty>>, OutOfMemory> {
         if let Some(frame) = self.pick(Contents::Zeros) {
             return Ok(Ok(Frame::known(FrameNumber(frame), Order::PAGE)));
         }

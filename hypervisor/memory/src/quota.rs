@@ -100,11 +100,12 @@ impl Quota {
     /// [`QuotaExceeded`] if the usage would go above the limit; nothing is
     /// charged then.
     pub fn charge(&self, pages: u32) -> Result<(), QuotaExceeded> {
-        let charged = self.update(|account| {
-            let usage = account.usage.checked_add(pages).filter(|usage| *usage <= account.limit)?;
-            Some(Account { usage, ..account })
+        let charged = self.account.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            let Account { limit, usage } = Account::unpack(word);
+            // The new usage is at most the limit, so it stays in its half of the word.
+            (limit.wrapping_sub(usage) >= pages).then(|| word + u64::from(pages))
         });
-        charged.ok_or(QuotaExceeded)
+        charged.map(drop).map_err(|_| QuotaExceeded)
     }
 
     /// Takes a charge of `pages` pages back.
@@ -112,8 +113,8 @@ impl Quota {
     /// # Errors
     /// [`NotCharged`] if less than that is in use; nothing changes then.
     pub fn refund(&self, pages: u32) -> Result<(), NotCharged> {
-        let refunded = |account: Account| Some(Account { usage: account.usage.checked_sub(pages)?, ..account });
-        self.update(refunded).ok_or(NotCharged)
+        let refunded = |word| (Account::unpack(word).usage >= pages).then(|| word - u64::from(pages));
+        self.account.fetch_update(Ordering::AcqRel, Ordering::Acquire, refunded).map(drop).map_err(|_| NotCharged)
     }
 
     /// Raises the limit by `pages` pages from nowhere: memory was found.

@@ -301,7 +301,9 @@ impl Shootdown {
 
     /// Adds the cores of these bits, for a change to tables that have no sharers: they leave ring 3 and guests.
     pub fn add_cores(&mut self, machine: &impl Machine, cores: u64) {
-        self.aim(machine, cores);
+        if cores != 0 {
+            self.aim(machine, cores);
+        }
     }
 
     /// Adds targets. Who takes the same from now on finds it gone, or not accessed, but may not return before this is over.
@@ -326,6 +328,13 @@ impl Shootdown {
         #[cfg(any(test, feature = "shadow"))]
         machine.returns();
         acknowledged
+    }
+
+    /// As [`Self::finish`], without a wait for what others have taken: for who holds locks whose waiters all [`Core::serve`].
+    pub fn reach(self, machine: &impl Machine) {
+        if self.targets != 0 {
+            self.tell(machine);
+        }
     }
 
     /// Makes all targets forget, and waits until they have.

@@ -8,6 +8,8 @@
 //! directory. No private entry is left that the master does not have any more.
 //! Concurrency: changes of the master hold the space's lock, filling does not: it looks again afterwards.
 //! Source: lecture D:295, D:346-361; trap T7; design plan §3; `docs/src/shootdown.md`.
+pub mod cache;
+pub mod empty;
 mod evidence;
 
 use crate::format::{Attributes, Entry, Format, Host};
@@ -52,7 +54,8 @@ pub fn sync(
     frame: Source<'_>,
 ) -> Result<Filled> {
     let Ok(directory) = existing(mmu, master, virt) else { return Ok(Filled::Absent) };
-    let entry = mmu.read(directory, virt.index(DIRECTORY));
+    // What a copy that is gone has left noted there is not noted of this one.
+    let entry = mmu.read(directory, virt.index(DIRECTORY)) & !Host::EVIDENCE;
     let shared = match Host::decode(entry, DIRECTORY) {
         Entry::Absent => return Ok(Filled::Absent),
         Entry::Table(leaves) => leaves,
@@ -194,7 +197,7 @@ pub(crate) const fn entries(change: &Change) -> usize {
     change.size.div_ceil(1 << DIRECTORY_BITS) as usize
 }
 
-/// The directory of a master that was asked for last: the next one is often the same. Tables stay as long as the master.
+/// The directory of a master that was asked for last: the next one is often the same.
 #[derive(Debug, Default)]
 pub struct Latest {
     /// The last address that it translates, 0 before there is one.
@@ -203,6 +206,11 @@ pub struct Latest {
 }
 
 impl Latest {
+    /// That directory may go. Whoever takes it holds the space's lock.
+    fn forget(&self) {
+        self.end.store(0, Relaxed);
+    }
+
     /// The table of leaves for `virt` (`level` 1), or the directory (2), if there is one. Whoever asks holds the space's lock.
     #[inline(always)]
     pub fn table_at(&self, mmu: &impl Mmu, master: Table<Host>, virt: VirtAddr, level: u32) -> Option<Table<Host>> {

@@ -36,8 +36,43 @@ impl From<OutOfMemory> for MapError {
 /// What became of a change to tables.
 pub type Result<T, E = MapError> = core::result::Result<T, E>;
 
-/// Where zeroed frames for tables come from; it is told which entry of which table is to refer to them.
-pub type Source<'a> = &'a mut dyn FnMut(PhysAddr, usize) -> Result<PhysAddr, OutOfMemory>;
+/// Where zeroed frames for tables come from. Who takes a part of a large leaf has to get a table to divide it; so it is paid for
+/// when the leaf is entered, as if all tables below were there.
+pub trait Supply {
+    /// A frame; entry `index` of `table` is to refer to it.
+    ///
+    /// # Errors
+    /// There is none, or nobody pays for it.
+    fn table(&mut self, table: PhysAddr, index: usize) -> Result<PhysAddr, OutOfMemory>;
+
+    /// Sets `count` tables aside for a leaf.
+    ///
+    /// # Errors
+    /// Nobody pays for them.
+    fn reserve(&mut self, _count: u32) -> Result<(), OutOfMemory> {
+        Ok(())
+    }
+
+    /// As [`Self::table`], one of those that were set aside, which are one less, whatever comes of it.
+    ///
+    /// # Errors
+    /// There is none, though it was paid for.
+    fn reserved(&mut self, table: PhysAddr, index: usize) -> Result<PhysAddr, OutOfMemory> {
+        self.table(table, index)
+    }
+
+    /// `count` tables that were set aside are not needed.
+    fn release(&mut self, _count: u32) {}
+}
+
+impl<F: FnMut(PhysAddr, usize) -> Result<PhysAddr, OutOfMemory>> Supply for F {
+    fn table(&mut self, table: PhysAddr, index: usize) -> Result<PhysAddr, OutOfMemory> {
+        self(table, index)
+    }
+}
+
+/// See [`Supply`].
+pub type Source<'a> = &'a mut dyn Supply;
 
 /// A range of virtual addresses and the memory that it is to show.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +111,11 @@ const fn shift(level: u32) -> u32 {
     PAGE_BITS + 9 * (level - 1)
 }
 
+/// Tables that a leaf of `level` needs to become pages.
+const fn spare(level: u32) -> u32 {
+    (512u32.pow(level - 1) - 1) / 511
+}
+
 impl<F: Format> Table<F> {
     /// The hierarchy whose top-level table, a zeroed frame or an existing one, is at `root`.
     pub const fn new(root: PhysAddr) -> Self {
@@ -100,6 +140,26 @@ impl<F: Format> Table<F> {
                 }
             }
         }
+    }
+
+    /// How many of `size` bytes from `virt` on, both multiples of the page size, show nothing before the first that does.
+    pub fn free(&self, mmu: &impl Mmu, range: (VirtAddr, u64)) -> u64 {
+        self.free_below(mmu, F::LEVELS, range)
+    }
+
+    fn free_below(&self, mmu: &impl Mmu, level: u32, (virt, size): (VirtAddr, u64)) -> u64 {
+        for (done, part) in parts(level, virt, size) {
+            let at = virt.offset(done);
+            let free = match F::decode(mmu.read(self.root, at.index(level)), level) {
+                Entry::Absent => part,
+                Entry::Table(next) => Self::new(next).free_below(mmu, level - 1, (at, part)),
+                Entry::Leaf(..) => 0,
+            };
+            if free != part {
+                return done + free;
+            }
+        }
+        size
     }
 
     /// The table of `level` (1 to `LEVELS` − 1) that translates `virt`; made from `frame`, a source of zeroed frames,
@@ -165,10 +225,10 @@ impl<F: Format> Table<F> {
 
     /// Leaves of `size` bytes at `virt`, both multiples of the page size, only the rights in `left`; if that is empty, what is
     /// mapped there is unmapped. What is not mapped stays so. A larger leaf that is covered in part is divided, with a table
-    /// from `frame`. Tables stay. `changed` is told of each table what in it somebody may remember.
+    /// from `frame`; with all rights left that is all that is done. Tables stay. `changed` is told of each table what in it somebody may remember.
     ///
     /// # Errors
-    /// [`MapError::NoTable`] if `frame` fails; the leaf in question is unmapped in full then.
+    /// [`MapError::NoTable`] if `frame` has not what was set aside; the leaf in question is unmapped in full then.
     pub fn restrict(
         &self,
         mmu: &impl Mmu,
@@ -202,6 +262,8 @@ impl<F: Format> Table<F> {
         // Of a page nobody remembers anything who has not noted an access.
         let (first, end) = if left.is_empty() {
             mmu.clear(self.root, virt.index(1), (size >> PAGE_BITS) as usize, F::ACCESSED)
+        } else if left.is_all() {
+            return None;
         } else {
             (0..size >> PAGE_BITS).fold((u64::MAX, 0), |(first, end), page| {
                 let index = virt.index(1) + page as usize;
@@ -255,17 +317,19 @@ impl<F: Format> Table<F> {
         for (done, part) in parts(level, virt, size) {
             let at = virt.offset(done);
             let index = at.index(level);
-            let next = match F::decode(mmu.read(self.root, index), level) {
+            let old = mmu.read(self.root, index);
+            let next = match F::decode(old, level) {
                 Entry::Absent => continue,
                 Entry::Table(next) => Self::new(next),
+                Entry::Leaf(..) if part == 1 << shift(level) && left.is_all() => continue,
                 Entry::Leaf(base, attributes) => {
                     let whole = part == 1 << shift(level);
-                    let divided = (!whole).then(|| frame(self.root, index)).transpose();
+                    let divided = (!whole).then(|| frame.reserved(self.root, index)).transpose();
                     let entry = match divided {
                         Ok(Some(next)) => {
                             for entry in 0..512 {
                                 let below = base.offset((entry as u64) << shift(level - 1));
-                                mmu.write(next, entry, F::leaf(below, level - 1, attributes));
+                                mmu.write(next, entry, F::leaf(below, level - 1, attributes) | old & F::EVIDENCE);
                             }
                             F::table(next)
                         }
@@ -275,6 +339,9 @@ impl<F: Format> Table<F> {
                     mmu.exchange(self.root, index, entry);
                     // Of larger leaves there are copies, which have noted accesses.
                     changed(Change { table: self.root, level, virt: at, size: part });
+                    if entry == 0 {
+                        frame.release(spare(level) - u32::from(!whole));
+                    }
                     match divided {
                         Ok(Some(next)) => Self::new(next),
                         other => {
@@ -295,7 +362,7 @@ impl<F: Format> Table<F> {
             Entry::Table(next) => Ok(Self::new(next)),
             Entry::Leaf(..) => Err(MapError::Occupied(virt)),
             Entry::Absent => {
-                let next = frame(self.root, virt.index(level))?;
+                let next = frame.table(self.root, virt.index(level))?;
                 mmu.write(self.root, virt.index(level), F::table(next));
                 Ok(Self::new(next))
             }
@@ -315,6 +382,7 @@ impl<F: Format> Table<F> {
             match F::decode(mmu.read(self.root, virt.index(level)), level) {
                 Entry::Leaf(..) => return Err(MapError::Occupied(virt)),
                 Entry::Absent if level <= F::LEAF_LEVELS && whole => {
+                    frame.reserve(spare(level))?;
                     mmu.write(self.root, virt.index(level), F::leaf(phys, level, mapping.attributes));
                 }
                 // A table that is empty by now stays, with smaller leaves.

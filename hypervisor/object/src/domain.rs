@@ -4,7 +4,7 @@
 //! Invariants: the tables are frames of the pool; all but the views' are charged to the domain's quota, the directory
 //! and the page of views to its donor's. A domain is in use while a capability names it or a context belongs to it;
 //! after that its spaces are emptied. The record itself stays until nothing that it has paid for is left.
-//! Concurrency: tables never change place; the port bitmap appears once; slabs are behind a lock.
+//! Concurrency: tables never change place, and go when they are empty; so do port bitmaps. Slabs are behind a lock.
 //! Source: lecture D:281-311; design plan §3; `docs/src/decisions/0019-lifetimes.md`.
 use crate::reference::Ref;
 use crate::slabs::Slabs;
@@ -34,6 +34,9 @@ pub struct Domain {
     pub region: Latch,
     /// A directory of its user memory; for who holds the region.
     pub latest: Latest,
+    /// Physical address of the latest table that was found not to be empty, while they are looked through; otherwise 0. For
+    /// who holds the region.
+    pub tidied: AtomicU64,
     /// What it has paid for.
     pub slabs: Spin<Slabs>,
     /// Capabilities, together one, and contexts.
@@ -62,6 +65,7 @@ impl Domain {
             donor,
             region: Latch::default(),
             latest: Latest::default(),
+            tidied: AtomicU64::new(0),
             slabs: Spin::new(Slabs::default()),
             uses: Count::default(),
             count: Count::default(),

@@ -12,7 +12,10 @@ use core::cell::Cell;
 use core::mem::{offset_of, size_of};
 use guest::tags::Tags;
 use memory::layout;
+use memory::quota::Quota;
 use memory::shootdown::Core;
+use memory::space::cache::Ring;
+use memory::space::empty::Emptied;
 use memory::tags::Tags as Views;
 use schedule::{Inbox, Reader, ReadyQueue};
 use sync::atomic::{AtomicU64, Ordering};
@@ -70,8 +73,6 @@ pub struct Local {
     pub timeouts: Timeouts,
     /// What was taken out of the inbox.
     pub arrived: Reader,
-    /// Directory of GiB 510 and tables of the temporal window, for new address spaces of this core.
-    pub tables: Cell<[u64; 2]>,
     /// Nesting depth of fault reports, so that a fault within a report stops the machine at once.
     pub faults: Cell<u32>,
     /// Interrupts that nobody asked for.
@@ -84,6 +85,8 @@ pub struct Local {
     pub ended: Chain,
     /// Those that are prepared, and wait until no core can have a borrow of them.
     pub unseen: Chain,
+    /// Tables that this core has taken out of domains, and that others may still walk.
+    pub emptied: Emptied,
     /// SVM: physical address of what virtual CPUs leave of the host's state while they run. VMX: of the current control
     /// structure. 0 if there is none.
     pub host_state: Cell<u64>,
@@ -142,6 +145,12 @@ pub struct Shared {
     pub core: Core,
     /// Which of its views has which tag.
     pub tags: Views<TAGS>,
+    /// Those that have tables of user memory,
+    pub views: Ring,
+    /// and who pays for these.
+    pub account: Quota,
+    /// Directory of GiB 510 and tables of the temporal window, for new address spaces of this core; 0 before it has them.
+    pub tables: [AtomicU64; 2],
     /// Whether it works on a part of the mapping tree.
     pub mark: Mark,
     /// Scheduling contexts of this core that other cores made ready.
@@ -281,6 +290,9 @@ mod tests {
             core: Core::default(),
             mark: Mark::default(),
             tags: Views::default(),
+            views: Ring::default(),
+            account: Quota::new(0),
+            tables: Default::default(),
             inbox: Inbox::default(),
         }
     }

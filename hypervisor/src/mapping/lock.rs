@@ -8,7 +8,7 @@
 //! Concurrency: who waits for a region holds none, or one at a lower address; another is only tried. A core that holds
 //! locks for long looks whether one is wanted, and opens them for a moment. Who waits is counted while it does.
 //! Source: issue of the memory system (locking by region); `sync::gate`; `docs/src/locking.md`, `docs/src/decisions/0033-regions.md`.
-use crate::cores;
+use crate::{cores, translations};
 use abi::counter::Counter;
 use arrayvec::ArrayVec;
 use core::cell::Cell;
@@ -42,6 +42,12 @@ pub fn of<'s>(one: &'s Domain, other: &'s Domain) -> Held<'s> {
             both(one, other, _inside)
         }
     }
+}
+
+/// Takes the region of a domain if it is free now.
+pub fn attempt(domain: &Domain) -> Option<Held<'_>> {
+    let _inside = GATE.enter(&percpu::this().shared.mark)?;
+    domain.region.take().map(|_first| Held { _second: None, _first, _inside })
 }
 
 /// Takes both, in the order of their addresses.
@@ -86,7 +92,7 @@ impl<'s> Met<'s> {
 pub fn all() -> Closed<'static> {
     let waiting = Waiting(Cell::new(false));
     let marks = || cores::running().iter().map(|core| &core.shared().mark);
-    until(&waiting, || GATE.close(marks(), || waiting.note()))
+    until(&waiting, || GATE.close(marks(), || waiting.goes_on()))
 }
 
 #[inline(always)]
@@ -121,7 +127,7 @@ fn until<T>(waiting: &Waiting, attempt: impl Fn() -> Option<T>) -> T {
         if let Some(taken) = attempt() {
             return taken;
         }
-        waiting.note();
+        waiting.goes_on();
         sync::relax();
     }
 }
@@ -135,6 +141,12 @@ impl Waiting {
             percpu::this().shared.count(Counter::RegionWaits, 1);
             WAITING.fetch_add(1, Relaxed);
         }
+    }
+
+    /// It does. Who has what it waits for may be waiting for this core to forget something (`tidy.rs`).
+    fn goes_on(&self) {
+        self.note();
+        translations::serve();
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Machine, Stored, remaining, shown, space, waits};
 use crate::translations::{self, Cores};
 use abi::operation::{Noted, RevokeFlags};
 use abi::{Kind, Rights};
-use capability::tree::{Attributes as Manner, Effects, Error, Full, Outcome, Piece, Span, Tree};
+use capability::tree::{Attributes as Manner, Effects, Error, Outcome, Piece, Span, Tree};
 use memory::shootdown::Acknowledged;
 use objects::{Domain, Ref, Store};
 
@@ -134,7 +134,7 @@ impl<'s> Reporting<'s> {
 }
 
 impl Effects for Reporting<'_> {
-    fn mapped(&mut self, piece: &Piece) -> Result<(), Full> {
+    fn mapped(&mut self, piece: &Piece) -> Result<(), Error> {
         self.machine.mapped(piece)
     }
 

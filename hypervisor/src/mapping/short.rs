@@ -4,15 +4,17 @@
 //! Invariants: each does what the general way does, or nothing, and leaves it to that.
 //! Concurrency: the regions of the one or two domains, until tree and tables say the same; cores are waited for with none.
 //! Source: `docs/src/decisions/0020-short-ways.md`.
-use super::{END, LARGE, Stored, last, leaf, lock, make_table, number, space};
+use super::{END, LARGE, Stored, attributes, last, lock, number, space};
+use crate::domain::Tables;
 use crate::tables::HARDWARE;
 use crate::translations::{self, Cores};
 use abi::address::PAGE_BITS;
 use abi::item::ItemFlags;
-use abi::{Kind, Rights, VirtAddr};
+use abi::{Kind, PhysAddr, Rights, VirtAddr};
 use capability::tree::{Attributes as Manner, Piece, Space, Span, Transfer, Tree};
-use memory::format::Attributes;
+use memory::format::{Attributes, Format, Host};
 use memory::shootdown::Shootdown;
+use memory::table::{Supply, Table};
 use objects::{Domain, Ref, Store};
 
 /// Leaves that are mapped or taken in a short way.
@@ -24,16 +26,26 @@ const LARGEST: u64 = SHORT * LARGE;
 #[inline(always)]
 pub fn delegate_run(
     store: &Store<'_>,
+    from: (Ref<Domain>, Span),
+    to: (Ref<Domain>, u64),
+    with: (Rights, ItemFlags),
+) -> bool {
+    match from.1.count {
+        ..=SHORT => delegate_leaves::<1>(store, from, to, with),
+        LARGE..=LARGEST => delegate_leaves::<2>(store, from, to, with),
+        _ => false,
+    }
+}
+
+/// [`delegate_run`] as leaves of `LEVEL`.
+#[inline(always)]
+fn delegate_leaves<const LEVEL: u32>(
+    store: &Store<'_>,
     (from, range): (Ref<Domain>, Span),
     (to, base): (Ref<Domain>, u64),
     (rights, flags): (Rights, ItemFlags),
 ) -> bool {
     let (stored, giver, domain) = (Stored(store), store.get(from), store.get(to));
-    let level = match range.count {
-        ..=SHORT => 1,
-        LARGE..=LARGEST => 2,
-        _ => return false,
-    };
     if base + range.count > END {
         return false;
     }
@@ -41,10 +53,7 @@ pub fn delegate_run(
     let tree = lock::of(giver, domain);
     let transfer = Transfer { from, range, to: number(to), base, rights, attributes };
     let Some((delegation, piece)) = Tree(&stored).plan_delegation(&transfer) else { return false };
-    if level > 1 && !piece.origin.is_multiple_of(LARGE) {
-        return false;
-    }
-    if !if level == 1 { enter_leaves::<1>(domain, &piece) } else { enter_leaves::<2>(domain, &piece) } {
+    if LEVEL > 1 && !piece.origin.is_multiple_of(LARGE) || !enter_leaves::<LEVEL>(domain, &piece) {
         return false;
     }
     if Tree(&stored).enter_delegation(delegation, piece.space).is_ok() {
@@ -89,7 +98,11 @@ fn take_leaves<const LEVEL: u32>(domain: &Domain, piece: &Piece, shootdown: &mut
     let table = domain.latest.table_at(&HARDWARE, domain.master(), VirtAddr::new(range.0), LEVEL);
     let Some(table) = table.map(|table| table.root()) else { return false };
     if LEVEL > 1 {
-        return translations::take_large(domain, table, range, shootdown);
+        let taken = translations::take_large(domain, table, range, shootdown);
+        if taken {
+            Tables(domain).release((piece.span.count / LARGE) as u32);
+        }
+        return taken;
     }
     translations::restrict_leaves(domain, table, range, Attributes::empty(), shootdown);
     true
@@ -99,10 +112,18 @@ fn take_leaves<const LEVEL: u32>(domain: &Domain, piece: &Piece, shootdown: &mut
 #[inline(always)]
 fn enter_leaves<const LEVEL: u32>(domain: &Domain, piece: &Piece) -> bool {
     let (at, leaves) = (VirtAddr::new(piece.span.base << PAGE_BITS), piece.span.count / LARGE.pow(LEVEL - 1));
+    // Each may have to be divided.
+    if LEVEL > 1 && Tables(domain).reserve(leaves as u32).is_err() {
+        return false;
+    }
     let known = domain.latest.table_at(&HARDWARE, domain.master(), at, LEVEL);
     let entry = leaf(LEVEL, piece.rights) | piece.origin << PAGE_BITS;
-    let Some(table) = known.or_else(|| make_table(domain, at, LEVEL)) else { return false };
-    table.enter(&HARDWARE, (LEVEL, at), leaves, entry)
+    let table = known.or_else(|| make_table(domain, at, LEVEL));
+    let entered = table.is_some_and(|table| table.enter(&HARDWARE, (LEVEL, at), leaves, entry));
+    if LEVEL > 1 && !entered {
+        Tables(domain).release(leaves as u32);
+    }
+    entered
 }
 
 /// The level of the table that has these pages, the user's, as leaves, if they are few enough for a short way.
@@ -117,4 +138,15 @@ const fn level(span: Span) -> Option<u32> {
         let large = span.count <= LARGEST && (span.base | span.count).is_multiple_of(LARGE);
         if large && span.base % table + span.count <= table { Some(2) } else { None }
     }
+}
+
+/// The entry of a table of `level` for physical page 0 and threads with `rights`.
+pub(super) fn leaf(level: u32, rights: Rights) -> u64 {
+    Host::leaf(PhysAddr::truncate(0), level, attributes(rights) | Attributes::USER)
+}
+
+/// The table of `level` for an address, where there was none; its region is held.
+#[inline(never)]
+pub(super) fn make_table(domain: &Domain, virt: VirtAddr, level: u32) -> Option<Table<Host>> {
+    domain.master().descend(&HARDWARE, virt, level, &mut Tables(domain)).ok().map(Table::new)
 }

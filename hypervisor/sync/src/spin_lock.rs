@@ -33,13 +33,20 @@ impl<T> Spin<T> {
     /// Waits until the lock is free and takes it.
     #[inline]
     pub fn lock(&self) -> Guard<'_, T> {
-        match self.try_lock() {
-            Some(guard) => guard,
-            #[cfg(not(any(loom, shuttle)))]
-            None => self.0.lock(),
-            #[cfg(any(loom, shuttle))]
-            None => self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+        self.lock_or(|| ())
+    }
+
+    /// As [`Self::lock`]; if the lock is not free, `waits` is called first.
+    #[inline(always)]
+    pub fn lock_or(&self, waits: impl FnOnce()) -> Guard<'_, T> {
+        if let Some(guard) = self.try_lock() {
+            return guard;
         }
+        waits();
+        #[cfg(not(any(loom, shuttle)))]
+        return self.0.lock();
+        #[cfg(any(loom, shuttle))]
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Takes the lock if it is free.
@@ -55,6 +62,7 @@ impl<T> Spin<T> {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
+    use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     #[test]
     fn increments_of_several_threads_are_all_counted() {
@@ -74,5 +82,19 @@ mod tests {
         assert!(lock.try_lock().is_none());
         drop(held);
         assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn who_waits_is_told_before() {
+        let (lock, told) = (Spin::new(0), AtomicBool::new(false));
+        let held = lock.lock_or(|| unreachable!("it is free"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| *lock.lock_or(|| told.store(true, Relaxed)) += 1);
+            while !told.load(Relaxed) {
+                std::thread::yield_now();
+            }
+            drop(held);
+        });
+        assert_eq!(*lock.lock(), 1);
     }
 }

@@ -1,8 +1,8 @@
 //! Mutants: the shipping code with one step less, or in another order, which the models must not let pass.
 //!
 //! The sources that the models need are copied to `target/mutants`, changed there one mutant at a time, and the models of
-//! the shootdown run on them: under loom, under shuttle if loom finds nothing, and on a processor in software. A mutant is
-//! caught if a model fails.
+//! the shootdown run on them: under loom, under shuttle if loom finds nothing, and on a processor in software; with that the page
+//! tables' own tests on those of them. A mutant is caught if one fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,9 @@ const ROWS: &str = "hypervisor/capability/src/tree/row.rs";
 const SPLIT: &str = "hypervisor/capability/src/tree/split.rs";
 const TRANSFER: &str = "hypervisor/capability/src/tree/transfer.rs";
 const EVIDENCE: &str = "hypervisor/memory/src/space/evidence.rs";
+const CACHE: &str = "hypervisor/memory/src/space/cache.rs";
 const MMU: &str = "hypervisor/memory/src/mmu.rs";
+const EMPTY: &str = "hypervisor/memory/src/space/empty.rs";
 
 /// The whole of a request.
 const ASK: &str = "let mut known = self.pages.load(Relaxed);
@@ -244,6 +246,26 @@ const MUTANTS: &[Mutant] = &[
         "let _ = Pages::ALL;",
     ),
     mutant(
+        "an empty table is reused without a grace period",
+        EMPTY,
+        "            grace();\n",
+        "            let _ = grace;\n",
+    ),
+    mutant("views keep what they copied of an empty table", EMPTY, "        forget();\n", "        let _ = forget;\n"),
+    mutant("an empty directory stays the latest", EMPTY, "        latest.forget();\n", "        let _ = latest;\n"),
+    mutant(
+        "who may have walked an empty table is not asked",
+        EMPTY,
+        "shootdown.add((mmu, machine), all, self.view, Pages::ALL);",
+        "let _ = (machine, all, shootdown, Pages::ALL);",
+    ),
+    mutant(
+        "the lock is given away before an empty table is forgotten",
+        SHOOTDOWN,
+        "    pub fn reach(self, machine: &impl Machine) {\n        if self.targets != 0 {",
+        "    pub fn reach(self, machine: &impl Machine) {\n        if self.targets != 0 && self.naive {",
+    ),
+    mutant(
         "what was accessed meanwhile is lost",
         MMU,
         "self.exchange(table, index + at, 0) & bits != 0",
@@ -281,10 +303,85 @@ const MUTANTS: &[Mutant] = &[
         "node.set_limit(limit);",
     ),
     mutant(
+        "a grant does not wait for what is being taken",
+        TRANSFER,
+        "(form == Form::Same || !self.is_settled(id))",
+        "!self.is_settled(id)",
+    ),
+    mutant("what was taken before a restart is taken again", REVOKE, "if !lost.contains(rights) {", "if true {"),
+    mutant(
         "what was given does not count",
         TRANSFER,
         "left.checked_sub(limit_of(child))",
         "left.checked_sub(limit_of(child) * 0)",
+    ),
+    mutant(
+        "what is not the tree's keeps out all behind it",
+        TRANSFER,
+        "0 => steps.pass(1)?,",
+        "0 => steps.pass(count)?,",
+    ),
+    mutant(
+        "a repetition does not get past what is not the tree's",
+        TRANSFER,
+        "covering.is_none() && effects.free(piece) == 0",
+        "covering.is_none() && effects.free(piece) == u64::MAX",
+    ),
+    mutant(
+        "a grant does not look whether something is there that is not the tree's",
+        TRANSFER,
+        "let count = steps.effects.free(&piece);",
+        "let count = piece.span.count;",
+    ),
+    mutant(
+        "a core remembers tables that it has taken back",
+        CACHE,
+        "    shootdown.add((mmu, machine), bit(own), &|id| (id == own).then_some(root), Pages::ALL);\n",
+        "    let _ = (bit(own), root, shootdown, Pages::ALL);\n",
+    ),
+    mutant(
+        "a directory that is taken back keeps its entries",
+        CACHE,
+        "mmu.exchange(directory, index, 0) & Host::EVIDENCE",
+        "mmu.read(directory, index) & Host::EVIDENCE",
+    ),
+    mutant(
+        "what was noted in a copy goes with it",
+        CACHE,
+        "mmu.write(of_master, index, mmu.read(of_master, index) | noted);",
+        "mmu.write(of_master, index, mmu.read(of_master, index));",
+    ),
+    mutant(
+        "a view of a domain that ends stays in the ring of its core",
+        CACHE,
+        "        link(mmu, before, next);\n        if *first",
+        "        if *first",
+    ),
+    mutant(
+        "the view that was just used gives first",
+        CACHE,
+        "asked < CHANCES && was_used",
+        "asked > CHANCES && was_used",
+    ),
+    mutant(
+        "what replaces is left out where something beside it stays",
+        TRANSFER,
+        "None if steps.effects.goes_round() =>",
+        "None if false && steps.effects.goes_round() =>",
+    ),
+    mutant("a large leaf sets nothing aside", TABLE, "frame.reserve(spare(level))?;", ""),
+    mutant(
+        "what was set aside for a leaf is not given back",
+        TABLE,
+        "frame.release(spare(level) - u32::from(!whole));",
+        "frame.release(0);",
+    ),
+    mutant("a division is paid for anew", TABLE, "frame.reserved(self.root, index)", "frame.table(self.root, index)"),
+    mutant(
+        "a leaf of 1 GiB sets aside what one division needs",
+        TABLE,
+        "(512u32.pow(level - 1) - 1) / 511",
+        "512u32.pow(level - 1) / 512u32.pow(level - 1)",
     ),
 ];
 
@@ -342,11 +439,15 @@ fn source(place: &Path, mutant: &Mutant) -> Result<String> {
 
 /// Whether all models of what `file` belongs to pass.
 fn passes(place: &Path, file: &str, checker: Checker) -> Result<bool> {
-    let (packages, filters): (&[_], &[_]) = match file.starts_with(TREE) {
-        // It does nothing at the same time as others: there are no executions to check.
-        true if checker != Checker::Software => return Ok(true),
-        true => (&["capability"], &["tree::"]),
-        false => (&["models", "sync"], &["shootdown::", "mmu::", "gate::"]),
+    let (packages, filters): (&[_], &[_]) = match file {
+        // They do nothing at the same time as others: there are no executions to check.
+        _ if (file == CACHE || file.starts_with(TREE)) && checker != Checker::Software => return Ok(true),
+        CACHE => (&["models", "memory"], &["mmu::", "cache::"]),
+        _ if file.starts_with(TREE) => (&["capability"], &["tree::"]),
+        TABLE if checker == Checker::Software => {
+            (&["models", "sync", "memory"], &["shootdown::", "mmu::", "gate::", "table::"])
+        }
+        _ => (&["models", "sync"], &["shootdown::", "mmu::", "gate::"]),
     };
     let mut command = checker.command(packages, filters);
     command.env("RUST_BACKTRACE", "0").current_dir(place);

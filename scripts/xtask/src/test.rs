@@ -115,7 +115,7 @@ const VM_CASES: [&str; 2] = ["vm-", "kernel-guests"];
 /// `memory` instead of a filter: delegation, tables and the shootdown, but for their models.
 const MEMORY: &str = "memory";
 /// The cases of the running system that are about these.
-const MEMORY_CASES: [&str; 17] = [
+const MEMORY_CASES: [&str; 19] = [
     "kernel-shootdown",
     "kernel-hunter",
     "provoke-no-flush",
@@ -129,6 +129,8 @@ const MEMORY_CASES: [&str; 17] = [
     "kernel-domains",
     "kernel-shortage",
     "kernel-quota",
+    "kernel-reserve",
+    "kernel-views",
     "kernel-lifetimes",
     "kernel-churn",
     "conformance-qemu",

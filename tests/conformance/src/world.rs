@@ -30,7 +30,7 @@ const CORES: usize = 4;
 const EVENTS: [u8; 5] = [6, 13, 14, STARTUP, RECALL];
 
 /// How long a thread is waited for, in ticks of the TSC.
-const PATIENCE: u64 = 60_000_000_000;
+pub const PATIENCE: u64 = 60_000_000_000;
 
 /// Within a block.
 const CONTEXT: u64 = 34;

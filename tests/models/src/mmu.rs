@@ -11,6 +11,7 @@
 //! is left to the models beside this one.
 //! Source: Intel SDM volume 3, §4.10; AMD64 manual volume 2, §5.5; `docs/src/shootdown.md`.
 mod core;
+mod empty;
 mod processor;
 mod programs;
 mod turns;

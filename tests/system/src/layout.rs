@@ -28,6 +28,8 @@ const WINDOW: std::ops::Range<u64> = 0xffff_ffff_df00_0000..0xffff_ffff_e000_000
 const BOOT: Duration = Duration::from_secs(300);
 /// How often a machine is stopped while programs come and go.
 const STOPS: u32 = 20;
+/// Pages whose type is compared.
+const MEMORY_TYPES: u32 = 59;
 /// Physical address of the local APIC's registers.
 const APIC_REGISTERS: u64 = 0xfee0_0000;
 
@@ -36,6 +38,9 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("layout-4-cores", |context, name| examine(&context.scenario(name, "idle")?)),
         Case::new("layout-1-core", |context, name| examine(&Machine { smp: 1, ..context.scenario(name, "idle")? })),
+        Case::new("layout-memory-types", |context, name| {
+            memory_types(&Machine { smp: 1, ..context.scenario(name, "combining")? })
+        }),
         Case::new("layout-global-churn", |context, name| {
             let machine = Machine { smp: 2, ..context.scenario(name, "churn-long")? };
             never_remapped(&machine, "come and go").map(drop)
@@ -64,6 +69,28 @@ fn examine(machine: &Machine) -> Result<()> {
         ensure!(frames.insert(local), "core {core}: another core has the core-local frame {local:#x} too");
         ensure!(stacks.insert(stack), "core {core}: another core has the stack frame {stack:#x} too");
     }
+    Ok(())
+}
+
+/// Compares the type and the write bit of pages with what the program that has them says of each, `page ADDRESS BITS`.
+fn memory_types(machine: &Machine) -> Result<()> {
+    let mut running = run::start(machine)?;
+    running.wait_for("combining: to be looked at", BOOT)?;
+    running.monitor("stop")?;
+    let pages = tlb::pages(&running.monitor("info tlb")?).context("`info tlb` is not understood")?;
+    let mut compared = 0;
+    for line in running.log() {
+        let Some((_, said)) = line.split_once("combining: page 0x") else { continue };
+        let (address, bits) = said.trim().split_once(' ').with_context(|| format!("not understood: {line}"))?;
+        let address = u64::from_str_radix(address, 16)?;
+        let page = pages.iter().find(|page| page.covers(address));
+        let page = page.with_context(|| format!("no entry for {address:#x}"))?;
+        let found = [(page.combining, 'T'), (page.writable, 'W')].map(|(bit, letter)| if bit { letter } else { '-' });
+        ensure!(found.iter().eq(&bits.chars().collect::<Vec<_>>()), "{address:#x} should be {bits}: {page:?}");
+        ensure!(!page.uncached, "{address:#x} is uncached");
+        compared += 1;
+    }
+    ensure!(compared == MEMORY_TYPES, "{compared} pages compared");
     Ok(())
 }
 

@@ -18,6 +18,9 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// How long the hunter may, which the full tier runs alone.
 const HUNTER_LIMIT: Duration = Duration::from_secs(1200);
 
+/// Cores have to take tables back again and again.
+const FEW: &str = "provoke=few-tables";
+
 /// A flush that is left out, on what, and what the shadow says.
 const LEFT_OUT: [(&str, Platform, &str); 3] = [
     ("no-flush", Platform::Qemu, "core 1 may use what was taken"),
@@ -28,17 +31,25 @@ const LEFT_OUT: [(&str, Platform, &str); 3] = [
 
 /// The cases of this module.
 pub fn cases() -> Vec<Case> {
-    let program = |program: &'static str, platform, smp| {
-        let name = format!("shadow-{program}-{platform:?}-{smp}").to_lowercase();
+    let case = |program: &'static str, platform, smp, few: bool| {
+        let name =
+            format!("shadow-{}{program}-{platform:?}-{smp}", if few { "few-tables-" } else { "" }).to_lowercase();
         Case::new(name, move |context, name| {
-            let machine = machine(context, name, program, (platform, smp), &[])?;
+            let machine = machine(context, name, program, (platform, smp), if few { &[FEW] } else { &[] })?;
             let hunts = program.starts_with("hunter") && platform == Platform::Qemu;
             let timeout = Some(if hunts { HUNTER_LIMIT } else { LIMIT });
             let outcome = run::to_the_end(&Machine { timeout, ..machine })?.success()?;
             expect_line(&outcome, &[": ", " checks hold"])
         })
     };
+    let program = |program, platform, smp| case(program, platform, smp, false);
+    let few = |program, platform, smp| case(program, platform, smp, true);
     let programs = [
+        few("churn", Platform::Qemu, 4),
+        few("lifetimes", Platform::Qemu, 4),
+        few("views", Platform::Qemu, 2),
+        few("hunter-short", Platform::Bochs, 2),
+        few("hunter-short", Platform::Qemu, 2).alone().full(),
         program("shootdown", Platform::Qemu, 2),
         program("shootdown", Platform::Qemu, 4),
         program("shootdown", Platform::Bochs, 2),

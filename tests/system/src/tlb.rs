@@ -2,7 +2,7 @@
 //!
 //! `info tlb` prints every present leaf entry of the current CR3 with the
 //! letters X G P D A C T U W; X is the no-execute bit, P the page-size bit of
-//! the leaf (in a 4 KiB entry it is the PAT bit), C cache-disable. The rights
+//! the leaf (in a 4 KiB entry it is the PAT bit), C cache-disable, T write-through. The rights
 //! are those of the leaf alone.
 
 /// One leaf entry.
@@ -20,6 +20,8 @@ pub struct Page {
     pub large: bool,
     /// Cache-disable bit.
     pub uncached: bool,
+    /// Write-through bit, which by itself selects write-combining here.
+    pub combining: bool,
     /// User bit.
     pub user: bool,
     /// Write bit.
@@ -50,7 +52,7 @@ fn page(line: &str) -> Option<Page> {
     let flags = flags.trim().as_bytes();
     let valid =
         flags.len() == 9 && flags.iter().zip(b"XGPDACTUW").all(|(flag, letter)| flag == letter || *flag == b'-');
-    let [no_execute, global, large, .., uncached, _, user, writable] = flags else { return None };
+    let [no_execute, global, large, .., uncached, through, user, writable] = flags else { return None };
     valid.then_some(Page {
         address: number(address)?,
         frame: number(frame)?,
@@ -58,6 +60,7 @@ fn page(line: &str) -> Option<Page> {
         global: *global == b'G',
         large: *large == b'P',
         uncached: *uncached == b'C',
+        combining: *through == b'T',
         user: *user == b'U',
         writable: *writable == b'W',
     })
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
 
     const TLB: &str = "0000000000400000: 0000000004001000 ----A--U-\n\
-                       ffffffff81000000: 0000000001000000 -GPDA----\n\
+                       ffffffff81000000: 0000000001000000 -GPDA-T--\n\
                        ffffffffbfffe000: 00000000fee00000 XG-DAC--W\n";
 
     #[test]
@@ -97,8 +100,14 @@ mod tests {
         let pages = pages(TLB).unwrap_or_default();
         assert_eq!(pages.len(), 3);
         assert!(pages[0].user && !pages[0].writable && !pages[0].no_execute);
-        assert!(pages[1].global && pages[1].large && !pages[1].user);
-        assert!(pages[2].uncached && pages[2].writable && pages[2].no_execute && !pages[2].writable_and_executable());
+        assert!(pages[1].global && pages[1].large && pages[1].combining && !pages[1].user);
+        assert!(
+            pages[2].uncached
+                && !pages[2].combining
+                && pages[2].writable
+                && pages[2].no_execute
+                && !pages[2].writable_and_executable()
+        );
         assert_eq!((pages[2].address, pages[2].frame), (0xffff_ffff_bfff_e000, 0xfee0_0000));
     }
 

@@ -10,6 +10,9 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use rt::{ExitStatus, println};
 
+/// Ticks after which something that should happen has not, on a busy host either.
+pub const PATIENCE: u64 = 100_000_000_000;
+
 /// A hypercall; the status register comes back.
 pub fn hypercall(call: Hypercall, flags: u8, selector: u64, arguments: [u64; 4]) -> u64 {
     answer(call, flags, selector, arguments)[0]
@@ -71,6 +74,25 @@ pub fn up(semaphore: u64) -> u64 {
 /// Downs a semaphore, at most until the TSC reaches `deadline` (0: for ever).
 pub fn down(semaphore: u64, deadline: u64) -> u64 {
     hypercall(Hypercall::ControlSemaphore, 1, semaphore, [deadline >> 32, deadline & 0xFFFF_FFFF, 0, 0])
+}
+
+/// Pages of kernel memory that a domain may use, and uses.
+#[must_use]
+pub fn quota(domain: u64) -> [u64; 2] {
+    let [status, limit, usage] = answer(Hypercall::ControlDomain, 2, domain, [0; 4]);
+    if status == 0 { [limit, usage] } else { [0, 0] }
+}
+
+/// Whether a domain comes to have so much and to use no more; other cores may be about to end something.
+#[must_use]
+pub fn settles(domain: u64, [limit, usage]: [u64; 2]) -> bool {
+    let end = time_stamp() + PATIENCE;
+    loop {
+        let now = quota(domain);
+        if now[0] == limit && now[1] <= usage || time_stamp() > end {
+            return time_stamp() <= end;
+        }
+    }
 }
 
 /// A word of the message page at `page`.

@@ -125,7 +125,13 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// Whether the children of a node may grow and join: not while they are handed out.
     pub(super) fn is_settled(&self, id: NodeId) -> bool {
-        !self.at(id).is_marked()
+        !self.at(id).is_marked() || self.is_losing(id)
+    }
+
+    /// Whether what descends from a marked node is to lose rights.
+    #[cold]
+    fn is_losing(&self, id: NodeId) -> bool {
+        self.at(id).twin().is_some_and(|twin| self.at(twin).order().is_some())
     }
 
     /// Lets a node grow to `run`, in either direction.

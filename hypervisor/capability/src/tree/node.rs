@@ -318,11 +318,11 @@ impl Node {
         self.place.set(self.place.get() & !Attributes::LIMIT.field() | Attributes(limit).field());
     }
 
-    /// Whether the node has some of `rights` to pass on without a limit, and is not being divided.
+    /// Whether the node has some of `rights` to pass on without a limit, in the usual way, and is not being divided.
     #[inline(always)]
     pub(super) fn is_giving(&self, rights: Rights) -> bool {
         let place = self.place.get();
-        let rather_not = MARKS | Attributes::LAST.or(Attributes::LIMIT).field();
+        let rather_not = MARKS | Attributes::LAST.or(Attributes::LIMIT).or(Attributes::WRITE_COMBINING).field();
         place & rather_not == 0 && place & u64::from(rights.bits()) != 0
     }
 
@@ -339,6 +339,19 @@ impl Node {
     /// The twin of a node that is being divided.
     pub(super) fn twin(&self) -> Option<NodeId> {
         self.next.get().filter(|_| self.place.get() & Attributes::DIVIDED.field() != 0)
+    }
+
+    /// Makes the node the twin of one from which `rights` are to be taken, see [`Self::order`]. It is in no index, which leaves
+    /// room for that.
+    pub(super) fn set_order(&self, rights: Rights, itself: bool) {
+        self.set_rights(Rights::NONE);
+        self.child[0].set(u32::from(rights.bits()) | u32::from(itself) << 8);
+    }
+
+    /// What a twin says is to be taken from all that descends from its node, and whether from that too; `None` if it is a part.
+    pub(super) fn order(&self) -> Option<(Rights, bool)> {
+        let order = self.child[0].get();
+        self.rights().is_none().then(|| (Rights::new(order as u8), order >> 8 != 0))
     }
 
     pub(super) fn parent(&self) -> Option<NodeId> {

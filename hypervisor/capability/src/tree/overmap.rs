@@ -22,7 +22,9 @@ impl<N: Nodes> Tree<'_, N> {
         replace: bool,
         effects: &mut impl Effects,
     ) -> Result<Outcome, Error> {
-        self.start(transfer)?;
+        if transfer.overlaps_itself() {
+            return Err(Error::Overlap);
+        }
         // A mapping is not in its own way.
         if transfer.from.owner == transfer.to && transfer.base == transfer.range.base {
             return Ok(Outcome::Done);
@@ -64,7 +66,9 @@ impl<N: Nodes> Tree<'_, N> {
             }
             let there = self.at(old).piece().within(Span { base, ..part.span });
             let ahead = there.span.base - base;
-            if self.at(old).parent() == Some(source) && there.origin == part.origin + ahead {
+            let combining = part.attributes.or(transfer.attributes).has(Attributes::WRITE_COMBINING);
+            let same = self.at(old).parent() == Some(source) && there.origin == part.origin + ahead;
+            if same && there.attributes.has(Attributes::WRITE_COMBINING) == combining {
                 self.lift(old, &there, rights, steps)?;
             } else if replace {
                 let top = self.isolate(old, &there, steps)?;

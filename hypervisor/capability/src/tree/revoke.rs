@@ -15,8 +15,8 @@ use super::{Effects, Error, Nodes, Outcome, Piece, Space, Span, Tree};
 use abi::Rights;
 use core::iter::successors;
 
-/// Children of a node that are looked at one by one without a question whether to go on.
-const CROWD: usize = 64;
+/// Children that are looked at one by one without a question whether to go on. Tests have fewer.
+const CROWD: usize = if cfg!(test) { 3 } else { 64 };
 
 impl<N: Nodes> Tree<'_, N> {
     /// Takes `rights` from all mappings that descend from units of `range`, and with `itself` from those units too.
@@ -32,7 +32,7 @@ impl<N: Nodes> Tree<'_, N> {
         itself: bool,
         effects: &mut impl Effects,
     ) -> Result<Outcome, Error> {
-        self.for_each_part(space, range, effects, |id, range, steps| {
+        self.for_each_part(space, range, effects, |id, range, lost, steps| {
             let (node, part) = (self.at(id), self.at(id).units().and(*range));
             if node.rights().and(rights).is_none() || !itself && node.first.get().is_none() {
                 return Ok(Some(id));
@@ -50,17 +50,17 @@ impl<N: Nodes> Tree<'_, N> {
                 }
                 return Ok((!joins).then_some(id));
             }
-            self.revoke_part(id, &node.piece().within(part), rights, itself, steps)?;
+            self.revoke_part(id, &node.piece().within(part), (rights, lost), itself, steps)?;
             Ok(None)
         })
     }
 
-    /// [`Self::revoke`] of a part of a node.
+    /// [`Self::revoke`] of a part of a node; the rights in `lost` have gone from what descends from it.
     fn revoke_part(
         &self,
         id: NodeId,
         part: &Piece,
-        rights: Rights,
+        (rights, lost): (Rights, Rights),
         itself: bool,
         steps: &mut Steps<'_, impl Effects>,
     ) -> Result<(), Stop> {
@@ -75,7 +75,9 @@ impl<N: Nodes> Tree<'_, N> {
             Err(Stop::Failed(_)) if !itself => id,
             isolated => isolated?,
         };
-        self.sweep(top, part.origins(), rights, steps)?;
+        if !lost.contains(rights) {
+            self.sweep(top, part.origins(), rights, steps)?;
+        }
         if itself {
             self.shrink(top, rights, steps)?;
             self.settle(top, rights, steps);
@@ -156,7 +158,7 @@ impl<N: Nodes> Tree<'_, N> {
         rights: Rights,
         effects: &mut impl Effects,
     ) -> Result<Outcome, Error> {
-        self.for_each_part(space, range, effects, |id, range, steps| {
+        self.for_each_part(space, range, effects, |id, range, _, steps| {
             steps.reach_all()?;
             let top = self.isolate(id, &self.at(id).piece().within(*range), steps)?;
             let rights = if self.is_leaf(top) { rights } else { Rights::ALL };
@@ -164,6 +166,7 @@ impl<N: Nodes> Tree<'_, N> {
                 steps.check()?;
                 if self.at(child).is_marked() {
                     self.finish(child, steps)?;
+                    continue;
                 }
                 self.raise(child, top);
                 steps.changed = true;
@@ -196,7 +199,8 @@ impl<N: Nodes> Tree<'_, N> {
         Ok(())
     }
 
-    /// Takes `rights` from what descends from the origins `area` of `top`, children before parents.
+    /// Takes `rights` from what descends from the origins `area` of `top`, children before parents. A node of which many children
+    /// lack them is marked.
     ///
     /// `open` is the node whose children are being visited, from `at` on; it loses rights when all of them have.
     pub(super) fn sweep(
@@ -206,7 +210,7 @@ impl<N: Nodes> Tree<'_, N> {
         rights: Rights,
         steps: &mut Steps<'_, impl Effects>,
     ) -> Result<(), Stop> {
-        let (mut open, mut at) = (top, self.first_child(top));
+        let (mut open, mut at, mut passed) = (top, self.first_child(top), 0);
         loop {
             let Some(id) = at else {
                 if open == top {
@@ -235,9 +239,24 @@ impl<N: Nodes> Tree<'_, N> {
                 steps.reach_all()?;
             }
             if node.rights().and(rights).is_none() {
-                at = self.sibling(id);
+                (at, passed) = (self.sibling(id), passed + 1);
+                if passed > CROWD && self.at(open).origins().and(area) == self.at(open).origins() {
+                    steps.reach_all()?;
+                    let (is_top, parent) = (open == top, self.at(open).parent().unwrap_or(top));
+                    if !self.begin_taking(open, rights, !is_top) {
+                        continue;
+                    }
+                    steps.changed = true;
+                    self.finish(open, steps)?;
+                    if is_top {
+                        return Ok(());
+                    }
+                    (open, at, passed) = (parent, self.first_child(parent), 0);
+                }
             } else if node.is_marked() && (rights != Rights::ALL || node.origins().and(area) != node.origins()) {
                 self.finish(id, steps)?;
+                // Which may have gone.
+                at = self.first_child(open);
             } else if let Some(cut) = [area.base, area.end()].into_iter().find(|&cut| node.has_inside(cut)) {
                 let following = self.sibling(id);
                 match self.split(id, cut, steps) {
@@ -256,7 +275,7 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// Takes the last units of a node without children that loses all rights, until the rest can be taken at once.
-    fn shrink(&self, id: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
+    pub(super) fn shrink(&self, id: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) -> Result<(), Stop> {
         let node = self.at(id);
         while rights.contains(node.rights()) {
             let piece = node.piece();
@@ -277,7 +296,7 @@ impl<N: Nodes> Tree<'_, N> {
     }
 
     /// Takes `rights` from one node, whose children do not have them any more. Whether it is gone.
-    fn strip(&self, id: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) -> bool {
+    pub(super) fn strip(&self, id: NodeId, rights: Rights, steps: &mut Steps<'_, impl Effects>) -> bool {
         let (node, piece) = (self.at(id), self.at(id).piece());
         let left = piece.rights.without(rights);
         if left == piece.rights {

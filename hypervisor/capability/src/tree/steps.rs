@@ -7,6 +7,7 @@
 //! Source: `docs/src/decisions/0010-restartable-hypercalls.md`.
 use super::node::NodeId;
 use super::{Effects, Error, Full, Nodes, Outcome, Space, Span, Tree};
+use abi::Rights;
 
 /// Why an operation ends before its end.
 pub(super) enum Stop {
@@ -71,30 +72,33 @@ impl<E: Effects> Steps<'_, E> {
 }
 
 impl<N: Nodes> Tree<'_, N> {
-    /// Calls `each` for what every node of `space` has in `range`, from high to low; it may do more of the range, and the answer
-    /// is the last node that it has done, if that is still there. What is done is cut off the range.
+    /// Calls `each` for what every node of `space` has in `range`, from high to low, with rights that nobody has any more who has it
+    /// from there; it may do more of the range, and the answer is the last node that it has done, if that is still there. What is
+    /// done is cut off the range.
     #[inline(always)]
     pub(super) fn for_each_part<E: Effects>(
         &self,
         space: Space,
         range: &mut Span,
         effects: &mut E,
-        mut each: impl FnMut(NodeId, &mut Span, &mut Steps<'_, E>) -> Result<Option<NodeId>, Stop>,
+        mut each: impl FnMut(NodeId, &mut Span, Rights, &mut Steps<'_, E>) -> Result<Option<NodeId>, Stop>,
     ) -> Result<Outcome, Error> {
         let mut steps = Steps { effects, changed: false };
         let mut next = self.last_piece(space, *range);
         while let Some(id) = next {
             let node = self.at(id);
-            let (start, marked) = (node.base().max(range.base), node.is_marked());
-            let done = steps.check().and_then(|()| match marked {
-                false => each(id, range, &mut steps),
-                true => self.finish(id, &mut steps).map(|()| None),
+            let (start, mut lost) = (node.base().max(range.base), Some(Rights::NONE));
+            let done = steps.check().and_then(|()| {
+                if node.is_marked() {
+                    lost = self.resume(id, &mut steps)?;
+                }
+                lost.map_or(Ok(None), |lost| each(id, range, lost, &mut steps))
             });
             let last = match done {
                 Ok(last) => last,
                 Err(stop) => return stop.into_result(),
             };
-            if !marked {
+            if lost.is_some() {
                 range.count = range.count.min(start - range.base);
                 steps.changed = true;
             }

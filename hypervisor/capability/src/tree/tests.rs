@@ -1,6 +1,8 @@
 //! Purpose: the rules of the mapping tree.
 mod constraints;
+mod crowds;
 mod derived;
+mod foreign;
 mod joining;
 mod limits;
 mod model;

@@ -4,7 +4,8 @@
 //! holes.
 //! Invariants: the receiver gets rights that the source has and the mask names, and only units that are free; a piece
 //! whose destination is taken in part is left out as a whole, but for first units that are there already as they would be
-//! entered: then the rest is a piece.
+//! entered: then the rest is a piece. Of a piece that is entered those units are left out where something is that is not the
+//! tree's.
 //! Concurrency: the tree's lock; between pieces an operation may be preempted.
 //! Source: interface §3 (delegate semantics); lecture C:81-185, B:274-320; C:413-423.
 use super::index::{Gap, SpaceIndex};
@@ -36,6 +37,13 @@ impl Transfer {
     pub const fn cut(&mut self, count: u64) {
         self.base += count;
         self.range = Span::between(self.range.base + count, self.range.end());
+    }
+
+    /// Whether source and destination share units without being the same.
+    #[inline(always)]
+    pub(super) fn overlaps_itself(&self) -> bool {
+        let target = Span { base: self.base, ..self.range };
+        self.from.owner == self.to && target != self.range && target.and(self.range).count != 0
     }
 }
 
@@ -105,12 +113,11 @@ impl<N: Nodes> Tree<'_, N> {
 
     /// The first node with units to transfer.
     #[inline(always)]
-    pub(super) fn start(&self, transfer: &Transfer) -> Result<Option<NodeId>, Error> {
-        let (range, target) = (transfer.range, Span { base: transfer.base, ..transfer.range });
-        if transfer.from.owner == transfer.to && target != range && target.and(range).count != 0 {
+    fn start(&self, transfer: &Transfer) -> Result<Option<NodeId>, Error> {
+        if transfer.overlaps_itself() {
             return Err(Error::Overlap);
         }
-        Ok(self.next_piece(transfer.from, range))
+        Ok(self.next_piece(transfer.from, transfer.range))
     }
 
     fn transfer(&self, form: Form, transfer: &mut Transfer, effects: &mut impl Effects) -> Result<Outcome, Error> {
@@ -151,9 +158,13 @@ impl<N: Nodes> Tree<'_, N> {
     ) -> Result<Option<NodeId>, Stop> {
         let (space, node) = (Space { owner: transfer.to, ..transfer.from }, self.at(id));
         let targets = self.0.index(space);
-        if node.is_marked() {
-            self.finish(id, steps)?;
-            return Ok(self.next_piece(transfer.from, transfer.range));
+        // What is made now is found by who takes from all that there is.
+        let mut gone = Rights::NONE;
+        if node.is_marked() && (form == Form::Same || !self.is_settled(id)) {
+            match self.resume(id, steps)? {
+                Some(rights) => gone = rights,
+                None => return Ok(self.next_piece(transfer.from, transfer.range)),
+            }
         }
         let base = node.base().max(transfer.range.base);
         let (ahead, count) = (base - transfer.range.base, node.end().min(transfer.range.end()) - base);
@@ -165,7 +176,11 @@ impl<N: Nodes> Tree<'_, N> {
             attributes: transfer.attributes.or(node.attributes().inherited()),
         };
         let parent = if form == Form::Child { Some(id) } else { node.parent() };
-        let gap = self.gap(targets, piece.span);
+        let (count, gap) = match self.gap(targets, piece.span) {
+            None if steps.effects.goes_round() => self.part(targets, piece.span),
+            gap => (count, gap),
+        };
+        let piece = Piece { span: Span { count, ..piece.span }, ..piece };
         let limit = match (form, parent, gap) {
             // Its own stays, see `hand_over`.
             (Form::Same, ..) => Some(0),
@@ -177,15 +192,30 @@ impl<N: Nodes> Tree<'_, N> {
         let mut outcome = Ok(());
         let done = match (form, parent, gap) {
             _ if piece.rights.is_none() || limit.is_none() => steps.pass(count)?,
-            (Form::Same, _, Some(_)) => self.hand_over(id, base, piece, steps)?,
+            (Form::Same, _, Some(_)) => self.hand_over((id, gone), base, piece, steps)?,
             (Form::Child | Form::Sibling, Some(parent), Some(gap)) => {
-                self.attach(parent, piece, targets, gap, steps, &mut outcome)?
+                match self.attach(parent, piece, targets, gap, steps, &mut outcome) {
+                    Err(Stop::Failed(Error::Occupied)) => match steps.effects.free(&piece) {
+                        0 => steps.pass(1)?,
+                        free => {
+                            let part = Piece { span: Span { count: free, ..piece.span }, ..piece };
+                            self.attach(parent, part, targets, gap, steps, &mut outcome)?
+                        }
+                    },
+                    done => done?,
+                }
             }
-            (Form::Child | Form::Sibling, Some(parent), None) => steps.pass(self.present(parent, &piece, targets))?,
+            (Form::Child | Form::Sibling, Some(parent), None) if !steps.effects.goes_round() => {
+                steps.pass(self.present(parent, &piece, targets, steps.effects))?
+            }
             _ => steps.pass(count)?,
         };
         transfer.cut(ahead + done);
-        outcome?;
+        match outcome {
+            // It is found again as the first of what is left.
+            Err(Stop::Failed(Error::Occupied)) => {}
+            outcome => outcome?,
+        }
         Ok(self.next_piece(transfer.from, transfer.range))
     }
 
@@ -219,12 +249,25 @@ impl<N: Nodes> Tree<'_, N> {
         free.then_some((below, above))
     }
 
-    /// How many of the first units of a piece that does not fit are left out: those that are there already as children of
-    /// `parent`, from a call that did not get to its end, or all.
+    /// How many of the first units of `span` are free, and their neighbours; or taken by one node.
     #[cold]
-    fn present(&self, parent: NodeId, piece: &Piece, index: &SpaceIndex) -> u64 {
+    fn part(&self, index: &SpaceIndex, span: Span) -> (u64, Option<Gap>) {
+        let (below, above) = self.floor(index, span.base);
+        let end = below.map(|below| self.at(below).end()).filter(|&end| end > span.base);
+        let first = above.map_or(span.end(), |above| self.at(above).base());
+        let count = (end.unwrap_or(first) - span.base).min(span.count);
+        (count, if end.is_none() { self.gap(index, Span { count, ..span }) } else { None })
+    }
+
+    /// How many of the first units of a piece that does not fit are left out: those that are there already as children of
+    /// `parent`, from a call that did not get to its end; one that something else has, which that call left out; or all.
+    #[cold]
+    fn present(&self, parent: NodeId, piece: &Piece, index: &SpaceIndex, effects: &impl Effects) -> u64 {
         let below = self.floor(index, piece.span.base).0.map(|id| self.at(id));
         let covering = below.filter(|node| node.end() > piece.span.base);
+        if covering.is_none() && effects.free(piece) == 0 {
+            return 1;
+        }
         let same = covering
             .filter(|node| node.run().after(piece.span.base - node.base()).starts_as(&Run::new(piece, Some(parent))));
         same.map_or(piece.span.count, |node| piece.span.count.min(node.end() - piece.span.base))
@@ -258,9 +301,9 @@ impl<N: Nodes> Tree<'_, N> {
             return self.extend(low, high, &piece, &run, steps);
         }
         let id = self.0.allocate(piece.space.owner).ok_or(Full)?;
-        if let Err(full) = steps.effects.mapped(&piece) {
+        if let Err(error) = steps.effects.mapped(&piece) {
             self.0.release(piece.space.owner, id);
-            return Err(full.into());
+            return Err(error.into());
         }
         self.at(id).fill(piece.space, &run, depth);
         self.at(id).first.set(None);
@@ -294,28 +337,35 @@ impl<N: Nodes> Tree<'_, N> {
         Ok(piece.span.count)
     }
 
-    /// Moves the first of the units from `base` on of the node `id` to where `piece` says, and says how many.
+    /// Moves the first of the units from `base` on of the node `id` to where `piece` says, and says how many; the rights in `gone`
+    /// have gone from what descends from it.
     fn hand_over(
         &self,
-        id: NodeId,
+        (id, gone): (NodeId, Rights),
         base: u64,
         mut piece: Piece,
         steps: &mut Steps<'_, impl Effects>,
     ) -> Result<u64, Stop> {
-        steps.check()?;
-        let count = steps.effects.portion(&piece, true);
+        if gone.is_none() {
+            steps.check()?;
+        }
+        piece.span.count = steps.effects.portion(&piece, true);
+        let count = steps.effects.free(&piece);
+        if count == 0 {
+            return steps.pass(1);
+        }
         piece.span.count = count;
         let part = self.at(id).piece().within(Span { base, count });
         let id = self.isolate(id, &part, steps)?;
         // A part has a part of the limit.
         piece.attributes = piece.attributes.limited(self.at(id).attributes().limit());
         let lost = part.rights.without(piece.rights);
-        if !lost.is_none() {
+        if !gone.contains(lost) {
             self.sweep(id, part.origins(), lost, steps)?;
         }
         let mut moved = steps.effects.mapped(&piece);
         if moved.is_ok() && part.space != piece.space {
-            moved = self.0.recharge(part.space.owner, piece.space.owner);
+            moved = self.0.recharge(part.space.owner, piece.space.owner).map_err(Error::from);
             if moved.is_err() {
                 steps.effects.revoked(&piece, Rights::NONE, false);
             }

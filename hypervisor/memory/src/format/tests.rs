@@ -85,6 +85,9 @@ fn entries_of_the_host_have_the_bits_of_the_manual() {
     assert_eq!(Host::leaf(page, 1, Attributes::READ | Attributes::EXECUTE | Attributes::USER), 0x1005);
     let uncached = Attributes::READ | Attributes::WRITE | Attributes::UNCACHED;
     assert_eq!(Host::leaf(page, 1, uncached), 0x8000_0000_0000_101B);
+    let combining = Attributes::READ | Attributes::WRITE | Attributes::USER | Attributes::WRITE_COMBINING;
+    assert_eq!(Host::leaf(page, 1, combining), 0x8000_0000_0000_100F);
+    assert_eq!(Host::leaf(PhysAddr::truncate(0x20_0000), 2, combining), 0x8000_0000_0020_008F);
     let large = Attributes::READ | Attributes::WRITE | Attributes::GLOBAL;
     assert_eq!(Host::leaf(PhysAddr::truncate(0x20_0000), 2, large), 0x8000_0000_0020_0183);
     assert_eq!(Giant::<Host>::leaf(PhysAddr::truncate(1 << 30), 3, large), 0x8000_0000_4000_0183);

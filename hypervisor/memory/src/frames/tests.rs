@@ -302,3 +302,23 @@ fn orders_know_their_sizes() {
     assert_eq!(Order::covering((2 << 20) + 1), None);
     assert_eq!(Order::covering(u64::MAX), None);
 }
+
+#[test]
+fn who_has_paid_for_frames_finds_them_whoever_else_takes_what_he_can_pay_for() {
+    let mut descriptors = all_tails(64);
+    let mut frames = Frames::new(&mut descriptors, 0).expect("frames are left");
+    let all = Quota::new(64);
+    let own = Quota::funded_by(&all, 0, 20).expect("there are as many");
+    assert_eq!(own.charge(9), Ok(()));
+    for quota in [&all, &own] {
+        while let Ok(frame) = frames.allocate_page(quota) {
+            let _ = frame.map(Frame::into_number);
+        }
+    }
+    assert_eq!(frames.free_frames(), 9);
+    assert_eq!((0..9).filter(|_| frames.charged_page(&own).is_ok()).count(), 9);
+    assert_eq!((own.usage(), frames.free_frames()), (20, 0));
+    // Without a frame nothing is charged any more.
+    assert_eq!(frames.charged_page(&own).err(), Some(OutOfMemory::Pool));
+    assert_eq!(own.usage(), 19);
+}

@@ -195,6 +195,15 @@ fn for_tables_without_sharers_all_cores_are_asked() {
 }
 
 #[test]
+fn who_asks_no_cores_of_a_large_machine_keeps_nobody_waiting() {
+    let fake = machine(&[0; 65], &arena());
+    let mut shootdown = Shootdown::new(false);
+    shootdown.add_cores(&At(&fake, 1), 0);
+    shootdown.finish(&At(&fake, 1));
+    assert_eq!(fake.flights.load(Relaxed), 0);
+}
+
+#[test]
 fn as_many_pages_as_are_forgotten_one_by_one_are_joined_from_parts_with_odd_counts() {
     let pages = |first: u64, count: u64| Pages::new(first << 12, count << 12);
     assert_eq!(pages(6, 63).range(), Some((6 << 12, 63)));

@@ -2,8 +2,8 @@
 //!
 //! Purpose: a pager asks which pages were used since it last asked.
 //! Invariants: what is cleared is forgotten by whoever may remember it, so that the next access is noted again. Of a large
-//! leaf the copies are noted in: their value is that of all of them together, and clearing takes them from the views. When it is
-//! divided its parts have its value.
+//! leaf the copies are noted in, and in the master what was noted in copies that are gone: its value is that of all of them
+//! together, and clearing takes them from the views. When it is divided its parts have its value.
 //! Concurrency: as for the space: changes hold its lock.
 //! Source: AMD64 manual volume 2, §5.4.2; Intel SDM volume 3, §4.8.
 use super::{DIRECTORY, Space, existing, forget};
@@ -66,12 +66,17 @@ impl<V: Fn(u32) -> Option<PhysAddr>> Space<'_, V> {
         clear: bool,
         shootdown: &mut Shootdown,
     ) -> u64 {
-        let (mut noted, mut users) = (0, 0);
+        let index = virt.index(DIRECTORY);
+        let entry = mmu.read(directory, index);
+        let (mut noted, mut users) = (entry & Host::EVIDENCE, 0);
+        if clear && noted != 0 {
+            mmu.write(directory, index, entry & !Host::EVIDENCE);
+        }
         for id in members(shootdown.sharers(|| mmu.sharers(directory)), machine.cores()) {
             let view = (self.view)(id).map(Table::new);
             let found = view.map_or(0, |view| match existing(mmu, &view, virt) {
                 Ok(_) if clear => forget(mmu, &view, virt),
-                Ok(copies) => mmu.read(copies, virt.index(DIRECTORY)) & Host::EVIDENCE,
+                Ok(copies) => mmu.read(copies, index) & Host::EVIDENCE,
                 Err(_) => 0,
             });
             noted |= found;

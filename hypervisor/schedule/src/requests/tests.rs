@@ -1,9 +1,8 @@
 //! Requests and lent words: one by one, and under loom together with the inbox that announces them.
-use super::*;
 
 #[cfg(not(any(loom, shuttle)))]
 mod alone {
-    use super::*;
+    use super::super::*;
     use proptest::prelude::*;
 
     #[test]
@@ -30,7 +29,7 @@ mod alone {
 /// Two cores, in all interleavings. Each model counts the outcomes that it has met: one that explores too little fails.
 #[cfg(loom)]
 mod model {
-    use super::*;
+    use super::super::*;
     use crate::explore::explore;
     use crate::{Elements, Id, Inbox, InboxLinks, Pushed, Reader};
     use loom::cell::UnsafeCell;

@@ -118,6 +118,8 @@ pub const ENTRIES: &[Entry] = &[
     entry(Memory, "revoke_1024x4k_scattered", 70_000, 665_858, 2_431_817),
     entry(Memory, "revoke_preemption_latency_1000", 3_000, NO, NO),
     entry(Memory, "revoke_preemption_latency_100000", 3_000, NO, NO),
+    entry(Memory, "restrict_preemption_latency_1000", 3_000, NO, NO),
+    entry(Memory, "restrict_preemption_latency_100000", 3_000, NO, NO),
     entry(Memory, "delegate_preemption_latency_1000", NO, NO, NO),
     entry(Memory, "delegate_preemption_latency_100000", NO, NO, NO),
     entry(Memory, "destroy_preemption_latency_1000", 3_000, NO, NO),

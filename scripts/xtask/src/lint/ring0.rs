@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// Lines from which on the rule warns.
 pub const WARN: usize = 9_000;
 /// Lines from which on the rule fails.
-pub const FAIL: usize = 15_800;
+pub const FAIL: usize = 16_650;
 
 /// Checks the number of lines of code under `hypervisor/`.
 #[must_use]

@@ -10,7 +10,7 @@ use conformance::Report;
 use conformance::sys::{
     EMPTY, ROOT, ROOT_EC, Registers, down, hypercall, message, objects, own, revoke, time_stamp, up,
 };
-use conformance::world::{NO_ANSWER, Server, Thread, World, ask};
+use conformance::world::{NO_ANSWER, PATIENCE, Server, Thread, World, ask};
 use rt::{Environment, ExitStatus};
 
 rt::entry!(main);
@@ -105,7 +105,7 @@ fn occupied(world: &mut World, server: Server, core: usize) -> (Thread, u64) {
     let caller = world.thread(ROOT, core, 2);
     caller_says(caller, &[ask::SWAP, reached, let_go]);
     caller.start(Registers::new(Call, 0, server.portal, [0; 4]));
-    down(reached, time_stamp() + 60_000_000_000);
+    down(reached, patience());
     (caller, let_go)
 }
 
@@ -119,7 +119,7 @@ fn caller_says(caller: Thread, words: &[u64]) {
 }
 
 fn patience() -> u64 {
-    time_stamp() + 60_000_000_000
+    time_stamp() + PATIENCE
 }
 
 fn ended(thread: Thread) -> Registers {

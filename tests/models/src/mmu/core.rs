@@ -5,6 +5,7 @@
 //! Concurrency: one coroutine per core, which has its turn.
 //! Source: `hypervisor/src/translations.rs`, `domain.rs`, `switch.rs`.
 use std::cell::{Cell, RefCell, RefMut};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use abi::{PhysAddr, VirtAddr};
@@ -14,7 +15,7 @@ use memory::frames::OutOfMemory;
 use memory::mmu::Mmu;
 use memory::shadow::{Checked, Shadow};
 use memory::shootdown::{self, Acknowledged, NOTE, Pages, Shootdown};
-use memory::space::{self, Filled, Latest, Space};
+use memory::space::{self, Filled, Latest, Space, cache};
 use memory::table::{Mapping, Table};
 use memory::tags::{KEEP, LOADS, Tags};
 use sync::atomic::AtomicU64;
@@ -41,9 +42,18 @@ pub struct World {
     quiet: Cell<bool>,
     lock: Cell<bool>,
     flights: AtomicU64,
-    masters: Vec<PhysAddr>,
-    views: Vec<Vec<PhysAddr>>,
+    pub(super) masters: Vec<PhysAddr>,
+    pub(super) views: Vec<Vec<PhysAddr>>,
+    /// Each domain's.
+    pub(super) latest: Vec<Latest>,
+    /// How often each core has left ring 0.
+    pub(super) passes: Vec<Cell<u64>>,
+    /// Tables of user memory of views, by domain and core: each, and the entry that refers to it.
+    made: RefCell<BTreeMap<(usize, usize), Vec<Made>>>,
 }
+
+/// A table, and the entry that refers to it.
+type Made = (PhysAddr, (PhysAddr, usize));
 
 /// What a core does.
 pub type Program = Rc<dyn Fn(&Core<'_>)>;
@@ -75,8 +85,11 @@ impl World {
             quiet: Cell::new(false),
             lock: Cell::new(false),
             flights: AtomicU64::new(0),
+            latest: (0..domains).map(|_| Latest::default()).collect(),
+            passes: (0..cores).map(|_| Cell::new(0)).collect(),
             masters,
             views,
+            made: RefCell::default(),
         }
     }
 
@@ -111,7 +124,7 @@ impl World {
 
 /// A core.
 pub struct Core<'c> {
-    world: Rc<World>,
+    pub(super) world: Rc<World>,
     /// Its number.
     pub id: usize,
     /// Lets the core go on whose turn it is, until it is this one's.
@@ -119,7 +132,7 @@ pub struct Core<'c> {
 }
 
 impl Core<'_> {
-    fn machine(&self) -> RefMut<'_, Machine> {
+    pub(super) fn machine(&self) -> RefMut<'_, Machine> {
         self.world.machine.borrow_mut()
     }
 
@@ -145,7 +158,7 @@ impl Core<'_> {
     }
 
     /// Another core may go on, and has to if this one waits.
-    fn step(&self, waits: bool) {
+    pub(super) fn step(&self, waits: bool) {
         if self.world.quiet.get() {
             return;
         }
@@ -167,7 +180,8 @@ impl Core<'_> {
     }
 
     /// Enters or leaves ring 0.
-    fn kernel(&self, inside: bool) {
+    pub(super) fn kernel(&self, inside: bool) {
+        self.world.passes[self.id].update(|passes| passes + u64::from(!inside));
         let mut machine = self.machine();
         machine.processors[self.id].kernel = inside;
         machine.changed = true;
@@ -260,19 +274,49 @@ impl Core<'_> {
             return false;
         }
         let view = (&Table::new(self.view(domain)), self.id as u32);
-        if let Ok(Filled::Changed) = space::sync(self, &master, view, virt, &mut self.table()) {
+        let mut table = |above, index| {
+            let table = self.machine().table();
+            self.world.made.borrow_mut().entry((domain, self.id)).or_default().push((table, (above, index)));
+            Ok(table)
+        };
+        if let Ok(Filled::Changed) = space::sync(self, &master, view, virt, &mut table) {
             shootdown::Machine::flush(self, Pages::ALL);
         }
         true
     }
 
-    fn lock(&self) {
+    /// Takes the last `most` tables of user memory back that this core has for a domain.
+    pub fn reclaim(&self, domain: usize, most: usize) {
+        self.kernel(true);
+        self.lock();
+        let (root, mut shootdown, mut taken) = (self.view(domain), Shootdown::new(false), Vec::new());
+        let tables = std::iter::from_fn(|| {
+            let last = || self.world.made.borrow_mut().get_mut(&(domain, self.id))?.pop();
+            let (table, (above, index)) = if taken.len() < most { last()? } else { return None };
+            self.write(above, index, 0);
+            taken.push(table);
+            // All pages are in the first GiB.
+            Some((table, (above != root).then_some(VirtAddr::new(0))))
+        });
+        cache::take_back((self, self), &Table::new(self.world.masters[domain]), root, tables, &mut shootdown);
+        self.unlock();
+        shootdown.finish(self);
+        if !taken.into_iter().all(|table| self.machine().reuse(table)) {
+            self.fails(String::from("a table that is given back is not empty"));
+        }
+        self.kernel(false);
+        self.step(false);
+    }
+
+    /// Who has it may be waiting for this core to forget something.
+    pub(super) fn lock(&self) {
         while self.world.lock.replace(true) {
+            self.world.shown[self.id].serve(self);
             self.step(true);
         }
     }
 
-    fn unlock(&self) {
+    pub(super) fn unlock(&self) {
         self.world.lock.set(false);
     }
 
@@ -347,7 +391,7 @@ impl Core<'_> {
             let range = (VirtAddr::new(page << 12), count << 12);
             // As the kernel: whole large leaves go a short way.
             let master = Table::new(self.world.masters[domain]);
-            let directory = Latest::default().table_at(self, master, range.0, 2);
+            let directory = self.world.latest[domain].table_at(self, master, range.0, 2);
             let short = left.is_empty() && page % 512 == 0 && count % 512 == 0;
             if directory
                 .filter(|_| short)

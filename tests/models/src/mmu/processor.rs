@@ -16,6 +16,9 @@ use super::turns::Choices;
 /// Pages of a domain that are used: two in a table or leaf, the last of it, two in the next.
 pub const PAGES: [u64; 5] = [0x400, 0x401, 0x5FF, 0x600, 0x601];
 
+/// First frame that no domain has.
+pub const FOREIGN: u64 = 0x200;
+
 /// A frame, and rights to it.
 pub type Found = (u64, Attributes);
 
@@ -29,6 +32,8 @@ pub struct Processor {
     known: BTreeMap<(u64, u64), BTreeSet<(u64, u32)>>,
     /// All tables of leaves, by tag and directory entry.
     tables: BTreeMap<(u64, u64), BTreeSet<u64>>,
+    /// All directories, by tag.
+    directories: BTreeMap<u64, BTreeSet<u64>>,
     /// Whether it is in ring 0, where it uses nothing of what the domain has.
     pub kernel: bool,
     /// Whether an interrupt waits.
@@ -38,6 +43,8 @@ pub struct Processor {
 /// The machine.
 pub struct Machine {
     tables: Vec<[u64; 512]>,
+    /// Those that are used again.
+    free: Vec<u64>,
     /// Cores that may use a table.
     pub sharers: Vec<u64>,
     /// The cores.
@@ -49,6 +56,8 @@ pub struct Machine {
     /// Who is next.
     pub choices: Choices,
     frames: u64,
+    /// Tables that are used for something else.
+    spare: Vec<u64>,
     /// Steps so far.
     pub steps: u32,
     /// Whether something may have become wrong since it was looked at.
@@ -63,22 +72,38 @@ impl Machine {
         // Nothing is at address 0.
         Self {
             tables: vec![[0; 512]],
+            free: Vec::new(),
             sharers: vec![0],
             processors,
             allowed,
             owners,
             choices,
             frames: 1 << 20,
+            spare: Vec::new(),
             steps: 0,
             changed: false,
         }
     }
 
-    /// A new empty table.
+    /// An empty table: one that was given back first of all.
     pub fn table(&mut self) -> PhysAddr {
+        if let Some(table) = self.spare.pop() {
+            (self.tables[table as usize], self.sharers[table as usize]) = ([0; 512], 0);
+            return PhysAddr::truncate(table << 12);
+        }
+        if let Some(table) = self.free.pop() {
+            self.sharers[table as usize] = 0;
+            return PhysAddr::truncate(table << 12);
+        }
         self.tables.push([0; 512]);
         self.sharers.push(0);
         PhysAddr::truncate((self.tables.len() as u64 - 1) << 12)
+    }
+
+    /// Takes a table that nobody uses any more. Whether it is empty.
+    pub fn reuse(&mut self, table: PhysAddr) -> bool {
+        self.free.push(table.page());
+        self.tables[table.page() as usize] == [0; 512]
     }
 
     /// Frames that nobody had yet, 1024 of them, aligned to 512.
@@ -87,32 +112,50 @@ impl Machine {
         self.frames
     }
 
+    /// Uses a table for something else. To who walks there it shows frames that no domain has.
+    pub fn spoil(&mut self, table: PhysAddr) {
+        let leaf = Host::leaf(PhysAddr::truncate(FOREIGN << 12), 2, Attributes::all());
+        self.tables[table.page() as usize] = [leaf | Host::EVIDENCE; 512];
+        self.spare.push(table.page());
+    }
+
+    /// Whether there is nothing in a table.
+    pub fn is_empty(&self, table: PhysAddr) -> bool {
+        self.tables[table.page() as usize] == [0; 512]
+    }
+
     /// A word of a table.
     pub fn word(&mut self, table: u64, index: usize) -> &mut u64 {
         &mut self.tables[table as usize][index]
     }
 
-    /// What core `id` finds at `page` if it walks now: by the tables, or from a table that it remembers. All that it finds
+    /// What core `id` finds at `page` if it walks now: by the tables, or from a directory or table that it remembers. All that it finds
     /// it remembers, after it has noted the access.
     pub fn walk(&mut self, id: usize, page: u64) {
         let (root, tag) = (self.processors[id].loaded, self.processors[id].tag);
         let virt = VirtAddr::new(page << 12);
         let mut table = root;
-        for level in (2..=Host::LEVELS).rev() {
+        for level in (3..=Host::LEVELS).rev() {
             let entry = self.word(table, virt.index(level));
-            match Host::decode(*entry, level) {
-                Entry::Absent => break,
+            let Entry::Table(next) = Host::decode(*entry, level) else { break };
+            *entry |= Host::ACCESSED;
+            table = next.page();
+            if level == 3 {
+                self.processors[id].directories.entry(tag).or_default().insert(table);
+            }
+        }
+        let directories: Vec<_> = self.processors[id].directories.get(&tag).into_iter().flatten().copied().collect();
+        for directory in directories {
+            let entry = self.word(directory, virt.index(2));
+            match Host::decode(*entry, 2) {
+                Entry::Absent => {}
                 Entry::Table(next) => {
                     *entry |= Host::ACCESSED;
-                    table = next.page();
-                    if level == 2 {
-                        self.processors[id].tables.entry((tag, page >> 9)).or_default().insert(table);
-                    }
+                    self.processors[id].tables.entry((tag, page >> 9)).or_default().insert(next.page());
                 }
                 Entry::Leaf(base, rights) => {
                     *entry |= Host::ACCESSED;
                     self.remember(id, page, base.page() + page % 512, rights);
-                    break;
                 }
             }
         }
@@ -148,6 +191,7 @@ impl Machine {
         processor.known.retain(|&(tag, page), _| tag != loaded || !within(page));
         if pages != Pages::NONE {
             processor.tables.retain(|&(tag, _), _| tag != loaded);
+            processor.directories.remove(&loaded);
         }
     }
 

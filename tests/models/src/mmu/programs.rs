@@ -34,10 +34,10 @@ fn agree(core: &Core, domains: usize) {
 }
 
 /// Something that a core does.
-type Act = fn(&Core<'_>);
+pub type Act = fn(&Core<'_>);
 
 /// Runs programs in all orders with at most `preemptions` preemptions, after core 0 has prepared alone.
-fn explore<const CORES: usize>(preemptions: u32, prepare: Act, programs: [Act; CORES]) {
+pub fn explore<const CORES: usize>(preemptions: u32, prepare: Act, programs: [Act; CORES]) {
     let (mut path, mut count) = (Vec::new(), 0);
     loop {
         let world = World::new(Machine::new(CORES, Choices::Path(path, 0, preemptions)), DOMAINS);
@@ -57,7 +57,7 @@ fn explore<const CORES: usize>(preemptions: u32, prepare: Act, programs: [Act; C
 }
 
 /// Core 0 maps two small pages.
-fn small(core: &Core<'_>) {
+pub fn small(core: &Core<'_>) {
     core.map(0, 0x400, 1, WRITE);
     core.map(0, 0x401, 1, WRITE);
 }
@@ -96,13 +96,13 @@ fn takes_all(core: &Core<'_>) {
     core.revoke(&[0], LARGE, NOTHING);
 }
 
-fn uses(core: &Core<'_>) {
+pub fn uses(core: &Core<'_>) {
     core.enter(0);
     core.access(0x400);
     core.access(0x401);
 }
 
-fn comes_back(core: &Core<'_>) {
+pub fn comes_back(core: &Core<'_>) {
     uses(core);
     core.enter(1);
     core.enter(0);
@@ -128,6 +128,26 @@ fn one_takes_and_one_uses_in_all_orders() {
         explore(1, prepare, [takes, comes_back_late]);
     }
     explore(2, small, [takes_one, uses]);
+}
+
+fn gives_tables_back(core: &Core<'_>) {
+    uses(core);
+    core.reclaim(0, 1);
+    core.access(0x400);
+    core.enter(1);
+    core.reclaim(0, 2);
+    // What it had is another domain's now.
+    core.map(1, 0x400, 1, WRITE);
+    core.access(0x400);
+    core.enter(0);
+    core.access(0x400);
+}
+
+#[test]
+fn one_takes_and_one_has_its_tables_taken_in_all_orders() {
+    for (prepare, takes) in [(small as Act, takes_one as Act), (large, takes_one), (large, takes_all)] {
+        explore(1, prepare, [takes, gives_tables_back]);
+    }
 }
 
 fn takes_later(core: &Core<'_>) {
@@ -168,7 +188,7 @@ fn act(core: &Core, random: &mut Random, domains: usize) {
     let page = PAGES[random.below(PAGES.len())];
     let range = [(page, 1), (page, 1), LARGE, (0x400, 2), (0x400, 1024)][random.below(5)];
     let rights = [READ, WRITE][random.below(2)];
-    match random.below(13) {
+    match random.below(16) {
         0..=5 => drop(core.access(page)),
         6..=7 => core.enter(domain),
         8 => core.map(domain, page, 1, rights),
@@ -178,7 +198,10 @@ fn act(core: &Core, random: &mut Random, domains: usize) {
             core.enter(0);
             drop(core.access(page));
         }),
-        _ => core.revoke(&[0, 1, 2][..domains], range, NOTHING),
+        12 => core.look(domain, page),
+        13 => core.tidy(domain),
+        14 => core.revoke(&[0, 1, 2][..domains], range, NOTHING),
+        _ => core.reclaim(domain, 1 + random.below(2)),
     }
 }
 

@@ -11,7 +11,7 @@ use memory::format::{Attributes, Entry, Format, Host};
 use memory::frames::OutOfMemory;
 use memory::mmu::Mmu;
 use memory::shootdown::{Acknowledged, Core, Machine, NOTE, Pages, Shootdown};
-use memory::space::{self, Filled, Space};
+use memory::space::{self, Filled, Latest, Space};
 use memory::table::Table;
 use memory::tags::{KEEP, LOADS, TAG, Tags};
 use std::cell::{Cell, RefCell};
@@ -32,6 +32,8 @@ const VIEWS: u64 = 8;
 /// Roots of two other domains' views of core n, from here + 2n on.
 const ELSEWHERE: u64 = 100;
 const ENTRY: usize = 2;
+/// Nobody has such a page.
+const FOREIGN: Attributes = Attributes::EXECUTE;
 const RIGHTS: Attributes = Attributes::READ.union(Attributes::WRITE).union(Attributes::USER);
 
 const fn at(page: u64) -> PhysAddr {
@@ -247,7 +249,10 @@ impl Cpu {
                 Entry::Table(_) => continue,
             };
             match Host::decode(entry, level) {
-                Entry::Leaf(_, rights) if self.note(table, index, entry) => return Some(rights),
+                Entry::Leaf(_, rights) if self.note(table, index, entry) => {
+                    assert!(!rights.contains(FOREIGN), "core {} walks what is used for something else", self.id);
+                    return Some(rights);
+                }
                 Entry::Leaf(..) => {}
                 _ => return None,
             }
@@ -302,6 +307,19 @@ impl Cpu {
         for page in index.map_or(0..2, |index| index..index + 1) {
             self.world.returned[page].store(true, Release);
         }
+    }
+
+    /// Takes both pages from the domain, and then their table, which is used for something else: a page that nobody has.
+    pub fn revoke_and_empty(&self) {
+        self.take(None, Attributes::empty(), false).finish(self);
+        let view = |id| Some(Self::view(id));
+        let (space, mut shootdown) = (Space { master: &Table::new(at(MASTER)), view: &view }, Shootdown::new(false));
+        let views = (0..self.cores()).map(Self::view);
+        let forget = || views.for_each(|view| _ = space::forget(self, &Table::new(view), VirtAddr::new(BASE)));
+        space.take_empty((self, self), (at(MASTER + 2), ENTRY), forget, &Latest::default(), &mut shootdown);
+        shootdown.reach(self);
+        self.world.write(at(LEAVES), 0, Host::leaf(at(600), 1, RIGHTS | FOREIGN));
+        self.world.returned.iter().for_each(|page| page.store(true, Release));
     }
 
     /// Takes all rights but `left` to page `index`, or to all pages, from the tables.

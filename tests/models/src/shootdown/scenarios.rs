@@ -292,6 +292,21 @@ fn who_does_not_wait_for_two_is_told_when_both_have_forgotten() {
 }
 
 #[test]
+fn a_core_that_fills_its_view_does_not_find_a_table_that_was_taken_out() {
+    explore(false, [(nothing, Cpu::revoke_and_empty), (fresh, uses)]);
+}
+
+#[test]
+fn a_core_that_comes_back_does_not_find_a_table_that_was_taken_out() {
+    let comes = |cpu: &Cpu| {
+        cpu.arrive();
+        cpu.check(0, NOTHING);
+        cpu.outlast(0, NOTHING);
+    };
+    explore(false, [(nothing, Cpu::revoke_and_empty), (left, comes)]);
+}
+
+#[test]
 fn the_naive_protocol_holds_too() {
     explore(false, [(nothing, |cpu| cpu.revoke(Some(0), NOTHING, true)), (runs, uses)]);
 }

@@ -3,7 +3,8 @@
 //! A thread waits for points in time while the program revokes or delegates, and compares each with the time at which it runs. A page is
 //! delegated to as many addresses as there are to be nodes, and each of these mappings once more. First what was made of the
 //! mappings is revoked, a range of so many nodes with one child each; then the mappings, so many children of one node. Or
-//! mappings that have no children are delegated, by one item. Or semaphores are destroyed.
+//! mappings that have no children are delegated, by one item. Or the page is no longer to be written by anybody: all mappings but
+//! the last that is found lack that right already. Or semaphores are destroyed.
 //! Invariants: what counts are points in time while an operation runs; the figure is the longest of all.
 //! Concurrency: the thread runs on the program's core and preempts it.
 //! Source: design plan §6.
@@ -17,6 +18,7 @@ use abi::address::PAGE_SIZE;
 use abi::item::ItemFlags;
 use abi::operation::RevokeFlags;
 use abi::qpd::Qpd;
+use abi::rights::MemoryRights;
 use abi::{Crd, Rights, Selector, TypedItem};
 use bench::line::Refusal;
 use core::sync::atomic::{
@@ -28,6 +30,8 @@ use core::sync::atomic::{
 pub const OPERATIONS: &[Operation] = &[
     latency("revoke_preemption_latency_1000", (1000, 16), build, run),
     latency("revoke_preemption_latency_100000", (100_000, 1), build, run),
+    latency("restrict_preemption_latency_1000", (1000, 16), lend, restrict),
+    latency("restrict_preemption_latency_100000", (100_000, 1), lend, restrict),
     latency("delegate_preemption_latency_1000", (1000, 16), map, give),
     latency("delegate_preemption_latency_100000", (100_000, 1), map, give),
     latency("destroy_preemption_latency_1000", (1000, 16), create, destroy),
@@ -101,7 +105,12 @@ fn watch(begin: u64, never: u64) {
 
 /// Delegates a page.
 fn delegate(arguments: &Arguments, from: u64, to: u64) -> Result<(), Refusal> {
-    name(arguments, memory(from, 0), to);
+    lend_out(arguments, memory(from, 0), to)
+}
+
+/// As [`delegate`], with the rights that the range names.
+fn lend_out(arguments: &Arguments, page: Crd, to: u64) -> Result<(), Refusal> {
+    name(arguments, page, to);
     match enter::hypercall(arguments.request, [window(), DOMAIN, 0, 0]) {
         0 => Ok(()),
         status => Err(Refusal { step: "delegate", status }),
@@ -111,6 +120,15 @@ fn delegate(arguments: &Arguments, from: u64, to: u64) -> Result<(), Refusal> {
 /// Makes the mappings.
 fn map(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
     (0..count).map(|index| index * PAGE_SIZE).try_for_each(|page| delegate(arguments, ALL, MAPPINGS + page))
+}
+
+/// The same, to be read only, but for the first.
+fn lend(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
+    delegate(arguments, ALL, MAPPINGS)?;
+    (1..count).try_for_each(|index| {
+        let page = Crd::memory(ALL / PAGE_SIZE, 0, MemoryRights::READ).unwrap_or(Crd::NULL);
+        lend_out(arguments, page, MAPPINGS + index * PAGE_SIZE)
+    })
 }
 
 /// The same, with a child each.
@@ -152,6 +170,16 @@ fn give(arguments: &mut Arguments, count: u64) -> Result<(), Refusal> {
     match revocations(order).map(|(request, registers)| enter::hypercall(request, registers)) {
         [0, 0] => Ok(()),
         [first, second] => Err(Refusal { step: "revoke", status: first.max(second) }),
+    }
+}
+
+/// Takes the right to write from all mappings; revokes them afterwards.
+fn restrict(arguments: &mut Arguments, _: u64) -> Result<(), Refusal> {
+    let page = Crd::memory(ALL / PAGE_SIZE, 0, MemoryRights::WRITE).unwrap_or(Crd::NULL);
+    watched(arguments, [(REVOKE, [page.word(), 0, 0, 0])])?;
+    match enter::hypercall(REVOKE, [memory(ALL, 0).word(), 0, 0, 0]) {
+        0 => Ok(()),
+        status => Err(Refusal { step: "revoke", status }),
     }
 }
 

@@ -10,9 +10,10 @@
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use abi::counter::Counter;
 use abi::hip::ROOT_UTCB_ADDRESS;
 use abi::{Hypercall, Mtd};
-use demos::raw::{Checks, hypercall, word};
+use demos::raw::{Checks, answer, hypercall, word};
 use rt::{Environment, ExitStatus};
 
 rt::entry!(main);
@@ -127,6 +128,11 @@ fn messages(checks: &mut Checks) {
     }
 }
 
+/// Calls and events that this core, the first, has had served.
+fn served() -> u64 {
+    answer(Hypercall::Misc, 3, 0, [Counter::Calls as u64, 0, 0, 0])[1]
+}
+
 fn faults(checks: &mut Checks) {
     let skip = skip_entry as *const () as u64;
     let mtd = Mtd::RIP_LEN | Mtd::QUAL;
@@ -135,6 +141,7 @@ fn faults(checks: &mut Checks) {
     checks.check("portal for #PF", create_portal(PAGE_FAULT, HANDLER, skip, mtd), 0);
     checks.check("length of UD2", hypercall(Hypercall::ControlPortal, 0, UNDEFINED, [2, 0, 0, 0]), 0);
     checks.check("length of the load", hypercall(Hypercall::ControlPortal, 0, PAGE_FAULT, [3, 0, 0, 0]), 0);
+    let before = served();
     let registers: u64;
     // SAFETY: the handler goes on behind the instruction; registers other than RIP are as they were.
     unsafe { asm!("mov r12, 77", "ud2", "mov {}, r12", out(reg) registers, out("r12") _) };
@@ -145,4 +152,5 @@ fn faults(checks: &mut Checks) {
     checks.check("faults handled", FAULTS.load(Relaxed), 2);
     checks.check("error code of a load from nowhere", FAULT[0].load(Relaxed), 4);
     checks.check("address of the fault", FAULT[1].load(Relaxed), NOWHERE);
+    checks.check("the kernel has counted both", served() - before, 2);
 }

@@ -17,7 +17,7 @@ use abi::item::ItemFlags;
 use abi::operation::{ContextControl, SchedulingControl};
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Mtd, Request, Rights, Selector, TypedItem};
-use demos::raw::{Checks, down, hypercall, time_stamp, up, word};
+use demos::raw::{Checks, PATIENCE, down, hypercall, time_stamp, up, word};
 use demos::servers::{Made, SELF, server, thread};
 use rt::{Environment, ExitStatus};
 
@@ -41,8 +41,6 @@ const BREAKPOINT: u64 = 3;
 const UNDEFINED: u64 = 6;
 const PAGE_FAULT: u64 = 14;
 const NOWHERE: u64 = 0x5000_0000;
-/// Ticks after which something that should happen has not.
-const PATIENCE: u64 = 100_000_000_000;
 /// Words of the state in a message page.
 const RIP: usize = 6;
 const RSP: usize = 14;

@@ -21,7 +21,7 @@ use abi::item::ItemFlags;
 use abi::qpd::Qpd;
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
-use demos::raw::{Checks, answer, down, give, hypercall, time_stamp, up, word};
+use demos::raw::{Checks, PATIENCE, answer, down, give, hypercall, time_stamp, up, word};
 use demos::servers::{SELF, portal, server};
 use rt::{Environment, ExitStatus, println};
 
@@ -38,8 +38,6 @@ const EVENTS: u64 = 0x1000;
 /// Virtual CPUs at most.
 const MOST: u64 = 2;
 const ROUNDS: u64 = 30;
-/// Ticks after which what has not happened never will.
-const PATIENCE: u64 = 100_000_000_000;
 /// VMX's event for an access to a page that is not there.
 const VMX_VIOLATION: u64 = 48;
 

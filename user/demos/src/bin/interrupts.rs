@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use abi::hip::CPU_SLOTS;
 use abi::{Crd, Hypercall, Rights, Selector};
 use demos::devices::{self, RandomNumbers, take, take_memory};
-use demos::raw::{Checks, answer, down, hypercall, time_stamp, up, word32};
+use demos::raw::{Checks, PATIENCE, answer, down, hypercall, time_stamp, up, word32};
 use demos::threads::spawn;
 use rt::ports::IoPorts;
 use rt::{Environment, ExitStatus};
@@ -56,7 +56,7 @@ fn create(at: u64, value: u64, chained: u64) -> u64 {
 }
 
 fn long() -> u64 {
-    time_stamp() + 100_000_000_000
+    time_stamp() + PATIENCE
 }
 
 fn short() -> u64 {

@@ -185,25 +185,64 @@ fn pages(checks: &mut Checks) {
     checks.check("but its own", PAGE.0[5].load(SeqCst).into(), 0x1234);
 }
 
-/// A message page, of which the tree knows nothing, in the way of large pages: nothing of them stays.
+/// A message page, of which the tree knows nothing: what is delegated to where it is goes round it, and it stays.
 fn blocked(checks: &mut Checks) {
     let (there, context) = (PLACES << 1, FIRST + 8 * 5);
-    let message = (there + 7 * 512 + 5) << 12;
-    let own = Crd::memory(LARGE_PAGES, 12, MemoryRights::READ | MemoryRights::WRITE).unwrap_or(Crd::NULL);
-    let window = Crd::memory(there, 12, MemoryRights::READ | MemoryRights::WRITE).unwrap_or(Crd::NULL);
-    let give = || hand_on(TypedItem::delegate(own, ItemFlags::HYPERVISOR, 0), window) & 0xFF;
-    checks.check("a context", hypercall(Hypercall::CreateContext, 0, context, [SELF, message, 0, 0]), 0);
-    word(message, 9).store(0x1234, SeqCst);
-    checks.check("its message page is in the way", give(), 9);
-    checks.check("of all", (0..8).map(|large| has(page(there + large * 512))).sum(), 0);
+    let (message, rights) = (there + 7 * 512 + 5, MemoryRights::READ | MemoryRights::WRITE);
+    let range = |base, order| Crd::memory(base, order, rights).unwrap_or(Crd::NULL);
+    let give_large = |at: u64, order| {
+        let from = range(LARGE_PAGES + (at - there), order);
+        hand_on(TypedItem::delegate(from, ItemFlags::HYPERVISOR, 0), range(at, order))
+    };
+    let create = |at: u64| hypercall(Hypercall::CreateContext, 0, context, [SELF, at << 12, 0, 0]);
+    let is_left_out = || has(page(message)) << 16 | word(message << 12, 9).load(SeqCst);
+    let own = page((&raw const PAGE).addr() as u64 >> 12);
+    checks.check("a context", create(message), 0);
+    word(message << 12, 9).store(0x1234, SeqCst);
+    for (what, from, flags) in [
+        ("a page for where its message page is", own, ItemFlags::empty()),
+        ("to raise", own, ItemFlags::RAISE),
+        ("to replace", own, ItemFlags::REPLACE),
+        ("the hypervisor's", page(LARGE_PAGES), ItemFlags::HYPERVISOR),
+    ] {
+        checks.check(what, give(from, page(message), flags), 0);
+        checks.check("is left out", is_left_out(), 0x1234);
+    }
+    checks.check("lent", give(own, page(there), ItemFlags::empty()), 0);
+    for flags in [ItemFlags::COPY, ItemFlags::GRANT] {
+        checks.check("copied or granted", give(page(there), page(message), flags), 0);
+        checks.check("is left out", is_left_out(), 0x1234);
+        checks.check("and stays where it was", has(page(there)), 1);
+    }
+    checks.check("which goes", revoke(own, false), 0);
     checks.check("nothing was accessed", evidence(there, false), 0);
-    checks.check("it is still there", word(message, 9).load(SeqCst), 0x1234);
+    for (what, base, order) in
+        [("large pages", there, 12), ("one", message - 5, 9), ("small ones", message - 5, 4), ("few", message - 1, 2)]
+    {
+        checks.check(what, give_large(base, order), 0);
+        checks.check("arrive", has(page(base)) << 4 | has(page(base + (1 << order) - 1)), 0x11);
+        checks.check("round it", is_left_out() | has(page(message - 1)) << 20, 1 << 20 | 0x1234);
+        word((message - 1) << 12, 9).store(0x88, SeqCst);
+        word((base + (1 << order) - 1) << 12, 9).store(0x99, SeqCst);
+        checks.check("and can be used", word((message - 1) << 12, 9).load(SeqCst), 0x88);
+        checks.check("once more", give_large(base, order), 0);
+        checks.check("nothing is new", is_left_out(), 0x1234);
+        checks.check("they go", revoke(range(base, order), true), 0);
+        checks.check("it does not", is_left_out() | has(page(message - 1)) << 20, 0x1234);
+    }
     checks.check("the context goes", revoke(object(context), true), 0);
-    checks.check("nothing is in the way", give(), 0);
+    checks.check("nothing is in the way", give_large(there, 12), 0);
+    checks.check("of any", has(page(message)), 1);
     let last = word((there + 7 * 512 + 511) << 12, 0);
     last.store(7, SeqCst);
     checks.check("all is there", last.load(SeqCst), 7);
-    checks.check("and goes", revoke(window, true), 0);
+    checks.check("no place for a message page", create(message) & 0xFF, 5);
+    checks.check("of a context", has(object(context)), 0);
+    last.store(8, SeqCst);
+    checks.check("it is still there", last.load(SeqCst) << 4 | has(page(message)), 0x81);
+    checks.check("and goes", revoke(range(there, 12), true), 0);
+    checks.check("then there is a place", create(message), 0);
+    checks.check("until the context goes", revoke(object(context), true), 0);
 }
 
 /// More rights to what is there.
@@ -254,6 +293,17 @@ fn replaced(checks: &mut Checks) {
     checks.check("there", shown(), 0x5678);
     checks.check("the new one's has", revoke(page(second), false), 0);
     checks.check("nothing is left", has(page(at)), 0);
+    // Of two pages the second is there already, as it would be given.
+    let (two, there) = (LARGE_PAGES + 4, PLACES + 0x20);
+    let rights = MemoryRights::READ | MemoryRights::WRITE;
+    let [from, to] = [two, there].map(|base| Crd::memory(base, 1, rights).unwrap_or(Crd::NULL));
+    checks.check("a page", give(page(own), page(there), ItemFlags::empty()), 0);
+    checks.check("and another beside it", give(page(two + 1), page(there + 1), ItemFlags::HYPERVISOR), 0);
+    checks.check("both are given", give(from, to, ItemFlags::HYPERVISOR | ItemFlags::REPLACE), 0);
+    checks.check("what went is replaced", has(page(there)) << 4 | has(page(there + 1)), 0x11);
+    checks.check("by what was given", revoke(page(own), false), 0);
+    checks.check("which stays", has(page(there)), 1);
+    checks.check("until it goes", revoke(to, true), 0);
 }
 
 /// What the processor has noted of eight pages from `first` on, accessed in the low byte and dirty in the next; cleared if asked.

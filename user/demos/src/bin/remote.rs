@@ -16,7 +16,7 @@ use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use abi::hip::ROOT_UTCB_ADDRESS;
 use abi::rights::PortalRights;
 use abi::{Crd, Hypercall, Request, Rights, Selector};
-use demos::raw::{Checks, call, down, hypercall, time_stamp, up, word};
+use demos::raw::{Checks, PATIENCE, call, down, hypercall, time_stamp, up, word};
 use demos::servers::{Made, SELF, server, thread};
 use rt::{Environment, ExitStatus};
 
@@ -28,8 +28,6 @@ const NEVER: u64 = 0x51;
 const HOLD: u64 = 0x52;
 const HIGH: u64 = 0x53;
 const ROUNDS: u64 = 1000;
-/// Ticks after which something that should happen has not.
-const PATIENCE: u64 = 100_000_000_000;
 
 static ENTERED: AtomicU64 = AtomicU64::new(0);
 static FIRST: AtomicU64 = AtomicU64::new(u64::MAX);

@@ -228,6 +228,17 @@ fn main(_: &Environment) -> ExitStatus {
     impoverish(0);
     checks.check("a caller without a portal", ask(MUTE_SERVE, [told, 0, 0], false)[1], 9);
 
+    // A page for where the receiver has its message page: no memory is lacking, and none would help.
+    let there = Crd::memory(PAGE >> 12, 0, MemoryRights::all()).unwrap_or(Crd::NULL);
+    wrong = ask(SERVE, [0, there.word(), 0], false)[0];
+    impoverish(0);
+    let before = quota();
+    word(ROOT_UTCB_ADDRESS, 0).store(3, Relaxed);
+    word(ROOT_UTCB_ADDRESS, 4).store(refused, Relaxed);
+    put(ROOT_UTCB_ADDRESS, TypedItem::delegate(code, ItemFlags::empty(), 0));
+    checks.check("a call with a page for where something is", call(SERVE) & 0xFF | wrong, 0);
+    checks.check("the callee has made its hypercall", word(ROOT_UTCB_ADDRESS, 4).load(Relaxed), 5);
+    checks.check("it did not ask", u64::from(said() == [0, 0, 0, 0] && quota() == before), 1);
     checks.check("the sender is well", up(SEMAPHORE), 0);
     checks.finish()
 }

@@ -9,7 +9,7 @@
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use abi::{Crd, Hypercall, Rights, Selector};
-use demos::raw::{Checks, answer, down, hypercall, time_stamp, up};
+use demos::raw::{Checks, PATIENCE, answer, down, hypercall, time_stamp, up};
 use demos::threads::spawn;
 use rt::{Environment, ExitStatus};
 
@@ -155,12 +155,12 @@ fn waiting(checks: &mut Checks) {
     same(checks, "leaves its registers", seen(), [0, 0, 0]);
     checks.check("the semaphore goes", revoke(OTHER) + revoke(WAITED), 0);
     // The signal's reference goes after a grace period; an idle core has time for that.
-    let end = time_stamp() + 100_000_000_000;
+    let end = time_stamp() + PATIENCE;
     while seen()[0] == 0 && time_stamp() < end {
         down(PLAIN, time_stamp() + 1_000_000);
     }
     same(checks, "and it is told", seen(), [4, 0, 0]);
-    let (deadline, late) = (time_stamp() + 200_000, time_stamp() + 100_000_000_000);
+    let (deadline, late) = (time_stamp() + 200_000, time_stamp() + PATIENCE);
     same(checks, "a deadline without a signal", take(PLAIN, 1, deadline), [1, deadline >> 32, deadline & 0xFFFF_FFFF]);
     checks.check("no sooner", u64::from(time_stamp() >= deadline), 1);
     checks.check("up", up(SECOND), 0);
@@ -174,6 +174,6 @@ fn across(checks: &mut Checks) {
         up(FAR_SIGNAL);
         (0..round % 64 * 50).for_each(|_| core::hint::spin_loop());
     }
-    checks.check("all arrived", down(DONE, time_stamp() + 100_000_000_000), 0);
+    checks.check("all arrived", down(DONE, time_stamp() + PATIENCE), 0);
     checks.check("none too many", SUM.load(SeqCst), ROUNDS);
 }

@@ -5,7 +5,7 @@
 //! Concurrency: the thread, a server that it calls, and the program's first thread.
 //! Source: interface §8.
 use super::{SELF, destroy};
-use crate::raw::{call, down, hypercall, time_stamp, up, word};
+use crate::raw::{PATIENCE, call, down, hypercall, time_stamp, up, word};
 use abi::{Hypercall, Mtd};
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -120,7 +120,7 @@ pub fn prepare(cores: u64) -> u64 {
 }
 
 fn await_step(step: u64) -> u64 {
-    let end = time_stamp() + 100_000_000_000;
+    let end = time_stamp() + PATIENCE;
     while STEP.load(SeqCst) < step && time_stamp() < end {
         let _ = hypercall(Hypercall::ControlContext, 1, 0, [0; 4]);
     }

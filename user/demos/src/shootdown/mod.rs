@@ -30,7 +30,7 @@ use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
 
 use crate::probe::{FIXED, NOTHING, count_up, fix_entry, poke, probe};
-use crate::raw::{Checks, answer, call, down, hypercall, registers, time_stamp, up, word};
+use crate::raw::{Checks, PATIENCE, answer, call, down, hypercall, registers, time_stamp, up, word};
 use crate::servers::{SELF, portal, server, thread};
 use case::Case;
 
@@ -54,8 +54,6 @@ const CHUNKS: u64 = 6;
 /// What pages hold that are lent, and what nobody may find.
 const GOOD: u64 = 7;
 const POISON: u64 = 0xDEAD_0000;
-/// Ticks after which something that should happen has not.
-const PATIENCE: u64 = 100_000_000_000;
 
 type Words = [AtomicU64; CORES];
 /// For each core: what its driver does next, with what; where the server probes, whether it stays, what it found.

@@ -4,7 +4,7 @@
 use super::rules::give;
 use super::scale::{fan, quiet};
 use super::world::{World, memory, piece, span};
-use crate::tree::{Effects, Full, Node, Nodes, Outcome, Piece, Space};
+use crate::tree::{Effects, Error, Node, Nodes, Outcome, Piece, Space};
 use abi::Rights;
 use std::collections::BTreeSet;
 
@@ -81,7 +81,7 @@ fn who_has_no_memory_left_for_a_node_is_refused_and_keeps_what_it_has() {
 struct Stops(u64);
 
 impl Effects for Stops {
-    fn mapped(&mut self, _: &Piece) -> Result<(), Full> {
+    fn mapped(&mut self, _: &Piece) -> Result<(), Error> {
         Ok(())
     }
     fn revoked(&mut self, _: &Piece, _: Rights, _: bool) {}

@@ -1,8 +1,8 @@
 //! Purpose: the tree's operations on single units, by the definitions and without regard to cost.
-use super::world::{Entry, Place};
+use super::world::{Entry, Place, World};
 use crate::tree::{Attributes, Span, Transfer};
 use abi::Rights;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
@@ -15,9 +15,16 @@ pub enum Form {
 #[derive(Clone, Default, Debug)]
 pub struct Model {
     pub units: BTreeMap<Place, (Entry, Option<Place>)>,
+    /// Units that something else has.
+    pub foreign: BTreeSet<Place>,
 }
 
 impl Model {
+    /// What is in a world where nothing else has anything.
+    pub fn of(world: &World) -> Self {
+        Self { units: world.units(), ..Self::default() }
+    }
+
     /// Transfers one piece of the source, which is a node or a part of one.
     pub fn transfer(&mut self, form: Form, transfer: &Transfer, part: Span) {
         let (from, to) = (transfer.from.owner, transfer.to);
@@ -28,14 +35,16 @@ impl Model {
             let entry = (origin, rights & transfer.rights.bits(), transfer.attributes.0 | sticky);
             (entry, if form == Form::Delegate { Some(source) } else { parent })
         };
-        // What is there as it would be entered is no obstacle to what follows.
+        // What is there as it would be entered is no obstacle to what follows, nor is what is not the tree's.
+        let is_foreign = |source: &Place| self.foreign.contains(&target(source.1));
         let present =
             |source: &Place| form != Form::Grant && self.units.get(&target(source.1)) == Some(&given(*source));
         let sources = (part.base..part.end()).map(|unit| (from, unit));
-        let sources: Vec<_> = sources.skip_while(present).collect();
+        let sources: Vec<_> = sources.skip_while(|source| present(source) || is_foreign(source)).collect();
         if sources.iter().any(|&(_, unit)| self.units.contains_key(&target(unit))) {
             return;
         }
+        let sources: Vec<_> = sources.into_iter().filter(|source| !is_foreign(source)).collect();
         for source in sources {
             let ((origin, rights, attributes), parent) = self.units[&source];
             let rights = rights & transfer.rights.bits();

@@ -50,7 +50,7 @@ proptest! {
         nodes in nodes(), ops in ops(), slice in prop_oneof![Just(usize::MAX), 1usize..6],
     ) {
         let world = scattered(&nodes);
-        let mut model = Model { units: world.units() };
+        let mut model = Model::of(&world);
         let mut mirror = Mirror::new(&world);
         mirror.slice = slice;
         for op in ops.iter().flat_map(|&op| split_up(&world, op)) {

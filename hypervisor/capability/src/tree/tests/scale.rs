@@ -1,7 +1,7 @@
 //! Purpose: large trees need no stack, and no long time between preemption points.
 use super::rules::give;
 use super::world::{Mirror, World, memory, piece, span};
-use crate::tree::{Effects, Error, Full, MAX_DEPTH, Outcome, Piece, Span, Transfer};
+use crate::tree::{Effects, Error, MAX_DEPTH, Outcome, Piece, Span, Transfer};
 use abi::Rights;
 use std::cell::Cell;
 
@@ -39,15 +39,15 @@ fn a_chain_as_deep_as_allowed_is_built_divided_and_removed_on_a_small_stack() {
 }
 
 /// Counts the nodes that an operation looks at between two questions whether to go on.
-struct Latency<'w> {
-    world: &'w World,
-    before: u64,
-    worst: &'w Cell<u64>,
-    preempt: bool,
+pub struct Latency<'w> {
+    pub world: &'w World,
+    pub before: u64,
+    pub worst: &'w Cell<u64>,
+    pub preempt: bool,
 }
 
 impl Latency<'_> {
-    fn note(&mut self) {
+    pub fn note(&mut self) {
         let now = self.world.looks.get();
         self.worst.set(self.worst.get().max(now - self.before));
         self.before = now;
@@ -55,7 +55,7 @@ impl Latency<'_> {
 }
 
 impl Effects for Latency<'_> {
-    fn mapped(&mut self, _: &Piece) -> Result<(), Full> {
+    fn mapped(&mut self, _: &Piece) -> Result<(), Error> {
         Ok(())
     }
     fn revoked(&mut self, _: &Piece, _: Rights, _: bool) {}

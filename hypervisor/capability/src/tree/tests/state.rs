@@ -56,7 +56,7 @@ fn portion() -> impl Strategy<Value = u64> {
 }
 
 /// Two roots in domain 0.
-fn start(capacity: usize) -> World {
+pub fn start(capacity: usize) -> World {
     let world = World::new(capacity);
     world.tree().insert_root(&piece(0, 0, 6, 100, 7)).unwrap();
     world.tree().insert_root(&piece(0, 8, 4, 200, 7)).unwrap();
@@ -152,7 +152,7 @@ fn within<'w>(
 }
 
 /// What is done is cut off the operation.
-fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: &mut Op) -> Result<Outcome, Error> {
+pub fn apply_once(world: &World, mirror: &mut Mirror<'_>, op: &mut Op) -> Result<Outcome, Error> {
     let tree = world.tree();
     if mirror.short && apply_short(world, mirror, op) {
         return Ok(Outcome::Done);
@@ -186,7 +186,7 @@ pub fn apply(world: &World, mirror: &mut Mirror<'_>, op: Op) -> Result<(), Error
 
 fn run_with_ample_memory(ops: &[Op], slice: usize, portion: u64, short: bool) {
     let world = start(2000);
-    let mut model = Model { units: world.units() };
+    let mut model = Model::of(&world);
     let mut mirror = Mirror::new(&world);
     (mirror.slice, mirror.portion, mirror.short) = (slice, portion, short);
     for op in ops.iter().flat_map(|&op| split_up(&world, op).into_iter().map(move |one| (op, one))) {
@@ -196,7 +196,7 @@ fn run_with_ample_memory(ops: &[Op], slice: usize, portion: u64, short: bool) {
 }
 
 /// Empties all spaces: nothing is left, and the end of each root has been reported once.
-fn clear(world: &World, mirror: &mut Mirror<'_>) {
+pub fn clear(world: &World, mirror: &mut Mirror<'_>) {
     for owner in 0..3 {
         let all = Op::Revoke { owner, range: Span::ALL, rights: Rights::ALL, itself: true };
         assert_eq!(apply(world, mirror, all), Ok(()));
@@ -251,11 +251,11 @@ proptest! {
             mirror.all = all;
             let mut rest = op;
             for _ in 0..parts {
-                let before = Model { units: world.units() };
+                let before = Model::of(&world);
                 let outcome = apply_once(&world, &mut mirror, &mut rest);
                 world.check();
                 mirror.assert_matches();
-                let after = Model { units: world.units() };
+                let after = Model::of(&world);
                 if let (Op::Revoke { owner, range, rights, itself }, Ok(Outcome::Done)) = (op, outcome) {
                     let mut rest = after.clone();
                     rest.revoke(owner, range, rights, itself);
@@ -280,7 +280,7 @@ proptest! {
         for (op, limit, refuse_after) in ops {
             for op in split_up(&world, op) {
                 world.limit.set(limit);
-                let before = Model { units: world.units() };
+                let before = Model::of(&world);
                 let mut expected = before.clone();
                 apply_to_model(&world, &mut expected, op);
                 let mut mirror = Mirror::new(&world);
@@ -288,7 +288,7 @@ proptest! {
                 let result = apply(&world, &mut mirror, op);
                 world.check();
                 mirror.assert_matches();
-                let after = Model { units: world.units() };
+                let after = Model::of(&world);
                 match (op, result) {
                     (Op::Transfer(Form::Delegate | Form::Copy, _), Ok(())) => {
                         prop_assert_eq!(&after.units, &expected.units);

@@ -1,7 +1,9 @@
 //! Purpose: nodes in a vector, spaces of a few domains, a mirror of what the effects reported, and the checker of the
 //! tree's invariants.
 use crate::tree::index::{GROUP, NO_FORK, leaf_of};
-use crate::tree::{Attributes, Effects, Full, Node, NodeId, Nodes, Piece, ROW, Row, Space, SpaceIndex, Span, Tree};
+use crate::tree::{
+    Attributes, Effects, Error, Full, Node, NodeId, Nodes, Piece, ROW, Row, Space, SpaceIndex, Span, Tree,
+};
 use abi::{Kind, Rights};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -351,6 +353,10 @@ pub struct Mirror<'w> {
     pub rows: bool,
     /// Units of rows that were entered, and taken.
     pub in_rows: [u64; 2],
+    /// Units that something has of which the tree does not know.
+    pub foreign: BTreeSet<Place>,
+    /// See [`Effects::goes_round`].
+    pub round: bool,
 }
 
 impl<'w> Mirror<'w> {
@@ -372,6 +378,8 @@ impl<'w> Mirror<'w> {
             most: usize::MAX,
             rows: true,
             in_rows: [0; 2],
+            foreign: BTreeSet::new(),
+            round: false,
         }
     }
 
@@ -391,9 +399,12 @@ fn places(piece: &Piece) -> impl Iterator<Item = (Place, Entry)> {
 }
 
 impl Effects for Mirror<'_> {
-    fn mapped(&mut self, piece: &Piece) -> Result<(), Full> {
+    fn mapped(&mut self, piece: &Piece) -> Result<(), Error> {
+        if self.free(piece) != piece.span.count {
+            return Err(Error::Occupied);
+        }
         if self.refuse_after == 0 {
-            return Err(Full);
+            return Err(Error::Full);
         }
         self.refuse_after -= 1;
         self.mapped.push(*piece);
@@ -404,6 +415,14 @@ impl Effects for Mirror<'_> {
             }
         }
         Ok(())
+    }
+
+    fn goes_round(&self) -> bool {
+        self.round
+    }
+
+    fn free(&self, piece: &Piece) -> u64 {
+        places(piece).take_while(|(place, _)| !self.foreign.contains(place)).count() as u64
     }
 
     fn revoked(&mut self, piece: &Piece, left: Rights, last: bool) {
@@ -434,7 +453,8 @@ impl Effects for Mirror<'_> {
 
     fn row(&mut self, piece: &Piece) -> Option<impl Row> {
         assert!((piece.span.base ^ (piece.span.end() - 1)) < ROW, "a row is of one group");
-        let (row, may) = (*piece, self.rows && self.refuse_after as u64 >= piece.span.count);
+        let may = self.rows && self.refuse_after as u64 >= piece.span.count && self.free(piece) == piece.span.count;
+        let row = *piece;
         may.then_some(MirroredRow(RefCell::new((self, row))))
     }
 

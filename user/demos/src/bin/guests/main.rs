@@ -23,7 +23,7 @@ use abi::qpd::Qpd;
 use abi::rights::MemoryRights;
 use abi::{Crd, Hypercall, Mtd, Rights, Selector, TypedItem};
 use demos::devices::take;
-use demos::raw::{Checks, answer, down, hypercall, time_stamp, up, word};
+use demos::raw::{Checks, PATIENCE, answer, down, hypercall, time_stamp, up, word};
 use demos::servers::{SELF, portal, server};
 use monitor::{DONE, PARK, Scene, exits, field, seen};
 use rt::{Environment, ExitStatus, println};
@@ -46,8 +46,6 @@ const EVENTS: u64 = 0x100;
 const GARBAGE: u32 = 200;
 /// CPUID, leaf 1, ecx: the kernel manages extended states; AVX.
 const AVX: u32 = 1 << 27 | 1 << 28;
-/// Ticks after which a scene that is not over never will be.
-const PATIENCE: u64 = 100_000_000_000;
 /// Where this program sees the guests' memory: pages that they have, and as many more, of which one is given on demand.
 const MEMORY: u64 = 0x6000_0000;
 const ORDER: u32 = 4;

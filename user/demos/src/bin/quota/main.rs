@@ -16,8 +16,10 @@ use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use abi::hip::ROOT_UTCB_ADDRESS;
 use abi::item::ItemFlags;
 use abi::{Crd, Hypercall, Rights, Selector, TypedItem};
-use demos::raw::{Checks, answer, call, give, hypercall, memory, object};
+use demos::raw::{Checks, call, give, hypercall, memory, object, quota, settles};
 use rt::{Environment, ExitStatus, println};
+
+mod kinds;
 
 rt::entry!(main);
 
@@ -29,8 +31,9 @@ const SERVE: u64 = 0x72;
 const BYSTANDER: u64 = 0x73;
 /// The giver's selector of itself.
 const OWN: u64 = 1;
-/// Its message page, and where its delegations lead.
+/// Its message page, where it has the page that it delegates, and where its delegations lead.
 const PAGE: u64 = 0x4000_0000;
+const GIVEN: u64 = 0x8000_0000;
 const THERE: u64 = 0x1_0000_0000;
 /// Kernel memory of the two domains, in pages.
 const QUOTA: u64 = 64;
@@ -38,8 +41,6 @@ const QUOTA: u64 = 64;
 const FROM_HERE: u64 = 0x2_0000_0000;
 /// Status of a quota that is exhausted.
 const EXHAUSTED: u64 = 9;
-/// Pages of one leaf table.
-const LEAVES: u64 = 512;
 /// Rounds, each like the first.
 const ROUNDS: u64 = 4;
 
@@ -48,7 +49,7 @@ struct Stack {
     _words: [AtomicU64; 1024],
 }
 static STACK: Stack = Stack { _words: [const { AtomicU64::new(0) }; 1024] };
-/// What is delegated; its address is the same in all domains.
+/// What is delegated.
 #[repr(align(4096))]
 struct Lent([AtomicU64; 512]);
 static LENT: Lent = Lent([const { AtomicU64::new(0) }; 512]);
@@ -64,7 +65,7 @@ unsafe extern "C" {
 
 /// In the giver: delegates a page to itself until that fails.
 extern "C" fn serve(page: u64) {
-    let (count, status) = delegate(page, OWN, OWN, THERE);
+    let (count, status) = delegate(page, (OWN, GIVEN), OWN, THERE);
     COUNT.store(count, SeqCst);
     STATUS.store(status, SeqCst);
 }
@@ -80,10 +81,10 @@ fn lend(page: u64, (source, from): (u64, u64), order: u32, (target, to): (u64, u
 }
 
 /// The page again and again, to one address after the other: no two of these join. How often, and the status in the end.
-fn delegate(page: u64, source: u64, target: u64, to: u64) -> (u64, u64) {
+fn delegate(page: u64, (source, from): (u64, u64), target: u64, to: u64) -> (u64, u64) {
     let mut count = 0;
     loop {
-        match lend(page, (source, lent()), 0, (target, to + (count << 12))) {
+        match lend(page, (source, from), 0, (target, to + (count << 12))) {
             0 => count += 1,
             status => return (count, status),
         }
@@ -93,17 +94,6 @@ fn delegate(page: u64, source: u64, target: u64, to: u64) -> (u64, u64) {
 /// Takes the page from all to whom this domain has given it.
 fn take_back() -> u64 {
     hypercall(Hypercall::Revoke, 0, 0, [memory(lent(), 0).word(), 0, 0, 0])
-}
-
-/// Pages of kernel memory that a domain may use, and uses.
-fn quota(domain: u64) -> [u64; 2] {
-    let [status, limit, usage] = answer(Hypercall::ControlDomain, 2, domain, [0; 4]);
-    if status == 0 { [limit, usage] } else { [0, 0] }
-}
-
-/// Tables of leaves for that many pages, one after the other from the start of a table on.
-const fn tables(pages: u64) -> u64 {
-    pages.div_ceil(LEAVES)
 }
 
 /// Creates a domain.
@@ -121,11 +111,7 @@ fn set_up() -> u64 {
     wrong |= hypercall(Hypercall::ControlPortal, 0, SERVE, [PAGE, 0, 0, 0]);
     let itself = TypedItem::delegate(object(GIVER), ItemFlags::empty(), 0);
     wrong |= give(ROOT_UTCB_ADDRESS, SELF, itself, (GIVER, object(OWN)));
-    // What stays: tables on the way, a first table of leaves, a page for nodes.
-    for (domain, to) in [(GIVER, THERE), (GIVER, FROM_HERE), (BYSTANDER, FROM_HERE)] {
-        let lend = |page: u64| lend(ROOT_UTCB_ADDRESS, (SELF, lent()), 0, (domain, to + (page << 12)));
-        wrong |= (0..LEAVES / 2).fold(0, |wrong, page| wrong | lend(page));
-    }
+    // The page goes out of what surrounds it.
     wrong | take_back()
 }
 
@@ -150,38 +136,37 @@ fn round(checks: &mut Checks, run: impl Fn() -> (u64, u64), before: [u64; 3], fi
     let other = lend(ROOT_UTCB_ADDRESS, (SELF, lent()), 0, (BYSTANDER, FROM_HERE));
     checks.check("the bystander is given something", other, 0);
     checks.check("taken back", take_back(), 0);
-    // The first of the tables was there before.
-    checks.check("only tables stay", quota(GIVER)[1], giver + tables(count) - 1);
+    checks.check("all is returned", quota(GIVER)[1], giver);
     checks.check("the bystander's pages", quota(BYSTANDER)[1], bystander);
     checks.check("this domain's pages", quota(SELF)[1], own);
 }
 
 /// Rounds in which the giver delegates to itself, or this domain to it.
 fn rounds(checks: &mut Checks, run: impl Fn() -> (u64, u64)) {
-    let mut before = [GIVER, BYSTANDER, SELF].map(|domain| quota(domain)[1]);
+    let before = [GIVER, BYSTANDER, SELF].map(|domain| quota(domain)[1]);
     let mut first = None;
-    for _ in 0..ROUNDS {
-        round(checks, &run, before, &mut first);
-        // The tables are there from the second round on.
-        let made = first.map_or(0, |[count, _]| tables(count) - 1);
-        before[0] = quota(GIVER)[1] - made;
-    }
+    (0..ROUNDS).for_each(|_| round(checks, &run, before, &mut first));
 }
 
-fn main(_: &Environment) -> ExitStatus {
+fn main(environment: &Environment) -> ExitStatus {
     demos::announce("quota", "a domain delegates until its kernel memory is gone");
     let mut checks = Checks::new("quota");
+    let (cores, limit) = (environment.hip().enabled_cpus(), quota(SELF)[0]);
     checks.check("once, for what stays", set_up() | tear_down(), 0);
+    kinds::run(&mut Checks::new("quota"), cores);
+    checks.check("what was given is this domain's again", u64::from(settles(SELF, [limit, u64::MAX])), 1);
     let before = quota(SELF);
+    kinds::run(&mut checks, cores);
+    checks.check("what was used is this domain's again", u64::from(settles(SELF, before)), 1);
     checks.check("set-up", set_up(), 0);
     rounds(&mut checks, || {
-        let given = lend(ROOT_UTCB_ADDRESS, (SELF, lent()), 0, (GIVER, lent()));
+        let given = lend(ROOT_UTCB_ADDRESS, (SELF, lent()), 0, (GIVER, GIVEN));
         let called = call(SERVE) & 0xFF;
         if given | called == 0 { (COUNT.load(SeqCst), STATUS.load(SeqCst)) } else { (0, 0) }
     });
-    rounds(&mut checks, || delegate(ROOT_UTCB_ADDRESS, SELF, GIVER, FROM_HERE));
+    rounds(&mut checks, || delegate(ROOT_UTCB_ADDRESS, (SELF, lent()), GIVER, FROM_HERE));
     checks.check("the domains end", tear_down(), 0);
-    checks.check("all pages are returned", u64::from(quota(SELF) == before), 1);
+    checks.check("all pages are returned", u64::from(settles(SELF, before)), 1);
     println!("quota: {:?} of this domain before and after", before);
     checks.finish()
 }

@@ -1,0 +1,177 @@
+//! Giving a domain's empty tables back while it goes on.
+//!
+//! Purpose: what has been revoked leaves tables behind in which there is nothing. They are looked for when a quota is
+//! exhausted, and when somebody asks how much of it is in use: tables of user memory, pages of capabilities and tables of
+//! these, tables of guests, and bitmaps without ports.
+//! Invariants: nobody uses the domain's spaces without finding what they have: cores have forgotten what was taken out before
+//! anything can be entered in its place. Its frames, for which the core pays from then on, are reused after a grace period.
+//! Tables are looked through from the youngest to the oldest, children before parents; those that come meanwhile are not met,
+//! so that this ends.
+//! Concurrency: the domain's region, which is given away between slices, and held while cores are waited for, but not for
+//! what others have taken: who waits for a region serves requests. Stops for whatever is to run, and goes on where it was.
+//! Source: `docs/src/decisions/0002-table-pages.md`.
+use crate::mapping::{lock, waits};
+use crate::tables::HARDWARE;
+use crate::translations::{self, Cores};
+use crate::{pool, reclaim, views};
+use abi::PhysAddr;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use memory::mmu::Mmu;
+use memory::quota::Quota;
+use memory::shootdown::{Pages, Shootdown};
+use memory::space::{Space, empty};
+use memory::table::Table;
+use objects::Domain;
+use objects::frame::Register;
+use percpu::Hazard;
+
+/// What became of it.
+#[derive(Clone, Copy, Debug)]
+struct Tidied {
+    /// Something was given back.
+    some: bool,
+    /// There is no more; otherwise something else is to run first.
+    done: bool,
+}
+
+/// In the mark of what is made again, where selectors have meaningless bits: tables are being looked through for it;
+/// something was given back for it.
+const BEGUN: u64 = 1 << 62;
+const HELPED: u64 = 1 << 61;
+
+/// Tables that are looked through, or given back, where nothing is made again: more than a page needs.
+const LONGEST: u32 = 64;
+const ENOUGH: u32 = 4;
+/// Pages that are taken out at once, at most.
+const MOST: u32 = 4;
+
+/// Whether what has the mark `mark`, RDI of a hypercall, and for which one of `domains` may have too little, is to be made
+/// again: something was given back to one of them, all of it once for each mark, or may be.
+pub fn helps<'s>(mark: &Register, domains: impl IntoIterator<Item = &'s Domain>) -> bool {
+    let word = mark.get();
+    let looks = |domain: &Domain| (word & HELPED == 0).then(|| tidy(domain, word & BEGUN == 0));
+    let found = domains.into_iter().filter_map(looks).find(|found| found.some || !found.done);
+    if let Some(found) = found {
+        mark.set(word | if found.done { HELPED } else { BEGUN });
+    }
+    found.is_some()
+}
+
+/// Whether something was given back to a domain where nothing is made again: some of it, whatever is to run.
+pub fn helps_at_once(domain: &Domain) -> bool {
+    let emptied = &percpu::this().local.emptied;
+    let before = emptied.count();
+    let is_enough = |_: &u32| tidy(domain, false).done || emptied.count() - before >= ENOUGH;
+    (0..LONGEST).find(is_enough);
+    emptied.count() != before
+}
+
+/// Gives the empty tables of a domain back, from its youngest on, or if not `anew` from where somebody has stopped.
+fn tidy(domain: &Domain, anew: bool) -> Tidied {
+    let (shared, emptied) = (&percpu::this().shared, &percpu::this().local.emptied);
+    let (mut anew, before) = (anew, emptied.count());
+    loop {
+        let region = lock::of(domain, domain);
+        let mut shootdown = translations::shootdown();
+        let from = if anew { 0 } else { domain.tidied.load(Relaxed) };
+        let at = slice(domain, if from == 0 { domain.directory } else { PhysAddr::truncate(from) }, &mut shootdown);
+        domain.tidied.store(at.map_or(0, PhysAddr::get), Relaxed);
+        shootdown.reach(&Cores);
+        drop(region);
+        anew = false;
+        // At its end is the account from which on more is to be given back first, if there is anything.
+        let (some, full) = (emptied.count() != before, !shared.account.has(MOST));
+        if !emptied.is_empty() {
+            shared.raise(Hazard::Ended);
+        }
+        if at.is_none() || full || waits() {
+            return Tidied { some, done: at.is_none() || full && emptied.is_empty() };
+        }
+    }
+}
+
+/// Gives back what this core has taken out. It has no borrow of any object.
+pub fn give_back() {
+    let page = percpu::this();
+    let root = PhysAddr::truncate(page.local.root.get());
+    // SAFETY: taken out of all tables, before a grace period.
+    let free = || unsafe { pool::release_aside(root, &page.shared.account, &translations::earlier()) };
+    page.local.emptied.give_back(reclaim::grace, free);
+}
+
+/// Takes out what is empty of what the domain was given before `at`; the region is held. `None` if that was all, or where to
+/// go on.
+fn slice(domain: &Domain, at: PhysAddr, shootdown: &mut Shootdown) -> Option<PhysAddr> {
+    let (local, payers) = (&percpu::this().local, (&domain.quota, &percpu::this().shared.account));
+    let root = PhysAddr::truncate(local.root.get());
+    let take = |before, table| {
+        let empty = arch::pool::are_zero(HARDWARE.words(table));
+        if empty && !pool::set_aside(before, payers, root) {
+            return None;
+        }
+        if empty {
+            local.emptied.add();
+            take_out(domain, table, shootdown);
+        }
+        Some(empty)
+    };
+    let left = empty::look_through(at, pool::noted_before, take, || lock::is_wanted() || waits());
+    if left.is_none() {
+        take_blocks(domain, payers, root, shootdown);
+    }
+    left
+}
+
+/// Takes an empty table of the domain's out of what refers to it.
+fn take_out(domain: &Domain, table: PhysAddr, shootdown: &mut Shootdown) {
+    let Some((referrer, index)) = pool::referrer(table) else { return };
+    let mut top = referrer;
+    while let Some((above, _)) = pool::referrer(top) {
+        top = above;
+    }
+    if top != domain.directory {
+        HARDWARE.exchange(referrer, index, 0);
+        return lose(domain, shootdown);
+    }
+    let view = |id| translations::view(domain, id);
+    let (space, forget) =
+        (Space { master: &domain.master(), view: &view }, || reclaim::forget(domain, referrer, index));
+    space.take_empty((&HARDWARE, &Cores), (referrer, index), forget, &domain.latest, shootdown);
+}
+
+/// Guests of the domain may remember something that was taken.
+fn lose(domain: &Domain, shootdown: &mut Shootdown) {
+    domain.lost.fetch_add(1, SeqCst);
+    shootdown.add_cores(&Cores, domain.guests.load(SeqCst));
+}
+
+/// Takes out what is no table that something refers to: bitmaps of ports, all of them closed, and the top level of guests'.
+fn take_blocks(domain: &Domain, payers: (&Quota, &Quota), root: PhysAddr, shootdown: &mut Shootdown) {
+    let take = |place: &AtomicU64, (used, pages): (u64, u32), all: u64| {
+        let block = PhysAddr::truncate(place.load(Relaxed));
+        let is_all = |page| {
+            let words = arch::pool::words(block.offset(page << 12));
+            words.is_some_and(|words| words.iter().all(|word| word.load(Relaxed) == all))
+        };
+        let empty = block.get() != 0 && (0..used).all(is_all);
+        let taken = empty && pool::set_block_aside(block, pages, payers, root);
+        if taken {
+            place.store(0, SeqCst);
+            percpu::this().local.emptied.add();
+        }
+        taken
+    };
+    let [threads, guests] = &domain.ports;
+    if take(threads, (2, 2), u64::MAX) {
+        let all = shootdown.sharers(|| u64::MAX);
+        views::all(domain).for_each(|view| views::hide_ports(&Table::new(view)));
+        shootdown.add((&HARDWARE, &Cores), all, &|id| translations::view(domain, id), Pages::ALL);
+    }
+    if take(guests, (3, 4), u64::MAX) {
+        lose(domain, shootdown);
+    }
+    // A virtual CPU is made for one table for good.
+    if domain.guests.load(SeqCst) == 0 {
+        take(&domain.nested, (1, 1), 0);
+    }
+}
