@@ -161,15 +161,17 @@ pub fn run(filter: Option<&str>, tier: Tier) -> Result<()> {
     for (number, (name, mut command)) in steps.into_iter().enumerate() {
         println!("test: [{}/{count}] {name}", number + 1);
         let start = Instant::now();
-        let counts = counted(&mut command, tier.limit())?;
+        let mut failed = Vec::new();
+        let counts = counted(&mut command, tier.limit(), &mut failed)?;
         println!("test: [{}/{count}] {name}: {counts} in {:.1} s", number + 1, start.elapsed().as_secs_f64());
         if counts.failed > 0 {
-            failures.push(name);
+            failures.push((name, failed));
         }
         total += counts;
     }
-    for name in &failures {
+    for (name, failed) in &failures {
         println!("test: failures in: {name}");
+        failed.iter().for_each(|line| println!("  {line}"));
     }
     if total == Counts::default() {
         bail!("no test has a name with {:?}", filter.unwrap_or_default());
@@ -274,8 +276,8 @@ fn system(filters: &[&str], tier: Tier) -> Command {
 }
 
 /// Runs a command that prints test results; shows what matters and counts.
-/// A command that takes longer than `limit` is ended, which is a failure.
-fn counted(command: &mut Command, limit: Duration) -> Result<Counts> {
+/// A command that takes longer than `limit` is ended, which is a failure. The lines that name a failed test go to `failed` too.
+fn counted(command: &mut Command, limit: Duration, failed: &mut Vec<String>) -> Result<Counts> {
     let text = process::line(command);
     command.current_dir(workspace::root()).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start `{text}`"))?;
@@ -288,7 +290,12 @@ fn counted(command: &mut Command, limit: Duration) -> Result<Counts> {
             Ok(line) => match summary(&line) {
                 Some(found) => counts += found,
                 None if is_noise(&line) => {}
-                None => println!("  {line}"),
+                None => {
+                    println!("  {line}");
+                    if names_failure(&line) {
+                        failed.push(line);
+                    }
+                }
             },
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => println!("  ({} s so far)", start.elapsed().as_secs()),
@@ -316,6 +323,11 @@ fn summary(line: &str) -> Option<Counts> {
     let rest = rest.strip_prefix("; ").or_else(|| rest.strip_prefix(", "))?;
     let (failed, _) = rest.split_once(" failed")?;
     Some(Counts { passed: passed.parse().ok()?, failed: failed.parse().ok()? })
+}
+
+/// Lines that say which test failed: of cargo's test harness, or a system test's last words.
+fn names_failure(line: &str) -> bool {
+    line.starts_with("failed: ") || (line.starts_with("test ") && line.ends_with(" ... FAILED"))
 }
 
 /// Lines of cargo's test harness that say only that all is well.
@@ -347,8 +359,22 @@ mod tests {
 
     #[test]
     fn a_step_that_fails_without_a_failed_test_counts_as_a_failure() {
-        let counts = counted(Command::new("sh").args(["-c", "echo 2 passed, 0 failed; exit 1"]), SIGN_OF_LIFE);
+        let mut failed = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 2 passed, 0 failed; exit 1"]);
+        let counts = counted(&mut command, SIGN_OF_LIFE, &mut failed);
         assert!(counts.is_ok_and(|counts| counts == Counts { passed: 2, failed: 1 }));
+        assert!(failed.is_empty());
+    }
+
+    #[test]
+    fn lines_that_name_a_failed_test_are_kept_for_the_end() {
+        let mut failed = Vec::new();
+        let mut command = Command::new("printf");
+        command.arg("test a ... ok\\ntest b ... FAILED\\nfailed: c: late\\n1 passed, 2 failed\\n");
+        let counts = counted(&mut command, SIGN_OF_LIFE, &mut failed);
+        assert!(counts.is_ok_and(|counts| counts == Counts { passed: 1, failed: 2 }));
+        assert_eq!(failed, ["test b ... FAILED", "failed: c: late"]);
     }
 
     #[test]
@@ -356,7 +382,7 @@ mod tests {
         let start = Instant::now();
         let mut command = Command::new("sh");
         command.args(["-c", "echo 1 passed, 0 failed; while true; do sleep 0.1; echo on; done"]);
-        let counts = counted(&mut command, Duration::from_millis(300));
+        let counts = counted(&mut command, Duration::from_millis(300), &mut Vec::new());
         assert!(counts.is_ok_and(|counts| counts == Counts { passed: 1, failed: 1 }));
         assert!(start.elapsed() < Duration::from_secs(20));
     }
