@@ -214,6 +214,24 @@ proptest! {
 }
 
 #[test]
+fn what_a_large_leaf_set_aside_is_used_or_given_back() {
+    let none = Attributes::empty();
+    let steps = [
+        Step::Map(512, 512, 1024),
+        // Taken whole; divided, and then the rest.
+        Step::Restrict(512, 512, none),
+        Step::Restrict(1027, 1, none),
+        Step::Restrict(1024, 512, none),
+        // Divided for a right, and then taken whole.
+        Step::Map(GIB, 2 * GIB, GIB),
+        Step::Restrict(GIB + 1, 1, !Attributes::WRITE),
+        Step::Restrict(GIB, GIB, none),
+    ];
+    agrees::<Host>(&steps, 1 << 20);
+    agrees::<Giant<Ept>>(&steps, 1 << 20);
+}
+
+#[test]
 fn only_formats_that_have_them_use_leaves_of_a_gigabyte() {
     fn level<F: Format>() -> (Option<u32>, usize) {
         let (arena, table) = (Arena::default(), PhysAddr::truncate(0));
