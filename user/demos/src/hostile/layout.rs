@@ -53,6 +53,8 @@ pub const HANDLERS: u64 = 0x5000;
 pub const SERVES: u64 = 0x5008;
 pub const HOSTILE: u64 = 0x5018;
 pub const VICTIM_DOMAIN: u64 = 0x5010;
+/// The interrupts, which the maker has in any case.
+pub const HELD_INTERRUPTS: u64 = 0x501A;
 pub const VICTIM_CONTEXTS: u64 = 0x5020;
 pub const VICTIM_EVENTS: u64 = 0x5100;
 /// Where the maker takes what the hostile domain sends: objects, and pages.

@@ -324,6 +324,23 @@ pub fn wake_all() {
     }
 }
 
+/// Takes the interrupts, which are to be let go in the end, for the thread with this message page.
+pub fn hold_interrupts(page: u64, interrupts: u64) -> u64 {
+    (0..2).fold(0, |wrong, index| {
+        let (from, to) = (objects(interrupts + index, 0), objects(HELD_INTERRUPTS + index, 0));
+        wrong | give(page, SELF, from, to, ItemFlags::HYPERVISOR, 0)
+    })
+}
+
+/// Has the interrupts let go of the semaphores that the hostile domain has chained them to. It may be in the middle of it,
+/// on another core, when it loses all.
+pub fn unchain() -> u64 {
+    [HELD_INTERRUPTS, HELD_INTERRUPTS + 1].into_iter().fold(0, |wrong, interrupt| {
+        // Chained to itself: to nothing.
+        wrong | hypercall(Hypercall::AssignInterrupt, 0, interrupt, [0, 0, interrupt, 0])
+    })
+}
+
 /// Takes both domains back, with all that was made for them.
 pub fn end() -> u64 {
     // From now on the victim's threads may fault: they lose their message pages before their cores hear that they ended.
@@ -331,11 +348,7 @@ pub fn end() -> u64 {
     // Contexts that it has made itself, in its own space, keep a domain: they go before it, and so do those that were being
     // made while it lost the right to.
     let mut wrong = strip();
-    for interrupt in [INTERRUPTS, INTERRUPTS + 1].map(|at| KEPT + at) {
-        // Chained to itself: to nothing. It was the hostile domain's to chain until now.
-        wrong |= hypercall(Hypercall::AssignInterrupt, 0, interrupt, [0, 0, interrupt, 0]);
-    }
-    wrong |= destroy(KEPT, ORDER);
+    wrong |= unchain() | destroy(KEPT, ORDER);
     // Who was in the middle of making something, on another core or behind a server of ours, has made it by then.
     for _ in 0..4 {
         wrong |= strip();
