@@ -91,13 +91,16 @@ fn beside_revocations(context: &Context, name: &str) -> Result<()> {
     let outcome = run::to_the_end(&Machine { timeout: Some(LIMIT), ..machine })?.success()?;
     expect_line(&outcome, &["2 programs have done their work, with 0 deaths"])?;
     let (text, moves) = apart(&outcome.log, &["revoke: "]);
-    for words in ["check: 2 virtual CPUs", "check: done"] {
+    for words in ["check: begins", "check: 2 virtual CPUs", "check: done"] {
         ensure!(text.contains(words), "no line with {words:?}: {}", outcome.explain(40));
     }
-    match (text.find("check: begins"), moves.last()) {
-        (Some(begins), Some(last)) if *last > begins => Ok(()),
-        _ => bail!("the moves were over before the guest's script began: {}", outcome.explain(40)),
-    }
+    let begins = text.find("check: begins");
+    ensure!(
+        moves.last() > begins.as_ref(),
+        "the moves were over before the guest's script began: {}",
+        outcome.explain(40)
+    );
+    Ok(())
 }
 
 /// Two guests talk; one is ended, while it boots, too, and starts again: the other runs on, hears nothing for a while, and then

@@ -44,11 +44,22 @@ pub fn current() -> Option<Console> {
 
 /// Prints, if the console is open: what [`crate::print!`] and [`crate::println!`] do.
 pub fn print(arguments: fmt::Arguments<'_>) {
-    if let Some(mut console) = current() {
+    // Only a value that refuses to be formatted can fail here, and nothing is lost but its text.
+    alone(|mut console| _ = console.write_fmt(arguments));
+}
+
+/// Prints a byte of somebody else's text, if the console is open: of a guest, whose lines other programs' lines may divide, but not
+/// the other way round.
+pub fn pass_on(byte: u8) {
+    alone(|console| console.send(byte));
+}
+
+/// Has `print` done while no other program prints.
+fn alone(print: impl FnOnce(Console)) {
+    if let Some(console) = current() {
         let lock = SHARED.get();
         let taken = lock.is_some_and(|lock| take(lock));
-        // Only a value that refuses to be formatted can fail here, and nothing is lost but its text.
-        let _ = console.write_fmt(arguments);
+        print(console);
         if let Some(lock) = lock.filter(|_| taken) {
             lock.store(0, Ordering::Release);
         }
@@ -85,6 +96,15 @@ impl Console {
         }
     }
 
+    fn send(self, byte: u8) {
+        self.0.port8(DEBUG_PORT).write(byte);
+        if let Some(serial) = self.serial()
+            && serial.send(byte).is_err()
+        {
+            STATE.store(OPEN, Ordering::Relaxed);
+        }
+    }
+
     fn serial(self) -> Option<Serial<PortRegisters>> {
         let state = STATE.load(Ordering::Relaxed);
         (state & SERIAL != 0).then(|| Serial(PortRegisters::new(self.0, state as u16)))
@@ -93,14 +113,7 @@ impl Console {
 
 impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            self.0.port8(DEBUG_PORT).write(byte);
-            if let Some(serial) = self.serial()
-                && serial.send(byte).is_err()
-            {
-                STATE.store(OPEN, Ordering::Relaxed);
-            }
-        }
+        text.bytes().for_each(|byte| self.send(byte));
         Ok(())
     }
 }

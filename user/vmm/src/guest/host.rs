@@ -10,15 +10,11 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use rt::arch::utcb::Utcb;
 use rt::capability::{Context, Semaphore, Slot};
-use rt::ports::{IoPorts, PortRegisters};
-use rt::serial::{COM1, Serial};
-use rt::{arch, time};
+use rt::{arch, console, time};
 use vmm::cpuid::Leaf;
 use vmm::machine::Host;
 
 use super::timer::Timer;
-
-const DEBUG_PORT: u16 = 0xE9;
 
 /// Numbers for the guest: the processor's, or without those a mix of the times at which they are asked for.
 #[derive(Default)]
@@ -136,10 +132,6 @@ impl Host for World {
     }
 
     fn print(&self, byte: u8) {
-        if let Some(ports) = IoPorts::acquired() {
-            ports.port8(DEBUG_PORT).write(byte);
-            // A device that is stuck loses the byte.
-            let _ = Serial(PortRegisters::new(ports, COM1)).send(byte);
-        }
+        console::pass_on(byte);
     }
 }
