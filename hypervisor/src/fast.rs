@@ -2,8 +2,8 @@
 //!
 //! Purpose: a call, an exception and a reply within a core when nothing else is to be done; ups and downs of semaphores.
 //! Invariants: each does exactly what the general way does, or changes nothing that counts and leaves it to that. None but
-//! [`try_down`] and [`wait`] blocks, none allocates or takes a lock but a semaphore's. A callee in another domain starts with registers
-//! that are 0.
+//! [`try_down`] and [`wait`] blocks, none allocates or takes a lock but a semaphore's. A callee in another domain starts
+//! with registers that are 0.
 //! Concurrency: as the general way.
 //! Source: design plan §6; `docs/src/decisions/0020-short-ways.md`.
 use crate::call::{self, Outcome};

@@ -236,8 +236,8 @@ fn take_over(pages: u32, (from, to): (&Quota, &Quota)) -> bool {
     to.charge(pages).is_ok() && from.refund(pages).is_ok()
 }
 
-/// Makes the table that [`noted_before`] names for `after` belong to `root`, until [`release_aside`]; who has paid for it, and who
-/// is to. Whether that one can.
+/// Makes the table that [`noted_before`] names for `after` belong to `root`, until [`release_aside`]; who has paid for it,
+/// and who is to. Whether that one can.
 pub fn set_aside(after: PhysAddr, payers: (&Quota, &Quota), root: PhysAddr) -> bool {
     let done = take_over(1, payers);
     if done {

@@ -1,8 +1,9 @@
 //! Typed items: what a message or a delegation carries besides words.
 //!
 //! An item is two words: a range descriptor, and a word of kind, flags and hotspot. Second word: bits 1:0 kind, 2 to 6
-//! flags that only Vela has ([`crate::hip::Features::ITEM_FORMS`], [`crate::hip::Features::OVERMAPPING`]), 7 too ([`crate::hip::Features::LIMITS`]), 8 to 11 flags, 63:12 hotspot (page number
-//! or selector), of which 63:59, which no order reaches, are a limit. Items fill the UTCB from its end downwards ([`crate::utcb::item_offset`]).
+//! flags that only Vela has ([`crate::hip::Features::ITEM_FORMS`], [`crate::hip::Features::OVERMAPPING`]), 7 too
+//! ([`crate::hip::Features::LIMITS`]), 8 to 11 flags, 63:12 hotspot (page number or selector), of which 63:59, which no
+//! order reaches, are a limit. Items fill the UTCB from its end downwards ([`crate::utcb::item_offset`]).
 //! Invariants: every pair of words decodes and encodes to itself.
 //! Concurrency: plain values.
 //! Source: classic interface, "Typed item".

@@ -2,9 +2,10 @@
 //!
 //! Purpose: the assembly in `entry.s`, its constants, its exits, and the functions that the kernel binary supplies:
 //! `trap_user` (a trap or interrupt from ring 3; returns the frame to run), `trap_kernel` (from ring 0 or on an
-//! interrupt stack), `requested` (a request of another core, from ring 3), `hypercall` (SYSCALL), `up`, `finish_up`, `try_down` and `wait` (what is over in a few steps, or left to
-//! others), `try_call`, `try_reply`, `try_event` and `try_fault` (which end in one of this module's exits), `hazards` (before any
-//! exit while the hazard word is not 0), `guest_enter`, `svm_exited` and `vmx_exited` (before and after a virtual CPU runs).
+//! interrupt stack), `requested` (a request of another core, from ring 3), `hypercall` (SYSCALL), `up`, `finish_up`,
+//! `try_down` and `wait` (what is over in a few steps, or left to others), `try_call`, `try_reply`, `try_event` and
+//! `try_fault` (which end in one of this module's exits), `hazards` (before any exit while the hazard word is not 0),
+//! `guest_enter`, `svm_exited` and `vmx_exited` (before and after a virtual CPU runs).
 //! Invariants: 1. code that serves ring 3 runs on the core's one kernel stack, from its top: nothing survives on it.
 //! 2. Every exit to ring 3 tests the hazard word with interrupts off,
 //! but for the return from an interrupt stack, which goes on where it interrupted. 3. An attempt never blocks or

@@ -1,8 +1,8 @@
 //! The vector map: what each of the 256 interrupt vectors is for.
 //!
 //! Purpose: one place for the numbers.
-//! Invariants: 0-31 exceptions (named in `abi::event`); 32-223 devices (pin interrupts and messages, allocated per core); 224-239 the legacy
-//! controllers' spurious interrupts; 240 and up the kernel's own.
+//! Invariants: 0-31 exceptions (named in `abi::event`); 32-223 devices (pin interrupts and messages, allocated per core);
+//! 224-239 the legacy controllers' spurious interrupts; 240 and up the kernel's own.
 //! Concurrency: constants.
 //! Source: AMD64 manual volume 2, §8.1; `docs/src/decisions/0008-vectors.md`.
 

@@ -217,8 +217,8 @@ pub trait Nodes {
     fn node(&self, id: NodeId) -> &Node;
     /// The index of a space that has nodes or gets some.
     fn index(&self, space: Space) -> &SpaceIndex;
-    /// Nodes that `owner` pays for, with any contents, whose names follow each other, from one to `most`: the first, and how many.
-    /// `None` if `owner` cannot pay.
+    /// Nodes that `owner` pays for, with any contents, whose names follow each other, from one to `most`: the first, and
+    /// how many. `None` if `owner` cannot pay.
     fn allocate_run(&self, owner: u32, most: u64) -> Option<(NodeId, u64)>;
     /// As [`Self::allocate_run`], one.
     #[inline(always)]

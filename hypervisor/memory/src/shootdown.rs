@@ -393,6 +393,7 @@ fn others_land(machine: &impl Machine) {
     }
 }
 
-#[cfg(test)]
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
+pub(crate) mod alone;
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;

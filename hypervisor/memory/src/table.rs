@@ -225,7 +225,8 @@ impl<F: Format> Table<F> {
 
     /// Leaves of `size` bytes at `virt`, both multiples of the page size, only the rights in `left`; if that is empty, what is
     /// mapped there is unmapped. What is not mapped stays so. A larger leaf that is covered in part is divided, with a table
-    /// from `frame`; with all rights left that is all that is done. Tables stay. `changed` is told of each table what in it somebody may remember.
+    /// from `frame`; with all rights left that is all that is done. Tables stay. `changed` is told of each table what in it
+    /// somebody may remember.
     ///
     /// # Errors
     /// [`MapError::NoTable`] if `frame` has not what was set aside; the leaf in question is unmapped in full then.

@@ -7,7 +7,8 @@
 //! parent's; so what holds a region sees its domain's nodes and their children stay.
 //! Concurrency: who waits for a region holds none, or one at a lower address; another is only tried. A core that holds
 //! locks for long looks whether one is wanted, and opens them for a moment. Who waits is counted while it does.
-//! Source: issue of the memory system (locking by region); `sync::gate`; `docs/src/locking.md`, `docs/src/decisions/0033-regions.md`.
+//! Source: issue of the memory system (locking by region); `sync::gate`; `docs/src/locking.md`,
+//! `docs/src/decisions/0033-regions.md`.
 use crate::{cores, translations};
 use abi::counter::Counter;
 use arrayvec::ArrayVec;

@@ -73,7 +73,8 @@ bitflags! {
         const REPORT = 1 << 7;
         /// Extension: memory can be revoked without waiting ([`crate::operation::Misc::RevokeLater`]).
         const REVOKE_LATER = 1 << 8;
-        /// Extension: a typed item can say how many mappings its receiver's subtree may have ([`crate::item::ItemFlags::LIMITED`]).
+        /// Extension: a typed item can say how many mappings its receiver's subtree may have
+        /// ([`crate::item::ItemFlags::LIMITED`]).
         const LIMITS = 1 << 9;
     }
 }

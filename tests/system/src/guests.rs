@@ -160,7 +160,8 @@ fn reboots(context: &Context, name: &str) -> Result<()> {
 }
 
 /// The scenario `measure`: a boot, reads of the disk and frames sent to nobody leave the guest no more often than they may.
-/// Instructions are counted: on a slow host a read takes as long as several periods of the guest's clock, each of which is an exit.
+/// Instructions are counted: on a slow host a read takes as long as several periods of the guest's clock, each of which is
+/// an exit.
 fn exits(context: &Context, name: &str) -> Result<()> {
     let options = Options { script: true, ..Options::default() };
     let machine = context.with_guest("measure", name, &[], &options)?;
@@ -173,8 +174,8 @@ fn exits(context: &Context, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// A byte there and back between processes on two virtual CPUs, where instructions are counted and the emulator leaves the guest for its
-/// own reasons, too: it did not even boot when its interrupts could be delivered twice.
+/// A byte there and back between processes on two virtual CPUs, where instructions are counted and the emulator leaves the
+/// guest for its own reasons, too: it did not even boot when its interrupts could be delivered twice.
 fn pipe(context: &Context, name: &str) -> Result<()> {
     let command_line = Some("console=ttyS0 quiet rdinit=/measure pipe".into());
     let options = Options { script: true, alone: true, command_line, ..Options::default() };

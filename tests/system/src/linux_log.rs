@@ -14,8 +14,8 @@ const HOST_IS_BUSY: &str = "hrtimer: interrupt took ";
 const WORDS: [&str; 8] =
     ["console=ttyS0", "quiet", "root=", "rdinit=", "tsc_early_khz=", "lpj=", "tsc=reliable", "no_timer_check"];
 
-/// What a guest prints, put together where lines of others, which have one of these `marks`, stand in the middle of its own; and how
-/// much of it there was at each of these lines.
+/// What a guest prints, put together where lines of others, which have one of these `marks`, stand in the middle of its
+/// own; and how much of it there was at each of these lines.
 pub fn apart(log: &[String], marks: &[&str]) -> (String, Vec<usize>) {
     let (mut text, mut places) = (String::new(), Vec::new());
     for line in log {

@@ -1,8 +1,9 @@
 //! What the program is asked to do: a line of words, as the tool passes it.
 //!
-//! `only=NAME` measures that operation alone (`NAME*`: all whose names begin so; several with commas), `groups=A,B` those groups, `repetitions=N` and `batches=N` make batches smaller or fewer than the
-//! operation's own, `trace=N` runs each operation N times between two signals instead of measuring it. `interrupts=any`
-//! accepts whatever number of interrupts the kernel sends, for a kernel that sends more than it must.
+//! `only=NAME` measures that operation alone (`NAME*`: all whose names begin so; several with commas), `groups=A,B` those
+//! groups, `repetitions=N` and `batches=N` make batches smaller or fewer than the operation's own, `trace=N` runs each
+//! operation N times between two signals instead of measuring it. `interrupts=any` accepts whatever number of interrupts
+//! the kernel sends, for a kernel that sends more than it must.
 //! Invariants: any bytes give a request; an unknown word is ignored, a number that is none too.
 //! Concurrency: plain values.
 

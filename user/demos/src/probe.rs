@@ -1,7 +1,7 @@
 //! Accesses that may fault, for programs that look whether something is mapped.
 //!
-//! Purpose: a load that yields [`NOTHING`] where nothing is mapped, if the portal of the thread's page faults is [`fix_entry`]; the
-//! same for ports, with that of protection faults.
+//! Purpose: a load that yields [`NOTHING`] where nothing is mapped, if the portal of the thread's page faults is
+//! [`fix_entry`]; the same for ports, with that of protection faults.
 //! Invariants: none of its own.
 //! Concurrency: any number of threads; each handler has its own stack and message page, whose address is its portal's identity.
 //! Source: interface §5 (page-fault event).

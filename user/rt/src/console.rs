@@ -48,8 +48,8 @@ pub fn print(arguments: fmt::Arguments<'_>) {
     alone(|mut console| _ = console.write_fmt(arguments));
 }
 
-/// Prints a byte of somebody else's text, if the console is open: of a guest, whose lines other programs' lines may divide, but not
-/// the other way round.
+/// Prints a byte of somebody else's text, if the console is open: of a guest, whose lines other programs' lines may divide,
+/// but not the other way round.
 pub fn pass_on(byte: u8) {
     alone(|console| console.send(byte));
 }

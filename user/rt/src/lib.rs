@@ -13,8 +13,8 @@
 //! Concurrency: threads of a program run on several cores; see the modules.
 //! Source: the classic NOVA x86-64 interface, API version 10.
 // UNSAFETY: entering the kernel, port instructions, stacks, and the areas that the kernel maps cannot be expressed safely.
-// All of it is in the module `arch`, and in `heap`, `sync`, `thread`, `server` and `domain`, which manage memory for others; the macros for
-// main functions add one exported symbol to each program.
+// All of it is in the module `arch`, and in `heap`, `sync`, `thread`, `server` and `domain`, which manage memory for
+// others; the macros for main functions add one exported symbol to each program.
 #![cfg_attr(not(test), no_std)]
 
 #[cfg(target_os = "none")]

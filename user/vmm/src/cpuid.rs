@@ -14,8 +14,8 @@ pub type Leaf = [u32; 4];
 const HYPERVISOR: u32 = 0x4000_0000;
 /// The interface of this name tells a guest that it may use x2APIC mode without interrupt remapping.
 const SIGNATURE: &[u8; 12] = b"KVMKVMKVM\0\0\0";
-/// Features of that interface: port accesses need no delay; a page tells the time, the same on all processors; interrupts may be ended without an exit; those of devices may
-/// name more than 255 processors.
+/// Features of that interface: port accesses need no delay; a page tells the time, the same on all processors; interrupts
+/// may be ended without an exit; those of devices may name more than 255 processors.
 const NO_DELAY: u32 = 1 << 1;
 const CLOCK: u32 = 1 << 3 | 1 << 24;
 const END_ASSIST: u32 = 1 << 6;

@@ -87,8 +87,8 @@ impl<N: Nodes> Tree<'_, N> {
         node.mark(Attributes::DIVIDED);
     }
 
-    /// Finishes what is under way at `id`, which is marked. If it stays as it is: which rights nobody has any more who has it from
-    /// there.
+    /// Finishes what is under way at `id`, which is marked. If it stays as it is: which rights nobody has any more who has
+    /// it from there.
     pub(super) fn resume(&self, id: NodeId, steps: &mut Steps<'_, impl Effects>) -> Result<Option<Rights>, Stop> {
         let order = self.at(id).twin().and_then(|twin| self.at(twin).order());
         self.finish(id, steps)?;

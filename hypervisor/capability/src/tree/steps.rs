@@ -72,9 +72,9 @@ impl<E: Effects> Steps<'_, E> {
 }
 
 impl<N: Nodes> Tree<'_, N> {
-    /// Calls `each` for what every node of `space` has in `range`, from high to low, with rights that nobody has any more who has it
-    /// from there; it may do more of the range, and the answer is the last node that it has done, if that is still there. What is
-    /// done is cut off the range.
+    /// Calls `each` for what every node of `space` has in `range`, from high to low, with rights that nobody has any more
+    /// who has it from there; it may do more of the range, and the answer is the last node that it has done, if that is
+    /// still there. What is done is cut off the range.
     #[inline(always)]
     pub(super) fn for_each_part<E: Effects>(
         &self,

@@ -337,8 +337,8 @@ impl<N: Nodes> Tree<'_, N> {
         Ok(piece.span.count)
     }
 
-    /// Moves the first of the units from `base` on of the node `id` to where `piece` says, and says how many; the rights in `gone`
-    /// have gone from what descends from it.
+    /// Moves the first of the units from `base` on of the node `id` to where `piece` says, and says how many; the rights in
+    /// `gone` have gone from what descends from it.
     fn hand_over(
         &self,
         (id, gone): (NodeId, Rights),

@@ -1,8 +1,8 @@
 //! Purpose: which frames belong to another one: the tables below a top-level table. So they are found without looking into
 //! any.
 //!
-//! Invariants: frames are taken out in reverse order, or moved to another root one by one; a frame that has others is not freed. Of allocated frames the links
-//! serve for this.
+//! Invariants: frames are taken out in reverse order, or moved to another root one by one; a frame that has others is not
+//! freed. Of allocated frames the links serve for this.
 //!
 //! Concurrency: the allocator's lock.
 //!

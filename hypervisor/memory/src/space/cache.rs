@@ -5,8 +5,8 @@
 //! Invariants: a view is in its core's ring while it may have such tables, and then its domain exists. What processors noted
 //! in copies of large leaves is noted in the master before they go.
 //! Concurrency: views join their own core's ring, and leave it there, or on any core that ends their domain: the ring has a
-//! lock. Who empties a directory holds the domain's region, as do all who walk the views of others; what its own core remembers is left
-//! to a shootdown of that core alone.
+//! lock. Who empties a directory holds the domain's region, as do all who walk the views of others; what its own core
+//! remembers is left to a shootdown of that core alone.
 //! Source: F. Corbató, "A paging experiment with the Multics system" (1968): a second chance; design plan §3.
 use super::existing;
 use crate::format::{Format, Host};

@@ -7,7 +7,8 @@ use core::arch::asm;
 
 use crate::SCRATCH;
 
-/// Whether an address may be accessed: the program's own memory, boot parameters, start-up code and command line, tables, or no memory at all.
+/// Whether an address may be accessed: the program's own memory, boot parameters, start-up code and command line, tables,
+/// or no memory at all.
 fn check(address: u64) {
     let low = (0x7000..0x9000).contains(&address)
         || (0x2_0000..0x2_1000).contains(&address)

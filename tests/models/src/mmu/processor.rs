@@ -129,8 +129,8 @@ impl Machine {
         &mut self.tables[table as usize][index]
     }
 
-    /// What core `id` finds at `page` if it walks now: by the tables, or from a directory or table that it remembers. All that it finds
-    /// it remembers, after it has noted the access.
+    /// What core `id` finds at `page` if it walks now: by the tables, or from a directory or table that it remembers. All
+    /// that it finds it remembers, after it has noted the access.
     pub fn walk(&mut self, id: usize, page: u64) {
         let (root, tag) = (self.processors[id].loaded, self.processors[id].tag);
         let virt = VirtAddr::new(page << 12);

@@ -1,10 +1,10 @@
 //! How long a more urgent thread waits for the core while a long revocation, or delegation, is under way.
 //!
-//! A thread waits for points in time while the program revokes or delegates, and compares each with the time at which it runs. A page is
-//! delegated to as many addresses as there are to be nodes, and each of these mappings once more. First what was made of the
-//! mappings is revoked, a range of so many nodes with one child each; then the mappings, so many children of one node. Or
-//! mappings that have no children are delegated, by one item. Or the page is no longer to be written by anybody: all mappings but
-//! the last that is found lack that right already. Or semaphores are destroyed.
+//! A thread waits for points in time while the program revokes or delegates, and compares each with the time at which it
+//! runs. A page is delegated to as many addresses as there are to be nodes, and each of these mappings once more. First
+//! what was made of the mappings is revoked, a range of so many nodes with one child each; then the mappings, so many
+//! children of one node. Or mappings that have no children are delegated, by one item. Or the page is no longer to be
+//! written by anybody: all mappings but the last that is found lack that right already. Or semaphores are destroyed.
 //! Invariants: what counts are points in time while an operation runs; the figure is the longest of all.
 //! Concurrency: the thread runs on the program's core and preempts it.
 //! Source: design plan §6.

@@ -109,8 +109,8 @@ const fn swept(name: &'static str, setup: fn(&mut Resources) -> Result<Arguments
     Operation { repetitions: RANGES, batches: 7, prepare: share, ..operation(name, setup, revoke_ranges) }
 }
 
-/// All cores run the domain, `sharers` of them, the revoking one among them, use what is to be revoked. It has addresses of its own: a core that has used
-/// a table of leaves once stays among its sharers.
+/// All cores run the domain, `sharers` of them, the revoking one among them, use what is to be revoked. It has addresses of
+/// its own: a core that has used a table of leaves once stays among its sharers.
 fn ranges(resources: &mut Resources, order: u32, sharers: u64) -> Result<Arguments, Refusal> {
     crew::start(resources, resources.setting().cores - 1)?;
     let mut arguments = at(resources, SHIFTED)?;

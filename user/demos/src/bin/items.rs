@@ -1,5 +1,5 @@
-//! Typed items that say grant, copy, last, raise, replace, and how many: who can take back what, who can hand it on, and what becomes of
-//! what is there.
+//! Typed items that say grant, copy, last, raise, replace, and how many: who can take back what, who can hand it on, and
+//! what becomes of what is there.
 //!
 //! Written straight against the interface. Ends with success if every check holds. Concurrency: one thread.
 #![no_std]
@@ -68,8 +68,8 @@ fn has(range: Crd) -> u64 {
     u64::from(status & 0xFF == 0 && !Crd::from_word(found).is_null())
 }
 
-/// The lecture's tree (C:417): `map (rw, 5)` makes `[rwx, 5] -> [rw, 5], [r, 2]` of `[rwx, 10] -> [r, 2]`, where the first number is
-/// what its owner has left to give.
+/// The lecture's tree (C:417): `map (rw, 5)` makes `[rwx, 5] -> [rw, 5], [r, 2]` of `[rwx, 10] -> [r, 2]`, where the first
+/// number is what its owner has left to give.
 fn limited(checks: &mut Checks) {
     let own = page((&raw const PAGE).addr() as u64 >> 12);
     let at = |unit| page(PLACES + 0x100 + unit);

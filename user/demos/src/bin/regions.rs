@@ -1,10 +1,10 @@
 //! Two cores that work in different domains do not wait for each other.
 //!
 //! Purpose: on two cores at the same time a server of its own domain delegates pages within that, takes them back, from one and
-//! from several at a time, makes and destroys an object. If the domains differ, no core waits for a part of the mapping tree, which the
-//! kernel counts; if it is one domain, cores do at times: so the counter counts. Nor does one wait for memory of the kernel while
-//! there are no objects: their pages come from the machine's frames, where cores meet now and then.
-//! Written straight against the interface. Ends with success if every check holds.
+//! from several at a time, makes and destroys an object. If the domains differ, no core waits for a part of the mapping
+//! tree, which the kernel counts; if it is one domain, cores do at times: so the counter counts. Nor does one wait for
+//! memory of the kernel while there are no objects: their pages come from the machine's frames, where cores meet now and
+//! then. Written straight against the interface. Ends with success if every check holds.
 //! Concurrency: the program's thread calls one server, a thread on the last core the other; both begin together.
 // UNSAFETY: code that the kernel enters in another domain.
 #![expect(unsafe_code, reason = "entry points in assembly")]

@@ -1,8 +1,8 @@
 //! Domains make their cores fill as many tables as they can.
 //!
-//! Purpose: what a domain's use of its own memory costs others is nothing: each core takes the tables back that it has filled, and
-//! fills them again when they are needed. What is revoked meanwhile is gone, and what was noted of pages is not forgotten.
-//! Written straight against the interface. Ends with success if every check holds.
+//! Purpose: what a domain's use of its own memory costs others is nothing: each core takes the tables back that it has
+//! filled, and fills them again when they are needed. What is revoked meanwhile is gone, and what was noted of pages is not
+//! forgotten. Written straight against the interface. Ends with success if every check holds.
 //! Invariants: all domains have the program at its addresses; pages are lent to them at distances of 1 GiB, so that each needs a
 //! table of its own on each core.
 //! Concurrency: the program's thread calls the domains' servers, on its own core and on the last one.

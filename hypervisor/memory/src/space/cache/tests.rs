@@ -4,14 +4,13 @@ use super::*;
 use crate::format::Attributes;
 use crate::mmu::Noting;
 use crate::mmu::arena::Arena;
-use crate::shootdown::{Core, NOTE, STALE};
+use crate::shootdown::alone::Alone;
+use crate::shootdown::{NOTE, STALE};
 use crate::space::{self, Filled, Space};
 use crate::table::Mapping;
 use abi::operation::Noted;
 use proptest::prelude::*;
-use std::cell::Cell;
 use std::collections::VecDeque;
-use sync::atomic::AtomicU64;
 
 /// A view with tables joins or leaves, was used, or all are asked for some, of which one in so many is busy.
 #[derive(Clone, Copy, Debug)]
@@ -96,31 +95,6 @@ proptest! {
     }
 }
 
-/// One core; how often it has forgotten everything; flights.
-#[derive(Default)]
-struct Alone(Core, Cell<u32>, AtomicU64);
-
-impl Machine for Alone {
-    fn cores(&self) -> u32 {
-        1
-    }
-    fn own(&self) -> u32 {
-        0
-    }
-    fn core(&self, _: u32) -> &Core {
-        &self.0
-    }
-    fn interrupt(&self, _: impl Iterator<Item = u32>, _: u32) {}
-    fn flush(&self, pages: Pages) {
-        assert_eq!(pages, Pages::ALL);
-        self.1.update(|flushes| flushes + 1);
-    }
-    fn landed(&self, _: u32) {}
-    fn flights(&self) -> &AtomicU64 {
-        &self.2
-    }
-}
-
 const VIRT: VirtAddr = VirtAddr::new(0x4020_0000);
 
 /// A domain with a large leaf and a small one, which a core has brought in: master, root, directory of the view, and the
@@ -148,7 +122,7 @@ fn take(
 ) -> (bool, bool) {
     let machine = Alone::default();
     if loaded {
-        machine.0.enter(arena, local.root());
+        machine.core.enter(arena, local.root());
     }
     let mut shootdown = Shootdown::new(false);
     arena.write(local.root(), 0, 0);
@@ -159,7 +133,7 @@ fn take(
     for table in tables {
         assert!((0..512).all(|index| arena.read(table, index) == 0), "it is used again as an empty table");
     }
-    (machine.1.get() != 0, arena.read(local.root(), NOTE) == STALE)
+    (machine.flushes.get() != 0, arena.read(local.root(), NOTE) == STALE)
 }
 
 #[test]

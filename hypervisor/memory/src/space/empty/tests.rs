@@ -6,39 +6,16 @@ use crate::format::{Attributes, Format, Host};
 use crate::frames::{Descriptor, FrameNumber, Frames, Order, OutOfMemory, Unshown};
 use crate::mmu::arena::Arena;
 use crate::quota::Quota;
-use crate::shootdown::Core;
+use crate::shootdown::alone::Alone;
 use crate::table::Table;
 use abi::VirtAddr;
 use proptest::prelude::*;
 use std::cell::RefCell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use sync::atomic::AtomicU64;
 
 const FRAMES: u32 = 512;
 const RIGHTS: Attributes = Attributes::READ.union(Attributes::WRITE).union(Attributes::USER);
-
-/// A machine with one core, on which nothing runs.
-#[derive(Default)]
-struct Alone(Core, AtomicU64);
-
-impl Machine for Alone {
-    fn cores(&self) -> u32 {
-        1
-    }
-    fn own(&self) -> u32 {
-        0
-    }
-    fn core(&self, _: u32) -> &Core {
-        &self.0
-    }
-    fn interrupt(&self, _: impl Iterator<Item = u32>, _: u32) {}
-    fn flush(&self, _: Pages) {}
-    fn landed(&self, _: u32) {}
-    fn flights(&self) -> &AtomicU64 {
-        &self.1
-    }
-}
 
 /// Where pages are mapped: near each other, in other tables, under other entries of the upper ones.
 const fn place(number: u64) -> u64 {
