@@ -132,11 +132,12 @@ extern "C" fn supervise(_thread: u64) -> ! {
     }
 }
 
-/// Waits until limit and usage of the program's kernel memory are as they should be, at most [`PROGRESS`].
+/// Waits until limit and usage of the program's kernel memory are as they should be, at most [`PROGRESS`]. What was under way on
+/// another core when both domains ended, a message to the maker or an interrupt to be chained, is taken back here.
 fn settle(are_right: impl Fn([u64; 2]) -> bool) {
     for _ in 0..100 * PROGRESS {
         pause(10_000);
-        let _ = scene::unchain();
+        let _ = scene::unchain() | scene::forget_taken();
         if are_right(scene::quota(SELF)) {
             return;
         }
