@@ -59,7 +59,7 @@ pub fn call(
         }
     }
     if let Err(status) = send(store, caller, callee) {
-        if tidy::helps(&caller.frame().rdi, [store.get(callee.identity().domain)]) {
+        if tidy::helps(store, &caller.frame().rdi, [store.get(callee.identity().domain)]) {
             return again(caller.frame());
         }
         return exhausted::calling(store, (caller_ref, caller), callee, (exhausted::CALL, status));
@@ -98,7 +98,7 @@ pub fn send(store: &Store<'_>, from: &Context, to: &Context) -> Result<(), Statu
 /// # Errors
 /// As for [`send`].
 pub fn send_at_once(store: &Store<'_>, from: &Context, to: &Context) -> Result<(), Status> {
-    let helps = || tidy::helps_at_once(store.get(to.identity().domain));
+    let helps = || tidy::helps_at_once(store, store.get(to.identity().domain));
     send(store, from, to).or_else(|status| if helps() { send(store, from, to) } else { Err(status) })
 }
 
@@ -179,7 +179,7 @@ fn restore(store: &Store<'_>, handler: &Context, caller: &Context) -> bool {
     let to = caller.identity().domain;
     let give = || items::delegate(store, (handler.identity().domain, from), (to, delegate), (0, 0), false);
     // A handler that cannot give what it promised will see the fault again.
-    if give().is_err() && tidy::helps_at_once(store.get(to)) {
+    if give().is_err() && tidy::helps_at_once(store, store.get(to)) {
         let _ = give();
     }
     true

@@ -38,7 +38,7 @@ extern "C" fn hypercall(frame: &Frame) {
     let outcome = match outcome {
         Outcome::Return(Status::QuotaExhausted) if reclaim::hurry() => again(frame),
         Outcome::Return(Status::QuotaExhausted)
-            if tidy::helps(&frame.rdi, payers(&store, caller.1, request, frame)) =>
+            if tidy::helps(&store, &frame.rdi, payers(&store, caller.1, request, frame)) =>
         {
             again(frame)
         }
@@ -82,8 +82,9 @@ fn payers<'s>(
         Hypercall::Misc if Misc::from_flags(request.flags) == Some(Misc::Delegate) => Some(frame.rdx.get()),
         _ => None,
     };
+    let own = caller.identity().domain;
     let named = named.and_then(|selector| slots::find::<Domain>(store, selector, Rights::NONE));
-    named.into_iter().chain([caller.identity().domain]).map(|domain| store.get(domain))
+    named.filter(|&domain| domain != own).into_iter().chain([own]).map(|domain| store.get(domain))
 }
 
 fn dispatch(store: &Store<'_>, caller: (Ref<Context>, &Context), request: Request, frame: &Frame) -> Outcome {
@@ -386,7 +387,7 @@ fn control_domain(store: &Store<'_>, request: Request, frame: &Frame) -> Result<
         done = quota::transfer(&source.quota, &store.get(target).quota, pages);
     }
     // Nor are empty tables in use.
-    if (reads || done.is_err()) && tidy::helps(&frame.rdi, [source]) {
+    if (reads || done.is_err()) && tidy::helps(store, &frame.rdi, [source]) {
         return Ok(again(frame));
     }
     if reads {

@@ -232,8 +232,13 @@ pub fn noted_before(table: PhysAddr) -> Option<PhysAddr> {
 
 /// Has `to` pay for so many pages in the place of `from`. Whether it can.
 fn take_over(pages: u32, (from, to): (&Quota, &Quota)) -> bool {
-    // Who has paid for them can be refunded.
-    to.charge(pages).is_ok() && from.refund(pages).is_ok()
+    let charged = to.charge(pages).is_ok();
+    // Who has paid for them can be refunded; if not, nobody else pays.
+    let done = charged && from.refund(pages).is_ok();
+    if charged && !done {
+        let _ = to.refund(pages);
+    }
+    done
 }
 
 /// Makes the table that [`noted_before`] names for `after` belong to `root`, until [`release_aside`]; who has paid for it,

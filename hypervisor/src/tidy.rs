@@ -13,16 +13,17 @@
 use crate::mapping::{lock, waits};
 use crate::tables::HARDWARE;
 use crate::translations::{self, Cores};
-use crate::{pool, reclaim, views};
+use crate::{cache, pool, reclaim, views};
 use abi::PhysAddr;
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use memory::mmu::Mmu;
 use memory::quota::Quota;
 use memory::shootdown::{Pages, Shootdown};
 use memory::space::{Space, empty};
 use memory::table::Table;
-use objects::Domain;
 use objects::frame::Register;
+use objects::{Domain, Store};
 use percpu::Hazard;
 
 /// What became of it.
@@ -34,57 +35,72 @@ struct Tidied {
     done: bool,
 }
 
-/// In the mark of what is made again, where selectors have meaningless bits: tables are being looked through for it;
-/// something was given back for it.
-const BEGUN: u64 = 1 << 62;
-const HELPED: u64 = 1 << 61;
+/// In the mark of what is made again, where selectors have meaningless bits that no position uses: tables of one who may have
+/// too little are being looked through for it; the first of them gave back what there was, the next has the bit above.
+const BEGUN: u64 = 1 << 48;
+const HELPED: u64 = 1 << 49;
 
-/// Tables that are looked through, or given back, where nothing is made again: more than a page needs.
+/// Tables that are looked through, or taken out, where nothing is made again: more than a page needs.
 const LONGEST: u32 = 64;
 const ENOUGH: u32 = 4;
+/// Tables that are taken out before they are given back.
+const BATCH: u32 = 64;
 /// Pages that are taken out at once, at most.
 const MOST: u32 = 4;
 
-/// Whether what has the mark `mark`, RDI of a hypercall, and for which one of `domains` may have too little, is to be made
+/// Whether what has the mark `mark`, RDI of a hypercall, and for which one of two `domains` may have too little, is to be made
 /// again: something was given back to one of them, all of it once for each mark, or may be.
-pub fn helps<'s>(mark: &Register, domains: impl IntoIterator<Item = &'s Domain>) -> bool {
-    let word = mark.get();
-    let looks = |domain: &Domain| (word & HELPED == 0).then(|| tidy(domain, word & BEGUN == 0));
-    let found = domains.into_iter().filter_map(looks).find(|found| found.some || !found.done);
-    if let Some(found) = found {
-        mark.set(word | if found.done { HELPED } else { BEGUN });
+pub fn helps<'s>(store: &Store<'_>, mark: &Register, domains: impl IntoIterator<Item = &'s Domain>) -> bool {
+    for (number, domain) in domains.into_iter().enumerate() {
+        let (word, helped) = (mark.get(), HELPED << number);
+        if word & helped != 0 {
+            continue;
+        }
+        let found = tidy(store, domain, word & BEGUN == 0, (&Cell::new(u32::MAX), BATCH));
+        mark.set(if found.done { word & !BEGUN | helped } else { word | BEGUN });
+        if found.some || !found.done {
+            return true;
+        }
     }
-    found.is_some()
+    false
 }
 
 /// Whether something was given back to a domain where nothing is made again: some of it, whatever is to run.
-pub fn helps_at_once(domain: &Domain) -> bool {
+pub fn helps_at_once(store: &Store<'_>, domain: &Domain) -> bool {
     let emptied = &percpu::this().local.emptied;
-    let before = emptied.count();
-    let is_enough = |_: &u32| tidy(domain, false).done || emptied.count() - before >= ENOUGH;
-    (0..LONGEST).find(is_enough);
+    let (before, left) = (emptied.count(), Cell::new(LONGEST));
+    let is_over = |found: Tidied| found.done || left.get() == 0 || emptied.count() >= before + ENOUGH;
+    (0..LONGEST).find(|_| is_over(tidy(store, domain, false, (&left, before + ENOUGH))));
     emptied.count() != before
 }
 
-/// Gives the empty tables of a domain back, from its youngest on, or if not `anew` from where somebody has stopped.
-fn tidy(domain: &Domain, anew: bool) -> Tidied {
+/// Gives the empty tables of a domain back, from its youngest on, or if not `anew` from where somebody has stopped: as long as
+/// there are tables `left` to be looked at, and until this core has taken `most` out.
+fn tidy(store: &Store<'_>, domain: &Domain, anew: bool, (left, most): (&Cell<u32>, u32)) -> Tidied {
     let (shared, emptied) = (&percpu::this().shared, &percpu::this().local.emptied);
     let (mut anew, before) = (anew, emptied.count());
+    let stops = || {
+        left.set(left.get() - 1);
+        left.get() == 0 || emptied.count() >= most
+    };
     loop {
         let region = lock::of(domain, domain);
         let mut shootdown = translations::shootdown();
         let from = if anew { 0 } else { domain.tidied.load(Relaxed) };
-        let at = slice(domain, if from == 0 { domain.directory } else { PhysAddr::truncate(from) }, &mut shootdown);
+        let from = if from == 0 { domain.directory } else { PhysAddr::truncate(from) };
+        let at = slice(domain, from, &mut shootdown, stops);
         domain.tidied.store(at.map_or(0, PhysAddr::get), Relaxed);
         shootdown.reach(&Cores);
         drop(region);
         anew = false;
-        // At its end is the account from which on more is to be given back first, if there is anything.
-        let (some, full) = (emptied.count() != before, !shared.account.has(MOST));
+        // At its end is the account from which on more is to be given back first, or what views have.
+        let (some, mut full) = (emptied.count() != before, !shared.account.has(MOST));
         if !emptied.is_empty() {
             shared.raise(Hazard::Ended);
+        } else if full && at.is_some() {
+            full = !cache::reclaim(store);
         }
-        if at.is_none() || full || waits() {
+        if at.is_none() || full || left.get() == 0 || emptied.count() >= most || waits() {
             return Tidied { some, done: at.is_none() || full && emptied.is_empty() };
         }
     }
@@ -101,7 +117,7 @@ pub fn give_back() {
 
 /// Takes out what is empty of what the domain was given before `at`; the region is held. `None` if that was all, or where to
 /// go on.
-fn slice(domain: &Domain, at: PhysAddr, shootdown: &mut Shootdown) -> Option<PhysAddr> {
+fn slice(domain: &Domain, at: PhysAddr, shootdown: &mut Shootdown, stops: impl Fn() -> bool) -> Option<PhysAddr> {
     let (local, payers) = (&percpu::this().local, (&domain.quota, &percpu::this().shared.account));
     let root = PhysAddr::truncate(local.root.get());
     let take = |before, table| {
@@ -115,7 +131,7 @@ fn slice(domain: &Domain, at: PhysAddr, shootdown: &mut Shootdown) -> Option<Phy
         }
         Some(empty)
     };
-    let left = empty::look_through(at, pool::noted_before, take, || lock::is_wanted() || waits());
+    let left = empty::look_through(at, pool::noted_before, take, || stops() || lock::is_wanted() || waits());
     if left.is_none() {
         take_blocks(domain, payers, root, shootdown);
     }

@@ -1,9 +1,10 @@
 //! What cores remember of tables: the machine below `memory::shootdown`.
 //!
 //! Purpose: interrupts, flushes, and which protocol runs.
-//! Invariants: nothing is taken from the tables of a domain but by [`restrict`].
-//! Concurrency: the calling core; requests to others as the protocol has them. [`Shootdown::finish`] is called with no lock
-//! held: a core that waits for one has interrupts off, and serves nobody.
+//! Invariants: what was mapped is taken from the tables of a domain by [`restrict`] only, tables without anything in them by
+//! `tidy`, and what views have of them by `cache` and `views`.
+//! Concurrency: the calling core; requests to others as the protocol has them. [`Shootdown::finish`] is called with no spin lock
+//! held: who waits for one has interrupts off and serves nobody. Who waits for a region serves requests.
 //! Source: `docs/src/shootdown.md`.
 use crate::cores::{self, RunningCore};
 use crate::domain::Tables;

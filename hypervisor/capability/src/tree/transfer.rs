@@ -233,7 +233,9 @@ impl<N: Nodes> Tree<'_, N> {
             }
         }
         // Each child takes at least one of the few there are.
-        let mut children = successors(self.first_child(parent), |&child| self.sibling(child));
+        // What says that something is to be taken from one is none.
+        let children = successors(self.first_child(parent), |&child| self.sibling(child));
+        let mut children = children.filter(|&child| self.at(child).order().is_none());
         let limit_of = |child| self.at(child).attributes().limit().max(1);
         let left = children.try_fold(limit - 1, |left, child| left.checked_sub(limit_of(child)))?;
         (left != 0).then(|| piece.attributes.limit().clamp(1, left))
@@ -265,7 +267,8 @@ impl<N: Nodes> Tree<'_, N> {
     fn present(&self, parent: NodeId, piece: &Piece, index: &SpaceIndex, effects: &impl Effects) -> u64 {
         let below = self.floor(index, piece.span.base).0.map(|id| self.at(id));
         let covering = below.filter(|node| node.end() > piece.span.base);
-        if covering.is_none() && effects.free(piece) == 0 {
+        let first = Piece { span: Span { count: 1, ..piece.span }, ..*piece };
+        if covering.is_none() && effects.free(&first) == 0 {
             return 1;
         }
         let same = covering

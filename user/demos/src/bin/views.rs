@@ -39,6 +39,8 @@ const QUOTA: u64 = 2700;
 const GIB: u64 = 1 << 30;
 /// Places that the greedy domain uses: more than there are tables for on any machine with the least pool.
 const TOUCHES: u64 = 1200;
+/// Places that are used again, more than a core takes tables back at once.
+const SCARCE: u64 = 48;
 /// Domains that use a few.
 const DOMAINS: u64 = 140;
 /// Where a large page is lent, and the physical memory for it.
@@ -51,9 +53,9 @@ struct Stacks {
 }
 static STACKS: Stacks = Stacks { _words: [const { [const { AtomicU64::new(0) }; 1024] }; 4] };
 #[repr(align(4096))]
-struct Lent([[AtomicU64; 512]; 2]);
-/// Two pages that say which they are.
-static LENT: Lent = Lent([const { [const { AtomicU64::new(0) }; 512] }; 2]);
+struct Lent([[AtomicU64; 512]; 3]);
+/// Pages that say which they are.
+static LENT: Lent = Lent([const { [const { AtomicU64::new(0) }; 512] }; 3]);
 static WHERE: AtomicU64 = AtomicU64::new(0);
 static WRITES: AtomicU64 = AtomicU64::new(0);
 static FOUND: AtomicU64 = AtomicU64::new(0);
@@ -179,6 +181,20 @@ fn greedy(checks: &mut Checks, cores: &[u64]) {
     checks.check("it is noted again", evidence(USER, false), 1);
 }
 
+/// Tables of another domain without anything in them are given back however few this core has left: one less after each place
+/// that is used again, until it takes some back.
+fn scarce(checks: &mut Checks) {
+    let (before, mut wrong) = (quota(BYSTANDER)[1], 0);
+    for number in 0..SCARCE {
+        wrong += u64::from(touch(USER, 0, place(TOUCHES - 1 - number)) != 7);
+        wrong += lend_page(2, BYSTANDER, place(600));
+        wrong += u64::from(quota(BYSTANDER)[1] != before + 3);
+        wrong += revoke(memory(lent(2), 0), false);
+        wrong += u64::from(quota(BYSTANDER)[1] != before);
+    }
+    checks.check("what is empty is given back", wrong, 0);
+}
+
 /// What is taken from the greedy domain is gone, whether a core has tables for it or has not.
 fn taken(checks: &mut Checks, cores: &[u64]) {
     let faults = FIXED.load(SeqCst);
@@ -227,6 +243,7 @@ fn main(environment: &Environment) -> ExitStatus {
     checks.check("a bystander goes on", bystander(), 7 * cores.len() as u64);
     checks.check("a new domain", domain(LATER, 64, cores) | lend_page(1, LATER, place(1)), 0);
     checks.check("finds its page", touch(LATER, cores.len() as u64 - 1, place(1)), 8);
+    scarce(&mut checks);
     taken(&mut checks, cores);
     checks.check("the bystander has lost its page, too", bystander(), NOTHING.wrapping_mul(cores.len() as u64));
     let own = Crd::objects(abi::Selector::new(USER), 4, abi::Rights::ALL).unwrap_or(Crd::NULL);

@@ -103,6 +103,30 @@ fn what_is_granted_in_parts_shares_a_limit() {
     assert_eq!((all.len(), all.iter().sum::<u16>()), (5, 31), "{all:?}");
 }
 
+/// What says that something is being taken from a crowd is no mapping: it takes nothing of the parent's limit.
+#[test]
+fn an_order_for_a_crowd_counts_for_nothing() {
+    let world = world(1);
+    delegate(&world, limited((0, 0), (1, 0), 1, 31));
+    delegate(&world, limited((1, 0), (2, 0), 1, 20));
+    for child in 0..15 {
+        delegate(&world, Transfer { rights: Rights::new(1), ..give((2, 0), (3, 2 * child), 1) });
+    }
+    let (mut range, mut mirror, mut given) = (span(0, 1), Mirror::new(&world), 0);
+    mirror.slice = 1;
+    while world.tree().revoke(memory(1), &mut range, Rights::new(2), false, &mut mirror) == Ok(Outcome::Preempted) {
+        if given < 9 {
+            given += 1;
+            delegate(&world, Transfer { rights: Rights::new(1), ..limited((1, 0), (2, 2 * given), 1, 1) });
+            assert_eq!(world.pieces(2).len() as u64, 1 + given);
+        }
+        mirror = Mirror::new(&world);
+        mirror.slice = 1;
+    }
+    assert_eq!(given, 9);
+    world.check();
+}
+
 proptest! {
     /// Whoever gives to whomever and takes back: no subtree is larger than its top may be.
     #[test]
