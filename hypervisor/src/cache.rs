@@ -20,7 +20,7 @@ use memory::space::cache::{self, Given};
 use objects::{Domain, Ref, Store};
 
 /// Tables that are taken at once: eight pages, of code and data, each below a directory and a pointer table of its own.
-const SLICE: usize = 16;
+pub const SLICE: usize = 16;
 
 /// Gives each core its part of `pages` of the kernel's account.
 ///

@@ -45,8 +45,8 @@ const LONGEST: u32 = 64;
 const ENOUGH: u32 = 4;
 /// Tables that are taken out before they are given back.
 const BATCH: u32 = 64;
-/// Pages that are taken out at once, at most.
-const MOST: u32 = 4;
+/// Pages that this core has left when some are to be taken out: those of one, at most, besides what a fault can need meanwhile.
+const LEFT: u32 = 4 + cache::SLICE as u32;
 
 /// Whether what has the mark `mark`, RDI of a hypercall, and for which one of two `domains` may have too little, is to be made
 /// again: something was given back to one of them, all of it once for each mark, or may be.
@@ -94,7 +94,7 @@ fn tidy(store: &Store<'_>, domain: &Domain, anew: bool, (left, most): (&Cell<u32
         drop(region);
         anew = false;
         // At its end is the account from which on more is to be given back first, or what views have.
-        let (some, mut full) = (emptied.count() != before, !shared.account.has(MOST));
+        let (some, mut full) = (emptied.count() != before, !shared.account.has(LEFT));
         if !emptied.is_empty() {
             shared.raise(Hazard::Ended);
         } else if full && at.is_some() {
@@ -122,7 +122,7 @@ fn slice(domain: &Domain, at: PhysAddr, shootdown: &mut Shootdown, stops: impl F
     let root = PhysAddr::truncate(local.root.get());
     let take = |before, table| {
         let empty = arch::pool::are_zero(HARDWARE.words(table));
-        if empty && !pool::set_aside(before, payers, root) {
+        if empty && !(payers.1.has(LEFT) && pool::set_aside(before, payers, root)) {
             return None;
         }
         if empty {
@@ -132,8 +132,8 @@ fn slice(domain: &Domain, at: PhysAddr, shootdown: &mut Shootdown, stops: impl F
         Some(empty)
     };
     let left = empty::look_through(at, pool::noted_before, take, || stops() || lock::is_wanted() || waits());
-    if left.is_none() {
-        take_blocks(domain, payers, root, shootdown);
+    if left.is_none() && !take_blocks(domain, payers, root, shootdown) {
+        return Some(domain.directory);
     }
     left
 }
@@ -162,7 +162,9 @@ fn lose(domain: &Domain, shootdown: &mut Shootdown) {
 }
 
 /// Takes out what is no table that something refers to: bitmaps of ports, all of them closed, and the top level of guests'.
-fn take_blocks(domain: &Domain, payers: (&Quota, &Quota), root: PhysAddr, shootdown: &mut Shootdown) {
+/// False if this core lacks pages for one.
+fn take_blocks(domain: &Domain, payers: (&Quota, &Quota), root: PhysAddr, shootdown: &mut Shootdown) -> bool {
+    let lacks = Cell::new(false);
     let take = |place: &AtomicU64, (used, pages): (u64, u32), all: u64| {
         let block = PhysAddr::truncate(place.load(Relaxed));
         let is_all = |page| {
@@ -170,7 +172,8 @@ fn take_blocks(domain: &Domain, payers: (&Quota, &Quota), root: PhysAddr, shootd
             words.is_some_and(|words| words.iter().all(|word| word.load(Relaxed) == all))
         };
         let empty = block.get() != 0 && (0..used).all(is_all);
-        let taken = empty && pool::set_block_aside(block, pages, payers, root);
+        let taken = empty && payers.1.has(LEFT) && pool::set_block_aside(block, pages, payers, root);
+        lacks.set(lacks.get() | (empty && !taken));
         if taken {
             place.store(0, SeqCst);
             percpu::this().local.emptied.add();
@@ -190,4 +193,5 @@ fn take_blocks(domain: &Domain, payers: (&Quota, &Quota), root: PhysAddr, shootd
     if domain.guests.load(SeqCst) == 0 {
         take(&domain.nested, (1, 1), 0);
     }
+    !lacks.get()
 }
