@@ -324,8 +324,14 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         "a repetition does not get past what is not the tree's",
         TRANSFER,
-        "covering.is_none() && effects.free(piece) == 0",
-        "covering.is_none() && effects.free(piece) == u64::MAX",
+        "covering.is_none() && effects.free(&first) == 0",
+        "covering.is_none() && effects.free(&first) == u64::MAX",
+    ),
+    mutant(
+        "what says that something is to be taken counts as a mapping",
+        TRANSFER,
+        "children.filter(|&child| self.at(child).order().is_none())",
+        "children.filter(|_| true)",
     ),
     mutant(
         "a grant does not look whether something is there that is not the tree's",
